@@ -1,0 +1,1 @@
+"""Scales Bokeh and Panel Deployments by their sessions."""

@@ -1,0 +1,333 @@
+"""A scaling policy: the YAML that people edit, as frozen models.
+
+Unknown keys are refused, and each message says what was expected. `adapters.policy_files` reads
+files into these and adds the file, the line and the path to every error.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from autoscaler.model import TargetRef
+from autoscaler.quantities import ClockTime, Duration, Percent, Share, percent
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+MAX_REPLICAS = 100_000
+
+Count = Annotated[int, Field(strict=True, ge=0, le=MAX_REPLICAS)]
+AtLeastOne = Annotated[int, Field(strict=True, ge=1, le=MAX_REPLICAS)]
+Name = Annotated[str, Field(strict=True, pattern=_NAME, max_length=63)]
+Source = Literal["exporter", "cadvisor"]
+
+
+class Model(BaseModel):
+    """Frozen, camelCase in YAML, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        allow_inf_nan=False,
+        validate_default=False,
+    )
+
+
+class Target(Model):
+    """The Deployment to scale."""
+
+    namespace: Name
+    deployment: Name
+
+    @property
+    def ref(self) -> TargetRef:
+        """The target as the rest of the program names it."""
+        return TargetRef(self.namespace, self.deployment)
+
+
+class Replicas(Model):
+    """Bounds that no metric can leave."""
+
+    min: AtLeastOne
+    max: AtLeastOne
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Replicas:
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) is above max ({self.max}): expected min <= max")
+        return self
+
+
+class RefusalTarget(Model):
+    """Spare seats sized by the share of users who may find no free seat.
+
+    lead_time: seconds from a decision to a Ready pod.
+    """
+
+    refuse: Percent
+    lead_time: Duration = 60.0
+
+    @field_validator("refuse")
+    @classmethod
+    def _between(cls, value: float) -> float:
+        if not 0 < value < 50:
+            raise ValueError("expected a share above 0% and below 50%, such as 0.1%")
+        return value
+
+
+def _spare(value: Any) -> Any:
+    return Share(percent(value)) if isinstance(value, str) else value
+
+
+Spare = Annotated[
+    Count | Share | RefusalTarget,
+    BeforeValidator(_spare),
+    PlainSerializer(
+        lambda value: f"{value.percent:g}%" if isinstance(value, Share) else value,
+        when_used="json",
+    ),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$"},
+                {
+                    "type": "object",
+                    "properties": {"refuse": {"type": "string"}, "leadTime": {"type": "string"}},
+                    "required": ["refuse"],
+                    "additionalProperties": False,
+                },
+            ],
+            "description": "Free seats to keep: a number, a share of the sessions, or a target.",
+        }
+    ),
+]
+
+
+class SessionsMetric(Model):
+    """Replicas so that every connected session has a seat and `spare` seats stay free."""
+
+    type: Literal["sessions"]
+    seats: AtLeastOne = Field(description="Sessions that one pod may hold.")
+    spare: Spare = 0
+
+
+class CpuMetric(Model):
+    """CPU of the pods as a percentage of their requests, as HPA v2 computes it."""
+
+    type: Literal["cpu"]
+    utilization: Percent
+    source: Source = "exporter"
+
+    @field_validator("utilization")
+    @classmethod
+    def _whole(cls, value: float) -> float:
+        return _whole_percent(value)
+
+
+class MemoryMetric(Model):
+    """Working set of the pods as a percentage of their limit. Adds replicas, never keeps them."""
+
+    type: Literal["memory"]
+    utilization: Percent
+    source: Source = "exporter"
+
+    @field_validator("utilization")
+    @classmethod
+    def _whole(cls, value: float) -> float:
+        return _whole_percent(value)
+
+
+def _whole_percent(value: float) -> float:
+    if value < 1 or value != int(value):
+        raise ValueError("expected a whole percentage of at least 1%, such as 70%")
+    return value
+
+
+class PrometheusMetric(Model):
+    """Any query that returns one number, shared out over the replicas."""
+
+    type: Literal["prometheus"]
+    query: Annotated[str, Field(min_length=1, max_length=10_000)]
+    per_replica: Annotated[float, Field(gt=0)] | None = None
+    value: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_target(self) -> PrometheusMetric:
+        if (self.per_replica is None) == (self.value is None):
+            raise ValueError("expected exactly one of perReplica and value")
+        return self
+
+
+Metric = Annotated[
+    SessionsMetric | CpuMetric | MemoryMetric | PrometheusMetric, Field(discriminator="type")
+]
+
+
+class RatePolicy(Model):
+    """At most `value` pods or percent of change in `periodSeconds`."""
+
+    type: Literal["Pods", "Percent"]
+    value: AtLeastOne
+    period_seconds: Annotated[int, Field(strict=True, ge=1, le=1_800)]
+
+
+class ScalingRules(Model):
+    """One direction of HPA's behavior stanza."""
+
+    stabilization_window_seconds: Annotated[int, Field(strict=True, ge=0, le=3_600)] | None = None
+    select_policy: Literal["Max", "Min", "Disabled"] = "Max"
+    policies: tuple[RatePolicy, ...] = ()
+    tolerance: Annotated[float, Field(ge=0)] | None = None
+
+
+class Behavior(Model):
+    """HPA's `spec.behavior`, verbatim: unset fields mean what they mean there."""
+
+    scale_up: ScalingRules = ScalingRules()
+    scale_down: ScalingRules = ScalingRules()
+
+
+class Cooldown(Model):
+    """Seconds of rest after a change in the same direction."""
+
+    up: Duration = 0.0
+    down: Duration = 0.0
+
+
+def _deadline(value: Any) -> Any:
+    return None if value == "never" else value
+
+
+Deadline = Annotated[
+    Duration | None,
+    BeforeValidator(_deadline),
+    WithJsonSchema({"type": "string", "examples": ["never", "4h"]}),
+]
+
+
+class Drain(Model):
+    """How a pod is emptied before it is removed; deadline None: wait for its last session."""
+
+    deadline: Deadline = None
+
+
+def _drain(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+class Window(Model):
+    """Other bounds at certain hours. A window whose `to` is not after its `from` ends next day."""
+
+    days: tuple[Day, ...] = DAYS
+    start: ClockTime = Field(alias="from")
+    end: ClockTime = Field(alias="to")
+    timezone: str = "UTC"
+    min: AtLeastOne | None = None
+    max: AtLeastOne | None = None
+
+    @field_validator("days", mode="before")
+    @classmethod
+    def _days(cls, value: Any) -> Any:
+        return _days_of(value) if isinstance(value, str) else value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("expected a time zone name, such as Europe/Berlin") from None
+        return value
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Window:
+        if self.min is None and self.max is None:
+            raise ValueError("expected min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min ({self.min}) is above max ({self.max}): expected min <= max")
+        return self
+
+
+def _days_of(text: str) -> tuple[str, ...]:
+    """`mon-fri`, `sat,sun` or `fri-mon` as day names. Raises ValueError."""
+    days: list[str] = []
+    for part in text.lower().replace(" ", "").split(","):
+        first, dash, last = part.partition("-")
+        if first not in DAYS or (dash and last not in DAYS):
+            raise ValueError("expected days such as mon-fri or sat,sun")
+        start, end = DAYS.index(first), DAYS.index(last or first)
+        days += [DAYS[i % 7] for i in range(start, end + 1 + (7 if end < start else 0))]
+    return tuple(days)
+
+
+class Fallback(Model):
+    """The floor when no metric has been readable for `after`; it never lowers the count."""
+
+    after: Duration
+    replicas: AtLeastOne
+
+
+class Policy(Model):
+    """One policy for one target."""
+
+    name: Name
+    target: Target
+    replicas: Replicas
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=20)]
+    interval: Duration = 5.0
+    behavior: Behavior | None = None
+    cooldown: Cooldown = Cooldown()
+    drain: Annotated[
+        Drain | None,
+        BeforeValidator(_drain),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"const": "none"},
+                    {
+                        "type": "object",
+                        "properties": {"deadline": {"type": "string"}},
+                        "additionalProperties": False,
+                    },
+                ]
+            }
+        ),
+    ] = Drain()
+    schedule: tuple[Window, ...] = ()
+    fallback: Fallback | None = None
+
+    @field_validator("interval")
+    @classmethod
+    def _interval(cls, value: float) -> float:
+        if not 1 <= value <= 3_600:
+            raise ValueError("expected an interval from 1s to 1h")
+        return value
+
+    @field_validator("metrics")
+    @classmethod
+    def _one_of_a_kind(cls, metrics: tuple[Any, ...]) -> tuple[Any, ...]:
+        kinds = [metric.type for metric in metrics if metric.type != "prometheus"]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise ValueError(f"expected at most one {kind} metric, got {kinds.count(kind)}")
+        return metrics
+
+    @property
+    def sessions(self) -> SessionsMetric | None:
+        """The session metric, if this policy has one."""
+        return next((m for m in self.metrics if isinstance(m, SessionsMetric)), None)

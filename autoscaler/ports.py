@@ -1,0 +1,102 @@
+"""What the controller needs of the world: small interfaces, one adapter each.
+
+Every method raises only `autoscaler.errors`. An adapter bounds every call in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from autoscaler.model import PodState, Sample, TargetRef, Unavailable
+from autoscaler.policy import Policy
+
+Signal = Literal["sessions", "cpu", "memory"]
+SIGNALS: tuple[Signal, ...] = ("sessions", "cpu", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """A Deployment and its pods as the cluster tells them; pods carry no samples yet."""
+
+    ref: TargetRef
+    uid: str
+    resource_version: str
+    replicas: int
+    status_replicas: int
+    pods: tuple[PodState, ...] = ()
+    rollout_in_progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Every sample of one pass, for all targets at once.
+
+    samples: (signal, source) to (namespace, pod) to its sample; a pod that is absent has no data.
+    external: query text to its single sample or why there is none.
+    failed: (signal, source) to why the whole signal could not be read.
+    """
+
+    samples: Mapping[tuple[Signal, str], Mapping[tuple[str, str], Sample]] = field(
+        default_factory=dict
+    )
+    external: Mapping[str, Sample | Unavailable] = field(default_factory=dict)
+    failed: Mapping[tuple[Signal, str], str] = field(default_factory=dict)
+
+
+class MetricsSource(Protocol):
+    """Prometheus, or the exporters read directly."""
+
+    def read(
+        self, signals: Iterable[tuple[Signal, str]], queries: Iterable[str], now: float
+    ) -> Readings:
+        """All pods' samples of the given (signal, source) pairs, and the external queries.
+
+        Costs a number of requests that does not depend on the number of targets. Never raises for
+        a bad answer: what could not be read is in `failed` or is an `Unavailable`.
+        """
+
+
+class Cluster(Protocol):
+    """Kubernetes, or the local process table."""
+
+    def observe(self, refs: Iterable[TargetRef]) -> Mapping[TargetRef, TargetState | Exception]:
+        """The present state of every target, or the error that kept it from being read."""
+
+    def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
+        """Set spec.replicas if the target is still as `state` saw it.
+
+        Raises ConflictError, ForbiddenError, TargetNotFoundError or ClusterError.
+        """
+
+    def announce(self, state: TargetState, reason: str, message: str, *, warning: bool) -> None:
+        """Leave an Event on the target. Raises ClusterError."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """The policies in force and, for each file that cannot be used, what is wrong with it.
+
+    problems: file name to its messages; its last good version stays in `policies`.
+    """
+
+    policies: tuple[Policy, ...] = ()
+    problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class PolicySource(Protocol):
+    """Where policies come from; called at every pass, cheap when nothing changed."""
+
+    def load(self) -> PolicySet:
+        """The policies in force now."""
+
+
+class Clock(Protocol):
+    """The wall clock, and how far it was stepped."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+
+    def stepped(self) -> float:
+        """Seconds by which the wall clock was set since the last call, beyond its own running."""

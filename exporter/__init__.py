@@ -1,0 +1,1 @@
+"""Counts Bokeh sessions, memory and load beside every server. Imports nothing of `autoscaler`."""
