@@ -37,7 +37,6 @@ class Reason(StrEnum):
     FAILED_COMPUTE_METRICS_REPLICAS = "FailedComputeMetricsReplicas"
     # Ours
     PARTIAL_DATA = "PartialData"
-    FRESH_WINDOW_PENDING = "FreshWindowPending"
     FALLBACK = "Fallback"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     SCHEDULED_MINIMUM = "ScheduledMinimum"
@@ -177,8 +176,8 @@ class State:
     recommendations: raw recommendations, as HPA logs them for its windows.
     scale_ups, scale_downs: changes made (positive sizes), for rate policies.
     last_scale_up, last_scale_down: for cooldowns.
-    complete_since: since when every pass had all data; None while something is missing.
     blind_since: since when no metric gave a number; None while one does.
+    seen_at: when the target was last looked at.
     """
 
     recommendations: tuple[Logged, ...] = ()
@@ -186,8 +185,8 @@ class State:
     scale_downs: tuple[Logged, ...] = ()
     last_scale_up: float | None = None
     last_scale_down: float | None = None
-    complete_since: float | None = None
     blind_since: float | None = None
+    seen_at: float | None = None
     traffic: Traffic | None = None
 
     def shifted(self, seconds: float) -> State:
@@ -206,8 +205,8 @@ class State:
             scale_downs=move_all(self.scale_downs),
             last_scale_up=move(self.last_scale_up),
             last_scale_down=move(self.last_scale_down),
-            complete_since=move(self.complete_since),
             blind_since=move(self.blind_since),
+            seen_at=move(self.seen_at),
             traffic=self.traffic and self.traffic._replace(at=self.traffic.at + seconds),
         )
 
@@ -215,14 +214,13 @@ class State:
 class Traffic(NamedTuple):
     """Smoothed arrivals and departures of sessions a second, seen from the counts of two passes.
 
-    connected and at are the last count and its time; dispersion is variance over mean (1: Poisson).
+    connected and at are the last count and its time.
     """
 
     connected: int
     at: float
     arrivals: float = 0.0
     departures: float = 0.0
-    dispersion: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
