@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from autoscaler.errors import AutoscalerError
 from autoscaler.model import PodState, Sample, TargetRef, Unavailable
 from autoscaler.policy import Policy
 
@@ -61,7 +62,9 @@ class MetricsSource(Protocol):
 class Cluster(Protocol):
     """Kubernetes, or the local process table."""
 
-    def observe(self, refs: Iterable[TargetRef]) -> Mapping[TargetRef, TargetState | Exception]:
+    def observe(
+        self, refs: Iterable[TargetRef]
+    ) -> Mapping[TargetRef, TargetState | AutoscalerError]:
         """The present state of every target, or the error that kept it from being read."""
 
     def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
@@ -79,10 +82,12 @@ class PolicySet:
     """The policies in force and, for each file that cannot be used, what is wrong with it.
 
     problems: file name to its messages; its last good version stays in `policies`.
+    files: policy name to the file that it comes from.
     """
 
     policies: tuple[Policy, ...] = ()
     problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class PolicySource(Protocol):

@@ -1,0 +1,59 @@
+# One line of help for each target: `make help`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+CACHE ?= $(or $(BOKEH_AUTOSCALER_CACHE),$(HOME)/.cache/bokeh-autoscaler)
+export BOKEH_AUTOSCALER_CACHE := $(CACHE)
+
+.DEFAULT_GOAL := help
+.PHONY: help install test test-fast lint format demo bench lock parts clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Make .venv with everything (quick when nothing changed)
+
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make install PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV) (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes)
+	@$(BIN)/python -m tests.cluster.parts
+
+test: lint parts ## The whole suite against the real parts, fast tests first
+	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m slow
+
+test-fast: install ## Logic only, under 30 s
+	@$(PYTEST) -m "not slow"
+
+lint: install ## ruff, mypy --strict and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: install ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+demo: install ## Real Bokeh servers on this machine, scaled by the real daemon (two minutes)
+	@$(BIN)/autoscaler demo
+
+bench: install ## Measure the speed of everything that has a goal
+	@$(BIN)/python -m tests.benchmarks
+
+lock: install ## Renew the hashed requirements
+	@$(BIN)/python -m pip install --quiet uv
+	@for set in "--all-extras --group dev:dev" "--extra daemon:daemon" ":exporter"; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url $${set%%:*} pyproject.toml -o requirements/$${set##*:}.txt > /dev/null; \
+	done
+
+clean: ## Remove what was made here
+	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,148 @@
+"""Tells people what a pass did: log lines and Events, each only when there is something new."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from autoscaler.controller import Outcome, PassResult
+from autoscaler.errors import AutoscalerError
+from autoscaler.policy import Policy
+from autoscaler.ports import Cluster, PolicySet
+
+LOG = logging.getLogger("autoscaler")
+
+
+class Journal:
+    """A `controller.Recorder` that logs changes, holds and problems when they begin or end."""
+
+    def __init__(self, *, dry_run: bool = False) -> None:
+        self._said: dict[str, str] = {}
+        self._dry_run = dry_run
+
+    def record(self, result: PassResult) -> None:
+        """Log what differs from the last pass."""
+        for outcome in result.outcomes:
+            self._record_outcome(outcome)
+        for file, problems in result.policies.problems.items():
+            text = "\n".join(problems)
+            if self._is_news(f"file {file}", text):
+                for problem in problems:
+                    LOG.error("%s", problem, extra={"fields": {"file": file}})
+        for gone in [key for key in self._said if key.startswith("file ")]:
+            file = gone.removeprefix("file ")
+            if file not in result.policies.problems:
+                del self._said[gone]
+                LOG.info("%s: in force", file, extra={"fields": {"file": file}})
+
+    def _record_outcome(self, outcome: Outcome) -> None:
+        name = outcome.policy.name
+        if outcome.problem:
+            if self._is_news(name, outcome.problem):
+                fields = {"policy": name}
+                LOG.warning("%s: %s", name, outcome.problem, extra={"fields": fields})
+            return
+        decision = outcome.decision
+        if decision is None:
+            return
+        text = self._words(outcome)
+        if self._is_news(name, f"{decision.current} {decision.desired} {decision.reason}"):
+            LOG.info("%s: %s", name, text, extra={"fields": _fields(outcome)})
+
+    def _words(self, outcome: Outcome) -> str:
+        decision = outcome.decision
+        if decision is None:
+            return ""
+        move = f"{decision.current} replicas"
+        if decision.direction != "none":
+            verb = "would become" if self._dry_run else "->"
+            move = f"{decision.current} {verb} {decision.desired} replicas"
+        return f"{move}, {decision.reason}: {decision.detail}"
+
+    def _is_news(self, key: str, text: str) -> bool:
+        if self._said.get(key) == text:
+            return False
+        self._said[key] = text
+        return True
+
+
+class EventRecorder:
+    """A `controller.Recorder` that leaves an Event for every change and every new problem."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._problems: dict[str, str] = {}
+
+    def record(self, result: PassResult) -> None:
+        """Leave Events; one that cannot be left is logged and forgotten."""
+        for outcome in result.outcomes:
+            self._record_outcome(outcome, result.policies)
+
+    def _record_outcome(self, outcome: Outcome, policies: PolicySet) -> None:
+        name = outcome.policy.name
+        if outcome.changed and outcome.decision is not None:
+            decision = outcome.decision
+            words = f"{decision.current} -> {decision.desired} replicas: {decision.detail}"
+            self._announce(outcome, decision.reason.value, f"{name}: {words}", warning=False)
+        problem = outcome.problem or broken_edit(outcome.policy, policies)
+        if problem is None:
+            self._problems.pop(name, None)
+        elif self._problems.get(name) != problem:
+            self._problems[name] = problem
+            reason = "FailedRescale" if outcome.problem else "PolicyFileRefused"
+            self._announce(outcome, reason, f"{name}: {problem}", warning=True)
+
+    def _announce(self, outcome: Outcome, reason: str, message: str, *, warning: bool) -> None:
+        if outcome.target is None:
+            return
+        try:
+            self._cluster.announce(outcome.target, reason, message, warning=warning)
+        except AutoscalerError as error:
+            LOG.warning("%s: no Event: %s", outcome.policy.name, error)
+
+
+def broken_edit(policy: Policy, policies: PolicySet) -> str | None:
+    """What is wrong with the newest version of a policy's file; None while it is in force."""
+    file = policies.files.get(policy.name)
+    problems = policies.problems.get(file or "", ())
+    return f"the last good version keeps running: {problems[0]}" if problems else None
+
+
+def _fields(outcome: Outcome) -> dict[str, Any]:
+    decision = outcome.decision
+    if decision is None:
+        return {"policy": outcome.policy.name}
+    return {
+        "policy": outcome.policy.name,
+        "target": str(outcome.policy.target.ref),
+        "current": decision.current,
+        "desired": decision.desired,
+        "reason": decision.reason.value,
+        "changed": outcome.changed,
+        "steps": [[step.reason.value, step.replicas, step.detail] for step in decision.steps],
+    }
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record with its fields."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry = {"at": at, "level": record.levelname.lower(), "message": record.getMessage()}
+        return json.dumps({**entry, **getattr(record, "fields", {})})
+
+
+def set_up_logging(form: str) -> None:
+    """Log to standard error as `text` or `json`."""
+    handler = logging.StreamHandler(sys.stderr)
+    if form == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    LOG.handlers[:] = [handler]
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
