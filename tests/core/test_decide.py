@@ -1,0 +1,285 @@
+"""The pipeline's promises, a table a step. Time is an argument; nothing here waits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autoscaler.core.decide import decide, record_scaling
+from autoscaler.model import Observation, Reason, Sample, State, Unavailable
+from autoscaler.policy import Policy
+from tests.builders import NOW, observation, pod, pods, policy
+
+SETTLED = State(seen_at=NOW - 5)
+"""A target that has been watched for long, with no recommendation in any window."""
+
+
+def desired(chosen: Policy, seen: Observation, state: State | None = SETTLED) -> tuple[int, Reason]:
+    decision, _ = decide(chosen, seen, state, NOW)
+    return decision.desired, decision.reason
+
+
+def sessions(seats: int = 10, spare: Any = 0, **overrides: Any) -> Policy:
+    metric = {"type": "sessions", "seats": seats, "spare": spare}
+    return policy(metrics=[metric], **overrides)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "seen", "expected"),
+    [
+        pytest.param(sessions(), observation(10, 10), 2, id="full pods without spare stay"),
+        pytest.param(sessions(), observation(11, 10), 3, id="one session too many adds a pod"),
+        pytest.param(sessions(spare=5), observation(10, 6), 3, id="spare seats are added"),
+        pytest.param(sessions(spare="50%"), observation(10, 10), 3, id="spare as a share"),
+        pytest.param(sessions(spare="0%"), observation(10, 10), 2, id="no share, no spare"),
+        pytest.param(sessions(), observation(300), 20, id="max bounds the growth"),
+        pytest.param(sessions(), observation(0, 0, 0), 1, id="three empty pods shrink to min"),
+    ],
+)
+def test_sessions_need_seats(chosen: Policy, seen: Observation, expected: int) -> None:
+    assert desired(chosen, seen)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected", "reason"),
+    [
+        pytest.param(
+            observation(8, 0, 0), 1, Reason.VALID_METRIC_FOUND, id="two empty pods may both go"
+        ),
+        pytest.param(
+            observation(4, 4, 0), 2, Reason.SESSIONS_STILL_OPEN, id="only the empty pod may go"
+        ),
+        pytest.param(
+            observation(3, 3, 3), 3, Reason.SESSIONS_STILL_OPEN, id="busy pods are never removed"
+        ),
+    ],
+)
+def test_a_shrink_takes_empty_pods_only(seen: Observation, expected: int, reason: Reason) -> None:
+    assert desired(sessions(), seen) == (expected, reason)
+
+
+def test_without_drains_a_shrink_is_patched_at_once_as_hpa_does() -> None:
+    assert desired(sessions(drain="none"), observation(3, 3, 3))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected", "reason"),
+    [
+        pytest.param(
+            observation(10, None),
+            2,
+            Reason.DESIRED_WITHIN_RANGE,
+            id="a pod without data is full",
+        ),
+        pytest.param(
+            observation(12, None), 3, Reason.VALID_METRIC_FOUND, id="partial data may add replicas"
+        ),
+        pytest.param(
+            observation(0, 0, 0, None),
+            4,
+            Reason.PARTIAL_DATA,
+            id="partial data never removes replicas",
+        ),
+        pytest.param(
+            observation(None, None),
+            2,
+            Reason.FAILED_GET_SESSIONS_METRIC,
+            id="no data from any pod holds",
+        ),
+        pytest.param(
+            observation(0, 0, unavailable={"sessions": "Prometheus answered 401"}),
+            2,
+            Reason.FAILED_GET_SESSIONS_METRIC,
+            id="a failing source holds",
+        ),
+    ],
+)
+def test_missing_is_never_zero(seen: Observation, expected: int, reason: Reason) -> None:
+    assert desired(sessions(), seen) == (expected, reason)
+
+
+def test_pods_that_are_still_starting_do_not_count_as_full() -> None:
+    starting = pod("new", ready=False, ready_since=NOW - 9, started_at=NOW - 10)
+    just_ready = pod("newer", ready=True, ready_since=NOW - 2, started_at=NOW - 10)
+    seen = observation(pods=(*pods(10, 10), starting, just_ready))
+
+    assert decide(sessions(spare=10), seen, SETTLED, NOW)[0].recommendations[0].replicas == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        pytest.param(None, 3, id="at first sight the present number is kept for a window"),
+        pytest.param(State(seen_at=NOW - 3600), 3, id="after an outage of ours likewise"),
+        pytest.param(SETTLED, 1, id="a target that was watched all along shrinks"),
+    ],
+)
+def test_a_fresh_start_shrinks_nothing(state: State | None, expected: int) -> None:
+    assert desired(sessions(), observation(0, 0, 0), state)[0] == expected
+
+
+def test_the_first_shrink_after_missing_data_waits_a_full_window() -> None:
+    chosen, state = sessions(), SETTLED
+    _, state = decide(chosen, observation(None, None, None), state, NOW)
+
+    trail = {}
+    for seconds in range(5, 320, 5):
+        decision, state = decide(chosen, observation(0, 0, 0), state, NOW + seconds)
+        trail[seconds] = decision.desired
+
+    assert {trail[seconds] for seconds in range(5, 305, 5)} == {3}
+    assert trail[305] == 1
+
+
+def test_blind_for_longer_than_the_fallback_grows_to_it_and_never_below_the_present() -> None:
+    chosen = sessions(fallback={"after": "10m", "replicas": 6})
+    blind = replace(SETTLED, blind_since=NOW - 601)
+
+    assert desired(chosen, observation(None, None), blind) == (6, Reason.FALLBACK)
+    assert desired(chosen, observation(*[None] * 8), blind)[0] == 8
+    assert desired(chosen, observation(None, None), replace(blind, blind_since=NOW - 9))[0] == 2
+
+
+def test_during_a_rollout_only_growth_is_allowed() -> None:
+    shrinking = observation(0, 0, 0, rollout_in_progress=True)
+    growing = observation(10, 15, rollout_in_progress=True)
+
+    assert desired(sessions(), shrinking) == (3, Reason.ROLLOUT_IN_PROGRESS)
+    assert desired(sessions(), growing)[0] == 3
+
+
+def test_a_target_scaled_to_0_by_hand_is_left_alone() -> None:
+    assert desired(sessions(), Observation(replicas=0)) == (0, Reason.SCALING_DISABLED)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "state", "seen", "expected"),
+    [
+        pytest.param(
+            {"cooldown": {"up": "1m"}},
+            replace(SETTLED, last_scale_up=NOW - 30),
+            observation(15),
+            (1, Reason.COOLDOWN_UP),
+            id="growth rests after growth",
+        ),
+        pytest.param(
+            {"cooldown": {"up": "1m"}},
+            replace(SETTLED, last_scale_up=NOW - 60),
+            observation(15),
+            (2, Reason.VALID_METRIC_FOUND),
+            id="and goes on when the rest is over",
+        ),
+        pytest.param(
+            {"cooldown": {"down": "5m"}},
+            replace(SETTLED, last_scale_up=NOW - 30),
+            observation(0, 0),
+            (2, Reason.COOLDOWN_DOWN),
+            id="a shrink rests after growth too",
+        ),
+        pytest.param(
+            {"cooldown": {"down": "5m"}},
+            replace(SETTLED, last_scale_down=NOW - 30),
+            observation(15),
+            (2, Reason.VALID_METRIC_FOUND),
+            id="growth does not wait for the shrink's rest",
+        ),
+    ],
+)
+def test_cooldowns(
+    overrides: dict[str, Any], state: State, seen: Observation, expected: tuple[int, Reason]
+) -> None:
+    assert desired(sessions(**overrides), seen, state) == expected
+
+
+CPU = {"type": "cpu", "utilization": "50%"}
+MEMORY = {"type": "memory", "utilization": "50%"}
+SEATS = {"type": "sessions", "seats": 10}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "seen", "expected"),
+    [
+        pytest.param([CPU], observation(1, 1, pods=pods(1, 1, cpu=1000)), 4, id="cpu doubles"),
+        pytest.param(
+            [SEATS, CPU],
+            observation(pods=pods(10, 10, 10, cpu=100)),
+            3,
+            id="the maximum of several metrics wins",
+        ),
+        pytest.param(
+            [SEATS, MEMORY],
+            observation(pods=pods(10, 10, memory=800_000)),
+            4,
+            id="memory adds replicas",
+        ),
+        pytest.param(
+            [SEATS, MEMORY],
+            observation(pods=pods(8, 0, 0, memory=500_000)),
+            1,
+            id="memory never keeps replicas that sessions let go",
+        ),
+        pytest.param(
+            [MEMORY], observation(pods=pods(0, 0, memory=500_000)), 2, id="memory alone holds"
+        ),
+        pytest.param(
+            [SEATS, CPU],
+            observation(0, 0, 0),
+            3,
+            id="a metric without data blocks the way down",
+        ),
+        pytest.param(
+            [SEATS, CPU], observation(10, 15), 3, id="a metric without data does not block growth"
+        ),
+    ],
+)
+def test_several_metrics(metrics: list[Any], seen: Observation, expected: int) -> None:
+    assert desired(policy(metrics=metrics), seen)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "sample", "expected"),
+    [
+        ({"perReplica": 50}, Sample(240_000, NOW), 5),
+        ({"value": 100}, Sample(150_000, NOW), 3),
+        ({"perReplica": 50}, Unavailable("the query returned nothing"), 2),
+    ],
+    ids=["shared out over replicas", "one figure for all", "nothing holds"],
+)
+def test_a_query_of_the_users_own(target: dict[str, Any], sample: Any, expected: int) -> None:
+    chosen = policy(metrics=[{"type": "prometheus", "query": "q", **target}])
+    seen = observation(0, 0, external={"q": sample})
+
+    assert desired(chosen, seen)[0] == expected
+
+
+def test_a_pasted_behavior_stanza_means_what_hpa_means_by_it() -> None:
+    chosen = sessions(behavior={"scaleDown": {"stabilizationWindowSeconds": 300}})
+
+    assert desired(chosen, observation(200, 0, 0)) == (7, Reason.SCALE_UP_LIMIT)
+    assert desired(sessions(), observation(200, 0, 0))[0] == 20, "without one, growth is free"
+
+
+def test_a_change_is_remembered_for_the_rate_policies() -> None:
+    stanza = {"scaleUp": {"policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}]}}
+    chosen = sessions(behavior=stanza)
+    state = record_scaling(SETTLED, chosen, 1, 3, NOW - 30)
+
+    assert desired(chosen, observation(90, 0, 0), state) == (3, Reason.SCALE_UP_LIMIT)
+    later = replace(state, scale_ups=tuple(e._replace(at=NOW - 61) for e in state.scale_ups))
+    assert desired(chosen, observation(90, 0, 0), later)[0] == 5
+
+
+def test_every_move_leaves_a_reason_a_person_can_read() -> None:
+    decision, _ = decide(sessions(spare=5), observation(10, 16), SETTLED, NOW)
+
+    assert [step.reason for step in decision.steps] == [Reason.VALID_METRIC_FOUND]
+    assert decision.detail == "sessions: (26 connected + 5 spare) / 10 seats"
+
+
+def test_cpu_of_a_pod_that_is_warming_up_does_not_count() -> None:
+    hot = pod("hot", sessions=0, cpu=1000, started_at=NOW - 20, ready_since=NOW - 10)
+    seen = observation(pods=(*pods(0, 0, cpu=500), hot))
+
+    assert desired(policy(metrics=[CPU]), seen)[0] == 3

@@ -1,0 +1,202 @@
+"""Laws of the core that hold for every input, searched for counter-examples by hypothesis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoscaler.core import seats
+from autoscaler.core.behavior import DOWN_WINDOW, stabilize_down
+from autoscaler.core.decide import decide, record_scaling
+from autoscaler.model import Logged, Observation, PodState, Sample, State
+from autoscaler.policy import Policy
+from tests.builders import NOW, pod, policy
+
+counts = st.none() | st.integers(0, 60)
+ages = st.floats(0, 4_000, allow_nan=False)
+logs = st.lists(st.builds(Logged, st.integers(1, 30), ages.map(lambda age: NOW - age)), max_size=8)
+windows = st.none() | st.integers(0, 3_600)
+
+
+@st.composite
+def a_pod(draw: st.DrawFn) -> PodState:
+    since = NOW - draw(ages)
+    return pod(
+        f"pod-{draw(st.integers(0, 10**6))}",
+        sessions=draw(counts),
+        cpu=draw(st.none() | st.integers(0, 3_000)),
+        memory=draw(st.none() | st.integers(0, 2_000_000)),
+        ready=draw(st.sampled_from([True, True, True, False, None])),
+        phase=draw(st.sampled_from(["Running", "Running", "Running", "Pending", "Failed"])),
+        deleting=draw(st.booleans()) and draw(st.booleans()),
+        started_at=since - draw(st.floats(0, 100)),
+        ready_since=since,
+    )
+
+
+@st.composite
+def a_policy(draw: st.DrawFn) -> Policy:
+    low = draw(st.integers(1, 8))
+    metrics = [{"type": "sessions", "seats": draw(st.integers(1, 30)), "spare": draw(spares)}]
+    if draw(st.booleans()):
+        metrics.append({"type": "cpu", "utilization": f"{draw(st.integers(1, 150))}%"})
+    if draw(st.booleans()):
+        metrics.append({"type": "memory", "utilization": f"{draw(st.integers(1, 100))}%"})
+    overrides: dict[str, object] = {}
+    if draw(st.booleans()):
+        down = {"stabilizationWindowSeconds": draw(windows)}
+        overrides["behavior"] = {"scaleUp": {}, "scaleDown": down}
+    if draw(st.booleans()):
+        overrides["cooldown"] = {"up": "30s", "down": "2m"}
+    bounds = {"min": low, "max": low + draw(st.integers(0, 20))}
+    return policy(metrics=metrics, replicas=bounds, **overrides)
+
+
+spares = st.integers(0, 30) | st.sampled_from(["0%", "25%", "150%"])
+spares |= st.sampled_from([{"refuse": "0.1%"}, {"refuse": "10%", "leadTime": "5m"}])
+states = st.none() | st.builds(
+    State,
+    recommendations=logs.map(tuple),
+    scale_ups=logs.map(tuple),
+    scale_downs=logs.map(tuple),
+    last_scale_up=st.none() | ages.map(lambda age: NOW - age),
+    last_scale_down=st.none() | ages.map(lambda age: NOW - age),
+    blind_since=st.none() | ages.map(lambda age: NOW - age),
+    seen_at=st.none() | ages.map(lambda age: NOW - age),
+)
+
+
+@st.composite
+def an_observation(draw: st.DrawFn) -> Observation:
+    pods = tuple(draw(st.lists(a_pod(), max_size=8)))
+    replicas = draw(st.integers(0, 30)) if draw(st.booleans()) else len(pods)
+    return Observation(replicas, pods, replicas, rollout_in_progress=draw(st.booleans()))
+
+
+@given(a_policy(), an_observation(), states)
+def test_the_number_stays_within_the_bounds_unless_that_would_end_a_session(
+    chosen: Policy, seen: Observation, state: State | None
+) -> None:
+    decision, _ = decide(chosen, seen, state, NOW)
+
+    if seen.replicas == 0:
+        assert decision.desired == 0
+    else:
+        assert decision.desired <= max(chosen.replicas.max, seen.replicas)
+        assert decision.desired >= chosen.replicas.min
+
+
+@given(a_policy(), an_observation(), states)
+def test_a_shrink_never_takes_more_pods_than_are_known_to_be_empty(
+    chosen: Policy, seen: Observation, state: State | None
+) -> None:
+    decision, _ = decide(chosen, seen, state, NOW)
+
+    removable = sum(not p.deleting and seats.is_empty(p) for p in seen.pods)
+    assert decision.current - decision.desired <= removable
+
+
+@given(a_policy(), an_observation(), states)
+def test_every_change_has_a_reason(chosen: Policy, seen: Observation, state: State | None) -> None:
+    decision, _ = decide(chosen, seen, state, NOW)
+
+    assert decision.direction == "none" or decision.steps[-1].replicas == decision.desired
+    assert all(step.detail for step in decision.steps)
+
+
+@given(a_policy(), an_observation(), states, st.integers(-(10**6), 10**6))
+def test_only_differences_of_time_matter(
+    chosen: Policy, seen: Observation, state: State | None, shift: int
+) -> None:
+    moved = replace(seen, pods=tuple(_moved(p, shift) for p in seen.pods))
+    later = None if state is None else state.shifted(shift)
+
+    here, _ = decide(chosen, seen, state, NOW)
+    there, _ = decide(chosen, moved, later, NOW + shift)
+
+    assert (here.desired, [s.reason for s in here.steps]) == (
+        there.desired,
+        [s.reason for s in there.steps],
+    )
+
+
+def _moved(p: PodState, shift: float) -> PodState:
+    def sample(s: Sample | None) -> Sample | None:
+        return s and s._replace(at=s.at + shift)
+
+    return replace(
+        p,
+        sessions=sample(p.sessions),
+        cpu=sample(p.cpu),
+        memory=sample(p.memory),
+        started_at=None if p.started_at is None else p.started_at + shift,
+        ready_since=None if p.ready_since is None else p.ready_since + shift,
+    )
+
+
+@given(a_policy(), an_observation(), states, st.randoms())
+def test_the_order_of_the_pods_does_not_matter(
+    chosen: Policy, seen: Observation, state: State | None, random: object
+) -> None:
+    shuffled = list(seen.pods)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+
+    here, _ = decide(chosen, seen, state, NOW)
+    there, _ = decide(chosen, replace(seen, pods=tuple(shuffled)), state, NOW)
+
+    assert here.desired == there.desired
+
+
+@given(a_policy(), an_observation(), states)
+def test_deciding_twice_on_the_same_values_gives_the_same_answer(
+    chosen: Policy, seen: Observation, state: State | None
+) -> None:
+    assert decide(chosen, seen, state, NOW) == decide(chosen, seen, state, NOW)
+
+
+@given(a_policy(), st.lists(st.integers(0, 40), min_size=1, max_size=6), st.data())
+def test_more_sessions_never_ask_for_fewer_pods(
+    chosen: Policy, sessions: list[int], data: st.DataObject
+) -> None:
+    index = data.draw(st.integers(0, len(sessions) - 1))
+    more = [count + (1 if i == index else 0) for i, count in enumerate(sessions)]
+
+    assert _asked(chosen, more) >= _asked(chosen, sessions)
+
+
+def _asked(chosen: Policy, sessions: list[int]) -> int:
+    seen = Observation(
+        len(sessions), tuple(pod(f"p{i}", sessions=count) for i, count in enumerate(sessions))
+    )
+    decision, _ = decide(chosen, seen, State(seen_at=NOW - 5), NOW)
+    return decision.recommendations[0].replicas or 0
+
+
+@given(logs, st.integers(1, 30))
+def test_forgetting_what_is_out_of_the_window_changes_nothing(
+    log: list[Logged], desired: int
+) -> None:
+    recent = tuple(entry for entry in log if entry.at >= NOW - DOWN_WINDOW)
+
+    kept = stabilize_down(desired, tuple(log), NOW).replicas
+
+    assert kept == stabilize_down(desired, recent, NOW).replicas
+
+
+@settings(max_examples=50)
+@given(a_policy(), st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=12), max_size=80))
+def test_the_memory_stays_as_long_as_a_window(chosen: Policy, history: list[list[int]]) -> None:
+    state: State | None = None
+    for index, sessions in enumerate(history):
+        now = NOW + 60 * index
+        seen = Observation(
+            len(sessions), tuple(pod(str(i), sessions=s) for i, s in enumerate(sessions))
+        )
+        decision, state = decide(chosen, seen, state, now)
+        if decision.desired != decision.current:
+            state = record_scaling(state, chosen, decision.current, decision.desired, now)
+
+    assert state is None or len(state.recommendations) <= 63
+    assert state is None or len(state.scale_ups) + len(state.scale_downs) <= 62
