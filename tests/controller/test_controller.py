@@ -1,0 +1,216 @@
+"""One pass: observe, decide, act, record; what fails stays where it failed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autoscaler.controller import Controller, PassResult
+from autoscaler.errors import ConflictError, ForbiddenError
+from autoscaler.journal import EventRecorder
+from autoscaler.model import TargetRef
+from autoscaler.policy import Policy
+from autoscaler.telemetry import Telemetry
+from tests.builders import policy
+from tests.fakes import FakeCluster, FakePolicies
+
+APP = TargetRef("bokeh", "bokeh-app")
+OTHER = TargetRef("bokeh", "other")
+
+
+def other() -> Policy:
+    return policy(name="other", target={"namespace": "bokeh", "deployment": "other"})
+
+
+class World:
+    """A controller over fakes, five seconds a pass."""
+
+    def __init__(self, *policies: Policy, dry_run: bool = False) -> None:
+        self.cluster = FakeCluster()
+        self.clock = self.cluster.clock
+        self.policies = FakePolicies(policies or (policy(),))
+        self.telemetry = Telemetry()
+        self.controller = Controller(
+            self.policies,
+            self.cluster,
+            self.cluster,
+            self.clock,
+            [EventRecorder(self.cluster), self.telemetry],
+            dry_run=dry_run,
+        )
+
+    def run(self, passes: int = 1) -> PassResult:
+        for _ in range(passes):
+            self.clock.advance(5)
+            result = self.controller.run_pass()
+        return result
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.telemetry.registry.get_sample_value(f"bokeh_autoscaler_{name}", labels)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_full_target_grows_and_says_why(world: World) -> None:
+    world.cluster.deploy(APP, 10, 12)
+
+    result = world.run()
+
+    assert world.cluster.replicas(APP) == 3
+    assert result.outcomes[0].changed
+    assert world.cluster.events == [
+        (
+            APP,
+            "ValidMetricFound",
+            "dashboards: 2 -> 3 replicas: sessions: (22 connected + 0 spare) / 10 seats",
+        )
+    ]
+    assert world.metric("changes_total", policy="dashboards") == 1
+
+
+def test_empty_pods_go_after_the_window_and_not_before(world: World) -> None:
+    world.cluster.deploy(APP, 5, 0, 0)
+
+    world.run(passes=60)
+    assert world.cluster.replicas(APP) == 3
+
+    world.run(passes=2)
+    assert world.cluster.replicas(APP) == 1
+
+
+def test_a_dry_run_changes_nothing_and_leaves_no_event() -> None:
+    world = World(dry_run=True)
+    world.cluster.deploy(APP, 10, 12)
+
+    result = world.run(passes=3)
+
+    decision = result.outcomes[0].decision
+    assert decision is not None
+    assert decision.desired == 3
+    assert (world.cluster.changes, world.cluster.events) == ([], [])
+
+
+def test_a_conflict_is_observed_and_decided_again(world: World) -> None:
+    world.cluster.deploy(APP, 10, 12)
+    world.cluster.refusals = [ConflictError("changed meanwhile")]
+
+    result = world.run()
+
+    assert result.outcomes[0].changed
+    assert world.cluster.replicas(APP) == 3
+
+
+def test_a_conflict_that_stays_is_a_problem_of_this_pass_only(world: World) -> None:
+    world.cluster.deploy(APP, 10, 12)
+    world.cluster.refusals = [ConflictError("changed meanwhile")] * 3
+
+    assert world.run().outcomes[0].problem == "changed meanwhile"
+    assert world.run().outcomes[0].changed
+
+
+def test_one_policys_failure_leaves_the_others_alone() -> None:
+    world = World(policy(), other())
+    world.cluster.deploy(OTHER, 10, 12)
+    world.cluster.failures[APP] = ForbiddenError("may not list pods in namespace bokeh")
+
+    first, second = world.run().outcomes
+
+    assert first.problem == "may not list pods in namespace bokeh"
+    assert second.changed
+
+
+def test_a_patch_that_was_refused_is_not_remembered_as_a_change() -> None:
+    world = World(policy(cooldown={"up": "10m"}))
+    world.cluster.deploy(APP, 10, 12)
+    world.cluster.refusals = [ForbiddenError("may not patch deployments/scale")]
+
+    assert world.run().outcomes[0].problem == "may not patch deployments/scale"
+    assert world.run().outcomes[0].changed, "no cooldown began"
+
+
+def test_a_problem_leaves_one_event_however_long_it_lasts(world: World) -> None:
+    world.cluster.deploy(APP, 10, 12)
+    world.cluster.refusals = [ForbiddenError("may not patch deployments/scale")] * 3
+
+    world.run(passes=3)
+
+    assert [reason for _, reason, _ in world.cluster.events] == ["FailedRescale"]
+
+
+def test_a_deployment_that_was_made_again_starts_afresh(world: World) -> None:
+    world.cluster.deploy(APP, 0, 0, 0)
+    world.run(passes=40)
+    world.cluster.deploy(APP, 0, 0, 0, uid="uid-2")
+
+    world.run(passes=60)
+    assert world.cluster.replicas(APP) == 3, "its own window has not passed yet"
+
+    world.run(passes=2)
+    assert world.cluster.replicas(APP) == 1
+
+
+def test_a_hand_edit_is_taken_as_the_present_number(world: World) -> None:
+    world.cluster.deploy(APP, 10, 12)
+    world.run()
+    world.cluster.edit_by_hand(APP, 2)
+
+    world.run()
+
+    assert world.cluster.replicas(APP) == 3
+
+
+def test_a_source_that_fails_holds(world: World) -> None:
+    world.cluster.deploy(APP, 0, 0, 30)
+    world.cluster.failed = {("sessions", "exporter"): "Prometheus answered 401"}
+
+    world.run(passes=100)
+
+    assert world.cluster.changes == []
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0], ids=["an hour back", "an hour forward"])
+def test_setting_the_clock_neither_speeds_up_nor_delays_a_shrink(world: World, step: float) -> None:
+    world.cluster.deploy(APP, 5, 0, 0)
+    world.run(passes=30)
+    world.clock.set_by(step)
+
+    world.run(passes=30)
+    assert world.cluster.replicas(APP) == 3
+
+    world.run(passes=2)
+    assert world.cluster.replicas(APP) == 1
+
+
+def test_a_policy_is_evaluated_at_its_own_interval() -> None:
+    slow = replace_interval(other(), 30.0)
+    world = World(policy(), slow)
+    world.cluster.deploy(APP, 1)
+    world.cluster.deploy(OTHER, 1)
+
+    names = [[o.policy.name for o in world.run().outcomes] for _ in range(7)]
+
+    assert [name for pass_ in names for name in pass_].count("other") == 2
+    assert all("dashboards" in pass_ for pass_ in names)
+
+
+def replace_interval(chosen: Policy, seconds: float) -> Policy:
+    return chosen.model_copy(update={"interval": seconds})
+
+
+def test_a_broken_edit_shows_in_an_event_and_a_metric_while_the_last_good_version_runs(
+    world: World,
+) -> None:
+    world.cluster.deploy(APP, 10, 12)
+    problem = "dashboards.yaml:3: replicas.min: got 'two', expected a whole number"
+    world.policies = replace(world.policies, problems={"dashboards.yaml": (problem,)})
+    world.controller._policies = world.policies
+
+    world.run()
+
+    assert world.cluster.replicas(APP) == 3
+    assert [r for _, r, _ in world.cluster.events] == ["ValidMetricFound", "PolicyFileRefused"]
+    assert world.metric("policy_file_errors", file="dashboards.yaml") == 1
