@@ -1,0 +1,93 @@
+"""Found first on PYTHONPATH by every Python the launcher starts: arms the agent, then steps aside.
+
+Nothing here may disturb the application: the agent is imported only once Bokeh's server is, any
+failure is one line on stderr, and the user's own `sitecustomize` runs as if this file were not
+there. Imports are local because every Python of the container pays for those at the top.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+HERE = __file__.rpartition("/")[0]
+EXPORTER = HERE.removesuffix("/agent/bootstrap")
+PACKAGE = "_bokeh_exporter"  # private: an app may well have a module called `exporter`
+WATCHED = ("bokeh.server.core", "bokeh.server.tornado")
+
+
+class AfterImport:
+    """A meta path finder that calls the agent right after a watched module has run."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module's own spec, found by the other finders, with a loader that tells the agent."""
+        if fullname not in WATCHED:
+            return None
+        others = [finder for finder in sys.meta_path if finder is not self]
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in found if spec is not None), None)
+        if spec is not None and spec.loader is not None:
+            tell_agent_after(spec.loader, fullname)
+        return spec
+
+
+def tell_agent_after(loader: Any, fullname: str) -> None:
+    """Make this one loader install the agent once the module has run."""
+    run = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        run(module)
+        guarded(lambda: load_agent().install(fullname, module))
+
+    loader.exec_module = exec_module
+
+
+def load_agent() -> Any:
+    """The agent's entry module, imported by file path under the private name."""
+    from importlib import import_module
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    if PACKAGE not in sys.modules:
+        spec = spec_from_file_location(
+            PACKAGE, f"{EXPORTER}/__init__.py", submodule_search_locations=[EXPORTER]
+        )
+        package = module_from_spec(spec)  # type: ignore[arg-type]
+        sys.modules[PACKAGE] = package
+    table = import_module(f"{PACKAGE}.metrics")
+    agent = import_module(f"{PACKAGE}.agent.hooks")
+    agent.declare(table)
+    return agent
+
+
+def guarded(action: Callable[[], object]) -> None:
+    """Run it; whatever goes wrong is one line for the operator and nothing to the application."""
+    try:
+        action()
+    except Exception as error:
+        sys.stderr.write(f"bokeh-exporter: no agent in this process: {error!r}\n")
+
+
+def run_users_own() -> None:
+    """Give the user's own sitecustomize the turn that this one took."""
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path)
+    if spec is None or spec.loader is None:
+        return
+    from importlib.util import module_from_spec
+
+    module = module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+sys.path[:] = [entry for entry in sys.path if entry.rstrip("/") != HERE]
+sys.meta_path.insert(0, AfterImport())
+run_users_own()

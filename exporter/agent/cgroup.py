@@ -1,0 +1,133 @@
+"""Memory and CPU of a container as its cgroup tells them, version 1 or 2.
+
+Pure reading below two given paths, so the tests can point it at folders. A value that a kernel does
+not offer is None, never 0. Working set is `usage - inactive_file`, the kubelet's formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# v1 writes "no limit" as the largest page-aligned int64; no machine has 2^60 bytes (1 EiB).
+UNLIMITED = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a cgroup said: bytes, seconds and counts; `key` is the same for all its processes."""
+
+    key: str
+    memory_bytes: int | None = None
+    working_set_bytes: int | None = None
+    limit_bytes: int | None = None
+    oom_kills: int | None = None
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    throttled_periods: int | None = None
+    periods: int | None = None
+
+
+def read(
+    mount: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")
+) -> Reading:
+    """The reading of the process's own cgroup. Raises nothing; what is missing is None."""
+    paths = _paths(process)
+    if (mount / "cgroup.controllers").exists():
+        return _read_v2(_folder(mount, paths.get("", "/")))
+    return _read_v1(
+        _folder(mount / "memory", paths.get("memory", "/")),
+        _folder(_v1_controller(mount, "cpuacct"), paths.get("cpuacct", "/")),
+        _folder(_v1_controller(mount, "cpu"), paths.get("cpu", "/")),
+    )
+
+
+def _paths(process: Path) -> dict[str, str]:
+    """Controller name to path below its mount; version 2 has the empty controller name."""
+    found: dict[str, str] = {}
+    for line in _text(process).splitlines():
+        _, controllers, path = line.split(":", 2)
+        found.update(dict.fromkeys(controllers.split(","), path))
+    return found
+
+
+def _v1_controller(mount: Path, name: str) -> Path:
+    """cpu and cpuacct are often one hierarchy, mounted by both names or only by the joined one."""
+    return mount / name if (mount / name).exists() else mount / "cpu,cpuacct"
+
+
+def _folder(mount: Path, path: str) -> Path:
+    """The process's folder; inside a container the mount often starts at the container's own."""
+    own = mount / path.lstrip("/")
+    return own if own.is_dir() else mount
+
+
+def _read_v2(folder: Path) -> Reading:
+    current = _number(folder / "memory.current")
+    cpu = _table(folder / "cpu.stat")
+    return Reading(
+        key=_key(folder),
+        memory_bytes=current,
+        working_set_bytes=_working_set(current, _table(folder / "memory.stat"), "inactive_file"),
+        limit_bytes=_number(folder / "memory.max"),
+        oom_kills=_table(folder / "memory.events").get("oom_kill"),
+        cpu_seconds=_scaled(cpu.get("usage_usec"), 1e-6),
+        throttled_seconds=_scaled(cpu.get("throttled_usec"), 1e-6),
+        throttled_periods=cpu.get("nr_throttled"),
+        periods=cpu.get("nr_periods"),
+    )
+
+
+def _read_v1(memory: Path, cpuacct: Path, cpu: Path) -> Reading:
+    usage = _number(memory / "memory.usage_in_bytes")
+    limit = _number(memory / "memory.limit_in_bytes")
+    stat = _table(cpu / "cpu.stat")
+    return Reading(
+        key=_key(memory),
+        memory_bytes=usage,
+        working_set_bytes=_working_set(
+            usage, _table(memory / "memory.stat"), "total_inactive_file"
+        ),
+        limit_bytes=None if limit is None or limit >= UNLIMITED else limit,
+        oom_kills=_table(memory / "memory.oom_control").get("oom_kill"),
+        cpu_seconds=_scaled(_number(cpuacct / "cpuacct.usage"), 1e-9),
+        throttled_seconds=_scaled(stat.get("throttled_time"), 1e-9),
+        throttled_periods=stat.get("nr_throttled"),
+        periods=stat.get("nr_periods"),
+    )
+
+
+def _working_set(usage: int | None, stat: dict[str, int], inactive: str) -> int | None:
+    if usage is None or inactive not in stat:
+        return usage
+    return max(0, usage - stat[inactive])
+
+
+def _scaled(value: int | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _key(folder: Path) -> str:
+    """The same for every process of a cgroup, whatever mount it sees it through."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return ""
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("ascii", "replace")
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _table(path: Path) -> dict[str, int]:
+    pairs = (line.split() for line in _text(path).splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}

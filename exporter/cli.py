@@ -1,0 +1,144 @@
+"""`bokeh-exporter launch -- COMMAND` and `bokeh-exporter sidecar`.
+
+Exit codes: the launched command's own; 2 for a wrong command line, 126 and 127 for a command that
+cannot be run or found (as a shell has it), 1 for a port that cannot be had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from exporter.durations import seconds
+
+INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,60}")  # fits a unix socket's 107 bytes with the rest
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and end with 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. Raises SystemExit for --help and a wrong command line."""
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except OSError as error:
+        where = options.command[0] if options.run is run_launch else f"port {options.port}"
+        sys.stderr.write(f"bokeh-exporter: {where}: {error.strerror}\n")
+        code = _code_of(error) if options.run is run_launch else 1
+    return code
+
+
+def _code_of(error: OSError) -> int:
+    return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    top = Parser(
+        prog="bokeh-exporter",
+        description="Counts the sessions of a Bokeh or Panel server and lets it drain.",
+    )
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_launch(commands)
+    _add_sidecar(commands)
+    return top
+
+
+def _add_launch(commands: argparse._SubParsersAction[Parser]) -> None:
+    launch = commands.add_parser(
+        "launch",
+        help="start a server with the agent in every worker, and drain it on SIGTERM",
+        usage="bokeh-exporter launch [OPTIONS] -- bokeh serve app.py --num-procs 4",
+    )
+    launch.add_argument(
+        "--drain-deadline",
+        type=_duration,
+        default=3600.0,
+        metavar="DURATION",
+        help="how long SIGTERM waits for users to leave; 0s: not at all (default: 1h)",
+    )
+    launch.add_argument(
+        "--resources",
+        choices=("cgroup", "process"),
+        default="cgroup",
+        help="whose memory and CPU to report: the container's, or, where servers share a machine "
+        "without containers, the processes' own (default: cgroup)",
+    )
+    _add_common(launch)
+    launch.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    launch.set_defaults(run=run_launch, parser=launch)
+
+
+def _add_sidecar(commands: argparse._SubParsersAction[Parser]) -> None:
+    sidecar = commands.add_parser(
+        "sidecar", help="serve /metrics, /state, /healthz and /readyz for the workers of this pod"
+    )
+    sidecar.add_argument("--port", type=_port, default=9550, help="(default: 9550)")
+    sidecar.add_argument("--address", default="", help="(default: all, IPv4 and IPv6)")
+    _add_common(sidecar)
+    sidecar.set_defaults(run=run_sidecar)
+
+
+def _add_common(command: Parser) -> None:
+    command.add_argument(
+        "--instance",
+        type=_instance,
+        default=os.environ.get("BOKEH_EXPORTER_INSTANCE", "default"),
+        help="a name that keeps several servers on one network apart; a pod needs none",
+    )
+    command.add_argument(
+        "--app-port",
+        type=_port,
+        default=5006,
+        help="the server's port, whose connections are counted where no agent is (default: 5006)",
+    )
+
+
+def run_launch(options: argparse.Namespace) -> int:
+    """Launch the command. Raises OSError if it cannot be started."""
+    from exporter.launch import Launcher
+
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        options.parser.error("what should be launched? Write it after --")
+    options.command = command
+    os.environ["BOKEH_EXPORTER_RESOURCES"] = options.resources
+    return Launcher(command, options.instance, options.drain_deadline, options.app_port).run()
+
+
+def run_sidecar(options: argparse.Namespace) -> int:
+    """Serve. Raises OSError if the port cannot be had."""
+    from exporter.sidecar import serve
+
+    return serve(options.instance, options.app_port, options.address, options.port)
+
+
+def _duration(value: str) -> float:
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _port(value: str) -> int:
+    if not value.isdigit() or not 0 < int(value) < 65536:
+        raise argparse.ArgumentTypeError(f"{value!r} is no port; expected 1 to 65535")
+    return int(value)
+
+
+def _instance(value: str) -> str:
+    if INSTANCE.fullmatch(value) is None:
+        raise argparse.ArgumentTypeError(
+            f"{value!r} is no instance name; expected 1 to 60 letters, digits, '.', '_' or '-'"
+        )
+    return value

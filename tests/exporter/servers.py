@@ -1,0 +1,171 @@
+"""Real Bokeh servers under the real launcher, each with its own sidecar, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 20.0
+BIN = Path(sys.executable).parent
+
+# ?busy=S sleeps while the session is created, ?gil=S does so in C code that keeps the GIL.
+APP = """
+import ctypes, time
+from bokeh.io import curdoc
+from bokeh.models import Div
+
+arguments = curdoc().session_context.request.arguments
+if "busy" in arguments:
+    time.sleep(float(arguments["busy"][0]))
+if "gil" in arguments:
+    ctypes.PyDLL(None).usleep(int(float(arguments["gil"][0]) * 1e6))
+if "fail" in arguments:
+    raise RuntimeError("asked to")
+curdoc().add_root(Div(text="hello"))
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_until(done: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+    """Poll a real process until `done` gives something true; fail loudly after `patience`."""
+    until = time.monotonic() + patience
+    while not (result := done()):
+        assert time.monotonic() < until, f"waited {patience:g} s in vain: {what}"
+        time.sleep(0.05)
+    return result
+
+
+@dataclass
+class Served:
+    """A launched server and its sidecar. `output` is what the launcher and all below it wrote."""
+
+    url: str
+    sidecar_url: str
+    launcher: subprocess.Popen[bytes]
+    sidecar: subprocess.Popen[bytes]
+    output_file: Path
+    signalled: bool = field(default=False)
+
+    @property
+    def output(self) -> str:
+        return self.output_file.read_text()
+
+    def get(self, page: str, accept: str = "") -> tuple[int, str, str]:
+        """Status, Content-Type and body of a page of the sidecar."""
+        request = urllib.request.Request(self.sidecar_url + page, headers={"Accept": accept})
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                return response.status, response.headers["Content-Type"], response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers["Content-Type"], error.read().decode()
+
+    def state(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.get("/state")[2])
+        return values
+
+    def connected(self) -> int:
+        return int(self.state()["sessions"]["connected"])
+
+    def value(self, series: str) -> float:
+        """The value of one series of /metrics, written as there; NaN if it is absent."""
+        line = re.search(rf"^{re.escape(series)} (\S+)$", self.get("/metrics")[2], re.MULTILINE)
+        return float(line.group(1)) if line else float("nan")
+
+    def terminate(self) -> None:
+        os.kill(self.launcher.pid, signal.SIGTERM)
+
+    def wait_workers(self, count: int) -> list[dict[str, Any]]:
+        def ready() -> bool:
+            assert self.launcher.poll() is None, f"the server ended: {self.output}"
+            answered = [w["ok"] for w in self.state()["workers"]]
+            return answered == [True] * count and self.get("/readyz")[0] == 200
+
+        wait_until(ready, f"{count} workers")
+        workers: list[dict[str, Any]] = self.state()["workers"]
+        return workers
+
+    def exit_code(self) -> int:
+        return self.launcher.wait(PATIENCE)
+
+
+@contextmanager
+def served(
+    folder: Path,
+    command: list[str],
+    *,
+    port: int,
+    route: str = "/app",
+    options: tuple[str, ...] = (),
+    environment: dict[str, str] | None = None,
+    prefix: tuple[str, ...] = (),
+) -> Iterator[Served]:
+    """Launch `command` in `folder`, with a sidecar; both are gone afterwards."""
+    instance = f"test-{port}"
+    sidecar_port = free_port()
+    exporter = [str(BIN / "bokeh-exporter")]
+    log = folder / f"{instance}.log"
+    everything = {**os.environ, **(environment or {})}
+    common = ["--instance", instance, "--app-port", str(port)]
+    launch = [*prefix, *exporter, "launch", *common, *options, "--", *command]
+    sidecar = [*exporter, "sidecar", *common, "--port", str(sidecar_port)]
+    with log.open("wb") as output:
+        processes = [
+            subprocess.Popen(line, cwd=folder, env=everything, stdout=output, stderr=output)
+            for line in (launch, [*sidecar, "--address", "127.0.0.1"])
+        ]
+    found = Served(
+        f"http://127.0.0.1:{port}{route}", f"http://127.0.0.1:{sidecar_port}", *processes, log
+    )
+    try:
+        wait_until(lambda: _listens(sidecar_port), "the sidecar's port")
+        yield found
+    finally:
+        for process in processes:
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Stop at once: SIGINT is the launcher's and the sidecar's signal for that."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(PATIENCE)
+        raise
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def bokeh_serve(
+    folder: Path, *arguments: str, options: tuple[str, ...] = (), **more: Any
+) -> Iterator[Served]:
+    """`bokeh serve app.py`, with the script APP."""
+    (folder / "app.py").write_text(APP)
+    port = free_port()
+    command = [str(BIN / "bokeh"), "serve", "app.py", "--port", str(port), *arguments]
+    with served(folder, command, port=port, options=options, **more) as server:
+        yield server
