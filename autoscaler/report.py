@@ -1,0 +1,253 @@
+"""One offline HTML page that shows a run: users and seats, replicas and why they changed.
+
+The only module that knows Bokeh. Importing it costs a third of a second: do it where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, tzinfo
+from html import escape
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from bokeh.embed import file_html
+from bokeh.models import BasicTicker, ColumnDataSource, DataRange1d, HoverTool, Range1d
+from bokeh.plotting import figure
+from bokeh.resources import INLINE
+
+from autoscaler.simulation.timeline import Change, Steps, Table, Timeline
+
+# The palette of Okabe and Ito: told apart with every kind of colour vision, and in grey.
+BLUE, SKY, ORANGE, RED, GREEN, BLACK = (
+    "#0072B2",
+    "#56B4E9",
+    "#E69F00",
+    "#D55E00",
+    "#009E73",
+    "#222222",
+)
+MAX_POINTS = 5_000
+TOOLS = "xpan,xwheel_zoom,xbox_zoom,reset,save"
+# Blocks of Bokeh's own page: it lacks phones, and a table that needs no script.
+TEMPLATE = """\
+{% block preamble %}
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+  body { font: 15px/1.45 system-ui, sans-serif; color: #222; }
+  main { max-width: 1280px; margin: 0 auto; padding: 0 12px 24px; }
+  h1 { font-size: 1.3rem; margin: 16px 0 8px; }
+  .table { overflow-x: auto; margin: 8px 0 16px; }
+  table { border-collapse: collapse; }
+  th, td { padding: 3px 14px 3px 0; text-align: right; border-bottom: 1px solid #ddd; }
+  th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+  td { font-variant-numeric: tabular-nums; }
+  @media (max-width: 600px) { body { font-size: 13px; } th, td { padding-right: 8px; } }
+</style>
+{% endblock %}
+{% block contents %}
+<main>
+<h1>{{ title | e }}</h1>
+{% for doc in docs %}{% for root in doc.roots %}{{ embed(root) }}{% endfor %}{% endfor %}
+<div class="table">{{ summary }}</div>
+<p>{{ note | e }}</p>
+</main>
+{% endblock %}
+"""
+
+# Unix seconds to what a Bokeh axis shows as the wall clock, in milliseconds.
+ToAxis = Callable[[float], float]
+
+
+def write_report(
+    path: Path, timeline: Timeline, summary: Table, title: str, note: str = ""
+) -> None:
+    """Write the page; it needs no network. Raises OSError if the file cannot be written.
+
+    note: a paragraph below the table.
+    """
+    path.write_text(report_html(timeline, summary, title, note), encoding="utf-8")
+
+
+def report_html(timeline: Timeline, summary: Table, title: str, note: str = "") -> str:
+    """The page as text, for a browser of any width."""
+    zone = ZoneInfo(timeline.timezone) if timeline.timezone else None
+    to_axis = _wall_clock(zone)
+    span = Range1d(start=to_axis(timeline.start), end=to_axis(timeline.end), bounds="auto")
+    label = f"time ({timeline.timezone or datetime.now(UTC).astimezone().tzname()})"
+    plots = [
+        _users_plot(timeline, span, label, to_axis),
+        _replicas_plot(timeline, span, label, to_axis),
+    ]
+    return file_html(
+        plots,
+        INLINE,
+        title,
+        template=TEMPLATE,
+        template_variables={"summary": _table_html(summary), "note": note},
+    )
+
+
+def _wall_clock(zone: tzinfo | None) -> ToAxis:
+    """Bokeh's axes know no zones, so each time is moved by its zone's offset. None: local."""
+
+    def to_axis(at: float) -> float:
+        offset = datetime.fromtimestamp(at, UTC).astimezone(zone).utcoffset()
+        return (at + (offset.total_seconds() if offset else 0.0)) * 1_000
+
+    return to_axis
+
+
+def _plot(title: str, unit: str, height: int, span: Range1d, label: str) -> figure:
+    plot = figure(
+        title=title,
+        height=height,
+        sizing_mode="stretch_width",
+        x_axis_type="datetime",
+        x_range=span,
+        y_range=DataRange1d(start=0),
+        x_axis_label=label,
+        y_axis_label=unit,
+        tools=TOOLS,
+        active_scroll=None,
+        toolbar_location="above",
+        min_border_left=58,
+    )
+    plot.toolbar.logo = None
+    plot.grid.grid_line_color = "#e6e6e6"
+    plot.yaxis[0].ticker = BasicTicker(min_interval=1, num_minor_ticks=0)
+    return plot
+
+
+def _put_legend_above(plot: figure) -> None:
+    """Beside no curve, and narrow enough that a phone shows all of it."""
+    legend = plot.legend[0]
+    legend.update(
+        orientation="horizontal",
+        ncols=4,
+        location="left",
+        click_policy="hide",
+        border_line_color=None,
+        margin=0,
+        padding=4,
+        spacing=6,
+        glyph_width=14,
+        label_standoff=3,
+        label_text_font_size="11px",
+    )
+    plot.add_layout(legend, "above")
+
+
+def _users_plot(timeline: Timeline, span: Range1d, label: str, to_axis: ToAxis) -> figure:
+    plot = _plot("Users and seats", "sessions, seats", 360, span, label)
+    paid = _source(timeline.billed.scaled(timeline.seats), timeline.end, to_axis)
+    ready = _source(timeline.ready.scaled(timeline.seats), timeline.end, to_axis)
+    sessions = _source(timeline.sessions, timeline.end, to_axis)
+    plot.varea_step(
+        "x", 0, "y", source=paid, step_mode="after", color=SKY, alpha=0.3, legend_label="seats paid"
+    )
+    plot.step(
+        "x", "y", source=ready, mode="after", color=GREEN, line_width=2, legend_label="seats ready"
+    )
+    plot.step(
+        "x", "y", source=sessions, mode="after", color=BLUE, line_width=1.5, legend_label="sessions"
+    )
+    _tell_sessions(plot, sessions)
+    _mark_refused(plot, timeline, to_axis)
+    _put_legend_above(plot)
+    return plot
+
+
+def _tell_sessions(plot: figure, sessions: ColumnDataSource) -> None:
+    """How many users at the pointer. Bokeh finds no point on steps, so an unseen line is asked."""
+    line = plot.line("x", "y", source=sessions, alpha=0)
+    plot.add_tools(
+        HoverTool(
+            renderers=[line],
+            mode="vline",
+            line_policy="prev",
+            visible=False,
+            tooltips=[("sessions", "@y"), ("since", "@x{%a %d %b %H:%M:%S}")],
+            formatters={"@x": "datetime"},
+        )
+    )
+
+
+def _mark_refused(plot: figure, timeline: Timeline, to_axis: ToAxis) -> None:
+    """A red tick for each user who was turned away, thinned where they are thousands."""
+    refused = timeline.refused
+    step = -(-len(refused) // MAX_POINTS) or 1
+    plot.scatter(
+        [to_axis(at) for at in refused[::step]],
+        0,
+        marker="dash",
+        angle=1.5708,
+        size=26,
+        line_width=1.5,
+        color=RED,
+        legend_label=f"refused ({len(refused)})",
+    )
+
+
+def _replicas_plot(timeline: Timeline, span: Range1d, label: str, to_axis: ToAxis) -> figure:
+    plot = _plot("Replicas, and why they changed", "replicas", 300, span, label)
+    desired = _source(timeline.desired, timeline.end, to_axis)
+    ready = _source(timeline.ready, timeline.end, to_axis)
+    plot.step(
+        "x", "y", source=desired, mode="after", color=ORANGE, line_width=2, legend_label="desired"
+    )
+    plot.step("x", "y", source=ready, mode="after", color=GREEN, line_width=2, legend_label="ready")
+    ups = [change for change in timeline.changes if change.after > change.before]
+    downs = [change for change in timeline.changes if change.after < change.before]
+    _mark_changes(plot, ups, to_axis, "triangle", "added")
+    _mark_changes(plot, downs, to_axis, "inverted_triangle", "removed")
+    _put_legend_above(plot)
+    return plot
+
+
+def _mark_changes(
+    plot: figure, changes: Iterable[Change], to_axis: ToAxis, marker: str, name: str
+) -> None:
+    """One marker a change; pointing at it tells the reason and the figures behind it."""
+    chosen = list(changes)
+    source = ColumnDataSource(
+        {
+            "x": [to_axis(change.at) for change in chosen],
+            "y": [change.after for change in chosen],
+            "move": [f"{change.before} → {change.after} replicas" for change in chosen],
+            "reason": [str(change.reason) for change in chosen],
+            "detail": [change.detail for change in chosen],
+        }
+    )
+    markers = plot.scatter(
+        "x", "y", source=source, marker=marker, size=8, color=BLACK, legend_label=name
+    )
+    plot.add_tools(
+        HoverTool(
+            renderers=[markers],
+            visible=False,
+            tooltips=[
+                ("change", "@move"),
+                ("reason", "@reason"),
+                ("because", "@detail"),
+                ("at", "@x{%a %d %b %H:%M:%S}"),
+            ],
+            formatters={"@x": "datetime"},
+        )
+    )
+
+
+def _source(steps: Steps, end: float, to_axis: ToAxis) -> ColumnDataSource:
+    """The steps, few enough for a browser, and drawn on to the end of the run."""
+    times, values = steps.thinned(MAX_POINTS)
+    if times:
+        times, values = (*times, end), (*values, values[-1])
+    return ColumnDataSource({"x": [to_axis(at) for at in times], "y": list(values)})
+
+
+def _table_html(table: Table) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,220 @@
+"""Replays a trace against a policy, with the same `decide` that runs in the cluster.
+
+Sessions come, go and pods become ready at their own moments; the policy is asked at every tick.
+What a simulation must assume of the application is in `Assumptions`, and is printed with results.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from math import inf
+from random import Random
+
+from autoscaler.core.decide import decide, record_scaling
+from autoscaler.core.schedule import bounds
+from autoscaler.model import Decision, Observation, PodState, Resources, Sample, State
+from autoscaler.observe import queries_of, signals_of
+from autoscaler.policy import Policy
+from autoscaler.simulation.fleet import Fleet, Pod
+from autoscaler.simulation.timeline import Change, StepRecorder, Timeline
+from autoscaler.simulation.trace import Trace
+
+MEGABYTE = 1_000_000
+# A pod asks for one core and may use 1 GiB (milli-units, as everywhere in the core).
+RESOURCES = Resources(1_000, 1_024**3 * 1_000, 1_024**3 * 1_000)
+BASE_MEMORY = 200 * MEGABYTE
+# The exporter's CPU reading is a rate over a minute.
+CPU_WINDOW = 60.0
+# The first pods have long been up when the trace begins.
+LONG_BEFORE = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """What is taken for granted of the application and its cluster.
+
+    lead_time: seconds from a decision to a Ready pod. tick: seconds between decisions. seats: what
+    one pod holds. cpu_per_session in cores, memory_per_session in megabytes (over a base of 200).
+    seed: for the ReplicaSet's choice of pods.
+    """
+
+    seats: int = 20
+    tick: float = 5.0
+    lead_time: float = 60.0
+    cpu_per_session: float = 0.05
+    memory_per_session: float = 40.0
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of it: the timeline, and what the autoscaler's own shrinking cost its users."""
+
+    timeline: Timeline
+    cut: int = 0
+    minutes_lost: float = 0.0
+
+
+class _Kind(IntEnum):
+    """Order at one moment: those who leave make room, then pods open, then the next come in."""
+
+    END = 0
+    READY = 1
+
+
+def simulate(
+    policy: Policy,
+    trace: Trace,
+    assumptions: Assumptions,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Run:
+    """Replay the trace under the policy; `progress` hears the share done, from 0 to 1.
+
+    Deterministic: the same arguments give the same run.
+    """
+    simulation = _Simulation(policy, trace, assumptions)
+    length = max(trace.end - trace.start, 1.0)
+    now = trace.start
+    for count in range(int(length / assumptions.tick) + 1):
+        now = trace.start + count * assumptions.tick
+        simulation.advance(now)
+        simulation.decide(now)
+        if count % 256 == 0:
+            progress((now - trace.start) / length)
+    simulation.advance(trace.end)
+    progress(1.0)
+    return simulation.result()
+
+
+class _Simulation:
+    def __init__(self, policy: Policy, trace: Trace, assumptions: Assumptions) -> None:
+        self._policy, self._trace, self._assumptions = policy, trace, assumptions
+        self._signals, self._queries = signals_of(policy), queries_of(policy)
+        random = Random(assumptions.seed)  # noqa: S311 - no secret
+        self._fleet = Fleet(assumptions.seats, random)
+        self._state: State | None = None
+        self._events: list[tuple[float, _Kind, int]] = []
+        self._arrived = 0
+        self._desired = bounds(policy, trace.start).min
+        self._refused: list[float] = []
+        self._changes: list[Change] = []
+        self._cut, self._seconds_lost = 0, 0.0
+        self._series = [StepRecorder() for _ in range(4)]
+        for _ in range(self._desired):
+            early = trace.start - LONG_BEFORE
+            self._fleet.mark_ready(self._fleet.create(early, early).number)
+        self._note(trace.start)
+
+    def advance(self, until: float) -> None:
+        """Let everything happen that happens up to and including `until`."""
+        sessions = self._trace.sessions
+        while True:
+            event_at = self._events[0][0] if self._events else inf
+            arrives_at = sessions[self._arrived].start if self._arrived < len(sessions) else inf
+            at = min(event_at, arrives_at)
+            if at > until:
+                return
+            if event_at <= arrives_at:
+                self._handle(*heapq.heappop(self._events)[1:])
+            else:
+                self._arrive(self._arrived)
+            self._note(at)
+
+    def _handle(self, kind: _Kind, number: int) -> None:
+        if kind is _Kind.END:
+            self._fleet.leave(number)
+        else:
+            self._fleet.mark_ready(number)
+
+    def _arrive(self, number: int) -> None:
+        session = self._trace.sessions[number]
+        self._arrived += 1
+        if self._fleet.seat(number):
+            heapq.heappush(self._events, (session.end, _Kind.END, number))
+        else:
+            self._refused.append(session.start)
+
+    def decide(self, now: float) -> None:
+        """One pass of the controller: observe, decide, act, record."""
+        decision, self._state = decide(self._policy, self._observe(now), self._state, now)
+        if decision.desired == decision.current:
+            return
+        self._act(decision, now)
+        self._state = record_scaling(
+            self._state, self._policy, decision.current, decision.desired, now
+        )
+        self._note(now)
+
+    def _act(self, decision: Decision, now: float) -> None:
+        self._desired = decision.desired
+        self._changes.append(
+            Change(now, decision.current, decision.desired, decision.reason, decision.detail)
+        )
+        for _ in range(decision.desired - decision.current):
+            pod = self._fleet.create(now, now + self._assumptions.lead_time)
+            heapq.heappush(self._events, (pod.ready_at, _Kind.READY, pod.number))
+        surplus = max(0, decision.current - decision.desired)
+        drains = self._policy.drain is not None
+        for session in self._fleet.remove(surplus, empty_first=drains):
+            self._cut += 1
+            self._seconds_lost += self._trace.sessions[session].end - now
+
+    def _observe(self, now: float) -> Observation:
+        total = Sample(self._fleet.seated * 1_000, now)
+        return Observation(
+            replicas=self._desired,
+            status_replicas=len(self._fleet.pods),
+            pods=tuple(self._pod_state(pod, now) for pod in self._fleet.pods.values()),
+            external=dict.fromkeys(self._queries, total),
+        )
+
+    def _pod_state(self, pod: Pod, now: float) -> PodState:
+        name = f"pod-{pod.number}"
+        if not pod.ready:
+            return PodState(
+                name, name, "Pending", None, created_at=pod.created_at, resources=RESOURCES
+            )
+        wanted, count = self._signals, len(pod.sessions)
+        return PodState(
+            name=name,
+            uid=name,
+            ready_since=pod.ready_at,
+            started_at=pod.created_at,
+            created_at=pod.created_at,
+            resources=RESOURCES,
+            sessions=Sample(count, now) if "sessions" in wanted else None,
+            cpu=Sample(self._cpu(count), now, CPU_WINDOW) if "cpu" in wanted else None,
+            memory=Sample(self._memory(count), now) if "memory" in wanted else None,
+        )
+
+    def _cpu(self, sessions: int) -> int:
+        return round(sessions * self._assumptions.cpu_per_session * 1_000)
+
+    def _memory(self, sessions: int) -> int:
+        used = BASE_MEMORY + sessions * self._assumptions.memory_per_session * MEGABYTE
+        return round(used * 1_000)
+
+    def _note(self, at: float) -> None:
+        fleet = self._fleet
+        now = (fleet.seated, fleet.ready, len(fleet.pods), self._desired)
+        for recorder, value in zip(self._series, now, strict=True):
+            recorder.set(at, value)
+
+    def result(self) -> Run:
+        """What was written down."""
+        sessions, ready, billed, desired = (recorder.steps() for recorder in self._series)
+        timeline = Timeline(
+            self._trace.start,
+            self._trace.end,
+            self._assumptions.seats,
+            sessions,
+            ready,
+            billed,
+            desired,
+            tuple(self._refused),
+            tuple(self._changes),
+        )
+        return Run(timeline, self._cut, self._seconds_lost / 60.0)
