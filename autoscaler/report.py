@@ -6,9 +6,10 @@ The only module that knows Bokeh. Importing it costs a third of a second: do it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from bokeh.embed import file_html
@@ -55,8 +56,17 @@ TEMPLATE = """\
 {% endblock %}
 """
 
-# Unix seconds to what a Bokeh axis shows as the wall clock, in milliseconds.
-ToAxis = Callable[[float], float]
+# A trace that ends within a year of second 0 tells the time since its own start, not of 1970.
+ELAPSED = 366 * 86_400.0
+
+
+class TimeAxis(NamedTuple):
+    """How times are shown. to_axis: Unix seconds to the axis's milliseconds; pointed: in hovers."""
+
+    kind: str
+    label: str
+    to_axis: Callable[[float], float]
+    pointed: str
 
 
 def write_report(
@@ -71,14 +81,11 @@ def write_report(
 
 def report_html(timeline: Timeline, summary: Table, title: str, note: str = "") -> str:
     """The page as text, for a browser of any width."""
-    zone = ZoneInfo(timeline.timezone) if timeline.timezone else None
-    to_axis = _wall_clock(zone)
-    span = Range1d(start=to_axis(timeline.start), end=to_axis(timeline.end), bounds="auto")
-    label = f"time ({timeline.timezone or datetime.now(UTC).astimezone().tzname()})"
-    plots = [
-        _users_plot(timeline, span, label, to_axis),
-        _replicas_plot(timeline, span, label, to_axis),
-    ]
+    axis = _axis(timeline)
+    span = Range1d(
+        start=axis.to_axis(timeline.start), end=axis.to_axis(timeline.end), bounds="auto"
+    )
+    plots = [_users_plot(timeline, span, axis), _replicas_plot(timeline, span, axis)]
     return file_html(
         plots,
         INLINE,
@@ -88,25 +95,29 @@ def report_html(timeline: Timeline, summary: Table, title: str, note: str = "") 
     )
 
 
-def _wall_clock(zone: tzinfo | None) -> ToAxis:
-    """Bokeh's axes know no zones, so each time is moved by its zone's offset. None: local."""
+def _axis(timeline: Timeline) -> TimeAxis:
+    """Bokeh's axes know no zones, so each time is moved by its zone's offset."""
+    if timeline.end < ELAPSED:
+        return TimeAxis("timedelta", "time", lambda at: at * 1_000, "%H:%M:%S")
+    zone = ZoneInfo(timeline.timezone) if timeline.timezone else None
+    name = timeline.timezone or datetime.now(UTC).astimezone().tzname()
 
     def to_axis(at: float) -> float:
         offset = datetime.fromtimestamp(at, UTC).astimezone(zone).utcoffset()
         return (at + (offset.total_seconds() if offset else 0.0)) * 1_000
 
-    return to_axis
+    return TimeAxis("datetime", f"time ({name})", axis, "%a %d %b %H:%M:%S")
 
 
-def _plot(title: str, unit: str, height: int, span: Range1d, label: str) -> figure:
+def _plot(title: str, unit: str, height: int, span: Range1d, axis: TimeAxis) -> figure:
     plot = figure(
         title=title,
         height=height,
         sizing_mode="stretch_width",
-        x_axis_type="datetime",
+        x_axis_type=axis.kind,
         x_range=span,
         y_range=DataRange1d(start=0),
-        x_axis_label=label,
+        x_axis_label=axis.label,
         y_axis_label=unit,
         tools=TOOLS,
         active_scroll=None,
@@ -138,11 +149,11 @@ def _put_legend_above(plot: figure) -> None:
     plot.add_layout(legend, "above")
 
 
-def _users_plot(timeline: Timeline, span: Range1d, label: str, to_axis: ToAxis) -> figure:
-    plot = _plot("Users and seats", "sessions, seats", 360, span, label)
-    paid = _source(timeline.billed.scaled(timeline.seats), timeline.end, to_axis)
-    ready = _source(timeline.ready.scaled(timeline.seats), timeline.end, to_axis)
-    sessions = _source(timeline.sessions, timeline.end, to_axis)
+def _users_plot(timeline: Timeline, span: Range1d, axis: TimeAxis) -> figure:
+    plot = _plot("Users and seats", "sessions, seats", 360, span, axis)
+    paid = _source(timeline.billed.scaled(timeline.seats), timeline.end, axis)
+    ready = _source(timeline.ready.scaled(timeline.seats), timeline.end, axis)
+    sessions = _source(timeline.sessions, timeline.end, axis)
     plot.varea_step(
         "x", 0, "y", source=paid, step_mode="after", color=SKY, alpha=0.3, legend_label="seats paid"
     )
@@ -152,13 +163,13 @@ def _users_plot(timeline: Timeline, span: Range1d, label: str, to_axis: ToAxis) 
     plot.step(
         "x", "y", source=sessions, mode="after", color=BLUE, line_width=1.5, legend_label="sessions"
     )
-    _tell_sessions(plot, sessions)
-    _mark_refused(plot, timeline, to_axis)
+    _tell_sessions(plot, sessions, axis)
+    _mark_refused(plot, timeline, axis)
     _put_legend_above(plot)
     return plot
 
 
-def _tell_sessions(plot: figure, sessions: ColumnDataSource) -> None:
+def _tell_sessions(plot: figure, sessions: ColumnDataSource, axis: TimeAxis) -> None:
     """How many users at the pointer. Bokeh finds no point on steps, so an unseen line is asked."""
     line = plot.line("x", "y", source=sessions, alpha=0)
     plot.add_tools(
@@ -167,18 +178,18 @@ def _tell_sessions(plot: figure, sessions: ColumnDataSource) -> None:
             mode="vline",
             line_policy="prev",
             visible=False,
-            tooltips=[("sessions", "@y"), ("since", "@x{%a %d %b %H:%M:%S}")],
+            tooltips=[("sessions", "@y"), ("since", f"@x{{{axis.pointed}}}")],
             formatters={"@x": "datetime"},
         )
     )
 
 
-def _mark_refused(plot: figure, timeline: Timeline, to_axis: ToAxis) -> None:
+def _mark_refused(plot: figure, timeline: Timeline, axis: TimeAxis) -> None:
     """A red tick for each user who was turned away, thinned where they are thousands."""
     refused = timeline.refused
     step = -(-len(refused) // MAX_POINTS) or 1
     plot.scatter(
-        [to_axis(at) for at in refused[::step]],
+        [axis.to_axis(at) for at in refused[::step]],
         0,
         marker="dash",
         angle=1.5708,
@@ -189,30 +200,30 @@ def _mark_refused(plot: figure, timeline: Timeline, to_axis: ToAxis) -> None:
     )
 
 
-def _replicas_plot(timeline: Timeline, span: Range1d, label: str, to_axis: ToAxis) -> figure:
-    plot = _plot("Replicas, and why they changed", "replicas", 300, span, label)
-    desired = _source(timeline.desired, timeline.end, to_axis)
-    ready = _source(timeline.ready, timeline.end, to_axis)
+def _replicas_plot(timeline: Timeline, span: Range1d, axis: TimeAxis) -> figure:
+    plot = _plot("Replicas, and why they changed", "replicas", 300, span, axis)
+    desired = _source(timeline.desired, timeline.end, axis)
+    ready = _source(timeline.ready, timeline.end, axis)
     plot.step(
         "x", "y", source=desired, mode="after", color=ORANGE, line_width=2, legend_label="desired"
     )
     plot.step("x", "y", source=ready, mode="after", color=GREEN, line_width=2, legend_label="ready")
     ups = [change for change in timeline.changes if change.after > change.before]
     downs = [change for change in timeline.changes if change.after < change.before]
-    _mark_changes(plot, ups, to_axis, "triangle", "added")
-    _mark_changes(plot, downs, to_axis, "inverted_triangle", "removed")
+    _mark_changes(plot, ups, axis, "triangle", "added")
+    _mark_changes(plot, downs, axis, "inverted_triangle", "removed")
     _put_legend_above(plot)
     return plot
 
 
 def _mark_changes(
-    plot: figure, changes: Iterable[Change], to_axis: ToAxis, marker: str, name: str
+    plot: figure, changes: Iterable[Change], axis: TimeAxis, marker: str, name: str
 ) -> None:
     """One marker a change; pointing at it tells the reason and the figures behind it."""
     chosen = list(changes)
     source = ColumnDataSource(
         {
-            "x": [to_axis(change.at) for change in chosen],
+            "x": [axis.to_axis(change.at) for change in chosen],
             "y": [change.after for change in chosen],
             "move": [f"{change.before} → {change.after} replicas" for change in chosen],
             "reason": [str(change.reason) for change in chosen],
@@ -230,19 +241,19 @@ def _mark_changes(
                 ("change", "@move"),
                 ("reason", "@reason"),
                 ("because", "@detail"),
-                ("at", "@x{%a %d %b %H:%M:%S}"),
+                ("at", f"@x{{{axis.pointed}}}"),
             ],
             formatters={"@x": "datetime"},
         )
     )
 
 
-def _source(steps: Steps, end: float, to_axis: ToAxis) -> ColumnDataSource:
+def _source(steps: Steps, end: float, axis: TimeAxis) -> ColumnDataSource:
     """The steps, few enough for a browser, and drawn on to the end of the run."""
     times, values = steps.thinned(MAX_POINTS)
     if times:
         times, values = (*times, end), (*values, values[-1])
-    return ColumnDataSource({"x": [to_axis(at) for at in times], "y": list(values)})
+    return ColumnDataSource({"x": [axis.to_axis(at) for at in times], "y": list(values)})
 
 
 def _table_html(table: Table) -> str:

@@ -1,0 +1,247 @@
+"""Replicas as processes of this machine: a Deployment without a cluster, for `autoscaler demo`.
+
+Each replica is a real `bokeh serve` under the real launcher with a real sidecar, as in a pod. The
+sidecars' `/state` takes the place of Prometheus. Victims are empty replicas, the youngest first.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoscaler.errors import AutoscalerError, ClusterError, TargetNotFoundError
+from autoscaler.model import PodState, Resources, Sample, TargetRef, Unavailable
+from autoscaler.ports import Clock, Readings, Signal, TargetState
+
+ANSWER_WITHIN = 1.0
+STOP_WITHIN = 10.0
+
+
+@dataclass
+class Replica:
+    """One server process with its sidecar. Times are Unix seconds of the demo's clock."""
+
+    name: str
+    port: int
+    sidecar_port: int
+    started_at: float
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    ready: bool = False
+    ready_since: float | None = None
+    state: dict[str, Any] | None = None
+    asked_at: float = 0.0
+    cpu: Sample | None = None
+
+    @property
+    def sessions(self) -> int | None:
+        """Connected sessions as the sidecar last said; None: it does not answer."""
+        return None if self.state is None else int(self.state["sessions"]["connected"])
+
+    @property
+    def gone(self) -> bool:
+        """Whether the server process has ended."""
+        return bool(self.processes) and self.processes[0].poll() is not None
+
+
+class LocalCluster:
+    """Implements `ports.Cluster` and `ports.MetricsSource` for one target."""
+
+    def __init__(self, ref: TargetRef, app: Path, clock: Clock, logs: Path) -> None:
+        self._ref = ref
+        self._app = app
+        self._clock = clock
+        self._logs = logs
+        self._replicas: list[Replica] = []
+        self._ending: list[Replica] = []
+        self._wanted = 0
+        self._count = 0
+        self._version = 0
+        self._lock = threading.Lock()
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """The replicas that are not on their way out."""
+        with self._lock:
+            return tuple(self._replicas)
+
+    def start(self, replicas: int) -> None:
+        """Create the target with so many replicas."""
+        self._set(replicas)
+
+    def observe(
+        self, refs: Iterable[TargetRef]
+    ) -> Mapping[TargetRef, TargetState | AutoscalerError]:
+        """Ask every sidecar, and tell of the replicas as a Deployment would."""
+        self.refresh()
+        missing = "no such Deployment here: the demo has only its own"
+        return {
+            ref: self._target() if ref == self._ref else TargetNotFoundError(f"{ref}: {missing}")
+            for ref in refs
+        }
+
+    def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
+        """Start processes, or end empty ones. Raises ClusterError if too few are empty."""
+        surplus = len(self.replicas) - replicas
+        empty = sum(replica.sessions == 0 for replica in self.replicas)
+        if surplus > empty:
+            raise ClusterError(f"{state.ref}: {surplus} replicas to remove, only {empty} are empty")
+        if not dry_run:
+            self._set(replicas)
+
+    def announce(self, state: TargetState, reason: str, message: str, *, warning: bool) -> None:
+        """The demo's table tells of every change, so there is no place for Events."""
+
+    def read(
+        self, signals: Iterable[tuple[Signal, str]], queries: Iterable[str], now: float
+    ) -> Readings:
+        """The samples that the last `observe` brought."""
+        namespace = self._ref.namespace
+        sessions, cpu, memory = {}, {}, {}
+        for replica in self.replicas:
+            key = (namespace, replica.name)
+            if replica.state is None or not replica.ready:
+                continue
+            sessions[key] = Sample(replica.sessions or 0, replica.asked_at)
+            if replica.cpu is not None:
+                cpu[key] = replica.cpu
+            used = replica.state["memory"]["rss_bytes"]
+            if used is not None:
+                memory[key] = Sample(int(used) * 1000, replica.asked_at)
+        samples: dict[tuple[Signal, str], dict[tuple[str, str], Sample]] = {
+            ("sessions", "exporter"): sessions,
+            ("cpu", "exporter"): cpu,
+            ("memory", "exporter"): memory,
+        }
+        no_queries = Unavailable("the demo has no Prometheus to ask")
+        return Readings(samples, dict.fromkeys(queries, no_queries))
+
+    def refresh(self) -> None:
+        """Ask every sidecar side by side; replace replicas that died."""
+        with self._lock:
+            ended = [replica for replica in self._replicas if replica.gone]
+            self._replicas = [replica for replica in self._replicas if not replica.gone]
+        for replica in ended:
+            _end(replica)
+        if ended:
+            self._set(self._wanted)
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(self._ask, self.replicas))
+
+    def stop(self) -> None:
+        """End every process that was started here."""
+        with self._lock:
+            leaving = [*self._replicas, *self._ending]
+            self._replicas, self._ending = [], []
+        for replica in leaving:
+            for process in replica.processes:
+                process.terminate()
+        for replica in leaving:
+            _end(replica)
+
+    def _set(self, replicas: int) -> None:
+        self._wanted = replicas
+        self._version += 1
+        with self._lock:
+            while len(self._replicas) < replicas:
+                self._replicas.append(self._launch())
+            by_age = sorted(self._replicas, key=lambda r: (r.sessions != 0, -r.started_at))
+            for victim in by_age[: len(self._replicas) - replicas]:
+                self._replicas.remove(victim)
+                self._ending.append(victim)
+                threading.Thread(target=_end, args=(victim,), daemon=True).start()
+
+    def _launch(self) -> Replica:
+        self._count += 1
+        name = f"{self._ref.deployment}-{self._count}"
+        port, sidecar_port = _free_port(), _free_port()
+        replica = Replica(name, port, sidecar_port, self._clock.now())
+        serve = ["serve", str(self._app), "--port", str(port), "--address", "127.0.0.1"]
+        exporter = [sys.executable, "-m", "exporter"]
+        server = [*exporter, "launch", "--instance", name, "--resources", "process"]
+        server += ["--drain-deadline", "5s", "--"]
+        server += [sys.executable, "-m", "bokeh", *serve, "--allow-websocket-origin", "*"]
+        sidecar = [*exporter, "sidecar", "--instance", name, "--port", str(sidecar_port)]
+        sidecar += ["--app-port", str(port)]
+        with (self._logs / f"{name}.log").open("wb") as log:
+            replica.processes = [
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                for command in (server, sidecar)
+            ]
+        return replica
+
+    def _ask(self, replica: Replica) -> None:
+        before, now = replica.state, self._clock.now()
+        replica.state = _state_of(replica)
+        ready = replica.state is not None and bool(replica.state["ready"])
+        if ready != replica.ready:
+            replica.ready, replica.ready_since = ready, now
+        if before is not None and replica.state is not None:
+            replica.cpu = _rate(before, replica.state, now)
+        replica.asked_at = now
+
+    def _target(self) -> TargetState:
+        replicas = self.replicas
+        pods = tuple(_pod(replica) for replica in replicas)
+        version = str(self._version)
+        return TargetState(self._ref, "demo", version, self._wanted, len(pods), pods)
+
+
+def _pod(replica: Replica) -> PodState:
+    return PodState(
+        name=replica.name,
+        uid=replica.name,
+        ready=replica.ready,
+        ready_since=replica.ready_since or replica.started_at,
+        started_at=replica.started_at,
+        created_at=replica.started_at,
+        resources=Resources(1_000, 512 * 1024**2 * 1000, 512 * 1024**2 * 1000),
+    )
+
+
+def _rate(before: Mapping[str, Any], after: Mapping[str, Any], now: float) -> Sample | None:
+    """Milli-cores between two answers, in real seconds whatever the demo's pace."""
+    elapsed = after["at"] - before["at"]
+    used = after["cpu"]["seconds_total"] - before["cpu"]["seconds_total"]
+    if elapsed <= 0 or used < 0:
+        return None
+    return Sample(round(1000 * used / elapsed), now, elapsed)
+
+
+def _state_of(replica: Replica) -> dict[str, Any] | None:
+    url = f"http://127.0.0.1:{replica.sidecar_port}/state"
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_WITHIN) as answer:
+            state: dict[str, Any] = json.load(answer)
+    except (OSError, ValueError, urllib.error.URLError):
+        return None
+    return state
+
+
+def _end(replica: Replica) -> None:
+    """Server first, so the sidecar can tell of the drain to the end; then the sidecar."""
+    for process in replica.processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,1 @@
+"""Apps to try the autoscaler with. Served by Bokeh, never imported."""
