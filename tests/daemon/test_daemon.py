@@ -1,0 +1,185 @@
+"""The daemon lives on whatever a pass does, answers its probes and ends within five seconds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from autoscaler.adapters.web import WebServer
+from autoscaler.daemon import Daemon, Ports
+from autoscaler.errors import AutoscalerError
+from autoscaler.journal import Journal, JsonFormatter
+from autoscaler.model import TargetRef
+from tests.builders import policy
+from tests.fakes import FakeCluster, FakePolicies
+
+APP = TargetRef("bokeh", "bokeh-app")
+
+
+class Exploding(FakeCluster):
+    """A cluster adapter with a defect."""
+
+    exploding = True
+
+    def observe(self, refs):  # type: ignore[no-untyped-def]
+        if self.exploding:
+            raise RuntimeError("a defect")
+        return super().observe(refs)
+
+
+def a_daemon(cluster: FakeCluster, **options: object) -> Daemon:
+    ports = Ports(FakePolicies((policy(),)), cluster, cluster, cluster.clock)
+    return Daemon(ports, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "autoscaler")
+    return caplog
+
+
+def test_a_pass_that_explodes_is_logged_and_the_next_one_runs(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    cluster = Exploding()
+    cluster.deploy(APP, 10, 12)
+    daemon = a_daemon(cluster)
+
+    assert daemon.run_once() is None
+    assert "a pass failed, nothing was changed" in log.text
+
+    cluster.exploding = False
+    cluster.clock.advance(5)
+    result = daemon.run_once()
+    assert result is not None
+    assert result.outcomes[0].changed
+
+
+def test_it_is_ready_once_a_target_could_be_read() -> None:
+    cluster = FakeCluster()
+    daemon = a_daemon(cluster)
+    assert daemon.unready() == "no pass has finished yet"
+
+    daemon.run_once()
+    assert daemon.unready() == "bokeh/bokeh-app: no such Deployment"
+
+    cluster.deploy(APP, 1)
+    cluster.clock.advance(5)
+    daemon.run_once()
+    assert daemon.unready() is None
+    assert daemon.unhealthy() is None
+
+
+@pytest.mark.slow
+def test_it_scales_answers_its_probes_and_ends_within_five_seconds() -> None:
+    cluster = FakeCluster()
+    cluster.deploy(APP, 10, 12)
+    daemon = a_daemon(cluster, listen=("127.0.0.1", 0))
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    until(lambda: cluster.replicas(APP) == 3)
+
+    began = time.monotonic()
+    daemon.stop()
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert time.monotonic() - began < 5
+
+
+def until(condition, seconds: float = 10) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    daemon = a_daemon(FakeCluster())
+    checks = {"/healthz": lambda: None, "/readyz": lambda: "no pass has finished yet"}
+    server = WebServer(("127.0.0.1", 0), daemon.telemetry.registry, checks)
+    server.start()
+    yield server
+    server.stop()
+
+
+def get(server: WebServer, path: str, accept: str = "") -> tuple[int, str, str]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}{path}", headers={"Accept": accept}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["Content-Type"], error.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "body"),
+    [
+        ("/healthz", 200, "ok\n"),
+        ("/readyz", 503, "no pass has finished yet\n"),
+        ("/nothing", 404, "there are /metrics, /healthz and /readyz\n"),
+    ],
+)
+def test_probes_say_what_is_wrong(web: WebServer, path: str, code: int, body: str) -> None:
+    assert get(web, path)[::2] == (code, body)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [("", "text/plain"), ("application/openmetrics-text;version=1.0.0", "openmetrics-text")],
+)
+def test_metrics_come_in_the_format_that_was_asked_for(
+    web: WebServer, accept: str, kind: str
+) -> None:
+    code, got, body = get(web, "/metrics", accept)
+
+    assert (code, kind in got) == (200, True)
+    assert "bokeh_autoscaler_policies" in body
+
+
+def test_a_port_that_is_taken_is_one_line(web: WebServer) -> None:
+    taken = ("127.0.0.1", web.port)
+    registry = a_daemon(FakeCluster()).telemetry.registry
+    with pytest.raises(AutoscalerError, match=r"cannot listen on .*choose another --listen"):
+        WebServer(taken, registry, {})
+
+
+def test_the_journal_tells_news_once(log: pytest.LogCaptureFixture) -> None:
+    cluster = FakeCluster()
+    cluster.deploy(APP, 10, 9)
+    daemon = a_daemon(cluster, recorders=[Journal()])
+
+    for _ in range(5):
+        cluster.clock.advance(5)
+        daemon.run_once()
+    cluster.deploy(APP, 10, 12)
+    cluster.clock.advance(5)
+    daemon.run_once()
+
+    lines = [r.getMessage() for r in log.records if r.levelno == logging.INFO]
+    grown = "sessions: (22 connected + 0 spare) / 10 seats"
+    assert lines == [
+        "dashboards: 2 replicas, DesiredWithinRange: nothing to change",
+        f"dashboards: 2 -> 3 replicas, ValidMetricFound: {grown}",
+    ]
+
+
+def test_a_json_log_line_carries_the_decision() -> None:
+    record = logging.LogRecord("autoscaler", logging.INFO, "", 0, "%s: grew", ("app",), None)
+    record.fields = {"policy": "app", "desired": 3}
+
+    entry = json.loads(JsonFormatter().format(record))
+
+    assert entry["message"] == "app: grew"
+    assert (entry["policy"], entry["desired"], entry["level"]) == ("app", 3, "info")
