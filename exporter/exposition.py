@@ -125,13 +125,16 @@ def _workers(seen: Observation) -> Iterator[Sample]:
     for worker in seen.collected.workers:
         busy = worker.report.utilization if worker.report is not None else 0.0
         slots.setdefault(worker.name.slot, []).append((float(worker.ok), worker.stalled_s, busy))
-    for slot, values in slots.items():
-        ok, stalled, busy_shares = zip(*values, strict=True)
+    for slot, seen_here in slots.items():
+        ok, stalled, shares = zip(*seen_here, strict=True)
         yield Sample("bokeh_worker_up", (slot,), min(ok))
         yield Sample("bokeh_worker_stalled_seconds", (slot,), max(stalled))
-        yield Sample("bokeh_event_loop_utilization_ratio", (slot,), max(busy_shares))
-    for labels in sorted({tuple(r.info.values()) for r in seen.collected.reports}):
-        yield Sample("bokeh_server_info", labels, 1)
+        yield Sample("bokeh_event_loop_utilization_ratio", (slot,), max(shares))
+    info = BY_NAME["bokeh_server_info"].labels
+    for values in sorted(
+        {tuple(report.info.get(label, "") for label in info) for report in seen.collected.reports}
+    ):
+        yield Sample("bokeh_server_info", values, 1)
 
 
 def _apps(seen: Observation) -> Iterator[Sample]:

@@ -47,6 +47,7 @@ class Launcher:
     draining_until: float | None = None
     stopping_since: float | None = None
     stop_signal: signal.Signals = signal.SIGTERM
+    last_worker: float = 0.0
     told: set[str] = field(default_factory=set)
     ledger: Ledger = field(init=False)
 
@@ -142,18 +143,18 @@ class Launcher:
         A worker that died by the signal, because it was still starting, is forked anew by that
         parent; so whoever appears is told too. Without known workers everybody is told.
         """
-        since = now - (self.stopping_since or now)
-        workers = self._workers()
-        if since > KILL_SECONDS:
+        targets = {worker.text: worker.pid for worker in self._workers()}
+        if targets:
+            self.last_worker = now
+        elif now - self.last_worker > PARENT_SECONDS:
+            targets = {"everybody": -self.child}  # a negative pid is a process group
+        if now - (self.stopping_since or now) > KILL_SECONDS:
             signal_group(self.child, signal.SIGKILL)
-        elif not workers and (not self.told or since > PARENT_SECONDS) and "" not in self.told:
-            self.told.add("")
-            signal_group(self.child, self.stop_signal)
-        for worker in workers:
-            if worker.text not in self.told:
-                self.told.add(worker.text)
+        for name, pid in targets.items():
+            if name not in self.told:
+                self.told.add(name)
                 with suppress(ProcessLookupError):
-                    os.kill(worker.pid, self.stop_signal)
+                    os.kill(pid, self.stop_signal)
 
     def _workers(self) -> list[collect.Name]:
         """The live workers of our own child; another launcher may share the instance's name."""

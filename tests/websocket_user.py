@@ -120,11 +120,15 @@ async def _connect(url: str, token: str, origin: str | None) -> User:
     socket = await websocket_connect(request, subprotocols=["bokeh", token])
     user = User(socket, [], asyncio.Event())
     user.reader = asyncio.create_task(user.read())
-    await user.wait_for("ACK")
-    header = {"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}
-    for part in (header, {}, {}):
-        await socket.write_message(json.dumps(part))
-    await user.wait_for("PULL-DOC-REPLY")
+    try:
+        await user.wait_for("ACK")
+        header = {"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}
+        for part in (header, {}, {}):
+            await socket.write_message(json.dumps(part))
+        await user.wait_for("PULL-DOC-REPLY")
+    except BaseException:
+        socket.close()
+        raise
     return user
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tornado.httpclient import HTTPClientError
 
 from tests.exporter.servers import bokeh_serve, wait_until
-from tests.websocket_user import Users
+from tests.websocket_user import Users, token_in
 
 pytestmark = pytest.mark.slow
 
@@ -49,3 +53,103 @@ def test_a_killed_worker_leaves_the_count_at_once_and_the_totals_stay(tmp_path: 
         assert server.value(opened) == 8
         server.wait_workers(2)  # Tornado starts it anew, in the same slot
         assert server.value("bokeh_up") == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "answers"),
+    [("busy", True), ("gil", False)],
+    ids=["in Python code", "in C code that keeps the GIL"],
+)
+def test_a_blocked_worker_keeps_its_last_value_and_is_flagged(
+    tmp_path: Path, argument: str, answers: bool
+) -> None:
+    with bokeh_serve(tmp_path) as server, Users() as users, ThreadPoolExecutor() as pool:
+        server.wait_workers(1)
+        users.join(server.url)
+        assert server.connected() == 1
+        blocking = pool.submit(users.get, server.url, **{argument: "4"})
+        stalled = 'bokeh_worker_stalled_seconds{worker="0"}'
+        wait_until(lambda: server.value(stalled) > 1.5, "the stall to show")
+        state = server.state()
+        assert state["sessions"]["connected"] == 1
+        assert state["workers"][0]["ok"] is answers
+        assert state["workers"][0]["stalled_s"] > 1.5
+        assert server.value("bokeh_up") == float(answers)
+        assert server.value('bokeh_worker_up{worker="0"}') == float(answers)
+        blocking.result()
+        wait_until(lambda: server.value(stalled) == 0, "the stall to be over")
+        assert server.value("bokeh_up") == 1
+
+
+def test_a_session_that_is_being_created_is_pending(tmp_path: Path) -> None:
+    with bokeh_serve(tmp_path) as server, Users() as users, ThreadPoolExecutor() as pool:
+        server.wait_workers(1)
+        creating = pool.submit(users.get, server.url, busy="2")
+        wait_until(lambda: server.state()["sessions"]["pending"] == 1, "one pending session")
+        creating.result()
+        state = server.state()
+        assert (state["sessions"]["pending"], state["sessions"]["lingering"]) == (0, 1)
+        histogram = 'bokeh_session_create_duration_seconds_bucket{{app="/app",le="{}"}}'
+        assert server.value(histogram.format("1.0")) == 0
+        assert server.value(histogram.format("2.5")) == 1
+
+
+def test_sessions_without_a_client_are_counted_as_orphans_once_discarded(tmp_path: Path) -> None:
+    quick = ("--unused-session-lifetime", "500", "--check-unused-sessions", "200")
+    with bokeh_serve(tmp_path, *quick) as server, Users() as users:
+        server.wait_workers(1)
+        users.leave(users.join(server.url))
+        users.get(server.url)
+        destroyed = 'bokeh_sessions_destroyed_total{app="/app"}'
+        wait_until(lambda: server.value(destroyed) == 2, "both sessions to be discarded")
+        assert server.value('bokeh_sessions_created_total{app="/app"}') == 2
+        assert server.value('bokeh_sessions_orphaned_total{app="/app"}') == 1
+        assert server.value('bokeh_session_duration_seconds_count{app="/app"}') == 1
+        assert server.value('bokeh_sessions{app="/app",quality="exact",state="lingering"}') == 0
+
+
+def test_a_script_that_raises_is_a_create_error(tmp_path: Path) -> None:
+    with bokeh_serve(tmp_path) as server, Users() as users:
+        server.wait_workers(1)
+        users.get(server.url, fail="yes")
+        users.get(server.url)
+        assert server.value('bokeh_session_create_errors_total{app="/app"}') == 1
+        assert server.value('bokeh_request_duration_seconds_count{app="/app",code="2xx"}') == 2
+
+
+def test_refused_connections_are_counted_by_reason(tmp_path: Path) -> None:
+    short = ("--session-token-expiration", "1")
+    with bokeh_serve(tmp_path, *short) as server, Users() as users:
+        server.wait_workers(1)
+        token = token_in(users.get(server.url))
+        with pytest.raises(HTTPClientError):
+            users.connect(server.url, token, origin="http://elsewhere.example")
+        time.sleep(2.1)  # the token's clock has whole seconds
+        with pytest.raises(ConnectionError):
+            users.connect(server.url, token)
+        for reason in ("origin", "token_expired"):
+            assert server.value(f'bokeh_connections_rejected_total{{reason="{reason}"}}') == 1
+        assert server.connected() == 0
+
+
+def test_a_client_that_answers_no_pings_is_stale_and_its_session_not_connected(
+    tmp_path: Path,
+) -> None:
+    with bokeh_serve(tmp_path, "--keep-alive", "500") as server, Users() as users:
+        server.wait_workers(1)
+        users.join(server.url)
+        with socket.create_connection(("127.0.0.1", int(server.url.split(":")[2][:-4]))) as frozen:
+            token = token_in(users.get(server.url))
+            frozen.sendall(
+                (
+                    "GET /app/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+                    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                    f"Sec-WebSocket-Protocol: bokeh, {token}\r\n\r\n"
+                ).encode()
+            )
+            wait_until(lambda: server.connected() == 2, "the second client")
+            gone = {"live": 1, "stale": 1}
+            wait_until(lambda: server.state()["connections"] == gone, "one stale connection")
+            assert server.state()["sessions"]["connected"] == 1
+        wait_until(lambda: server.state()["connections"] == {"live": 1, "stale": 0}, "it to close")
