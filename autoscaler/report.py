@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from bokeh.embed import file_html
@@ -56,14 +56,14 @@ TEMPLATE = """\
 {% endblock %}
 """
 
-# A trace that ends within a year of second 0 tells the time since its own start, not of 1970.
+# A trace that ends within a year of second 0 counts from there: nobody means 1970.
 ELAPSED = 366 * 86_400.0
 
 
 class TimeAxis(NamedTuple):
     """How times are shown. to_axis: Unix seconds to the axis's milliseconds; pointed: in hovers."""
 
-    kind: str
+    kind: Literal["datetime", "timedelta"]
     label: str
     to_axis: Callable[[float], float]
     pointed: str
@@ -98,7 +98,9 @@ def report_html(timeline: Timeline, summary: Table, title: str, note: str = "") 
 def _axis(timeline: Timeline) -> TimeAxis:
     """Bokeh's axes know no zones, so each time is moved by its zone's offset."""
     if timeline.end < ELAPSED:
-        return TimeAxis("timedelta", "time", lambda at: at * 1_000, "%H:%M:%S")
+        return TimeAxis(
+            "timedelta", "time from second 0", lambda at: at * 1_000, "day %-d, %H:%M:%S"
+        )
     zone = ZoneInfo(timeline.timezone) if timeline.timezone else None
     name = timeline.timezone or datetime.now(UTC).astimezone().tzname()
 
@@ -106,7 +108,7 @@ def _axis(timeline: Timeline) -> TimeAxis:
         offset = datetime.fromtimestamp(at, UTC).astimezone(zone).utcoffset()
         return (at + (offset.total_seconds() if offset else 0.0)) * 1_000
 
-    return TimeAxis("datetime", f"time ({name})", axis, "%a %d %b %H:%M:%S")
+    return TimeAxis("datetime", f"time ({name})", to_axis, "%a %d %b %H:%M:%S")
 
 
 def _plot(title: str, unit: str, height: int, span: Range1d, axis: TimeAxis) -> figure:

@@ -51,9 +51,14 @@ class Assumptions:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of it: the timeline, and what the autoscaler's own shrinking cost its users."""
+    """What came of it: the timeline, and what became of those who got a seat.
+
+    served: their sessions ended by themselves. cut: a scale-down ended them; minutes_lost is the
+    time that they had left.
+    """
 
     timeline: Timeline
+    served: int = 0
     cut: int = 0
     minutes_lost: float = 0.0
 
@@ -101,7 +106,7 @@ class _Simulation:
         self._desired = bounds(policy, trace.start).min
         self._refused: list[float] = []
         self._changes: list[Change] = []
-        self._cut, self._seconds_lost = 0, 0.0
+        self._served, self._cut, self._seconds_lost = 0, 0, 0.0
         self._series = [StepRecorder() for _ in range(4)]
         for _ in range(self._desired):
             early = trace.start - LONG_BEFORE
@@ -125,7 +130,7 @@ class _Simulation:
 
     def _handle(self, kind: _Kind, number: int) -> None:
         if kind is _Kind.END:
-            self._fleet.leave(number)
+            self._served += self._fleet.leave(number)
         else:
             self._fleet.mark_ready(number)
 
@@ -217,4 +222,4 @@ class _Simulation:
             tuple(self._refused),
             tuple(self._changes),
         )
-        return Run(timeline, self._cut, self._seconds_lost / 60.0)
+        return Run(timeline, self._served, self._cut, self._seconds_lost / 60.0)

@@ -59,12 +59,14 @@ class Fleet:
         self.seated += 1
         return True
 
-    def leave(self, session: int) -> None:
-        """A session ends; one that was refused or cut before is not here any more."""
+    def leave(self, session: int) -> bool:
+        """A session ends; False if it was cut before."""
         pod = self._home.pop(session, None)
-        if pod is not None:
-            pod.sessions.discard(session)
-            self.seated -= 1
+        if pod is None:
+            return False
+        pod.sessions.discard(session)
+        self.seated -= 1
+        return True
 
     def remove(self, count: int, *, empty_first: bool) -> list[int]:
         """Take `count` pods away and answer the sessions that this cuts.

@@ -109,4 +109,5 @@ def static_fleet(trace: Trace, seats: int) -> Run:
     """
     replicas = max(1, ceil(trace.concurrency.peak / seats))
     fleet = Steps((trace.start,), (replicas,))
-    return Run(Timeline(trace.start, trace.end, seats, trace.concurrency, fleet, fleet, fleet))
+    timeline = Timeline(trace.start, trace.end, seats, trace.concurrency, fleet, fleet, fleet)
+    return Run(timeline, served=len(trace.sessions))

@@ -59,8 +59,9 @@ class StepRecorder:
     def set(self, at: float, value: float) -> None:
         """The value from `at` on; `at` must not go back."""
         if self._times and self._times[-1] == at:
-            self._values[-1] = value
-        elif not self._values or self._values[-1] != value:
+            self._times.pop()
+            self._values.pop()
+        if not self._values or self._values[-1] != value:
             self._times.append(at)
             self._values.append(value)
 

@@ -29,19 +29,19 @@ class TraceError(AutoscalerError):
     """A trace that cannot be used: up to 20 lines for the reader, each naming file and line."""
 
 
-def load_trace(path: Path) -> Trace:
+def load_trace(path: Path, limit: int = MAX_SESSIONS) -> Trace:
     """The sessions of a CSV file with the columns `start` and `end`.
 
     Times are ISO 8601 (without an offset: UTC) or seconds. A session whose end is its start lasts
-    a second. Raises TraceError with every error, at most 20.
+    a second. limit: of sessions. Raises TraceError with every error, at most 20.
     """
     rows = _rows(path, _text(path))
     columns = _columns(path, rows)
     sessions: list[Session] = []
     errors: list[str] = []
     for line, row in rows:
-        if len(sessions) == MAX_SESSIONS:
-            errors.append(f"{path}:{line}: expected at most {MAX_SESSIONS:,} sessions")
+        if len(sessions) == limit:
+            errors.append(f"{path}:{line}: expected at most {limit:,} sessions")
             break
         session = _session(f"{path}:{line}", row, columns)
         if isinstance(session, Session):

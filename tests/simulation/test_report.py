@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from autoscaler.report import report_html, write_report
+from autoscaler.simulation.timeline import Change, Steps, Table, Timeline
+
+START = 1_768_206_600.0  # 2026-01-12T08:30:00Z
+TABLE = Table(("", "policy a"), (("refused", "2"),))
+
+
+def timeline() -> Timeline:
+    return Timeline(
+        start=START,
+        end=START + 3_600,
+        seats=10,
+        sessions=Steps((START, START + 60), (3, 12)),
+        ready=Steps((START, START + 120), (1, 2)),
+        billed=Steps((START, START + 60), (1, 2)),
+        desired=Steps((START, START + 60), (1, 2)),
+        refused=(START + 61, START + 62),
+        changes=(Change(START + 60, 1, 2, "ValidMetricFound", "sessions: (12 connected…"),),
+        timezone="Europe/Berlin",
+    )
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return report_html(timeline(), TABLE, "Policy <a> & b", "A note.")
+
+
+def test_the_page_fetches_nothing(page):
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"""(src|href)\s*=""", markup)
+    assert not re.search(r"<script[^>]+src", page)
+    assert not re.search(r"@import|url\(\s*['\"]?https?:", page)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("<td>refused</td><td>2</td>", id="the table"),
+        pytest.param("Policy &lt;a&gt; &amp; b", id="the title, escaped"),
+        pytest.param("A note.", id="the note"),
+        pytest.param("sessions: (12 connected", id="why replicas changed"),
+        pytest.param("ValidMetricFound", id="the reason"),
+        pytest.param("1 \\u2192 2 replicas", id="the change"),
+        pytest.param("time (Europe/Berlin)", id="whose clock it is"),
+        pytest.param("refused (2)", id="how many were refused"),
+        pytest.param('name="viewport"', id="fit for a phone"),
+    ],
+)
+def test_the_page_shows(page, text):
+    assert text in page
+
+
+def test_times_are_those_of_the_clock_on_the_wall(page):
+    assert f"{(START + 3_600) * 1_000:.1f}" in page  # Berlin is an hour ahead
+
+
+def test_a_trace_that_counts_from_zero_shows_no_date():
+    steps = Steps((0.0,), (1,))
+    elapsed = Timeline(0.0, 3_600.0, 10, steps, steps, steps, steps)
+    assert "time from second 0" in report_html(elapsed, TABLE, "x")
+
+
+def test_a_long_run_makes_a_page_of_bounded_size():
+    times = tuple(START + n for n in range(100_000))
+    long = replace(timeline(), sessions=Steps(times, tuple(n % 300 for n in range(100_000))))
+    base, grown = report_html(timeline(), TABLE, "x"), report_html(long, TABLE, "x")
+    assert len(grown) < len(base) + 400_000
+
+
+def test_a_run_in_which_nothing_happened_can_be_shown():
+    empty = Timeline(START, START, 10, Steps(), Steps(), Steps(), Steps())
+    assert "refused (0)" in report_html(empty, TABLE, "x")
+
+
+def test_the_page_is_written_as_one_file(tmp_path):
+    write_report(tmp_path / "report.html", timeline(), TABLE, "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").stat().st_size > 100_000
