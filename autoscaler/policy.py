@@ -13,16 +13,28 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
+    Tag,
     WithJsonSchema,
+    WrapSerializer,
     field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from autoscaler.model import TargetRef
-from autoscaler.quantities import ClockTime, Duration, Percent, Share, percent
+from autoscaler.quantities import (
+    ClockTime,
+    Duration,
+    Percent,
+    Ratio,
+    Share,
+    SpareShare,
+    duration_text,
+    seconds,
+)
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -44,6 +56,8 @@ class Model(BaseModel):
         alias_generator=to_camel,
         allow_inf_nan=False,
         validate_default=False,
+        # One validator for a whole policy instead of one for each class: 60 ms less to start.
+        defer_build=True,
     )
 
 
@@ -89,31 +103,24 @@ class RefusalTarget(Model):
         return value
 
 
-def _spare(value: Any) -> Any:
-    return Share(percent(value)) if isinstance(value, str) else value
+def _spare_kind(value: Any) -> str | None:
+    """Which of the three notations a value is written in; None: in none of them."""
+    if isinstance(value, str | Share):
+        return SPARE_TAGS[1]
+    if isinstance(value, dict | RefusalTarget):
+        return SPARE_TAGS[2]
+    return SPARE_TAGS[0] if type(value) is int else None
 
 
+SPARE_TAGS = ("(seats)", "(share)", "(refusal target)")
 Spare = Annotated[
-    Count | Share | RefusalTarget,
-    BeforeValidator(_spare),
-    PlainSerializer(
-        lambda value: f"{value.percent:g}%" if isinstance(value, Share) else value,
-        when_used="json",
-    ),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$"},
-                {
-                    "type": "object",
-                    "properties": {"refuse": {"type": "string"}, "leadTime": {"type": "string"}},
-                    "required": ["refuse"],
-                    "additionalProperties": False,
-                },
-            ],
-            "description": "Free seats to keep: a number, a share of the sessions, or a target.",
-        }
+    Annotated[Count, Tag(SPARE_TAGS[0])]
+    | Annotated[SpareShare, Tag(SPARE_TAGS[1])]
+    | Annotated[RefusalTarget, Tag(SPARE_TAGS[2])],
+    Discriminator(
+        _spare_kind,
+        custom_error_type="spare",
+        custom_error_message="expected free seats (10), a share (25%) or {refuse: 0.1%}",
     ),
 ]
 
@@ -163,8 +170,8 @@ class PrometheusMetric(Model):
 
     type: Literal["prometheus"]
     query: Annotated[str, Field(min_length=1, max_length=10_000)]
-    per_replica: Annotated[float, Field(gt=0)] | None = None
-    value: Annotated[float, Field(gt=0)] | None = None
+    per_replica: Annotated[float, Field(strict=True, gt=0)] | None = None
+    value: Annotated[float, Field(strict=True, gt=0)] | None = None
 
     @model_validator(mode="after")
     def _one_target(self) -> PrometheusMetric:
@@ -192,7 +199,7 @@ class ScalingRules(Model):
     stabilization_window_seconds: Annotated[int, Field(strict=True, ge=0, le=3_600)] | None = None
     select_policy: Literal["Max", "Min", "Disabled"] = "Max"
     policies: tuple[RatePolicy, ...] = ()
-    tolerance: Annotated[float, Field(ge=0)] | None = None
+    tolerance: Ratio | None = None
 
 
 class Behavior(Model):
@@ -209,13 +216,21 @@ class Cooldown(Model):
     down: Duration = 0.0
 
 
-def _deadline(value: Any) -> Any:
-    return None if value == "never" else value
+def _deadline(value: Any) -> float | None:
+    if value == "never":
+        return None
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or never") from None
 
 
 Deadline = Annotated[
-    Duration | None,
+    float | None,
     BeforeValidator(_deadline),
+    PlainSerializer(
+        lambda value: "never" if value is None else duration_text(value), when_used="json"
+    ),
     WithJsonSchema({"type": "string", "examples": ["never", "4h"]}),
 ]
 
@@ -227,23 +242,61 @@ class Drain(Model):
 
 
 def _drain(value: Any) -> Any:
-    return None if value == "none" else value
+    if value == "none":
+        return None
+    # An empty `drain:` must not mean "none", which ends sessions.
+    if isinstance(value, dict | Drain):
+        return value
+    raise ValueError("expected none, {deadline: 4h} or {deadline: never}")
+
+
+DrainOrNone = Annotated[
+    Drain | None,
+    BeforeValidator(_drain, json_schema_input_type=Literal["none"] | Drain),
+    WrapSerializer(
+        lambda value, inner: "none" if value is None else inner(value), when_used="json"
+    ),
+]
+
+
+def _days(value: Any) -> tuple[str, ...]:
+    """`mon-fri`, `sat,sun`, `fri-mon` or a list of such as day names. Raises ValueError."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts:
+        raise ValueError("expected days such as mon-fri, sat,sun or [mon, wed]")
+    return tuple(day for part in parts for day in _span(part))
+
+
+def _span(part: Any) -> list[str]:
+    first, dash, last = part.strip().lower().partition("-") if isinstance(part, str) else ("",) * 3
+    if first not in DAYS or (dash and last not in DAYS):
+        raise ValueError("expected days such as mon-fri, sat,sun or [mon, wed]")
+    start, end = DAYS.index(first), DAYS.index(last or first)
+    return [DAYS[i % 7] for i in range(start, end + 1 + (7 if end < start else 0))]
+
+
+Days = Annotated[
+    tuple[Day, ...],
+    BeforeValidator(_days),
+    WithJsonSchema(
+        {
+            "type": ["string", "array"],
+            "items": {"type": "string"},
+            "examples": ["mon-fri", "sat,sun", ["mon", "wed"]],
+        }
+    ),
+]
 
 
 class Window(Model):
     """Other bounds at certain hours. A window whose `to` is not after its `from` ends next day."""
 
-    days: tuple[Day, ...] = DAYS
+    days: Days = DAYS
     start: ClockTime = Field(alias="from")
     end: ClockTime = Field(alias="to")
     timezone: str = "UTC"
     min: AtLeastOne | None = None
     max: AtLeastOne | None = None
-
-    @field_validator("days", mode="before")
-    @classmethod
-    def _days(cls, value: Any) -> Any:
-        return _days_of(value) if isinstance(value, str) else value
 
     @field_validator("timezone")
     @classmethod
@@ -263,18 +316,6 @@ class Window(Model):
         return self
 
 
-def _days_of(text: str) -> tuple[str, ...]:
-    """`mon-fri`, `sat,sun` or `fri-mon` as day names. Raises ValueError."""
-    days: list[str] = []
-    for part in text.lower().replace(" ", "").split(","):
-        first, dash, last = part.partition("-")
-        if first not in DAYS or (dash and last not in DAYS):
-            raise ValueError("expected days such as mon-fri or sat,sun")
-        start, end = DAYS.index(first), DAYS.index(last or first)
-        days += [DAYS[i % 7] for i in range(start, end + 1 + (7 if end < start else 0))]
-    return tuple(days)
-
-
 class Fallback(Model):
     """The floor when no metric has been readable for `after`; it never lowers the count."""
 
@@ -288,26 +329,11 @@ class Policy(Model):
     name: Name
     target: Target
     replicas: Replicas
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=20)]
+    metrics: Annotated[tuple[Metric, ...], Field(max_length=20, json_schema_extra={"minItems": 1})]
     interval: Duration = 5.0
     behavior: Behavior | None = None
     cooldown: Cooldown = Cooldown()
-    drain: Annotated[
-        Drain | None,
-        BeforeValidator(_drain),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"const": "none"},
-                    {
-                        "type": "object",
-                        "properties": {"deadline": {"type": "string"}},
-                        "additionalProperties": False,
-                    },
-                ]
-            }
-        ),
-    ] = Drain()
+    drain: DrainOrNone = Drain()
     schedule: tuple[Window, ...] = ()
     fallback: Fallback | None = None
 
@@ -321,6 +347,8 @@ class Policy(Model):
     @field_validator("metrics")
     @classmethod
     def _one_of_a_kind(cls, metrics: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not metrics:
+            raise ValueError("expected at least one metric")
         kinds = [metric.type for metric in metrics if metric.type != "prometheus"]
         for kind in kinds:
             if kinds.count(kind) > 1:

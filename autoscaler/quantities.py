@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import time
+from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
 _DURATION = re.compile(
-    r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?"
+    r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?",
+    re.ASCII,
 )
 _SECONDS = (86_400, 3_600, 60, 1)
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m?)", re.ASCII)
+_CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 
 LONGEST_SECONDS = 366 * 86_400
 
@@ -32,15 +36,25 @@ def seconds(value: Any) -> float:
 
 
 def duration_text(value: float) -> str:
-    """Seconds as a person writes them: 5400 is `1h30m`."""
-    rest, parts = value, []
-    for unit, name in zip(_SECONDS[:3], "dhm", strict=True):
+    """Seconds as a person writes them: 5400 is `1h30m`, and 0.25 is `0.25s`, without rounding."""
+    if value != int(value):
+        return f"{_plain(value)}s"
+    rest, parts = int(value), []
+    for unit, name in zip(_SECONDS, "dhms", strict=True):
         count, rest = divmod(rest, unit)
         if count:
-            parts.append(f"{count:.0f}{name}")
-    if rest or not parts:
-        parts.append(f"{rest:g}s")
-    return "".join(parts)
+            parts.append(f"{count}{name}")
+    return "".join(parts) or "0s"
+
+
+def percent_text(value: float) -> str:
+    """A percentage as a person writes it: 70.0 is `70%`, without rounding."""
+    return f"{_plain(value)}%"
+
+
+def _plain(value: float) -> str:
+    """Without an exponent, as short as it reads back the same: 1e-05 is `0.00001`."""
+    return format(Decimal(repr(value)), "f").removesuffix(".0")
 
 
 def percent(value: Any) -> float:
@@ -67,28 +81,58 @@ class Share(NamedTuple):
     percent: float
 
 
-def _known(value: Any, parse: Any) -> Any:
-    return value if isinstance(value, float) else parse(value)
+def ratio(value: Any) -> float:
+    """`0.1` or the Kubernetes quantity `100m` as 0.1. Raises ValueError."""
+    if isinstance(value, str) and (match := _QUANTITY.fullmatch(value)):
+        return float(match.group(1)) / (1_000 if match.group(2) else 1)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise ValueError("expected a number of at least 0, such as 0.1, or a quantity, such as 100m")
+
+
+def _share(value: Any) -> Share:
+    return value if isinstance(value, Share) else Share(percent(value))
 
 
 Duration = Annotated[
     float,
-    BeforeValidator(lambda value: _known(value, seconds)),
+    BeforeValidator(seconds),
     PlainSerializer(duration_text, when_used="json"),
     WithJsonSchema(
         {
             "type": "string",
+            "minLength": 2,
             "pattern": r"^(\d+(\.\d+)?d)?(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?$",
             "examples": ["30s", "5m", "1h30m"],
         }
     ),
 ]
+_PERCENT_SCHEMA = WithJsonSchema(
+    {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["70%", "0.1%"]}
+)
 Percent = Annotated[
     float,
-    BeforeValidator(lambda value: _known(value, percent)),
-    PlainSerializer(lambda value: f"{value:g}%", when_used="json"),
+    BeforeValidator(percent),
+    PlainSerializer(percent_text, when_used="json"),
+    _PERCENT_SCHEMA,
+]
+SpareShare = Annotated[
+    Share,
+    PlainValidator(_share),
+    PlainSerializer(lambda share: percent_text(share.percent), when_used="json"),
+    _PERCENT_SCHEMA,
+]
+Ratio = Annotated[
+    float,
+    BeforeValidator(ratio),
     WithJsonSchema(
-        {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["70%", "0.1%"]}
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": r"^\d+(\.\d+)?m?$"},
+            ],
+            "examples": [0.1, "100m"],
+        }
     ),
 ]
 ClockTime = Annotated[

@@ -1,0 +1,183 @@
+"""What pydantic found wrong, in the words of the policy file: line, path, got and expected."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from autoscaler.adapters.policy_yaml import Document, Path, Problem, path_text, shown
+from autoscaler.policy import SPARE_TAGS, Policy
+
+_EXAMPLES = {
+    "after": "after: 10m",
+    "deployment": "deployment: bokeh-app",
+    "from": 'from: "08:00"',
+    "max": "max: 20",
+    "metrics": "metrics: [{type: sessions, seats: 20}]",
+    "min": "min: 2",
+    "name": "name: dashboards",
+    "namespace": "namespace: bokeh",
+    "periodSeconds": "periodSeconds: 60",
+    "query": "query: sum(rate(http_requests_total[1m]))",
+    "refuse": "refuse: 0.1%",
+    "replicas": "replicas: {min: 2, max: 20}",
+    "seats": "seats: 20",
+    "target": "target: {namespace: bokeh, deployment: bokeh-app}",
+    "to": 'to: "18:00"',
+    "type": "type: sessions, cpu, memory or prometheus",
+    "utilization": "utilization: 70%",
+    "value": "value: 4",
+}
+
+_MAPPINGS = {
+    "behavior": "{scaleDown: {stabilizationWindowSeconds: 300}}",
+    "cooldown": "{up: 0s, down: 5m}",
+    "fallback": "{after: 10m, replicas: 6}",
+    "replicas": "{min: 2, max: 20}",
+    "target": "{namespace: bokeh, deployment: bokeh-app}",
+}
+
+_EXPECTED: Mapping[str, str] = {
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "string_pattern_mismatch": "lower-case letters, digits and hyphens, such as bokeh-app",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "at least {min_length} character",
+    "string_type": "text",
+    "too_long": "at most {max_length} entries",
+    "too_short": "at least {min_length} entry",
+    "tuple_type": "a list",
+    "union_tag_invalid": "{expected_tags}",
+}
+
+
+def explain(error: ValidationError, document: Document) -> tuple[Problem, ...]:
+    """Every error of a file as a problem, in the order of the lines.
+
+    Left out are values that YAML itself could not give, and keys that are there but misspelt:
+    their problems are told already.
+    """
+    details = [detail for detail in error.errors() if _path(detail) not in document.refused]
+    misspelt = {
+        (*_path(detail)[:-1], _nearest_key(detail))
+        for detail in details
+        if detail["type"] == "extra_forbidden"
+    }
+    problems = [
+        _problem(detail, _path(detail), document)
+        for detail in details
+        if detail["type"] != "missing" or _path(detail) not in misspelt
+    ]
+    return tuple(sorted(problems, key=lambda problem: problem.line))
+
+
+def _path(detail: ErrorDetails) -> Path:
+    """The location without pydantic's tags: what follows `metrics[0]`, and the kind of a spare."""
+    location = detail["loc"]
+    if location[:1] == ("metrics",):
+        location = location[:2] + location[3:]
+    path = tuple(element for element in location if element not in SPARE_TAGS)
+    return (*path, "type") if detail["type"].startswith("union_tag") else path
+
+
+def _problem(detail: ErrorDetails, path: Path, document: Document) -> Problem:
+    describe = _SPECIAL.get(detail["type"], _got_and_expected)
+    return Problem(_line(path, document), path_text(path), describe(detail, path))
+
+
+def _line(path: Path, document: Document) -> int:
+    """The line of a value, or of the mapping that should hold it."""
+    while path not in document.lines:
+        path = path[:-1]
+    return document.lines[path]
+
+
+def _got_and_expected(detail: ErrorDetails, path: Path) -> str:  # noqa: ARG001
+    context = {key: str(value).replace("'", "") for key, value in detail.get("ctx", {}).items()}
+    value = detail["input"]
+    if detail["type"] == "union_tag_invalid":
+        value = value["type"]
+    expected = _EXPECTED.get(detail["type"])
+    wanted = expected.format(**context) if expected else detail["msg"]
+    if isinstance(value, str) and value.replace(".", "", 1).isdecimal() and "number" in wanted:
+        wanted += " without quotes"
+    return f"got {shown(value)}, expected {wanted}"
+
+
+def _missing(_: ErrorDetails, path: Path) -> str:
+    key = str(path[-1])
+    return f"is missing, expected {_EXAMPLES.get(key, key)}"
+
+
+def _not_a_mapping(detail: ErrorDetails, path: Path) -> str:
+    example = _MAPPINGS.get(str(path[-1])) if path else "the keys name, target, replicas, metrics"
+    suffix = f", such as {example}" if example else ""
+    return f"got {shown(detail['input'])}, expected a mapping{suffix}"
+
+
+def _own_message(detail: ErrorDetails, _: Path) -> str:
+    """The message of a validator of ours, which begins with what it expected or is complete."""
+    message = str(detail.get("ctx", {}).get("error") or detail["msg"])
+    whole = isinstance(detail["input"], Mapping) and detail["type"] != "spare"
+    return message if whole else f"got {shown(detail['input'])}, {message}"
+
+
+def _unknown_key(detail: ErrorDetails, _: Path) -> str:
+    near = _nearest_key(detail)
+    if near:
+        return f"unknown key, did you mean {near}?"
+    return f"unknown key, expected one of {', '.join(_known_keys(detail['loc']))}"
+
+
+def _nearest_key(detail: ErrorDetails) -> str | None:
+    """The key that was probably meant by an unknown one; case is no difference."""
+    known = {key.lower(): key for key in _known_keys(detail["loc"])}
+    near = difflib.get_close_matches(str(detail["loc"][-1])[:100].lower(), known, 1)
+    return known[near[0]] if near else None
+
+
+def _known_keys(location: Path) -> list[str]:
+    """The keys that the mapping around the last element of a location may have."""
+    models: list[type[BaseModel]] = [Policy]
+    for element in location[:-1]:
+        tagged = [model for model in models if element in _tags(model)]
+        fields = [field for model in models for field in _fields(model).get(element, ())]
+        models = [inner for field in fields for inner in _models(field)] or tagged or models
+    return list(dict.fromkeys(str(key) for model in models for key in _fields(model)))
+
+
+def _fields(model: type[BaseModel]) -> dict[str | int, tuple[Any]]:
+    return {field.alias or name: (field.annotation,) for name, field in model.model_fields.items()}
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    return get_args(model.model_fields["type"].annotation) if "type" in model.model_fields else ()
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models inside an annotation such as `tuple[A | B, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+_SPECIAL: Mapping[str, Callable[[ErrorDetails, Path], str]] = {
+    "extra_forbidden": _unknown_key,
+    "missing": _missing,
+    "model_attributes_type": _not_a_mapping,
+    "model_type": _not_a_mapping,
+    "spare": _own_message,
+    "union_tag_not_found": _missing,
+    "value_error": _own_message,
+}
