@@ -57,8 +57,8 @@ def utilization(
     groups = _measured(readings, now, cpu=cpu, warm_up=warm_up)
     bare = next((reading.pod.name for reading in readings if reading.budget is None), None)
     if bare is not None:
-        what = "cpu" if cpu else "memory"
-        raise NoRecommendation(f"missing request for {what} in a container of pod {bare}")
+        what = "request for cpu" if cpu else "limit for memory"
+        raise NoRecommendation(f"missing {what} in a container of pod {bare}")
     if not sum(usage.budget or 0 for usage in groups.ready):
         raise NoRecommendation("no metrics returned matched known pods")
     fill = _UtilizationFill(percent)

@@ -1,0 +1,104 @@
+"""What the API server tells of pods, as our values. Pure: plain JSON in, `PodState` out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+from autoscaler.model import PodState, Resources
+
+ROUTABLE = "bokeh-autoscaler/routable"
+_SUFFIXES = {
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", 1)},
+    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
+    "m": Decimal("1e-3"),
+    "u": Decimal("1e-6"),
+    "n": Decimal("1e-9"),
+}
+
+Json = Mapping[str, Any]
+
+
+def pod_state(pod: Json) -> PodState:
+    """One item of a pod list."""
+    meta, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    ready = _condition(status, "Ready")
+    return PodState(
+        name=meta["name"],
+        uid=meta["uid"],
+        phase=status.get("phase", "Unknown"),
+        ready=None if ready is None else ready.get("status") == "True",
+        ready_since=None if ready is None else unix(ready.get("lastTransitionTime")),
+        started_at=unix(status.get("startTime")),
+        created_at=unix(meta.get("creationTimestamp")),
+        deleting=meta.get("deletionTimestamp") is not None,
+        routable=(meta.get("labels") or {}).get(ROUTABLE, "true") == "true",
+        resources=resources(spec),
+        ip=status.get("podIP"),
+    )
+
+
+def resources(spec: Json) -> Resources:
+    """What a pod asks for and may use, in milli-units, as HPA counts it.
+
+    Sums over the containers and the native sidecars; the pod's own `resources` count first. None
+    where a container has none.
+    """
+    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    containers = [*(spec.get("containers") or ()), *sidecars]
+
+    def amount(kind: str, name: str) -> int | None:
+        whole = ((spec.get("resources") or {}).get(kind) or {}).get(name)
+        if whole is not None:
+            return milli(whole)
+        return _sum(((c.get("resources") or {}).get(kind) or {}).get(name) for c in containers)
+
+    return Resources(
+        cpu_request=amount("requests", "cpu"),
+        memory_request=amount("requests", "memory"),
+        memory_limit=amount("limits", "memory"),
+    )
+
+
+def _sum(amounts: Iterable[str | None]) -> int | None:
+    total = 0
+    for amount in amounts:
+        if amount is None:
+            return None
+        total += milli(amount)
+    return total
+
+
+@lru_cache(maxsize=1024)
+def milli(quantity: str) -> int:
+    """A Kubernetes quantity in milli-units, rounded up: `500m` is 500, `1Gi` 1024**3 * 1000.
+
+    Raises ValueError if it is none.
+    """
+    text = str(quantity)
+    suffix = next((s for s in sorted(_SUFFIXES, key=len, reverse=True) if text.endswith(s)), "")
+    try:
+        number = Decimal(text.removesuffix(suffix))
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a quantity") from None
+    return ceil(number * _SUFFIXES.get(suffix, 1) * 1000)
+
+
+def unix(timestamp: str | None) -> float | None:
+    """An API timestamp as Unix seconds."""
+    return None if timestamp is None else datetime.fromisoformat(timestamp).timestamp()
+
+
+def owner(item: Json) -> str | None:
+    """The uid of the controller that owns an object."""
+    owners = item["metadata"].get("ownerReferences") or ()
+    return next((o["uid"] for o in owners if o.get("controller")), None)
+
+
+def _condition(status: Json, kind: str) -> Json | None:
+    conditions: Iterable[Json] = status.get("conditions") or ()
+    return next((c for c in conditions if c.get("type") == kind), None)
