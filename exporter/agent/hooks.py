@@ -160,25 +160,32 @@ def _new_connection(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
 def _client_lost(original: Any, self: Any, connection: Any) -> None:
     """Bokeh may report one loss twice: when a ping fails and when the socket closes."""
     if connection in self._clients:
-        code = getattr(connection._socket, "close_code", None)
-        worker().disconnected(connection.application_context.url, code)
+        # None is a connection that just broke, RFC 6455's 1006; under ASGI the code is not kept.
+        code = getattr(connection._socket, "close_code", "other") or 1006
+        worker().disconnected(connection.application_context.url, str(code))
     original(self, connection)
 
 
 def _log_request(original: Any, self: Any, handler: Any) -> None:
+    """Every HTTP answer. A WebSocket refused for want of a login never gets to its `open`."""
     original(self, handler)
     context = getattr(handler, "application_context", None)
-    worker().tally.observe(
+    tally, status = worker().tally, handler.get_status()
+    tally.observe(
         "bokeh_request_duration_seconds",
         context.url if context is not None else "",
-        f"{handler.get_status() // 100}xx",
+        f"{status // 100}xx",
         seconds=handler.request.request_time(),
     )
+    is_websocket = hasattr(handler, "latest_pong")
+    if is_websocket and status in (401, 403) and not hasattr(handler, "_bokeh_exporter_refused"):
+        tally.add("bokeh_connections_rejected_total", "auth")
 
 
 def _check_origin(original: Any, self: Any, origin: str) -> Any:
     allowed = original(self, origin)
     if not allowed:
+        self._bokeh_exporter_refused = True
         worker().tally.add("bokeh_connections_rejected_total", "origin")
     return allowed
 

@@ -73,10 +73,9 @@ class Worker:
         """A client did something."""
         self._activity[app] = time.time()
 
-    def disconnected(self, app: str, code: int | None) -> None:
-        """A client's connection ended; no code is what RFC 6455 calls 1006."""
-        text = str(code or 1006)
-        known = text if text in self._table.CLOSE_CODES else "other"
+    def disconnected(self, app: str, code: str) -> None:
+        """A client's connection ended with this close code."""
+        known = code if code in self._table.CLOSE_CODES else "other"
         self.tally.add("bokeh_connections_closed_total", app, known)
         self._last_disconnect = time.monotonic()
         self.active(app)

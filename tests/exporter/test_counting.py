@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
 import socket
@@ -12,7 +14,9 @@ from pathlib import Path
 import pytest
 from tornado.httpclient import HTTPClientError
 
-from tests.exporter.servers import bokeh_serve, wait_until
+from exporter.ledger import Ledger
+from exporter.observe import sum_apps
+from tests.exporter.servers import BIN, bokeh_serve, free_port, served, wait_until
 from tests.websocket_user import Users, token_in
 
 pytestmark = pytest.mark.slow
@@ -153,3 +157,53 @@ def test_a_client_that_answers_no_pings_is_stale_and_its_session_not_connected(
             wait_until(lambda: server.state()["connections"] == gone, "one stale connection")
             assert server.state()["sessions"]["connected"] == 1
         wait_until(lambda: server.state()["connections"] == {"live": 1, "stale": 0}, "it to close")
+
+
+def test_a_token_with_a_wrong_signature_is_refused_and_counted(tmp_path: Path) -> None:
+    signed = {"BOKEH_SIGN_SESSIONS": "yes", "BOKEH_SECRET_KEY": "k" * 40}
+    with bokeh_serve(tmp_path, environment=signed) as server, Users() as users:
+        server.wait_workers(1)
+        token = token_in(users.get(server.url))
+        with pytest.raises(ConnectionError):
+            users.connect(server.url, f"{token[:-6]}AAAAAA")
+        assert server.value('bokeh_connections_rejected_total{reason="bad_signature"}') == 1
+        users.connect(server.url, token)
+        assert server.connected() == 1
+
+
+def test_a_websocket_without_a_login_is_refused_and_counted(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "app.py").write_text("import panel as pn\npn.panel('hello').servable()\n")
+    command = [str(BIN / "panel"), "serve", "app.py", "--port", str(port)]
+    command += ["--basic-auth", "password", "--cookie-secret", "secret"]
+    claims = {"session_id": "x" * 44, "session_expiry": 1 << 40}
+    token = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    with served(tmp_path, command, port=port) as server, Users() as users:
+        server.wait_workers(1)
+        with pytest.raises(HTTPClientError, match="403"):
+            users.connect(server.url, token)
+        assert server.value('bokeh_connections_rejected_total{reason="auth"}') == 1
+
+
+def test_a_session_that_panel_keeps_for_reuse_is_blocked_and_nobody_connected(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    (tmp_path / "app.py").write_text("import panel as pn\npn.panel('hello').servable()\n")
+    command = [str(BIN / "panel"), "serve", "app.py", "--port", str(port), "--reuse-sessions"]
+    with served(tmp_path, command, port=port) as server, Users() as users:
+        server.wait_workers(1)
+        users.leave(users.join(server.url))
+        wait_until(lambda: server.connected() == 0, "the user to be gone")
+        assert server.state()["sessions"]["blocked"] == 1
+        server.terminate()  # what is only blocked does not hold up a drain
+        assert server.exit_code() == 0
+
+
+def test_a_reload_of_the_sidecar_loses_nothing_that_workers_still_know(tmp_path: Path) -> None:
+    with bokeh_serve(tmp_path) as server, Users() as users:
+        server.wait_workers(1)
+        users.join(server.url)
+        seen = Ledger(f"test-{server.url.split(':')[2][:-4]}").collect()  # a second collector
+        assert seen.counters["bokeh_connections_opened_total", ("/app",)] == 1
+        assert sum_apps(seen.reports)["/app"].connected == 1

@@ -1,0 +1,117 @@
+"""The same counts on every Bokeh release that is there: this one and, by an environment variable,
+the restructured 3.10 (set BOKEH_AUTOSCALER_BOKEH310_PYTHON to a Python that has it and Panel).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.exporter.servers import APP, free_port, served, wait_until
+from tests.websocket_user import Users
+
+pytestmark = pytest.mark.slow
+
+VARIABLE = "BOKEH_AUTOSCALER_BOKEH310_PYTHON"
+RELEASES = {"this Bokeh": sys.executable, "Bokeh 3.10": os.environ.get(VARIABLE, "")}
+
+FAILING = """
+import sys
+from bokeh.models import Div
+from bokeh.server.server import Server
+
+def page(document):
+    if "fail" in document.session_context.request.arguments:
+        raise RuntimeError("asked to")
+    document.add_root(Div(text="hello"))
+
+Server({"/app": page}, port=int(sys.argv[1])).run_until_shutdown()
+"""
+PANEL = "import panel as pn\npn.panel('hello').servable()\n"
+ASGI = """
+import sys
+import uvicorn
+from bokeh.models import Div
+from bokeh.server.asgi import BokehASGI
+
+def page(document):
+    document.add_root(Div(text="hello"))
+
+uvicorn.run(BokehASGI({"/app": page}), port=int(sys.argv[1]), ws="websockets-sansio")
+"""
+
+
+@pytest.fixture(params=RELEASES.values(), ids=RELEASES)
+def python(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    if not found:
+        pytest.skip(f"SKIPPED LOUDLY: {VARIABLE} is unset, Bokeh 3.10 was not tested")
+    return found
+
+
+def has_uvicorn(python: str) -> bool:
+    check = [python, "-c", "import bokeh.server.asgi, uvicorn, websockets"]
+    return subprocess.run(check, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2], ids=["one process", "two workers"])
+@pytest.mark.parametrize("server_of", ["bokeh", "panel"])
+def test_users_come_are_counted_and_drained(
+    tmp_path: Path, python: str, server_of: str, processes: int
+) -> None:
+    (tmp_path / "app.py").write_text(APP if server_of == "bokeh" else PANEL)
+    port = free_port()
+    command = [python, "-m", server_of, "serve", "app.py", "--port", str(port)]
+    command += ["--num-procs", str(processes)]
+    with served(tmp_path, command, port=port) as server, Users() as users:
+        server.wait_workers(processes)
+        there = [users.join(server.url) for _ in range(4)]
+        assert server.state()["connections"] == {"live": 4, "stale": 0}
+        assert server.connected() == 4
+        users.leave(there[0])
+        wait_until(lambda: server.connected() == 3, "three users left over")
+        assert server.value('bokeh_connections_opened_total{app="/app"}') == 4
+        assert server.value('bokeh_connections_closed_total{app="/app",code="1000"}') == 1
+        assert server.value('bokeh_session_create_duration_seconds_count{app="/app"}') >= 4
+        server.terminate()
+        wait_until(lambda: server.state()["draining"], "the drain to begin")
+        for user in there[1:]:
+            users.leave(user)
+        assert server.exit_code() == 0
+
+
+def test_a_page_that_fails_is_an_error_and_not_pending_for_ever(
+    tmp_path: Path, python: str
+) -> None:
+    (tmp_path / "serve.py").write_text(FAILING)
+    port = free_port()
+    with served(tmp_path, [python, "serve.py", str(port)], port=port) as server, Users() as users:
+        server.wait_workers(1)
+        for _ in range(2):
+            with pytest.raises(Exception, match="HTTP 500"):
+                users.get(server.url, fail="yes")
+        users.join(server.url)
+        assert server.value('bokeh_session_create_errors_total{app="/app"}') == 2
+        assert server.value('bokeh_request_duration_seconds_count{app="/app",code="5xx"}') == 2
+        assert server.state()["sessions"]["pending"] == 0
+        assert server.connected() == 1
+
+
+def test_an_asgi_server_is_counted(tmp_path: Path, python: str) -> None:
+    if not has_uvicorn(python):
+        pytest.skip("this Bokeh has no ASGI, or uvicorn or websockets is missing beside it")
+    (tmp_path / "serve.py").write_text(ASGI)
+    port = free_port()
+    with served(tmp_path, [python, "serve.py", str(port)], port=port) as server, Users() as users:
+        server.wait_workers(1)
+        there = [users.join(server.url) for _ in range(3)]
+        assert server.connected() == 3
+        assert 'mode="asgi"' in server.get("/metrics")[2]
+        for user in there:
+            users.leave(user)
+        wait_until(lambda: server.connected() == 0, "all users to be gone")
+        assert server.value('bokeh_connections_closed_total{app="/app",code="other"}') == 3
