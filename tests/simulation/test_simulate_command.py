@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autoscaler.cli import main
+
+POLICIES = sorted((Path(__file__).parents[2] / "policies").glob("*.yaml"))
+RULES = """\
+name: dashboards
+target: {namespace: bokeh, deployment: bokeh-app}
+replicas: {min: 1, max: 20}
+metrics:
+  - {type: sessions, seats: 10, spare: 5}
+"""
+
+
+@pytest.fixture
+def rules(tmp_path) -> Path:
+    path = tmp_path / "rules.yaml"
+    path.write_text(RULES)
+    return path
+
+
+@pytest.fixture
+def visits(tmp_path) -> Path:
+    """200 users of a working morning, each for 20 minutes."""
+    path = tmp_path / "visits.csv"
+    begin = 1_768_204_800  # 2026-01-12T08:00:00Z, a Monday
+    lines = [f"{begin + 30 * n},{begin + 30 * n + 1_200}" for n in range(200)]
+    path.write_text("start,end\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def simulate(*words: object) -> int:
+    return main(["simulate", *map(str, words)])
+
+
+def figures(capsys, *words: object) -> dict[str, object]:
+    assert simulate(*words, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_table_shows_the_policy_beside_a_static_fleet(rules, visits, tmp_path, capsys):
+    html = tmp_path / "out.html"
+    assert simulate("--policy", rules, "--trace", visits, "--html", html) == 0
+    out = capsys.readouterr().out
+    assert "policy dashboards" in out
+    assert "static, 4 replicas" in out
+    assert f"Report: {html}" in out
+    assert html.stat().st_size > 100_000
+
+
+def test_json_is_one_object_with_all_that_is_needed_to_repeat_it(rules, visits, capsys):
+    result = figures(capsys, "--policy", rules, "--trace", visits)
+    assert {"sessions", "refused", "cut", "replica_hours", "peak_replicas"} <= result.keys()
+    assert {"seed", "trace", "policy", "versions", "assumptions"} <= result.keys()
+    assert result["sessions"] == 200
+    assert result["cut"] == 0
+
+
+def test_json_alone_writes_no_report(rules, visits, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    figures(capsys, "--policy", rules, "--trace", visits)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_two_runs_print_the_same(rules, visits, capsys):
+    words = ("--policy", rules, "--trace", visits, "--seed", 5)
+    assert figures(capsys, *words) == figures(capsys, *words)
+
+
+def test_comments_do_not_change_the_identity_of_a_policy(rules, visits, capsys, tmp_path):
+    other = tmp_path / "commented.yaml"
+    other.write_text("# ours\n" + RULES)
+    first, second = (
+        figures(capsys, "--policy", path, "--trace", visits)["policy"] for path in (rules, other)
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "expected"),
+    [
+        pytest.param((), "tick", 5.0, id="the policy's interval"),
+        pytest.param(("--tick", "10s"), "tick", 10.0, id="another tick"),
+        pytest.param((), "seats", 10, id="the policy's seats"),
+        pytest.param(("--seats", 12), "seats", 12, id="other seats"),
+        pytest.param(("--lead-time", "5m"), "lead_time", 300.0, id="lead time"),
+        pytest.param(("--cpu-per-session", "0.1"), "cpu_per_session", 0.1, id="cpu"),
+        pytest.param(("--memory-per-session", "9"), "memory_per_session", 9.0, id="memory"),
+    ],
+)
+def test_assumptions_can_be_set_and_are_told(rules, visits, capsys, words, name, expected):
+    result = figures(capsys, "--policy", rules, "--trace", visits, *words)
+    assert result["assumptions"][name] == expected
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
+def test_every_policy_that_we_ship_serves_a_morning(path, visits, capsys):
+    result = figures(capsys, "--policy", path, "--trace", visits, "--seats", 20)
+    assert result["refused"] == 0
+    assert result["cut"] == 0
+
+
+def test_a_wrong_policy_is_refused(tmp_path, capsys):
+    path = tmp_path / "rules.yaml"
+    path.write_text(RULES.replace("max: 20", "max: 0"))
+    assert simulate("--policy", path) == 2
+    assert f"{path}:3: replicas.max" in capsys.readouterr().err
+
+
+def test_a_wrong_trace_is_refused(rules, tmp_path, capsys):
+    path = tmp_path / "visits.csv"
+    path.write_text("start,end\n5,3\n")
+    assert simulate("--policy", rules, "--trace", path) == 2
+    assert capsys.readouterr().err == (
+        f"{path}:2: end: '3' is 2 s before start: expected it after start\n"
+    )
+
+
+def test_a_report_that_cannot_be_written_is_told_in_one_line(rules, visits, tmp_path, capsys):
+    html = tmp_path / "missing" / "out.html"
+    assert simulate("--policy", rules, "--trace", visits, "--html", html) == 2
+    assert capsys.readouterr().err == (
+        f"{html}: No such file or directory: expected a file that can be written\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--lead-time", "60", "expected a duration with its unit"),
+        ("--tick", "2m", "expected a time from 1s to 60s"),
+        ("--seats", "0", "expected a whole number, 1 to 100000"),
+        ("--seed", "-1", "expected a whole number, 0 to 4294967295"),
+        ("--cpu-per-session", "nan", "expected a number of at least 0"),
+    ],
+)
+def test_wrong_options_say_what_was_expected(rules, capsys, option, value, expected):
+    with pytest.raises(SystemExit) as caught:
+        simulate("--policy", rules, f"{option}={value}")
+    assert caught.value.code == 2
+    assert expected in capsys.readouterr().err
