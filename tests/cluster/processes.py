@@ -1,0 +1,99 @@
+"""Real programs on loopback: started with a log each, awaited, and ended by their ids."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+GRACE = 10.0  # seconds from SIGTERM to SIGKILL; etcd and the API server need under one
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nothing listens on, all different."""
+    with ExitStack() as stack:
+        opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        return [int(stack.enter_context(each).getsockname()[1]) for each in opened]
+
+
+def wait_until(predicate: Callable[[], T], timeout: float, what: str) -> T:
+    """Poll until `predicate` is true and return what it gave; fail after `timeout` seconds."""
+    until = time.monotonic() + timeout
+    while not (result := predicate()):
+        assert time.monotonic() < until, f"waited {timeout:g} s in vain for {what}"
+        time.sleep(0.02)
+    return result
+
+
+class Processes:
+    """Child processes that end with the `with` block, last started first."""
+
+    def __init__(self, logs: Path) -> None:
+        self.logs = logs
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, command: Sequence[str | Path]) -> None:
+        """Start a program; all it writes goes to `<name>.log`."""
+        with self._log(name).open("ab") as log:
+            self._running[name] = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def check(self) -> None:
+        """Fail with the end of the log of a program that has ended by itself."""
+        for name, process in self._running.items():
+            status = process.poll()
+            assert status is None, f"{name} ended with status {status}:\n{self.tail(name)}"
+
+    def await_ready(self, predicate: Callable[[], bool], timeout: float, what: str) -> None:
+        """Poll until `predicate` holds; fail with the logs when it does not or a program ends."""
+
+        def ready() -> bool:
+            self.check()
+            return predicate()
+
+        try:
+            wait_until(ready, timeout, what)
+        except AssertionError as error:
+            logs = "\n".join(f"--- {name}\n{self.tail(name)}" for name in self._running)
+            raise AssertionError(f"{error}\n{logs}") from None
+
+    def tail(self, name: str, lines: int = 20) -> str:
+        return "\n".join(self._log(name).read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self, name: str) -> None:
+        """SIGTERM, then SIGKILL after the grace period."""
+        process = self._running.pop(name)
+        process.terminate()
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def stop_all(self) -> None:
+        for name in reversed(list(self._running)):
+            self.stop(name)
+
+    def _log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop_all()
