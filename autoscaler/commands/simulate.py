@@ -47,6 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=_seed, default=1, metavar="N", help="for everything random (default: 1)"
     )
+    _add_assumptions(parser)
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help=f"where to write the report (default: {DEFAULT_REPORT}; with --json: nowhere)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def _add_assumptions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lead-time",
         type=_duration,
@@ -81,13 +92,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MB",
         help="over 200 MB, of a pod's 1 GiB (default: 40)",
     )
-    parser.add_argument(
-        "--html",
-        type=Path,
-        metavar="FILE",
-        help=f"where to write the report (default: {DEFAULT_REPORT}; with --json: nowhere)",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ ROWS: tuple[tuple[str, Callable[[Score], str]], ...] = (
 
 def table(name: str, score: Score, baseline: Score) -> Table:
     """The score of the policy `name` beside that of a static fleet."""
-    columns = ("", f"policy {name}", f"static, {baseline.peak_replicas} replicas")
+    columns = ("", f"policy {name}", f"static fleet of {baseline.peak_replicas}")
     return Table(columns, tuple((title, text(score), text(baseline)) for title, text in ROWS))
 
 
@@ -59,6 +59,8 @@ def conditions(policy: Policy, trace: Trace, assumptions: Assumptions) -> str:
         notes.append("A PromQL query is taken to answer the number of connected sessions.")
     if policy.drain is None:
         notes.append("Pods are removed at random (drain: none); who is cut does not come back.")
+    else:
+        notes.append("Only pods without a session are removed.")
     return " ".join(notes)
 
 

@@ -48,7 +48,7 @@ def test_the_table_shows_the_policy_beside_a_static_fleet(rules, visits, tmp_pat
     assert simulate("--policy", rules, "--trace", visits, "--html", html) == 0
     out = capsys.readouterr().out
     assert "policy dashboards" in out
-    assert "static, 4 replicas" in out
+    assert "static fleet of 4" in out
     assert f"Report: {html}" in out
     assert html.stat().st_size > 100_000
 
