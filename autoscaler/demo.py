@@ -36,7 +36,7 @@ class Plan:
     policy: Policy
     seconds: float = 100.0
     pace: float = 10.0
-    peak: int = 45
+    peak: int = 65
     seed: int = 1
 
 
@@ -172,7 +172,7 @@ def run(plan: Plan, policies: PolicySource, logs: Path, show: Callable[[Picture]
     clock = PacedClock(plan.pace)
     cluster = LocalCluster(plan.policy.target.ref, plan.app, clock, logs)
     crowd = Crowd()
-    film = Film(clock.now(), _seats(plan.policy), crowd, cluster)
+    film = Film(clock.now(), seats_of(plan.policy), crowd, cluster)
     daemon = Daemon(Ports(policies, cluster, cluster, clock), [film])
     load = Load(crowd, lambda: cluster.replicas, plan.app.stem, plan.seed)
     try:
@@ -233,7 +233,8 @@ def _wait_for_first(cluster: LocalCluster) -> None:
         cluster.refresh()
 
 
-def _seats(policy: Policy) -> int:
+def seats_of(policy: Policy) -> int:
+    """Sessions that one pod holds; 20 where the policy does not say."""
     return policy.sessions.seats if policy.sessions else 20
 
 

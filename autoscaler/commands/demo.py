@@ -9,45 +9,52 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from autoscaler.adapters.policy_files import PolicyFiles
-from autoscaler.demo import Picture, Plan, Summary
+from autoscaler.demo import Picture, Plan, Summary, seats_of
 from autoscaler.demo import run as play
 from autoscaler.errors import AutoscalerError
 from autoscaler.simulation.timeline import Table
 
+# In a checkout; an installation has a copy beside the example app.
 POLICY = Path("policies/sessions.yaml")
+# Users at the peak, in pods: enough for a few steps up and down.
+PODS_AT_PEAK = 3.25
 BOLD, DIM, PLAIN = "\033[1m", "\033[2m", "\033[0m"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the demo."""
     parser.add_argument("--app", metavar="FILE", type=Path, help="your own Bokeh app, one file")
+    parser.add_argument("--policy", metavar="FILE", type=Path, help=f"default {POLICY}")
     parser.add_argument(
-        "--policy", metavar="FILE", type=Path, default=POLICY, help=f"default {POLICY}"
+        "--users", metavar="N", type=int, help="at the peak (default: enough for four pods)"
     )
-    parser.add_argument("--users", metavar="N", type=int, default=45, help="at the peak (45)")
     parser.add_argument("--seconds", metavar="N", type=float, default=100.0, help="length (100)")
     parser.add_argument("--html", metavar="FILE", type=Path, default=Path("demo-report.html"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Play the demo and write the report; 0 if no session was cut."""
-    policies = PolicyFiles([args.policy])
-    loaded = policies.load()
-    if not loaded.policies:
-        print(
-            "\n".join(line for lines in loaded.problems.values() for line in lines), file=sys.stderr
-        )
-        return 2
     if args.app is not None and not args.app.is_file():
         print(f"autoscaler demo: {args.app}: no such file: give a Bokeh app", file=sys.stderr)
         return 2
+    examples = files("autoscaler.examples")
+    with as_file(examples / "dashboard.py") as app, as_file(examples / POLICY.name) as policy:
+        chosen = args.policy or (POLICY if POLICY.exists() else policy)
+        return _play(args, args.app or app, PolicyFiles([chosen]))
+
+
+def _play(args: argparse.Namespace, app: Path, policies: PolicyFiles) -> int:
+    loaded = policies.load()
+    if not loaded.policies:
+        problems = [line for lines in loaded.problems.values() for line in lines]
+        print("\n".join(problems), file=sys.stderr)
+        return 2
     policy = loaded.policies[0]
-    example = files("autoscaler.examples") / "dashboard.py"
+    users = args.users or round(PODS_AT_PEAK * seats_of(policy))
+    plan = Plan(app, policy, seconds=args.seconds, peak=users)
+    _introduce(plan)
     try:
-        with as_file(example) as packaged, tempfile.TemporaryDirectory() as logs:
-            app = args.app or packaged
-            plan = Plan(app, policy, seconds=args.seconds, peak=args.users)
-            _introduce(plan)
+        with tempfile.TemporaryDirectory() as logs:
             summary = play(plan, policies, Path(logs), Screen(sys.stdout.isatty()))
     except AutoscalerError as error:
         print(f"autoscaler demo: {error}", file=sys.stderr)

@@ -4,7 +4,8 @@ from math import pi, sin
 
 from bokeh.io import curdoc
 from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, Slider
+from bokeh.models import ColumnDataSource
+from bokeh.models.widgets import Slider
 from bokeh.plotting import figure
 
 POINTS = 200
