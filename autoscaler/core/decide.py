@@ -241,5 +241,5 @@ def _spare_busy_pods(draft: Draft, policy: Policy, observed: Observation) -> Dra
     empty = sum(not pod.deleting and seats.is_empty(pod) for pod in observed.pods)
     if empty >= surplus:
         return draft
-    detail = f"{draft.replicas} wanted, but only {empty} pods have no session"
+    detail = f"{draft.replicas} wanted, pods without a session: {empty}"
     return draft.to(draft.current - empty, Reason.SESSIONS_STILL_OPEN, detail)

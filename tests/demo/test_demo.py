@@ -1,4 +1,4 @@
-"""`make demo`, whole: real servers, real users, growth, shrink, a report, and nothing left behind."""
+"""`make demo`, whole: real servers and users, growth, shrink, a report, nothing left behind."""
 
 from __future__ import annotations
 

@@ -1,0 +1,177 @@
+"""The Kubernetes adapter against a real API server with the real controllers behind it."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from autoscaler.adapters.kubernetes import KubernetesCluster
+from autoscaler.errors import ClusterError, ConflictError, TargetNotFoundError
+from autoscaler.model import TargetRef
+from autoscaler.ports import TargetState
+from tests.cluster.access import Access
+from tests.cluster.node import ScriptedNode
+from tests.cluster.objects import deployment
+from tests.cluster.processes import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
+
+WITHIN = 20.0
+
+
+@pytest.fixture
+def cluster(control_plane: Access) -> KubernetesCluster:
+    return KubernetesCluster.connect(control_plane.admin)
+
+
+@pytest.fixture
+def app(control_plane: Access, namespace: str, cluster: KubernetesCluster) -> TargetRef:
+    """A Deployment with three Ready pods."""
+    ref = TargetRef(namespace, "bokeh-app")
+    control_plane.apps.create_namespaced_deployment(namespace, deployment("bokeh-app", 3))
+    wait_for_ready(cluster, ref, 3)
+    return ref
+
+
+def seen(cluster: KubernetesCluster, ref: TargetRef) -> TargetState:
+    state = cluster.observe([ref])[ref]
+    assert isinstance(state, TargetState), state
+    return state
+
+
+def wait_for_ready(cluster: KubernetesCluster, ref: TargetRef, pods: int) -> None:
+    def ready() -> bool:
+        state = cluster.observe([ref])[ref]
+        return isinstance(state, TargetState) and sum(p.serving for p in state.pods) == pods
+
+    wait_until(ready, WITHIN, f"{pods} Ready pods of {ref}")
+
+
+def test_it_reads_the_deployment_and_its_pods(cluster: KubernetesCluster, app: TargetRef) -> None:
+    state = seen(cluster, app)
+
+    assert (state.replicas, state.status_replicas, state.rollout_in_progress) == (3, 3, False)
+    pod = state.pods[0]
+    assert pod.resources == (500, 256 * 1024**2 * 1000, 512 * 1024**2 * 1000)
+    assert pod.started_at is not None
+    assert abs(pod.started_at - time.time()) < 120
+    assert pod.ip
+
+
+def test_pods_of_others_are_not_counted_even_with_the_same_labels(
+    control_plane: Access, cluster: KubernetesCluster, app: TargetRef
+) -> None:
+    other = deployment("look-alike", 2, labels={"app": "look-alike", "team": "bokeh-app"})
+    control_plane.apps.create_namespaced_deployment(app.namespace, other)
+    stray = {
+        "metadata": {"name": "stray", "labels": {"app": "not-owned"}},
+        "spec": other["spec"]["template"]["spec"],
+    }
+    control_plane.core.create_namespaced_pod(app.namespace, stray)
+    wait_for_ready(cluster, TargetRef(app.namespace, "look-alike"), 2)
+
+    assert len(seen(cluster, app).pods) == 3
+
+
+def test_it_scales_up_and_down(cluster: KubernetesCluster, app: TargetRef) -> None:
+    cluster.scale(seen(cluster, app), 5)
+    wait_for_ready(cluster, app, 5)
+
+    cluster.scale(seen(cluster, app), 1)
+    wait_for_ready(cluster, app, 1)
+
+
+def test_what_changed_since_it_was_read_is_a_conflict(
+    cluster: KubernetesCluster, app: TargetRef
+) -> None:
+    old = seen(cluster, app)
+    cluster.scale(old, 4)
+
+    with pytest.raises(ConflictError, match="was changed meanwhile"):
+        cluster.scale(old, 5)
+    wait_for_ready(cluster, app, 4)
+
+
+def test_a_dry_run_is_checked_by_the_server_and_changes_nothing(
+    cluster: KubernetesCluster, app: TargetRef
+) -> None:
+    cluster.scale(seen(cluster, app), 9, dry_run=True)
+
+    assert seen(cluster, app).replicas == 3
+
+
+def test_a_new_template_is_a_rollout_and_a_change_of_the_count_is_none(
+    control_plane: Access, cluster: KubernetesCluster, app: TargetRef, node: ScriptedNode
+) -> None:
+    node.ready_after = 3.0
+    cluster.scale(seen(cluster, app), 4)
+    assert not seen(cluster, app).rollout_in_progress or _settles(cluster, app)
+
+    template = {"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}}
+    control_plane.apps.patch_namespaced_deployment(app.deployment, app.namespace, template)
+    wait_until(lambda: seen(cluster, app).rollout_in_progress, WITHIN, "the rollout to be seen")
+    node.reset()
+    wait_until(lambda: not seen(cluster, app).rollout_in_progress, WITHIN, "the rollout to end")
+
+
+def _settles(cluster: KubernetesCluster, app: TargetRef) -> bool:
+    """The generation is ahead for the moment until the Deployment controller has looked."""
+    wait_until(lambda: not seen(cluster, app).rollout_in_progress, 2.0, "the new count to be seen")
+    return True
+
+
+def test_a_missing_deployment_names_what_to_change(
+    cluster: KubernetesCluster, namespace: str
+) -> None:
+    ref = TargetRef(namespace, "nowhere")
+    error = cluster.observe([ref])[ref]
+
+    assert isinstance(error, TargetNotFoundError)
+    assert str(error) == (
+        f"{namespace}/nowhere: there is no Deployment nowhere in namespace {namespace}: "
+        "change target in the policy, or create it"
+    )
+
+
+def test_a_deployment_that_is_deleted_and_made_again_has_another_uid(
+    control_plane: Access, cluster: KubernetesCluster, app: TargetRef
+) -> None:
+    before = seen(cluster, app)
+    control_plane.apps.delete_namespaced_deployment(app.deployment, app.namespace)
+    wait_until(
+        lambda: not isinstance(cluster.observe([app])[app], TargetState), WITHIN, "the deletion"
+    )
+    with pytest.raises(TargetNotFoundError):
+        cluster.scale(before, 5)
+
+    control_plane.apps.create_namespaced_deployment(app.namespace, deployment("bokeh-app", 2))
+    wait_for_ready(cluster, app, 2)
+
+    assert seen(cluster, app).uid != before.uid
+
+
+def test_an_event_is_left_on_the_deployment(
+    control_plane: Access, cluster: KubernetesCluster, app: TargetRef
+) -> None:
+    state = seen(cluster, app)
+    cluster.announce(state, "ScaleUpLimit", "dashboards: 3 -> 5 replicas", warning=False)
+
+    where = f"involvedObject.uid={state.uid},reason=ScaleUpLimit"
+    events = control_plane.core.list_namespaced_event(app.namespace, field_selector=where).items
+    assert [(event.message, event.type) for event in events] == [
+        ("dashboards: 3 -> 5 replicas", "Normal")
+    ]
+
+
+def test_an_api_that_is_gone_is_one_line(control_plane: Access, namespace: str) -> None:
+    dead = control_plane.kubeconfig("none", "dead")
+    dead.write_text(re.sub(r"server: \S+", "server: https://127.0.0.1:1", dead.read_text()))
+    ref = TargetRef(namespace, "bokeh-app")
+
+    error = KubernetesCluster.connect(dead).observe([ref])[ref]
+
+    assert isinstance(error, ClusterError)
+    assert "the API does not answer" in str(error)
+    assert "\n" not in str(error)
