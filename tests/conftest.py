@@ -1,0 +1,65 @@
+"""Real components that tests in several folders use."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from tests.cluster.build import PROMETHEUS, installed
+from tests.prometheus_server import PrometheusServer
+
+
+class StartPrometheus(Protocol):
+    """Starts a Prometheus with the given settings of PrometheusServer; it ends with the test."""
+
+    def __call__(self, **settings: Any) -> PrometheusServer: ...
+
+
+def _packaged() -> Path | None:
+    found = shutil.which("prometheus")
+    return Path(found) if found else None
+
+
+def _current() -> Path | None:
+    folder = installed(PROMETHEUS)
+    return folder / "prometheus" if folder else None
+
+
+PROGRAMS = {
+    "packaged": (_packaged, "`apt-get install prometheus`"),
+    "current": (_current, "`python -m tests.cluster.build prometheus` (Go or PyPI, 2 min once)"),
+}
+
+
+@pytest.fixture(params=PROGRAMS)
+def prometheus_program(request: pytest.FixtureRequest) -> Path:
+    """Each Prometheus that we promise to work with: the distribution's 2.x and the current 3.x."""
+    find, how = PROGRAMS[request.param]
+    program = find()
+    if program is None:
+        pytest.skip(f"NO PROMETHEUS ({request.param}): {how} or `make parts` gets it")
+    return program
+
+
+@pytest.fixture
+def start_prometheus(prometheus_program: Path, tmp_path: Path) -> Iterator[StartPrometheus]:
+    """To start a Prometheus with targets to scrape or with options."""
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> PrometheusServer:
+            folder = tmp_path / f"prometheus-{len(list(tmp_path.iterdir()))}"
+            folder.mkdir()
+            return stack.enter_context(PrometheusServer(prometheus_program, folder, **settings))
+
+        yield start
+
+
+@pytest.fixture
+def prometheus(start_prometheus: StartPrometheus) -> PrometheusServer:
+    """A Prometheus with an empty database that scrapes nothing."""
+    return start_prometheus()
