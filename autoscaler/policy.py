@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from autoscaler.model import TargetRef
 from autoscaler.quantities import (
@@ -43,6 +44,7 @@ MAX_REPLICAS = 100_000
 
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_REPLICAS)]
 AtLeastOne = Annotated[int, Field(strict=True, ge=1, le=MAX_REPLICAS)]
+AboveZero = Annotated[float, Field(strict=True, gt=0)]
 Name = Annotated[str, Field(strict=True, pattern=_NAME, max_length=63)]
 Source = Literal["exporter", "cadvisor"]
 
@@ -61,11 +63,17 @@ class Model(BaseModel):
     )
 
 
+def _duration(default: float, description: str) -> Any:
+    """A field with a default in seconds, which the schema shows as it is written."""
+    extra: JsonDict = {"default": duration_text(default)}
+    return Field(default=default, description=description, json_schema_extra=extra)
+
+
 class Target(Model):
     """The Deployment to scale."""
 
-    namespace: Name
-    deployment: Name
+    namespace: Name = Field(description="Namespace of the Deployment.")
+    deployment: Name = Field(description="Name of the Deployment.")
 
     @property
     def ref(self) -> TargetRef:
@@ -87,13 +95,10 @@ class Replicas(Model):
 
 
 class RefusalTarget(Model):
-    """Spare seats sized by the share of users who may find no free seat.
+    """Spare seats sized by the share of users who may find no free seat."""
 
-    lead_time: seconds from a decision to a Ready pod.
-    """
-
-    refuse: Percent
-    lead_time: Duration = 60.0
+    refuse: Percent = Field(description="Share of new users who may find no free seat.")
+    lead_time: Duration = _duration(60.0, "From a decision to a Ready pod.")
 
     @field_validator("refuse")
     @classmethod
@@ -130,15 +135,25 @@ class SessionsMetric(Model):
 
     type: Literal["sessions"]
     seats: AtLeastOne = Field(description="Sessions that one pod may hold.")
-    spare: Spare = 0
+    spare: Spare = Field(
+        default=0,
+        description="Free seats to keep: a number, a share of the sessions, or {refuse: 0.1%}.",
+    )
+
+
+_UTILIZATION: Any = Field(description="Target for the average of the pods, in whole percent.")
+_SOURCE: Any = Field(
+    default="exporter",
+    description="Who measures: the exporter beside the app, or cAdvisor through Prometheus.",
+)
 
 
 class CpuMetric(Model):
     """CPU of the pods as a percentage of their requests, as HPA v2 computes it."""
 
     type: Literal["cpu"]
-    utilization: Percent
-    source: Source = "exporter"
+    utilization: Percent = _UTILIZATION
+    source: Source = _SOURCE
 
     @field_validator("utilization")
     @classmethod
@@ -150,8 +165,8 @@ class MemoryMetric(Model):
     """Working set of the pods as a percentage of their limit. Adds replicas, never keeps them."""
 
     type: Literal["memory"]
-    utilization: Percent
-    source: Source = "exporter"
+    utilization: Percent = _UTILIZATION
+    source: Source = _SOURCE
 
     @field_validator("utilization")
     @classmethod
@@ -169,9 +184,15 @@ class PrometheusMetric(Model):
     """Any query that returns one number, shared out over the replicas."""
 
     type: Literal["prometheus"]
-    query: Annotated[str, Field(min_length=1, max_length=10_000)]
-    per_replica: Annotated[float, Field(strict=True, gt=0)] | None = None
-    value: Annotated[float, Field(strict=True, gt=0)] | None = None
+    query: Annotated[str, Field(min_length=1, max_length=10_000)] = Field(
+        description="PromQL that gives one number."
+    )
+    per_replica: AboveZero | None = Field(
+        default=None, description="Scale so that each replica has this much of the result."
+    )
+    value: AboveZero | None = Field(
+        default=None, description="Scale so that the result comes to this number."
+    )
 
     @model_validator(mode="after")
     def _one_target(self) -> PrometheusMetric:
@@ -210,10 +231,10 @@ class Behavior(Model):
 
 
 class Cooldown(Model):
-    """Seconds of rest after a change in the same direction."""
+    """Rest after a change in the same direction."""
 
-    up: Duration = 0.0
-    down: Duration = 0.0
+    up: Duration = _duration(0.0, "Rest after replicas were added.")
+    down: Duration = _duration(0.0, "Rest after replicas were removed.")
 
 
 def _deadline(value: Any) -> float | None:
@@ -236,9 +257,14 @@ Deadline = Annotated[
 
 
 class Drain(Model):
-    """How a pod is emptied before it is removed; deadline None: wait for its last session."""
+    """How a pod is emptied of its sessions before it is removed."""
 
-    deadline: Deadline = None
+    # None: wait for the last session, however long it stays.
+    deadline: Deadline = Field(
+        default=None,
+        description="After how long a pod goes although it has sessions, or never.",
+        json_schema_extra={"default": "never"},
+    )
 
 
 def _drain(value: Any) -> Any:
@@ -291,12 +317,16 @@ Days = Annotated[
 class Window(Model):
     """Other bounds at certain hours. A window whose `to` is not after its `from` ends next day."""
 
-    days: Days = DAYS
-    start: ClockTime = Field(alias="from")
-    end: ClockTime = Field(alias="to")
-    timezone: str = "UTC"
-    min: AtLeastOne | None = None
-    max: AtLeastOne | None = None
+    days: Days = Field(
+        default=DAYS,
+        description="Days on which the window starts.",
+        json_schema_extra={"default": "mon-sun"},
+    )
+    start: ClockTime = Field(alias="from", description="When it starts, in quotes.")
+    end: ClockTime = Field(alias="to", description="When it ends, in quotes.")
+    timezone: str = Field(default="UTC", description="Such as Europe/Berlin.")
+    min: AtLeastOne | None = Field(default=None, description="Lowest number of replicas in it.")
+    max: AtLeastOne | None = Field(default=None, description="Highest number of replicas in it.")
 
     @field_validator("timezone")
     @classmethod
@@ -319,23 +349,34 @@ class Window(Model):
 class Fallback(Model):
     """The floor when no metric has been readable for `after`; it never lowers the count."""
 
-    after: Duration
-    replicas: AtLeastOne
+    after: Duration = Field(description="For how long no metric was readable.")
+    replicas: AtLeastOne = Field(description="Replicas to have at least from then on.")
 
 
 class Policy(Model):
     """One policy for one target."""
 
-    name: Name
+    name: Name = Field(description="Name of the policy in logs, Events and metrics.")
     target: Target
     replicas: Replicas
-    metrics: Annotated[tuple[Metric, ...], Field(max_length=20, json_schema_extra={"minItems": 1})]
-    interval: Duration = 5.0
-    behavior: Behavior | None = None
+    metrics: Annotated[tuple[Metric, ...], Field(max_length=20)] = Field(
+        description="What to scale by; the highest number wins.", json_schema_extra={"minItems": 1}
+    )
+    interval: Duration = _duration(5.0, "How often to decide.")
+    behavior: Behavior | None = Field(
+        default=None, description="The `spec.behavior` of an HPA, with the same meaning."
+    )
     cooldown: Cooldown = Cooldown()
-    drain: DrainOrNone = Drain()
-    schedule: tuple[Window, ...] = ()
-    fallback: Fallback | None = None
+    drain: DrainOrNone = Field(
+        default=Drain(),
+        description="Empty a pod before it is removed; `none` removes pods at once, like HPA.",
+    )
+    schedule: tuple[Window, ...] = Field(
+        default=(), description="Other bounds at certain hours; the highest min of them wins."
+    )
+    fallback: Fallback | None = Field(
+        default=None, description="What to do when no metric has been readable for a while."
+    )
 
     @field_validator("interval")
     @classmethod

@@ -107,17 +107,14 @@ _NOT_TEXT = "is binary or in another encoding, expected UTF-8 text"
 
 
 def _bytes(path: Path) -> bytes:
-    """At most one byte more than is allowed. Raises OSError, ValueError or UnreadableError.
-
-    Without O_NONBLOCK, opening a named pipe would wait for ever.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise _unreadable("is a directory, expected a policy file")
-        if not stat.S_ISREG(mode):
-            raise _unreadable("is not a regular file, expected a policy file")
+    """At most one byte more than is allowed. Raises OSError, ValueError or UnreadableError."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise _unreadable("is a directory, expected a policy file")
+    # To open a named pipe would wait for its other end.
+    if not stat.S_ISREG(mode):
+        raise _unreadable("is not a regular file, expected a policy file")
+    with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
 
 

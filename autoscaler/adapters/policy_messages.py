@@ -33,11 +33,17 @@ _EXAMPLES = {
     "value": "value: 4",
 }
 
+_RULES = "{stabilizationWindowSeconds: 300}"
 _MAPPINGS = {
-    "behavior": "{scaleDown: {stabilizationWindowSeconds: 300}}",
+    "behavior": f"{{scaleDown: {_RULES}}}",
     "cooldown": "{up: 0s, down: 5m}",
     "fallback": "{after: 10m, replicas: 6}",
+    "metrics": "{type: cpu, utilization: 70%}",
+    "policies": "{type: Pods, value: 4, periodSeconds: 60}",
     "replicas": "{min: 2, max: 20}",
+    "scaleDown": _RULES,
+    "scaleUp": _RULES,
+    "schedule": '{from: "08:00", to: "18:00", min: 6}',
     "target": "{namespace: bokeh, deployment: bokeh-app}",
 }
 
@@ -53,7 +59,7 @@ _EXPECTED: Mapping[str, str] = {
     "string_pattern_mismatch": "lower-case letters, digits and hyphens, such as bokeh-app",
     "string_too_long": "at most {max_length} characters",
     "string_too_short": "at least {min_length} character",
-    "string_type": "text",
+    "string_type": "text in quotes",
     "too_long": "at most {max_length} entries",
     "too_short": "at least {min_length} entry",
     "tuple_type": "a list",
@@ -120,9 +126,11 @@ def _missing(_: ErrorDetails, path: Path) -> str:
 
 
 def _not_a_mapping(detail: ErrorDetails, path: Path) -> str:
-    example = _MAPPINGS.get(str(path[-1])) if path else "the keys name, target, replicas, metrics"
-    suffix = f", such as {example}" if example else ""
-    return f"got {shown(detail['input'])}, expected a mapping{suffix}"
+    names = [element for element in path if isinstance(element, str)]
+    wanted = "a mapping with name, target, replicas and metrics"
+    if names:
+        wanted = f"a mapping, such as {_MAPPINGS[names[-1]]}"
+    return f"got {shown(detail['input'])}, expected {wanted}"
 
 
 def _own_message(detail: ErrorDetails, _: Path) -> str:

@@ -22,8 +22,10 @@ MAX_VALUES = 10_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STANDARD = "tag:yaml.org,2002:"
-_INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,17})")
-_SEXAGESIMAL = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?")
+_INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,17})", re.ASCII)
+_SEXAGESIMAL = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?", re.ASCII)
+# Numbers to YAML 1.2 and to JSON, but text to YAML 1.1 for want of a point or a sign.
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", re.ASCII)
 _SHOWN_LENGTH = 40
 
 _HINTS = {
@@ -222,6 +224,8 @@ def _scalar(node: Node) -> Any:
             f"{text} without quotes is a number in base 60 to many YAML readers,"
             f' expected quotes: "{text}"'
         )
+    if not node.style and kind == "str" and _EXPONENT.fullmatch(text):
+        return float(text)
     return _SCALARS[kind](text)
 
 

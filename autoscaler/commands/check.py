@@ -46,7 +46,7 @@ def _lines(file: PolicyFile) -> tuple[str, ...]:
 
 def describe(policy: Policy) -> str:
     """A policy in one line, such as `policy cpu for bokeh/app, 2..20 replicas, metrics cpu`."""
-    metrics = " ".join(metric.type for metric in policy.metrics)
+    metrics = ", ".join(metric.type for metric in policy.metrics)
     bounds = f"{policy.replicas.min}..{policy.replicas.max}"
     return f"policy {policy.name} for {policy.target.ref}, {bounds} replicas, metrics {metrics}"
 

@@ -1,0 +1,49 @@
+"""`autoscaler schema`: the JSON Schema of a policy file, for editors."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from autoscaler.policy import Policy
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command has no options."""
+    parser.description = "Print the JSON Schema of a policy: autoscaler schema > schema.json"
+
+
+def run(_: argparse.Namespace) -> int:
+    """Print the schema; 0."""
+    sys.stdout.write(schema_text())
+    return 0
+
+
+def schema_text() -> str:
+    """The schema as it is kept in policies/schema.json."""
+    schema = {
+        # The newest draft that all YAML editors know.
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Scaling policy of bokeh-autoscaler",
+        **_tidy(Policy.model_json_schema(by_alias=True)),
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _tidy(node: Any) -> Any:
+    """Without what only clutters the hints of an editor: generated titles and empty defaults."""
+    if isinstance(node, list):
+        return [_tidy(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: _tidy(value)
+        for key, value in node.items()
+        if key != "title" and (key, value) != ("default", None)
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(argparse.Namespace()))

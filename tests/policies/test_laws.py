@@ -1,0 +1,221 @@
+"""What holds for every file and every policy."""
+
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from autoscaler.adapters.policy_files import PolicyFileError, PolicyFiles, load_policy
+from autoscaler.policy import DAYS, Policy
+from autoscaler.quantities import (
+    LONGEST_SECONDS,
+    duration_text,
+    percent,
+    percent_text,
+    seconds,
+)
+from tests.policies.files import GOOD
+
+WORDS = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=63)
+COUNTS = st.integers(1, 100_000)
+POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+
+
+def durations(low: float = 0, high: float = LONGEST_SECONDS) -> st.SearchStrategy[str]:
+    return st.floats(low, high).map(duration_text)
+
+
+def optional(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+REFUSALS = st.fixed_dictionaries(
+    {"refuse": st.floats(0, 49.9, exclude_min=True).map(percent_text)},
+    optional={"leadTime": durations()},
+)
+SPARES = st.integers(0, 100_000) | st.floats(0, 1e6).map(percent_text) | REFUSALS
+SESSIONS = st.fixed_dictionaries(
+    {"type": st.just("sessions"), "seats": COUNTS}, optional={"spare": SPARES}
+)
+RESOURCES = {
+    kind: st.fixed_dictionaries(
+        {"type": st.just(kind), "utilization": st.integers(1, 1_000).map(lambda n: f"{n}%")},
+        optional={"source": st.sampled_from(["exporter", "cadvisor"])},
+    )
+    for kind in ("cpu", "memory")
+}
+# JSON leaves control characters and line separators as they are, but they are not text to YAML.
+TEXT = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=50)
+QUERIES = st.builds(
+    lambda query, key, number: {"type": "prometheus", "query": query, key: number},
+    TEXT,
+    st.sampled_from(["perReplica", "value"]),
+    POSITIVE,
+)
+
+
+@st.composite
+def metrics(draw: st.DrawFn) -> list[dict[str, Any]]:
+    chosen = [draw(kind) for kind in (SESSIONS, *RESOURCES.values()) if draw(st.booleans())]
+    return chosen + draw(st.lists(QUERIES, min_size=0 if chosen else 1, max_size=3))
+
+
+def bounds(low: int, high: int) -> dict[str, int]:
+    return {"min": min(low, high), "max": max(low, high)}
+
+
+RULES = optional(
+    stabilizationWindowSeconds=st.integers(0, 3_600),
+    selectPolicy=st.sampled_from(["Max", "Min", "Disabled"]),
+    tolerance=st.floats(0, 10),
+    policies=st.lists(
+        st.fixed_dictionaries(
+            {
+                "type": st.sampled_from(["Pods", "Percent"]),
+                "value": COUNTS,
+                "periodSeconds": st.integers(1, 1_800),
+            }
+        ),
+        max_size=3,
+    ),
+)
+TIMES = st.times().map(lambda time: time.strftime("%H:%M"))
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> dict[str, Any]:
+    window = {"from": draw(TIMES), "to": draw(TIMES), **bounds(draw(COUNTS), draw(COUNTS))}
+    day = st.sampled_from(DAYS)
+    span = st.tuples(day, day).map("-".join)
+    days = st.lists(day | span, min_size=1) | day | span
+    return {**window, **draw(optional(days=days, timezone=st.sampled_from(["UTC", "Asia/Tokyo"])))}
+
+
+POLICIES: st.SearchStrategy[Policy] = st.fixed_dictionaries(
+    {
+        "name": WORDS,
+        "target": st.fixed_dictionaries({"namespace": WORDS, "deployment": WORDS}),
+        "replicas": st.builds(bounds, COUNTS, COUNTS),
+        "metrics": metrics(),
+    },
+    optional={
+        "interval": durations(1, 3_600),
+        "behavior": optional(scaleUp=RULES, scaleDown=RULES),
+        "cooldown": optional(up=durations(), down=durations()),
+        "drain": st.just("none") | optional(deadline=durations() | st.just("never")),
+        "schedule": st.lists(windows(), max_size=3),
+        "fallback": st.fixed_dictionaries({"after": durations(), "replicas": COUNTS}),
+    },
+).map(Policy.model_validate)
+
+
+def load(data: bytes) -> Policy:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "policy.yaml")
+        path.write_bytes(data)
+        return load_policy(path)
+
+
+@given(POLICIES)
+def test_every_policy_is_read_back_as_it_was_written(policy):
+    assert load(policy.model_dump_json(by_alias=True).encode()) == policy
+
+
+def problems_of(data: bytes) -> tuple[str, ...]:
+    """What is wrong with the data, if anything is. Whatever else is raised fails the test."""
+    try:
+        load(data)
+    except PolicyFileError as error:
+        return error.problems or ("",)
+    return ()
+
+
+def assert_is_good_or_refused_in_lines(data: bytes) -> None:
+    assert all(problem and problem.isprintable() for problem in problems_of(data))
+
+
+PIECES = st.sampled_from(
+    [
+        *GOOD.splitlines(keepends=True),
+        *"[]{}:,-?&*!|>'\"%@`#\n\t \x85\ufeff=",
+        *("- ", ": ", "<<: ", "&a ", "*a", "---\n", "!!python/object:x ", "!!set "),
+        *("null", "on", "1.5", ".nan", "1e9", "2026-01-01", "08:00"),
+        *("metrics:", "type: cpu", "spare: ", "{refuse: ", "schedule:\n", "drain:"),
+    ]
+)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_else(data):
+    assert_is_good_or_refused_in_lines(data)
+
+
+@given(st.lists(PIECES | st.text(max_size=5), max_size=40).map("".join))
+@example("? ? ? ?" * 30)
+@example("metrics: [{type: sessions, seats: 1, spare: {refuse: {}, (share): 1}}]")
+@example("metrics: [{type: sessions, sessions: {sessions: 1}}]")
+@example("? {a: b}\n: 1")
+def test_no_yaml_raises_anything_else(text):
+    assert_is_good_or_refused_in_lines(text.encode(errors="replace"))
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+KEYS = st.sampled_from(sorted({*Policy.model_fields, "type", "seats", "spare", "min", "days"}))
+
+
+@given(
+    st.dictionaries(
+        KEYS,
+        st.recursive(
+            LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | WORDS, inner)
+        ),
+    )
+)
+def test_no_values_raise_anything_else(value):
+    assert_is_good_or_refused_in_lines(json.dumps(value).encode())
+
+
+EDITS = st.lists(
+    st.tuples(
+        st.sampled_from(["a.yaml", "b.yaml", "c.yml"]),
+        st.none() | st.just("broken") | st.tuples(*[st.sampled_from(["x", "y", "z"])] * 2),
+    ),
+    max_size=12,
+)
+
+
+@given(st.lists(EDITS, max_size=6))
+def test_no_two_policies_in_force_share_a_name_or_a_target(rounds):
+    with TemporaryDirectory() as folder:
+        source = PolicyFiles([folder])
+        for edits in rounds:
+            for name, content in edits:
+                path = Path(folder, name)
+                if content is None:
+                    path.unlink(missing_ok=True)
+                elif content == "broken":
+                    path.write_text("name: [")
+                else:
+                    new, target = content
+                    text = GOOD.replace("dashboards", new).replace("bokeh-app", target)
+                    path.write_text(text)
+            loaded = source.load()
+            assert len({policy.name for policy in loaded.policies}) == len(loaded.policies)
+            assert len({policy.target for policy in loaded.policies}) == len(loaded.policies)
+            assert all(Path(file).exists() for file in loaded.files.values())
+
+
+@given(st.floats(0, LONGEST_SECONDS))
+def test_every_duration_is_read_back_as_it_was_written(value):
+    assert seconds(duration_text(value)) == value
+
+
+@given(st.floats(0, allow_infinity=False))
+def test_every_percentage_is_read_back_as_it_was_written(value):
+    assert percent(percent_text(value)) == value

@@ -1,0 +1,241 @@
+"""A value that is wrong is told with its line and path, and with what was expected."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.policies.files import GOOD, edited, problems_of, table
+
+WRONG_VALUES = {
+    "a name with a space": (
+        edited("dashboards", "My App"),
+        '1: name: got "My App", expected lower-case letters, digits and hyphens, such as bokeh-app',
+    ),
+    "a name that is too long": (
+        edited("dashboards", "a" * 64),
+        f'1: name: got "{"a" * 39}…", expected at most 63 characters',
+    ),
+    "a name that is a number": (
+        edited("dashboards", "12"),
+        "1: name: got 12, expected text in quotes",
+    ),
+    "a name with a line break": (
+        edited("dashboards", r'"a\nb"'),
+        r'1: name: got "a\nb", expected lower-case letters, digits and hyphens, such as bokeh-app',
+    ),
+    "no target": (
+        GOOD.replace("target:\n  namespace: bokeh\n  deployment: bokeh-app\n", ""),
+        "1: target: is missing, expected target: {namespace: bokeh, deployment: bokeh-app}",
+    ),
+    "a target without a deployment": (
+        edited("  deployment: bokeh-app\n", ""),
+        "2: target.deployment: is missing, expected deployment: bokeh-app",
+    ),
+    "a target that is a word": (
+        edited("target:\n  namespace: bokeh\n  deployment: bokeh-app", "target: bokeh-app"),
+        (
+            '2: target: got "bokeh-app", expected a mapping,'
+            " such as {namespace: bokeh, deployment: bokeh-app}"
+        ),
+    ),
+    "a target without a value": (
+        edited("target:\n  namespace: bokeh\n  deployment: bokeh-app", "target:"),
+        (
+            "2: target: got nothing, expected a mapping,"
+            " such as {namespace: bokeh, deployment: bokeh-app}"
+        ),
+    ),
+    "min above max": (
+        edited("min: 2", "min: 21"),
+        "5: replicas: min (21) is above max (20): expected min <= max",
+    ),
+    "no replicas at all": (
+        edited("min: 2", "min: 0"),
+        "6: replicas.min: got 0, expected at least 1",
+    ),
+    "too many replicas": (
+        edited("max: 20", "max: 100001"),
+        "7: replicas.max: got 100001, expected at most 100000",
+    ),
+    "half a replica": (
+        edited("max: 20", "max: 2.5"),
+        "7: replicas.max: got 2.5, expected a whole number",
+    ),
+    "a number in quotes": (
+        edited("max: 20", 'max: "20"'),
+        '7: replicas.max: got "20", expected a whole number without quotes',
+    ),
+    "a list for a number": (
+        edited("max: 20", "max: [20]"),
+        "7: replicas.max: got a list, expected a whole number",
+    ),
+    "no metric": (
+        edited("metrics:\n  - type: sessions\n    seats: 20", "metrics: []"),
+        "8: metrics: got a list, expected at least one metric",
+    ),
+    "one metric that is not in a list": (
+        edited("  - type: sessions\n    seats: 20", "  type: sessions\n  seats: 20"),
+        "8: metrics: got a mapping, expected a list",
+    ),
+    "a metric that is a word": (
+        edited("- type: sessions\n    seats: 20", "- sessions"),
+        '9: metrics[0]: got "sessions", expected a mapping, such as {type: cpu, utilization: 70%}',
+    ),
+    "a metric without a type": (
+        edited("- type: sessions\n    seats", "- seats"),
+        "9: metrics[0].type: is missing, expected type: sessions, cpu, memory or prometheus",
+    ),
+    "an unknown type of metric": (
+        edited("type: sessions", "type: session"),
+        '9: metrics[0].type: got "session", expected sessions, cpu, memory, prometheus',
+    ),
+    "a type of metric that is a list": (
+        edited("type: sessions", "type: [cpu]"),
+        "9: metrics[0].type: got a list, expected sessions, cpu, memory, prometheus",
+    ),
+    "the same metric twice": (
+        GOOD + "  - {type: sessions, seats: 10}\n",
+        "8: metrics: got a list, expected at most one sessions metric, got 2",
+    ),
+    "no seats": (
+        edited("seats: 20", "seats: 0"),
+        "10: metrics[0].seats: got 0, expected at least 1",
+    ),
+    "negative seats": (
+        edited("seats: 20", "seats: -3"),
+        "10: metrics[0].seats: got -3, expected at least 1",
+    ),
+    "spare seats in words": (
+        GOOD + "    spare: some\n",
+        '11: metrics[0].spare: got "some", expected a percentage, such as 70%',
+    ),
+    "spare seats as a list": (
+        GOOD + "    spare: [10]\n",
+        (
+            "11: metrics[0].spare: got a list,"
+            " expected free seats (10), a share (25%) or {refuse: 0.1%}"
+        ),
+    ),
+    "negative spare seats": (
+        GOOD + "    spare: -1\n",
+        "11: metrics[0].spare: got -1, expected at least 0",
+    ),
+    "a refusal target of everyone": (
+        GOOD + "    spare:\n      refuse: 100%\n",
+        (
+            '12: metrics[0].spare.refuse: got "100%",'
+            " expected a share above 0% and below 50%, such as 0.1%"
+        ),
+    ),
+    "a utilization as a fraction": (
+        GOOD + "  - {type: cpu, utilization: 0.7}\n",
+        "11: metrics[1].utilization: got 0.7, expected a percentage, such as 70%",
+    ),
+    "a utilization with a fraction": (
+        GOOD + "  - {type: cpu, utilization: 0.7%}\n",
+        (
+            '11: metrics[1].utilization: got "0.7%",'
+            " expected a whole percentage of at least 1%, such as 70%"
+        ),
+    ),
+    "a query without a target": (
+        GOOD + "  - {type: prometheus, query: up}\n",
+        "11: metrics[1]: expected exactly one of perReplica and value",
+    ),
+    "an infinite target of a query": (
+        GOOD + "  - {type: prometheus, query: up, value: .inf}\n",
+        "11: metrics[1].value: got Infinity, expected a finite number",
+    ),
+    "an empty query": (
+        GOOD + "  - {type: prometheus, query: '', value: 1}\n",
+        '11: metrics[1].query: got "", expected at least 1 character',
+    ),
+    "a duration without a unit": (
+        GOOD + "interval: 5\n",
+        "11: interval: got 5, expected a duration with its unit, such as 30s, 5m, 4h or 1h30m",
+    ),
+    "a duration as a fraction": (
+        GOOD + "cooldown: {up: 1.5}\n",
+        "11: cooldown.up: got 1.5, expected a duration with its unit, such as 30s, 5m, 4h or 1h30m",
+    ),
+    "an interval of a day": (
+        GOOD + "interval: 1d\n",
+        '11: interval: got "1d", expected an interval from 1s to 1h',
+    ),
+    "a drain without a value, which must not mean none": (
+        GOOD + "drain:\n",
+        "11: drain: got nothing, expected none, {deadline: 4h} or {deadline: never}",
+    ),
+    "a drain deadline without a unit": (
+        GOOD + "drain: {deadline: 4}\n",
+        (
+            "11: drain.deadline: got 4,"
+            " expected a duration with its unit, such as 30s, 5m, 4h or 1h30m, or never"
+        ),
+    ),
+    "a window without bounds": (
+        GOOD + 'schedule:\n  - {from: "08:00", to: "18:00"}\n',
+        "12: schedule[0]: expected min, max or both",
+    ),
+    "a window without a start": (
+        GOOD + 'schedule:\n  - {to: "18:00", min: 3}\n',
+        '12: schedule[0].from: is missing, expected from: "08:00"',
+    ),
+    "days that are none": (
+        GOOD + 'schedule:\n  - {days: mon-fry, from: "08:00", to: "18:00", min: 3}\n',
+        '12: schedule[0].days: got "mon-fry", expected days such as mon-fri, sat,sun or [mon, wed]',
+    ),
+    "an empty list of days": (
+        GOOD + 'schedule:\n  - {days: [], from: "08:00", to: "18:00", min: 3}\n',
+        "12: schedule[0].days: got a list, expected days such as mon-fri, sat,sun or [mon, wed]",
+    ),
+    "a time zone on Mars": (
+        GOOD + 'schedule:\n  - {from: "08:00", to: "18:00", min: 3, timezone: Mars}\n',
+        '12: schedule[0].timezone: got "Mars", expected a time zone name, such as Europe/Berlin',
+    ),
+    "a time zone that is a path": (
+        GOOD + 'schedule:\n  - {from: "08:00", to: "18:00", min: 3, timezone: ../../etc}\n',
+        (
+            '12: schedule[0].timezone: got "../../etc",'
+            " expected a time zone name, such as Europe/Berlin"
+        ),
+    ),
+    "a rate policy of an unknown type": (
+        GOOD
+        + "behavior:\n  scaleDown:\n    policies:\n"
+        + "      - {type: Pod, value: 1, periodSeconds: 60}\n",
+        '14: behavior.scaleDown.policies[0].type: got "Pod", expected Pods or Percent',
+    ),
+    "a negative tolerance": (
+        GOOD + "behavior: {scaleUp: {tolerance: -0.1}}\n",
+        (
+            "11: behavior.scaleUp.tolerance: got -0.1,"
+            " expected a number of at least 0, such as 0.1, or a quantity, such as 100m"
+        ),
+    ),
+}
+
+
+MAPPINGS = {
+    "replicas": edited("replicas:\n  min: 2\n  max: 20", "replicas: many"),
+    "behavior": GOOD + "behavior: many\n",
+    "behavior.scaleUp": GOOD + "behavior: {scaleUp: many}\n",
+    "behavior.scaleDown": GOOD + "behavior: {scaleDown: many}\n",
+    "behavior.scaleUp.policies[0]": GOOD + "behavior: {scaleUp: {policies: [many]}}\n",
+    "cooldown": GOOD + "cooldown: many\n",
+    "schedule[0]": GOOD + "schedule: [many]\n",
+    "fallback": GOOD + "fallback: many\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [pytest.param(*case, id=case[0]) for case in MAPPINGS.items()]
+)
+def test_a_word_where_a_mapping_belongs_is_told_with_an_example(write, path, text):
+    (problem,) = problems_of(write(text))
+    assert f'{path}: got "many", expected a mapping, such as {{' in problem
+
+
+@pytest.mark.parametrize(("text", "problem"), table(WRONG_VALUES))
+def test_a_wrong_value_is_told_with_its_line_and_path(write, text, problem):
+    assert problems_of(write(text)) == [problem]
