@@ -1,0 +1,277 @@
+"""The daemon as it is shipped: a process with our Role's rights, a real API server, Prometheus."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.access import Access
+from tests.cluster.objects import deployment
+from tests.cluster.processes import free_ports, wait_until
+from tests.cluster.test_rbac import our_rules
+from tests.prometheus_server import PrometheusServer, series
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.control_plane,
+    pytest.mark.prometheus,
+    pytest.mark.timeout(180),
+]
+
+AUTOSCALER = Path(sys.executable).with_name("autoscaler")
+WITHIN = 30.0
+
+
+class Users:
+    """Pushes what the exporters of the pods would say, every half second: sessions by pod age."""
+
+    def __init__(self, access: Access, namespace: str, prometheus: PrometheusServer) -> None:
+        self._access = access
+        self._namespace = namespace
+        self._prometheus = prometheus
+        self.per_pod: Callable[[int], int] = lambda _: 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._push)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _push(self) -> None:
+        while not self._stop.wait(0.5):
+            pods = self._access.core.list_namespaced_pod(self._namespace).items
+            pods.sort(key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
+            now = time.time()
+            samples = {
+                series(
+                    "bokeh_sessions",
+                    app="/app",
+                    state="connected",
+                    quality="exact",
+                    namespace=self._namespace,
+                    pod=pod.metadata.name,
+                ): [(now, float(self.per_pod(index)))]
+                for index, pod in enumerate(pods)
+            }
+            if samples:
+                self._prometheus.push(samples)
+
+
+@dataclass
+class World:
+    """One Deployment with users, and ways to start the daemon on it."""
+
+    access: Access
+    namespace: str
+    prometheus: PrometheusServer
+    kubeconfig: Path
+    folder: Path
+    users: Users
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def policy_file(self) -> Path:
+        return self.folder / "policies" / "dashboards.yaml"
+
+    def write_policy(self, **overrides: Any) -> None:
+        policy = {
+            "name": "dashboards",
+            "target": {"namespace": self.namespace, "deployment": "bokeh-app"},
+            "replicas": {"min": 1, "max": 8},
+            "interval": "1s",
+            "metrics": [{"type": "sessions", "seats": 10}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 3}},
+        }
+        self.policy_file.parent.mkdir(exist_ok=True)
+        self.policy_file.write_text(yaml.safe_dump({**policy, **overrides}))
+
+    def deploy(self, replicas: int) -> None:
+        body = deployment("bokeh-app", replicas)
+        self.access.apps.create_namespaced_deployment(self.namespace, body)
+
+    def command(self, name: str, *options: str) -> list[str]:
+        common = ["--prometheus-url", self.prometheus.url, "--scrape-interval", "2s"]
+        common += ["--kubeconfig", str(self.kubeconfig)]
+        return [str(AUTOSCALER), name, *common, *options]
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        policies = ["--policies", str(self.policy_file.parent)]
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        listen = ["--listen", f"127.0.0.1:{port}"]
+        with self.log.open("w") as log:
+            process = subprocess.Popen(
+                self.command("run", *policies, *listen, *options), stderr=log, text=True
+            )
+        self.running.append(process)
+        return process
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "daemon.log"
+
+    def replicas(self) -> int:
+        scale = self.access.apps.read_namespaced_deployment_scale("bokeh-app", self.namespace)
+        return int(scale.spec.replicas)
+
+    def reaches(self, replicas: int) -> None:
+        what = f"{replicas} replicas"
+        try:
+            wait_until(lambda: self.replicas() == replicas, WITHIN, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the daemon said:\n{self.log.read_text()}") from None
+
+    def events(self) -> dict[str, str]:
+        items = self.access.core.list_namespaced_event(self.namespace).items
+        return {e.reason: e.message for e in items if e.source.component == "bokeh-autoscaler"}
+
+    def metric(self, line: str) -> bool:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            return line in answer.read().decode()
+
+
+@pytest.fixture
+def world(
+    control_plane: Access, namespace: str, prometheus: PrometheusServer, tmp_path: Path
+) -> Iterator[World]:
+    kubeconfig = control_plane.service_account(namespace, "daemon", our_rules())
+    users = Users(control_plane, namespace, prometheus)
+    world = World(control_plane, namespace, prometheus, kubeconfig, tmp_path, users)
+    world.write_policy()
+    yield world
+    for process in world.running:
+        process.kill()
+        process.wait()
+    users.stop()
+
+
+def test_it_scales_up_and_down_with_the_sessions_and_ends_on_sigterm(world: World) -> None:
+    world.users.per_pod = lambda index: 12 if index < 2 else 0
+    world.deploy(2)
+    daemon = world.start()
+    world.reaches(3)
+    assert "24 connected" in world.events()["ValidMetricFound"]
+
+    world.users.per_pod = lambda index: 3 if index == 0 else 0
+    world.reaches(1)
+    assert world.metric('bokeh_autoscaler_changes_total{policy="dashboards"}')
+
+    began = time.monotonic()
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(10) == 0
+    assert time.monotonic() - began < 5
+    assert "Traceback" not in world.log.read_text()
+
+
+def test_a_shrink_stops_at_the_pods_that_have_sessions(world: World) -> None:
+    world.users.per_pod = lambda index: 1 if index < 3 else 0
+    world.deploy(5)
+    world.start()
+
+    world.reaches(3)
+    time.sleep(4)
+    assert world.replicas() == 3
+
+
+def test_a_dry_run_says_what_it_would_do_and_changes_nothing(world: World) -> None:
+    world.users.per_pod = lambda _: 25
+    world.deploy(1)
+    world.start("--dry-run")
+
+    wait_until(lambda: "1 would become 3 replicas" in world.log.read_text(), WITHIN, "the words")
+    assert world.replicas() == 1
+    assert world.events() == {}
+
+
+def test_a_hand_edit_is_answered_from_the_new_number(world: World) -> None:
+    world.users.per_pod = lambda index: 25 if index == 0 else 0
+    world.deploy(1)
+    world.start()
+    world.reaches(3)
+
+    scale = {"spec": {"replicas": 1}}
+    world.access.apps.patch_namespaced_deployment_scale("bokeh-app", world.namespace, scale)
+    world.reaches(3)
+
+
+def test_a_deployment_that_is_deleted_and_made_again_is_scaled_again(world: World) -> None:
+    world.users.per_pod = lambda index: 25 if index == 0 else 0
+    world.deploy(1)
+    daemon = world.start()
+    world.reaches(3)
+
+    world.access.apps.delete_namespaced_deployment("bokeh-app", world.namespace)
+    gone = "there is no Deployment bokeh-app"
+    wait_until(lambda: gone in world.log.read_text(), WITHIN, "the daemon to miss it")
+    world.deploy(1)
+
+    world.reaches(3)
+    assert daemon.poll() is None
+
+
+def test_an_edit_takes_effect_and_a_broken_one_keeps_the_last_good(world: World) -> None:
+    world.users.per_pod = lambda index: 10 if index < 2 else 0
+    world.deploy(2)
+    world.start()
+    wait_until(lambda: "2 replicas" in world.log.read_text(), WITHIN, "the first decision")
+
+    world.write_policy(metrics=[{"type": "sessions", "seats": 10, "spare": 10}])
+    world.reaches(3)
+
+    world.write_policy(metrics=[{"type": "sessions", "seats": 0}])
+    wait_until(lambda: "PolicyFileRefused" in world.events(), WITHIN, "the Event")
+    assert "metrics[0].seats" in world.events()["PolicyFileRefused"]
+    wait_until(lambda: "metrics[0].seats" in world.log.read_text(), WITHIN, "the log")
+    assert world.metric("bokeh_autoscaler_policy_file_errors{file=")
+    assert world.replicas() == 3
+
+    world.write_policy(metrics=[{"type": "sessions", "seats": 10, "spare": 20}])
+    world.reaches(4)
+
+
+def test_one_pass_and_one_decision_from_the_command_line(world: World) -> None:
+    world.users.per_pod = lambda _: 25
+    world.deploy(1)
+    decide = world.command("decide", "--policy", str(world.policy_file), "--json")
+
+    def decided() -> dict[str, Any] | None:
+        run = subprocess.run(decide, capture_output=True, text=True, check=False)
+        answer: dict[str, Any] = json.loads(run.stdout or "{}")
+        return answer if answer.get("desired") == 3 else None
+
+    answer = wait_until(decided, WITHIN, "the decision")
+    assert answer["reason"] == "ValidMetricFound"
+    assert world.replicas() == 1, "decide changes nothing"
+
+    once = world.command("run", "--policies", str(world.policy_file), "--once")
+    assert subprocess.run(once, capture_output=True, check=False).returncode == 0
+    assert world.replicas() == 3
+
+
+def test_a_prometheus_that_is_gone_holds_the_count(world: World) -> None:
+    world.users.per_pod = lambda index: 25 if index == 0 else 0
+    world.deploy(1)
+    world.start()
+    world.reaches(3)
+    world.users.stop()
+
+    world.prometheus.__exit__(None, None, None)
+    held = "FailedGetSessionsMetric"
+    wait_until(lambda: held in world.log.read_text(), WITHIN, "the hold")
+    time.sleep(5)
+
+    assert world.replicas() == 3
+    assert "Traceback" not in world.log.read_text()
