@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +29,13 @@ REPORT_EVERY = 10.0  # seconds between lines where there is no terminal to redra
 class Component:
     """Programs of one Go module: their names and the packages that they are built from."""
 
-    name: str
+    module: Path
     packages: Mapping[str, str]
     flags: tuple[str, ...]
 
     @property
-    def module(self) -> Path:
-        return TOOLS / self.name
+    def name(self) -> str:
+        return self.module.name
 
     @property
     def folder(self) -> Path:
@@ -51,7 +51,7 @@ class Component:
 
 _VERSION = "k8s.io/component-base/version.git"
 KUBERNETES = Component(
-    "kubernetes",
+    TOOLS / "kubernetes",
     {
         "etcd": "go.etcd.io/etcd/server/v3",
         "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
@@ -65,7 +65,7 @@ KUBERNETES = Component(
     ),
 )
 PROMETHEUS = Component(
-    "prometheus",
+    TOOLS / "prometheus",
     {
         "prometheus": "github.com/prometheus/prometheus/cmd/prometheus",
         "promtool": "github.com/prometheus/prometheus/cmd/promtool",
@@ -159,19 +159,24 @@ def _only_one_at_a_time(folder: Path) -> Iterator[None]:
         yield
 
 
+def build_all(components: Iterable[Component]) -> int:
+    """Build each and say where it is. The exit status: 1 when one could not be built."""
+    status = 0
+    for component in components:
+        try:
+            print(f"{component.name}: {build(component)}")
+        except (BuildError, OSError) as error:
+            print(f"{component.name}: {error}", file=sys.stderr)
+            status = 1
+    return status
+
+
 def main(arguments: list[str] | None = None) -> int:
     names = [component.name for component in COMPONENTS]
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.build", description=__doc__)
     parser.add_argument("what", nargs="?", default="all", choices=[*names, "all"])
     wanted = parser.parse_args(arguments).what
-    try:
-        for component in COMPONENTS:
-            if wanted in (component.name, "all"):
-                print(f"{component.name}: {build(component)}")
-    except BuildError as error:
-        print(f"build: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return build_all(each for each in COMPONENTS if wanted in (each.name, "all"))
 
 
 if __name__ == "__main__":
