@@ -23,6 +23,7 @@ from autoscaler.ports import PolicySet
 
 # A policy is some 50 lines; a ConfigMap holds at most 1 MiB for all of its files.
 MAX_BYTES = 256 * 1024
+MAX_PROBLEMS = 100
 SUFFIXES = (".yaml", ".yml")
 
 Signature = tuple[int, ...]
@@ -82,9 +83,17 @@ def read_policy_file(path: Path) -> PolicyFile:
         policy = Policy.model_validate(document.value)
     except ValidationError as error:
         faults += explain(error, document)
-    problems = tuple(sorted(faults, key=lambda problem: problem.line))
+    problems = _first(sorted(faults, key=lambda problem: problem.line))
     lines = {key: document.lines.get((key,), 1) for key in ("name", "target")}
     return PolicyFile(path, None if problems else policy, problems, lines)
+
+
+def _first(problems: list[Problem]) -> tuple[Problem, ...]:
+    """At most as many as anyone reads: a file may have thousands, and each becomes a log line."""
+    if len(problems) <= MAX_PROBLEMS:
+        return tuple(problems)
+    line, more = problems[MAX_PROBLEMS].line, len(problems) - MAX_PROBLEMS
+    return (*problems[:MAX_PROBLEMS], Problem(line, "", f"{more} more problems from here on"))
 
 
 def _text(path: Path) -> str:

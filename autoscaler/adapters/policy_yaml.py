@@ -18,7 +18,7 @@ Path = tuple[str | int, ...]
 
 # The deepest policy has 6 levels and the longest sensible one some 200 values.
 MAX_DEPTH = 20
-MAX_VALUES = 10_000
+MAX_VALUES = 2_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STANDARD = "tag:yaml.org,2002:"
@@ -110,23 +110,31 @@ def shown(value: Any) -> str:
 
 
 def _bound(text: str) -> None:
-    """Refuse deep nesting and a second document before anything is built in memory.
+    """Refuse deep nesting, too much and a second document before anything is built in memory.
 
     libyaml needs two minutes for 250 kB of `[`, so the events are counted as they come.
     """
-    depth = documents = 0
+    depth = documents = nodes = 0
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         documents += isinstance(event, yaml.DocumentStartEvent)
+        nodes += isinstance(event, yaml.NodeEvent)
         line = event.start_mark.line + 1
         if depth > MAX_DEPTH:
             raise UnreadableError(_too_deep(line))
         if documents > 1:
             message = "a second document starts here (---), expected one policy per file"
             raise UnreadableError(Problem(line, "", message))
+        if nodes > 2 * MAX_VALUES:  # each value and its key
+            raise UnreadableError(_too_many(line))
+
+
+def _too_many(line: int) -> Problem:
+    message = f"more than {MAX_VALUES} values, aliases unfolded, expected fewer"
+    return Problem(line, "", message)
 
 
 def _too_deep(line: int) -> Problem:
@@ -162,8 +170,7 @@ class _Builder:
         if depth > MAX_DEPTH:
             raise UnreadableError(_too_deep(line))
         if self._built > MAX_VALUES:
-            message = f"more than {MAX_VALUES} values once its aliases are unfolded, expected fewer"
-            raise UnreadableError(Problem(line, "", message))
+            raise UnreadableError(_too_many(line))
         if isinstance(node, MappingNode) and node.tag == f"{_STANDARD}map":
             return self._mapping(node, path, depth)
         if isinstance(node, SequenceNode) and node.tag == f"{_STANDARD}seq":
