@@ -19,6 +19,8 @@ from tests.cluster.access import Access, write_kubeconfig
 from tests.cluster.node import ScriptedNode
 from tests.cluster.processes import Processes, free_ports
 
+# By default controllers ask 20 times a second: 100 pods would take 6 s.
+UNTHROTTLED = {"kube_api_qps": 500, "kube_api_burst": 1000}
 READY_WITHIN = 60.0  # seconds; 3 on two idle cores, but tests may run on busy ones
 
 
@@ -108,8 +110,15 @@ class ControlPlane(Access):
             leader_elect="false",
             secure_port=0,
             controllers="*,-node-ipam-controller,-cloud-node-lifecycle-controller",
+            **UNTHROTTLED,
         )
-        self._start("kube-scheduler", kubeconfig=self.admin, leader_elect="false", secure_port=0)
+        self._start(
+            "kube-scheduler",
+            kubeconfig=self.admin,
+            leader_elect="false",
+            secure_port=0,
+            **UNTHROTTLED,
+        )
 
     def _start(self, program: str, **options: object) -> None:
         words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
