@@ -1,0 +1,105 @@
+"""`make parts` goes on without what cannot be had, and says so in one line each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.build import Component
+from tests.cluster.parts import PACKAGES, main
+
+# Stands in for apt-get: knows a package only after an update, as a fresh image does.
+APT = """#!/bin/sh
+for word; do last=$word; done
+[ "$last" = update ] && { [ -f "$0.offline" ] || : > "$0.lists"; exit 0; }
+[ -f "$0.lists" ] || { echo "E: Unable to locate package $last" >&2; exit 100; }
+printf '#!/bin/sh\\n' > "${0%/*}/$last" && /bin/chmod +x "${0%/*}/$last"
+"""
+# Stands in for a Go that cannot reach its modules.
+GO = """#!/bin/sh
+[ "$1" = version ] && echo "go version go1.99.0 linux/amd64" && exit
+echo "no such module" && exit 1
+"""
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder on the PATH, empty, and an empty cache."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("BOKEH_AUTOSCALER_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+def add(folder: Path, name: str, script: str) -> None:
+    (folder / name).write_text(script)
+    (folder / name).chmod(0o755)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out.splitlines()
+
+
+def test_packages_that_are_there_are_left_alone(
+    programs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in PACKAGES:
+        add(programs, name, "#!/bin/sh\n")
+    assert main([]) == 0
+    assert lines(capsys) == [f"{name} (packaged): {programs / name}" for name in PACKAGES]
+
+
+def test_without_apt_each_missing_package_is_one_loud_line(
+    programs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([]) == 0
+    assert lines(capsys) == [
+        f"NOT AVAILABLE: {name}: no apt-get here or not root: tests that need it are skipped; "
+        f"to get it: sudo apt-get install {name}"
+        for name in PACKAGES
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs packages")
+def test_root_gets_the_packages_even_from_old_package_lists(
+    programs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(programs, "apt-get", APT)
+    assert main([]) == 0
+    installed = [line for line in lines(capsys) if "installing" not in line]
+    assert installed == [f"{name} (packaged): {programs / name}" for name in PACKAGES]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs packages")
+def test_a_package_that_apt_does_not_find_is_one_loud_line(
+    programs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(programs, "apt-get", APT)
+    (programs / "apt-get.offline").touch()
+    assert main([]) == 0
+    loud = [line for line in lines(capsys) if line.startswith("NOT AVAILABLE")]
+    assert [line.split(": tests")[0] for line in loud] == [
+        f"NOT AVAILABLE: {name}: E: Unable to locate package {name}" for name in PACKAGES
+    ]
+
+
+def test_a_component_that_does_not_build_is_one_loud_line_and_no_failure(
+    tmp_path: Path, programs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(programs, "go", GO)
+    module = tmp_path / "sample"
+    module.mkdir()
+    for name in ("go.mod", "go.sum", "tools.go"):
+        (module / name).touch()
+    sample = Component(module, {"alpha": "example.org/alpha"}, ())
+    assert main([sample]) == 0
+    assert lines(capsys)[-1] == (
+        "NOT AVAILABLE: sample (built): alpha could not be built: no such module "
+        f"(all of it: {sample.folder / 'alpha.log'}): tests that need it are skipped; "
+        "to get it: mend this, then python -m tests.cluster.build sample"
+    )
