@@ -70,7 +70,7 @@ class Launcher:
             setsigdef=IGNORED_BY_PYTHON,
         )
         self._announce()
-        while (code := self._reap()) is None:
+        while (code := self._ended()) is None:
             came = signal.sigtimedwait(WAITED_FOR, self._patience())
             if came is not None:
                 self._heed(signal.Signals(came.si_signo))
@@ -91,14 +91,13 @@ class Launcher:
 
         threading.Thread(target=run, daemon=True).start()
 
-    def _reap(self) -> int | None:
-        """Collect every ended child, ours and the orphans that PID 1 inherits."""
-        code = None
-        with suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0] != 0:
-                if ended[0] == self.child:
-                    code = os.waitstatus_to_exitcode(ended[1])
-        return 128 - code if code is not None and code < 0 else code
+    def _ended(self) -> int | None:
+        """The child's exit code, 128+N for signal N, once it has ended."""
+        status = reap().get(self.child)
+        if status is None:
+            return None
+        code = os.waitstatus_to_exitcode(status)
+        return 128 - code if code < 0 else code
 
     def _heed(self, came: signal.Signals) -> None:
         """SIGTERM drains, a second one stops; the signals of a terminal stop at once."""
@@ -192,16 +191,22 @@ def signal_group(group: int, number: int) -> bool:
 
 def end_group(group: int) -> None:
     """End what the child left behind: orphaned workers, helpers of the application."""
-    until = time.monotonic() + PARENT_SECONDS
-    present = signal_group(group, signal.SIGTERM)
-    while present and time.monotonic() < until:
-        time.sleep(0.02)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        present = signal_group(group, 0)
-    if present:
-        signal_group(group, signal.SIGKILL)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        present = signal_group(group, number)
+        until = time.monotonic() + PARENT_SECONDS
+        while present and time.monotonic() < until:
+            time.sleep(0.02)
+            reap()
+            present = signal_group(group, 0)
+
+
+def reap() -> dict[int, int]:
+    """Every child that has ended, and its wait status: ours and the orphans that PID 1 inherits."""
+    ended: dict[int, int] = {}
+    with suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0] != 0:
+            ended[found[0]] = found[1]
+    return ended
 
 
 def _group_of(pid: int) -> int | None:

@@ -1,12 +1,15 @@
 """Counting what a Bokeh server holds, from another thread and without touching it.
 
-Private attributes are read because Bokeh has no public ones for them: `_sessions`, `_clients`,
-`_ping_count`, `_socket.latest_pong`. Contract tests hold these against the Bokeh releases.
+Private attributes are read because Bokeh has no public ones for them, or slower ones: `_sessions`,
+`_clients`, `_session`, `_ping_count`, `_socket.latest_pong`. The tests on real servers hold these
+against the Bokeh releases.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -51,10 +54,12 @@ class AppCensus:
         return AppCensus(**{**sums, "oldest_age_s": max(self.oldest_age_s, other.oldest_age_s)})
 
 
-def is_stale(connection: Any) -> bool:
-    """Whether the client left two pings unanswered; never under ASGI, which has no pings."""
-    latest = getattr(connection._socket, "latest_pong", None)
-    return latest is not None and connection._ping_count - latest >= STALE_PINGS
+def stale_among(connections: list[Any]) -> list[Any]:
+    """The connections whose clients left two pings unanswered; none under ASGI, without pings."""
+    try:
+        return [c for c in connections if c._ping_count - c._socket.latest_pong >= STALE_PINGS]
+    except AttributeError:
+        return []
 
 
 def snapshot(collection: Any) -> list[Any]:
@@ -69,40 +74,54 @@ def snapshot(collection: Any) -> list[Any]:
 def count(server: Any) -> dict[str, AppCensus]:
     """Everything of one BokehTornado or BokehServerCore, by application route.
 
-    One pass over connections, one over sessions: 1.2 ms for 10,000.
+    One pass over connections; of the sessions, only those without a live one are looked at. That
+    matters: 2,500 cost 0.3 ms when they are in the CPU's caches and 2 ms when they are not.
     """
     contexts = dict(server._applications)
     found = {url: AppCensus() for url in contexts}
-    live = _count_connections(server, found)
-    now = time.monotonic()
+    connections = snapshot(server._clients)
+    stale = stale_among(connections)
+    _count_connections(connections, stale, contexts, found)
+    dead = set(map(id, stale))
+    live = {id(c._session) for c in connections if id(c) not in dead}
     for url, context in contexts.items():
-        for session in snapshot(context._sessions.values()):
-            _count_session(session, found[url], live, now)
+        _count_sessions(snapshot(context._sessions.values()), live, found[url])
     return found
 
 
-def _count_connections(server: Any, found: dict[str, AppCensus]) -> set[int]:
-    """Counts connections and gives the ids of sessions that have a live one."""
-    live: set[int] = set()
-    for connection in snapshot(server._clients):
-        census = found[connection.application_context.url]
-        if is_stale(connection):
-            census.stale += 1
+def _count_connections(
+    connections: list[Any],
+    stale: list[Any],
+    contexts: Mapping[str, Any],
+    found: Mapping[str, AppCensus],
+) -> None:
+    totals, stale_totals = _by_context(connections, contexts), _by_context(stale, contexts)
+    for url, context in contexts.items():
+        found[url].stale = stale_totals[context]
+        found[url].live = totals[context] - stale_totals[context]
+
+
+def _by_context(connections: list[Any], contexts: Mapping[str, Any]) -> Counter[Any]:
+    """Connections per application; a server with one application need not look at each."""
+    if len(contexts) == 1:
+        return Counter(dict.fromkeys(contexts.values(), len(connections)))
+    return Counter(connection._application_context for connection in connections)
+
+
+def _count_sessions(sessions: list[Any], live: set[int], census: AppCensus) -> None:
+    """Bokeh keeps sessions in the order of their creation: the first connected is the oldest."""
+    now = time.monotonic()
+    alone = [session for session in sessions if id(session) not in live]
+    census.connected = len(sessions) - len(alone)
+    mark = mark_of(next((session for session in sessions if id(session) in live), None))
+    census.oldest_age_s = now - mark.created if mark is not None else 0.0
+    for session in alone:
+        if session.connection_count == 0 and session.expiration_blocked:
+            census.blocked += 1
         else:
-            census.live += 1
-            live.add(id(connection._session))
-    return live
+            census.lingering += 1
+            census.opening += _is_opening(mark_of(session), now)
 
 
-def _count_session(session: Any, census: AppCensus, live: set[int], now: float) -> None:
-    mark = mark_of(session)
-    if id(session) in live:
-        census.connected += 1
-        if mark is not None:
-            census.oldest_age_s = max(census.oldest_age_s, now - mark.created)
-    elif session.connection_count == 0 and session.expiration_blocked:
-        census.blocked += 1
-    else:
-        census.lingering += 1
-        if mark is not None and not mark.connected and now - mark.created < OPENING_SECONDS:
-            census.opening += 1
+def _is_opening(mark: Mark | None, now: float) -> bool:
+    return mark is not None and not mark.connected and now - mark.created < OPENING_SECONDS

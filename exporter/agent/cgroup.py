@@ -28,14 +28,30 @@ class Reading:
     periods: int | None = None
 
 
-def read(
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """Where a process's cgroup is; its folders do not change while it runs."""
+
+    version: int
+    memory: Path
+    cpuacct: Path
+    cpu: Path
+
+    def read(self) -> Reading:
+        """The reading now, 0.2 ms. Raises nothing; what is missing is None."""
+        return _read_v2(self.memory) if self.version == 2 else _read_v1(self)
+
+
+def locate(
     mount: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")
-) -> Reading:
-    """The reading of the process's own cgroup. Raises nothing; what is missing is None."""
+) -> Cgroup:
+    """The cgroup of the process whose `cgroup` file is given, below a mount of either version."""
     paths = _paths(process)
     if (mount / "cgroup.controllers").exists():
-        return _read_v2(_folder(mount, paths.get("", "/")))
-    return _read_v1(
+        own = _folder(mount, paths.get("", "/"))
+        return Cgroup(2, own, own, own)
+    return Cgroup(
+        1,
         _folder(mount / "memory", paths.get("memory", "/")),
         _folder(_v1_controller(mount, "cpuacct"), paths.get("cpuacct", "/")),
         _folder(_v1_controller(mount, "cpu"), paths.get("cpu", "/")),
@@ -78,10 +94,10 @@ def _read_v2(folder: Path) -> Reading:
     )
 
 
-def _read_v1(memory: Path, cpuacct: Path, cpu: Path) -> Reading:
+def _read_v1(folders: Cgroup) -> Reading:
+    memory, stat = folders.memory, _table(folders.cpu / "cpu.stat")
     usage = _number(memory / "memory.usage_in_bytes")
     limit = _number(memory / "memory.limit_in_bytes")
-    stat = _table(cpu / "cpu.stat")
     return Reading(
         key=_key(memory),
         memory_bytes=usage,
@@ -90,7 +106,7 @@ def _read_v1(memory: Path, cpuacct: Path, cpu: Path) -> Reading:
         ),
         limit_bytes=None if limit is None or limit >= UNLIMITED else limit,
         oom_kills=_table(memory / "memory.oom_control").get("oom_kill"),
-        cpu_seconds=_scaled(_number(cpuacct / "cpuacct.usage"), 1e-9),
+        cpu_seconds=_scaled(_number(folders.cpuacct / "cpuacct.usage"), 1e-9),
         throttled_seconds=_scaled(stat.get("throttled_time"), 1e-9),
         throttled_periods=stat.get("nr_throttled"),
         periods=stat.get("nr_periods"),

@@ -33,6 +33,7 @@ class Worker:
         self._activity: dict[str, float] = {}
         self._last_disconnect: float | None = None
         self._mode = "tornado"
+        self._cgroup = cgroup.locate() if uses_cgroup() else None
         for reason in table.REJECTIONS:
             self.tally.add("bokeh_connections_rejected_total", reason, amount=0)
         self.tally.declare_histogram("bokeh_event_loop_lag_seconds")
@@ -101,7 +102,7 @@ class Worker:
             "apps": {url: self._app(url, census) for url, census in self._census().items()},
             "rss_bytes": rss_bytes(),
             "cpu_s": time.process_time(),
-            "cgroup": asdict(cgroup.read()) if uses_cgroup() else None,
+            "cgroup": asdict(self._cgroup.read()) if self._cgroup is not None else None,
             "info": self._info(),
             **self.tally.dump(),
         }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.agent.cgroup import Reading, read
+from exporter.agent.cgroup import Reading, locate
 
 V2 = {
     "cgroup.controllers": "cpu memory",
@@ -47,6 +47,10 @@ def lay_out(root: Path, files: dict[str, str], below: str = "") -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return root
+
+
+def read(mount: Path, process: Path) -> Reading:
+    return locate(mount, process).read()
 
 
 def values(reading: Reading) -> dict[str, object]:
