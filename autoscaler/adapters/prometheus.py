@@ -65,7 +65,7 @@ class PrometheusSource:
         self._settings = settings
         self._session = _Session(settings)
         self._client = PrometheusConnect(
-            settings.url.rstrip("/"), retry=Retry(0), session=self._session
+            settings.url.rstrip("/"), retry=Retry(0, read=False), session=self._session
         )
         self._alone: set[str] = set()
 
