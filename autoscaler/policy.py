@@ -15,9 +15,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
     Tag,
-    WithJsonSchema,
     WrapSerializer,
     field_validator,
     model_validator,
@@ -26,19 +24,20 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
 from autoscaler.model import TargetRef
+from autoscaler.quantities import DAYS as DAYS
 from autoscaler.quantities import (
     ClockTime,
+    Days,
+    Deadline,
     Duration,
     Percent,
     Ratio,
     Share,
     SpareShare,
+    WholePercent,
     duration_text,
-    seconds,
 )
 
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 MAX_REPLICAS = 100_000
 
@@ -152,32 +151,16 @@ class CpuMetric(Model):
     """CPU of the pods as a percentage of their requests, as HPA v2 computes it."""
 
     type: Literal["cpu"]
-    utilization: Percent = _UTILIZATION
+    utilization: WholePercent = _UTILIZATION
     source: Source = _SOURCE
-
-    @field_validator("utilization")
-    @classmethod
-    def _whole(cls, value: float) -> float:
-        return _whole_percent(value)
 
 
 class MemoryMetric(Model):
     """Working set of the pods as a percentage of their limit. Adds replicas, never keeps them."""
 
     type: Literal["memory"]
-    utilization: Percent = _UTILIZATION
+    utilization: WholePercent = _UTILIZATION
     source: Source = _SOURCE
-
-    @field_validator("utilization")
-    @classmethod
-    def _whole(cls, value: float) -> float:
-        return _whole_percent(value)
-
-
-def _whole_percent(value: float) -> float:
-    if value < 1 or value != int(value):
-        raise ValueError("expected a whole percentage of at least 1%, such as 70%")
-    return value
 
 
 class PrometheusMetric(Model):
@@ -237,25 +220,6 @@ class Cooldown(Model):
     down: Duration = _duration(0.0, "Rest after replicas were removed.")
 
 
-def _deadline(value: Any) -> float | None:
-    if value == "never":
-        return None
-    try:
-        return seconds(value)
-    except ValueError as error:
-        raise ValueError(f"{error}, or never") from None
-
-
-Deadline = Annotated[
-    float | None,
-    BeforeValidator(_deadline),
-    PlainSerializer(
-        lambda value: "never" if value is None else duration_text(value), when_used="json"
-    ),
-    WithJsonSchema({"type": "string", "examples": ["never", "4h"]}),
-]
-
-
 class Drain(Model):
     """How a pod is emptied of its sessions before it is removed."""
 
@@ -281,35 +245,6 @@ DrainOrNone = Annotated[
     BeforeValidator(_drain, json_schema_input_type=Literal["none"] | Drain),
     WrapSerializer(
         lambda value, inner: "none" if value is None else inner(value), when_used="json"
-    ),
-]
-
-
-def _days(value: Any) -> tuple[str, ...]:
-    """`mon-fri`, `sat,sun`, `fri-mon` or a list of such as day names. Raises ValueError."""
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple) or not parts:
-        raise ValueError("expected days such as mon-fri, sat,sun or [mon, wed]")
-    return tuple(day for part in parts for day in _span(part))
-
-
-def _span(part: Any) -> list[str]:
-    first, dash, last = part.strip().lower().partition("-") if isinstance(part, str) else ("",) * 3
-    if first not in DAYS or (dash and last not in DAYS):
-        raise ValueError("expected days such as mon-fri, sat,sun or [mon, wed]")
-    start, end = DAYS.index(first), DAYS.index(last or first)
-    return [DAYS[i % 7] for i in range(start, end + 1 + (7 if end < start else 0))]
-
-
-Days = Annotated[
-    tuple[Day, ...],
-    BeforeValidator(_days),
-    WithJsonSchema(
-        {
-            "type": ["string", "array"],
-            "items": {"type": "string"},
-            "examples": ["mon-fri", "sat,sun", ["mon", "wed"]],
-        }
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""The small notations of a policy file: durations, percentages and times of day."""
+"""The small notations of a policy file: durations, percentages, times and days."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 from datetime import time
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -18,6 +18,9 @@ _SECONDS = (86_400, 3_600, 60, 1)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m?)", re.ASCII)
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 LONGEST_SECONDS = 366 * 86_400
 
@@ -81,6 +84,14 @@ class Share(NamedTuple):
     percent: float
 
 
+def whole_percent(value: Any) -> float:
+    """`70%` as 70.0; HPA has no fractions. Raises ValueError."""
+    number = percent(value)
+    if number < 1 or number != int(number):
+        raise ValueError("expected a whole percentage of at least 1%, such as 70%")
+    return number
+
+
 def ratio(value: Any) -> float:
     """`0.1` or the Kubernetes quantity `100m` as 0.1. Raises ValueError."""
     if isinstance(value, str) and (match := _QUANTITY.fullmatch(value)):
@@ -88,6 +99,32 @@ def ratio(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         return float(value)
     raise ValueError("expected a number of at least 0, such as 0.1, or a quantity, such as 100m")
+
+
+def deadline(value: Any) -> float | None:
+    """A duration in seconds, or None for `never`. Raises ValueError."""
+    if value == "never":
+        return None
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or never") from None
+
+
+def days(value: Any) -> tuple[str, ...]:
+    """`mon-fri`, `sat,sun`, `fri-mon` or a list of such as day names. Raises ValueError."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not parts:
+        raise ValueError("expected days such as mon-fri, sat,sun or [mon, wed]")
+    return tuple(day for part in parts for day in _span(part))
+
+
+def _span(part: Any) -> list[str]:
+    first, dash, last = part.strip().lower().partition("-") if isinstance(part, str) else ("",) * 3
+    if first not in DAYS or (dash and last not in DAYS):
+        raise ValueError("expected days such as mon-fri, sat,sun or [mon, wed]")
+    start, end = DAYS.index(first), DAYS.index(last or first)
+    return [DAYS[i % 7] for i in range(start, end + 1 + (7 if end < start else 0))]
 
 
 def _share(value: Any) -> Share:
@@ -116,6 +153,12 @@ Percent = Annotated[
     PlainSerializer(percent_text, when_used="json"),
     _PERCENT_SCHEMA,
 ]
+WholePercent = Annotated[
+    float,
+    BeforeValidator(whole_percent),
+    PlainSerializer(percent_text, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^[1-9]\d*(\.0+)?\s*%$", "examples": ["70%"]}),
+]
 SpareShare = Annotated[
     Share,
     PlainValidator(_share),
@@ -141,5 +184,24 @@ ClockTime = Annotated[
     PlainSerializer(lambda value: value.strftime("%H:%M"), when_used="json"),
     WithJsonSchema(
         {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$", "examples": ["08:00"]}
+    ),
+]
+Deadline = Annotated[
+    float | None,
+    BeforeValidator(deadline),
+    PlainSerializer(
+        lambda value: "never" if value is None else duration_text(value), when_used="json"
+    ),
+    WithJsonSchema({"type": "string", "examples": ["never", "4h"]}),
+]
+Days = Annotated[
+    tuple[Day, ...],
+    BeforeValidator(days),
+    WithJsonSchema(
+        {
+            "type": ["string", "array"],
+            "items": {"type": "string"},
+            "examples": ["mon-fri", "sat,sun", ["mon", "wed"]],
+        }
     ),
 ]

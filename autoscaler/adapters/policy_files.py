@@ -173,7 +173,7 @@ class PolicyFiles:
         before = {
             path: file
             for path, file in self._in_force.items()
-            if path in current and (path.is_symlink() or path.exists())
+            if path in current and _is_there(path)
         }
         self._in_force, clashes = settle(current, before)
         files = (
@@ -193,6 +193,25 @@ class PolicyFiles:
         return file
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is a file or a symlink, dangling or not; it need not be readable."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _is_directory(path: Path) -> bool:
+    """Unlike Path.is_dir, False where that cannot be told: reading it will say why."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _signature(path: Path) -> Signature | None:
     try:
         info = path.stat()
@@ -207,7 +226,7 @@ def _policy_paths(paths: Iterable[Path]) -> tuple[list[Path], list[PolicyFile]]:
     unlisted = []
     for path in paths:
         try:
-            listed = _listed(path) if path.is_dir() else [path]
+            listed = _listed(path) if _is_directory(path) else [path]
         except UnreadableError as error:
             unlisted.append(PolicyFile(path, problems=(error.problem,)))
         else:

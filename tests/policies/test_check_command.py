@@ -78,9 +78,10 @@ def test_a_file_given_twice_is_checked_once(write, capsys):
     ("name", "problem"),
     [
         ("none.yaml", "cannot be read (No such file or directory), expected a policy file"),
+        ("a" * 300, "cannot be read (File name too long), expected a policy file"),
         ("", "has no policy file, expected files ending in .yaml or .yml"),
     ],
-    ids=["a missing file", "a directory without policies"],
+    ids=["a missing file", "a name that is too long", "a directory without policies"],
 )
 def test_a_path_without_a_policy_is_refused(tmp_path, capsys, name, problem):
     path = tmp_path / name

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from autoscaler.adapters.policy_files import PolicyFileError, PolicyFiles, load_policy
@@ -22,6 +22,8 @@ from autoscaler.quantities import (
 )
 from tests.policies.files import GOOD
 
+# Files take as long as the machine is busy.
+ON_DISK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 WORDS = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=63)
 COUNTS = st.integers(1, 100_000)
 POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
@@ -122,6 +124,7 @@ def load(data: bytes) -> Policy:
         return load_policy(path)
 
 
+@ON_DISK
 @given(POLICIES)
 def test_every_policy_is_read_back_as_it_was_written(policy):
     assert load(policy.model_dump_json(by_alias=True).encode()) == policy
@@ -151,11 +154,13 @@ PIECES = st.sampled_from(
 )
 
 
+@ON_DISK
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(data):
     assert_is_good_or_refused_in_lines(data)
 
 
+@ON_DISK
 @given(st.lists(PIECES | st.text(max_size=5), max_size=40).map("".join))
 @example("? ? ? ?" * 30)
 @example("metrics: [{type: sessions, seats: 1, spare: {refuse: {}, (share): 1}}]")
@@ -169,11 +174,16 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 KEYS = st.sampled_from(sorted({*Policy.model_fields, "type", "seats", "spare", "min", "days"}))
 
 
+@ON_DISK
 @given(
     st.dictionaries(
         KEYS,
         st.recursive(
-            LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | WORDS, inner)
+            LEAVES,
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(KEYS | WORDS, inner, max_size=3)
+            ),
+            max_leaves=12,
         ),
     )
 )
@@ -190,6 +200,7 @@ EDITS = st.lists(
 )
 
 
+@ON_DISK
 @given(st.lists(EDITS, max_size=6))
 def test_no_two_policies_in_force_share_a_name_or_a_target(rounds):
     with TemporaryDirectory() as folder:
