@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import yaml
@@ -122,7 +122,7 @@ def _bound(text: str) -> None:
             depth -= 1
         documents += isinstance(event, yaml.DocumentStartEvent)
         nodes += isinstance(event, yaml.NodeEvent)
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if depth > MAX_DEPTH:
             raise UnreadableError(_too_deep(line))
         if documents > 1:
@@ -267,7 +267,7 @@ def _null(_: str) -> None:
     return None
 
 
-_SCALARS = {
+_SCALARS: dict[str, Callable[[str], Any]] = {
     "str": str,
     "int": _integer,
     "float": _number,

@@ -254,7 +254,7 @@ def test_hints_of_promql_are_no_partial_data(server: Server) -> None:
 
 
 def test_the_number_of_requests_does_not_grow_with_the_policies(server: Server) -> None:
-    prom = source(server.url)
+    prom = source(server.url, timeout=20.0)
     counts = []
     for policies in (1, 100):
         server.requests.clear()

@@ -1,0 +1,1 @@
+"""Measures what has a goal: `make bench`. Figures, never assertions: machines differ."""
