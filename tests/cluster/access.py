@@ -120,6 +120,17 @@ class Access:
         """Ask for the end of a namespace and all in it; does not wait for it."""
         self.core.delete_namespace(name, grace_period_seconds=0)
 
+    def settle(self, namespace: str, deployment: str, replicas: int) -> None:
+        """Wait for so many Ready pods and for the Deployment controller to have no more to write.
+
+        Until then its next status update makes any resourceVersion stale: a conflict.
+        """
+        wait_until(
+            lambda: _settled(self.apps.read_namespaced_deployment(deployment, namespace), replicas),
+            2 * TIMEOUT,
+            f"{replicas} Ready pods of {namespace}/{deployment}",
+        )
+
     def _has_default_account(self, namespace: str) -> bool:
         try:
             self.core.read_namespaced_service_account("default", namespace)
@@ -128,3 +139,14 @@ class Access:
                 raise
             return False
         return True
+
+
+def _settled(deployment: Any, replicas: int) -> bool:
+    status = deployment.status
+    counts = (status.replicas, status.updated_replicas, status.available_replicas)
+    return (
+        status.observed_generation == deployment.metadata.generation
+        and all((count or 0) == replicas for count in counts)
+        and not status.terminating_replicas
+        and any(each.reason == "NewReplicaSetAvailable" for each in status.conditions or ())
+    )

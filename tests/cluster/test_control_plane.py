@@ -117,14 +117,7 @@ def scale(cluster: Access, namespace: str, replicas: int) -> None:
 
 def ready(cluster: Access, namespace: str, replicas: int) -> list[str]:
     """Wait until so many pods are Ready and return the names of all pods, sorted."""
-    wait_until(
-        lambda: (
-            cluster.apps.read_namespaced_deployment(APP, namespace).status.ready_replicas
-            == replicas
-        ),
-        20,
-        f"{replicas} Ready pods",
-    )
+    cluster.settle(namespace, APP, replicas)
     return pod_names(cluster, namespace)
 
 

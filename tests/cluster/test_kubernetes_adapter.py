@@ -27,11 +27,11 @@ def cluster(control_plane: Access) -> KubernetesCluster:
 
 
 @pytest.fixture
-def app(control_plane: Access, namespace: str, cluster: KubernetesCluster) -> TargetRef:
+def app(control_plane: Access, namespace: str) -> TargetRef:
     """A Deployment with three Ready pods."""
     ref = TargetRef(namespace, "bokeh-app")
     control_plane.apps.create_namespaced_deployment(namespace, deployment("bokeh-app", 3))
-    wait_for_ready(cluster, ref, 3)
+    control_plane.settle(namespace, "bokeh-app", 3)
     return ref
 
 
@@ -39,14 +39,6 @@ def seen(cluster: KubernetesCluster, ref: TargetRef) -> TargetState:
     state = cluster.observe([ref])[ref]
     assert isinstance(state, TargetState), state
     return state
-
-
-def wait_for_ready(cluster: KubernetesCluster, ref: TargetRef, pods: int) -> None:
-    def ready() -> bool:
-        state = cluster.observe([ref])[ref]
-        return isinstance(state, TargetState) and sum(p.serving for p in state.pods) == pods
-
-    wait_until(ready, WITHIN, f"{pods} Ready pods of {ref}")
 
 
 def test_it_reads_the_deployment_and_its_pods(cluster: KubernetesCluster, app: TargetRef) -> None:
@@ -70,28 +62,32 @@ def test_pods_of_others_are_not_counted_even_with_the_same_labels(
         "spec": other["spec"]["template"]["spec"],
     }
     control_plane.core.create_namespaced_pod(app.namespace, stray)
-    wait_for_ready(cluster, TargetRef(app.namespace, "look-alike"), 2)
+    control_plane.settle(app.namespace, "look-alike", 2)
 
     assert len(seen(cluster, app).pods) == 3
 
 
-def test_it_scales_up_and_down(cluster: KubernetesCluster, app: TargetRef) -> None:
+def test_it_scales_up_and_down(
+    control_plane: Access, cluster: KubernetesCluster, app: TargetRef
+) -> None:
     cluster.scale(seen(cluster, app), 5)
-    wait_for_ready(cluster, app, 5)
+    control_plane.settle(app.namespace, app.deployment, 5)
+    assert sum(pod.serving for pod in seen(cluster, app).pods) == 5
 
     cluster.scale(seen(cluster, app), 1)
-    wait_for_ready(cluster, app, 1)
+    control_plane.settle(app.namespace, app.deployment, 1)
+    assert sum(pod.serving for pod in seen(cluster, app).pods) == 1
 
 
 def test_what_changed_since_it_was_read_is_a_conflict(
-    cluster: KubernetesCluster, app: TargetRef
+    control_plane: Access, cluster: KubernetesCluster, app: TargetRef
 ) -> None:
     old = seen(cluster, app)
     cluster.scale(old, 4)
 
     with pytest.raises(ConflictError, match="was changed meanwhile"):
         cluster.scale(old, 5)
-    wait_for_ready(cluster, app, 4)
+    control_plane.settle(app.namespace, app.deployment, 4)
 
 
 def test_a_dry_run_is_checked_by_the_server_and_changes_nothing(
@@ -147,7 +143,7 @@ def test_a_deployment_that_is_deleted_and_made_again_has_another_uid(
         cluster.scale(before, 5)
 
     control_plane.apps.create_namespaced_deployment(app.namespace, deployment("bokeh-app", 2))
-    wait_for_ready(cluster, app, 2)
+    control_plane.settle(app.namespace, app.deployment, 2)
 
     assert seen(cluster, app).uid != before.uid
 

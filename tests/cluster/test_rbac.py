@@ -59,6 +59,7 @@ def use_everything(cluster: KubernetesCluster, ref: TargetRef) -> TargetState:
 @pytest.fixture
 def app(control_plane: Access, namespace: str) -> TargetRef:
     control_plane.apps.create_namespaced_deployment(namespace, deployment("bokeh-app", 1))
+    control_plane.settle(namespace, "bokeh-app", 1)
     return TargetRef(namespace, "bokeh-app")
 
 
