@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 
 COMMANDS = {
     "run": "watch the policies' targets and scale them (the daemon)",
@@ -25,6 +26,7 @@ USAGE, FAILED = 2, 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    _print_what_the_terminal_cannot()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in COMMANDS:
         return _run(words[0], words[1:])
@@ -56,6 +58,13 @@ def _run(name: str, words: Sequence[str]) -> int:
         sys.stderr.close()
         return 141
     return code
+
+
+def _print_what_the_terminal_cannot() -> None:
+    """A name with an accent on an ASCII terminal is escaped, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _overview() -> argparse.ArgumentParser:

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import settings
 
 from tests.cluster.build import PROMETHEUS, installed
 from tests.prometheus_server import PrometheusServer
+
+# A slow machine is no counter-example.
+settings.register_profile("laws", deadline=None)
+settings.load_profile("laws")
 
 
 class StartPrometheus(Protocol):
