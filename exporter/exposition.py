@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import NamedTuple
@@ -95,6 +96,7 @@ def _add_histogram(
     family.add_sample(f"{spec.name}_sum", labels, total.sum)
 
 
+@cache
 def _le(bound: float) -> str:
     return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
 
@@ -111,6 +113,7 @@ def samples(seen: Observation) -> Iterator[Sample]:
     yield from _resources(seen)
 
 
+@cache
 def own_version() -> str:
     """The installed version of this package, empty when run from a bare copy."""
     try:

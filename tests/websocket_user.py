@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import threading
+import time
 import uuid
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class User:
     socket: WebSocketClientConnection
     messages: list[str]
     closed: asyncio.Event
+    arrived: asyncio.Event
     reader: asyncio.Task[None] | None = None  # kept, or it could be collected
 
     async def read(self) -> None:
@@ -38,15 +40,18 @@ class User:
             frame = await self.socket.read_message()
             if frame is None:
                 self.closed.set()
+                self.arrived.set()
                 return
             if isinstance(frame, str) and '"msgtype"' in frame:
                 self.messages.append(json.loads(frame)["msgtype"])
+                self.arrived.set()
 
     async def wait_for(self, message: str) -> None:
         while message not in self.messages:
             if self.closed.is_set():
                 raise ConnectionError(f"closed before {message}: {self.socket.close_code}")
-            await asyncio.sleep(0.01)
+            self.arrived.clear()
+            await self.arrived.wait()
 
 
 class Users:
@@ -85,6 +90,18 @@ class Users:
         self._open.append(user)
         return user
 
+    def try_join(self, url: str) -> User | None:
+        """The same while the server may still be starting: None if nobody listens."""
+        try:
+            return self.join(url)
+        except ConnectionRefusedError:
+            return None
+
+    def ask(self, user: User) -> float:
+        """Send one message and wait for its answer; the seconds that took."""
+        seconds: float = self._run(_pull(user))
+        return seconds
+
     def leave(self, user: User) -> None:
         """Close the page as a browser does when its tab is closed."""
         self._open.remove(user)
@@ -118,18 +135,26 @@ async def _connect(url: str, token: str, origin: str | None) -> User:
     address = url.replace("http", "ws", 1) + "/ws"
     request = HTTPRequest(address, headers={"Origin": origin} if origin else {})
     socket = await websocket_connect(request, subprotocols=["bokeh", token])
-    user = User(socket, [], asyncio.Event())
+    user = User(socket, [], asyncio.Event(), asyncio.Event())
     user.reader = asyncio.create_task(user.read())
     try:
         await user.wait_for("ACK")
-        header = {"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}
-        for part in (header, {}, {}):
-            await socket.write_message(json.dumps(part))
-        await user.wait_for("PULL-DOC-REPLY")
+        await _pull(user)
     except BaseException:
         socket.close()
         raise
     return user
+
+
+async def _pull(user: User) -> float:
+    """Ask for the document, as a page does first; the seconds until it came."""
+    user.messages.clear()
+    began = time.perf_counter()
+    header = {"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}
+    for part in (header, {}, {}):
+        await user.socket.write_message(json.dumps(part))
+    await user.wait_for("PULL-DOC-REPLY")
+    return time.perf_counter() - began
 
 
 async def _leave(user: User) -> None:
