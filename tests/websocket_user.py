@@ -135,6 +135,8 @@ async def _connect(url: str, token: str, origin: str | None) -> User:
     address = url.replace("http", "ws", 1) + "/ws"
     request = HTTPRequest(address, headers={"Origin": origin} if origin else {})
     socket = await websocket_connect(request, subprotocols=["bokeh", token])
+    if socket.protocol is not None:  # as browsers do; else a message waits 40 ms for the first ACK
+        socket.protocol.set_nodelay(True)
     user = User(socket, [], asyncio.Event(), asyncio.Event())
     user.reader = asyncio.create_task(user.read())
     try:

@@ -47,10 +47,9 @@ def stabilize_down(
     desired: int, log: tuple[Logged, ...], now: float, window: float = DOWN_WINDOW
 ) -> Stabilized:
     """Never below the highest recommendation of the window; growth passes at once."""
-    recent = [entry.replicas for entry in log if entry.at >= now - window]
-    kept = max([desired, *recent])
-    outdated = [i for i, entry in enumerate(log) if entry.at < now - window]
-    return Stabilized(kept, _remember(log, Logged(desired, now), outdated))
+    since = now - window
+    kept = max([desired, *[replicas for replicas, at in log if at >= since]])
+    return Stabilized(kept, _remember(log, Logged(desired, now), since))
 
 
 def stabilize(
@@ -58,12 +57,11 @@ def stabilize(
 ) -> Stabilized:
     """Hold to the present number between the lowest and the highest recommendation in force."""
     up_window, down_window = windows(behavior)
-    low = min([desired, *(e.replicas for e in log if e.at > now - up_window)])
-    high = max([desired, *(e.replicas for e in log if e.at > now - down_window)])
+    up_since, down_since = now - up_window, now - down_window
+    low = min([desired, *[replicas for replicas, at in log if at > up_since]])
+    high = max([desired, *[replicas for replicas, at in log if at > down_since]])
     kept = min(max(current, low), high)
-    longest = max(up_window, down_window)
-    outdated = [i for i, entry in enumerate(log) if entry.at < now - longest]
-    return Stabilized(kept, _remember(log, Logged(desired, now), outdated))
+    return Stabilized(kept, _remember(log, Logged(desired, now), min(up_since, down_since)))
 
 
 def windows(behavior: Behavior) -> tuple[int, int]:
@@ -73,8 +71,9 @@ def windows(behavior: Behavior) -> tuple[int, int]:
     return (0 if up is None else up), (DOWN_WINDOW if down is None else down)
 
 
-def _remember(log: tuple[Logged, ...], entry: Logged, outdated: list[int]) -> tuple[Logged, ...]:
+def _remember(log: tuple[Logged, ...], entry: Logged, since: float) -> tuple[Logged, ...]:
     """Append, or reuse the slot of the last outdated entry, so the log stays one window long."""
+    outdated = [slot for slot, (_, at) in enumerate(log) if at < since]
     if not outdated:
         return (*log, entry)
     slot = outdated[-1]

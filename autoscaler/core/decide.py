@@ -144,7 +144,7 @@ def _fallback(
 ) -> tuple[Draft, State]:
     """Blind for longer than `fallback.after`: at least the fallback, never below the present."""
     if any(metric.replicas is not None for metric in metrics):
-        return draft, replace(state, blind_since=None)
+        return draft, state if state.blind_since is None else replace(state, blind_since=None)
     since = now if state.blind_since is None else state.blind_since
     state = replace(state, blind_since=since)
     fallback = policy.fallback

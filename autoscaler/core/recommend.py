@@ -59,12 +59,12 @@ def utilization(
     if bare is not None:
         what = "request for cpu" if cpu else "limit for memory"
         raise NoRecommendation(f"missing {what} in a container of pod {bare}")
-    if not sum(usage.budget or 0 for usage in groups.ready):
+    if not any(usage.budget for usage in groups.ready):
         raise NoRecommendation("no metrics returned matched known pods")
     fill = _UtilizationFill(percent)
     ratio, share = fill.ratio(groups.ready)
     replicas = _rebalance(groups, ratio, current, tolerance, fill)
-    return Proposal(replicas, share, sum(u.value for u in groups.ready) // len(groups.ready))
+    return Proposal(replicas, share, sum([u.value for u in groups.ready]) // len(groups.ready))
 
 
 def average_over_pods(
@@ -147,7 +147,7 @@ class _AverageFill(NamedTuple):
 
 def _share(usages: Sequence[Usage], percent: int) -> tuple[float, int]:
     """Ratio to the target, and use as a whole percentage of the budgets (a ratio of sums)."""
-    share = 100 * sum(u.value for u in usages) // sum(u.budget or 0 for u in usages)
+    share = 100 * sum([u.value for u in usages]) // sum([u.budget or 0 for u in usages])
     return share / percent, share
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import commands, decide
+from tests.benchmarks import commands, daemon, decide, exporter
 from tests.benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "decide": decide.measure,
     "commands": commands.measure,
+    "exporter": exporter.measure,
+    "daemon": daemon.measure,
 }
 
 
