@@ -24,6 +24,7 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 
 parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes)
 	@$(BIN)/python -m tests.cluster.parts
+	@$(BIN)/python -m tests.exporter.newer_bokeh
 
 test: lint parts ## The whole suite against the real parts, fast tests first
 	@$(PYTEST) -m "not slow"
@@ -54,6 +55,8 @@ lock: install ## Renew the hashed requirements
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url $${set%%:*} pyproject.toml -o requirements/$${set##*:}.txt > /dev/null; \
 	done
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header \
+	  --no-emit-index-url requirements/bokeh-3.10.in -o requirements/bokeh-3.10.txt > /dev/null
 
 clean: ## Remove what was made here
 	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
