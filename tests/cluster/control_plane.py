@@ -10,6 +10,7 @@ import secrets
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -28,15 +29,20 @@ class ControlPlane(Access):
     """Everything that decides in a cluster, and one scripted node that can take 10,000 pods.
 
     programs: the folder with the four programs. folder: an empty one for data, keys and logs.
+    controller_options: further flags of kube-controller-manager, such as the HPA's sync period.
+    certificates: where the API server keeps its own certificate and key.
     """
 
     node: ScriptedNode
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(
+        self, programs: Path, folder: Path, controller_options: Mapping[str, object] = {}
+    ) -> None:
         self.programs = programs
+        self._controller_options = controller_options
         self._stack = ExitStack()
         self._processes = Processes(folder)
-        self._certificates = folder / "certificates"
+        self.certificates = folder / "certificates"
         self._etcd, self._etcd_peer, self._port = free_ports(3)
         self._token = secrets.token_hex(16)
         self.folder = folder
@@ -79,7 +85,7 @@ class ControlPlane(Access):
         self._start(
             "kube-apiserver",
             etcd_servers=etcd,
-            cert_dir=self._certificates,
+            cert_dir=self.certificates,
             bind_address="127.0.0.1",
             advertise_address="127.0.0.1",
             endpoint_reconciler_type="none",
@@ -95,23 +101,13 @@ class ControlPlane(Access):
         self._processes.await_ready(self._is_ready, READY_WITHIN, "the API server to be ready")
 
     def _start_controllers(self) -> None:
-        authority = self._certificates / "apiserver.crt"
+        authority = self.certificates / "apiserver.crt"
         server = {
             "server": f"https://127.0.0.1:{self._port}",
             "certificate-authority": str(authority),
         }
         write_kubeconfig(self.admin, server, {"token": self._token})
-        self._start(
-            "kube-controller-manager",
-            kubeconfig=self.admin,
-            service_account_private_key_file=self.folder / "service-accounts.key",
-            root_ca_file=authority,
-            use_service_account_credentials="true",
-            leader_elect="false",
-            secure_port=0,
-            controllers="*,-node-ipam-controller,-cloud-node-lifecycle-controller",
-            **UNTHROTTLED,
-        )
+        self._start_controller_manager()
         self._start(
             "kube-scheduler",
             kubeconfig=self.admin,
@@ -120,12 +116,31 @@ class ControlPlane(Access):
             **UNTHROTTLED,
         )
 
+    def restart_controllers(self) -> None:
+        """They discover API groups at their start, and then only every 30 s."""
+        self._processes.stop("kube-controller-manager")
+        self._start_controller_manager()
+
+    def _start_controller_manager(self) -> None:
+        self._start(
+            "kube-controller-manager",
+            kubeconfig=self.admin,
+            service_account_private_key_file=self.folder / "service-accounts.key",
+            root_ca_file=self.certificates / "apiserver.crt",
+            use_service_account_credentials="true",
+            leader_elect="false",
+            secure_port=0,
+            controllers="*,-node-ipam-controller,-cloud-node-lifecycle-controller",
+            **UNTHROTTLED,
+            **self._controller_options,
+        )
+
     def _start(self, program: str, **options: object) -> None:
         words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         self._processes.start(program, [self.programs / program, *words])
 
     def _is_ready(self) -> bool:
-        authority = self._certificates / "apiserver.crt"
+        authority = self.certificates / "apiserver.crt"
         if not authority.exists():
             return False
         try:
