@@ -8,6 +8,7 @@ against the Bokeh releases.
 from __future__ import annotations
 
 import time
+import weakref
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -19,6 +20,7 @@ from typing import Any
 STALE_PINGS = 3
 # A page opens its WebSocket within about a second after its GET; 5 s also covers a slow network.
 OPENING_SECONDS = 5.0
+LOOK_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -54,8 +56,28 @@ class AppCensus:
         return AppCensus(**{**sums, "oldest_age_s": max(self.oldest_age_s, other.oldest_age_s)})
 
 
-def stale_among(connections: list[Any]) -> list[Any]:
-    """The connections whose clients left two pings unanswered; none under ASGI, without pings."""
+class Stale:
+    """The connections of one server whose clients left two pings unanswered.
+
+    Pings are 37 s apart, so looking at each connection every 5 s misses nothing and spares the
+    other scrapes half of their work.
+    """
+
+    def __init__(self) -> None:
+        self._found: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._looked = -LOOK_SECONDS
+
+    def among(self, connections: list[Any]) -> list[Any]:
+        """Those of the connections that are stale; none under ASGI, without pings."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._found = weakref.WeakSet(_silent(connections))
+        gone_silent = {id(connection) for connection in self._found}
+        return [c for c in connections if id(c) in gone_silent] if gone_silent else []
+
+
+def _silent(connections: list[Any]) -> list[Any]:
     try:
         return [c for c in connections if c._ping_count - c._socket.latest_pong >= STALE_PINGS]
     except AttributeError:
@@ -71,7 +93,7 @@ def snapshot(collection: Any) -> list[Any]:
             continue
 
 
-def count(server: Any) -> dict[str, AppCensus]:
+def count(server: Any, silent: Stale) -> dict[str, AppCensus]:
     """Everything of one BokehTornado or BokehServerCore, by application route.
 
     One pass over connections; of the sessions, only those without a live one are looked at. That
@@ -80,7 +102,7 @@ def count(server: Any) -> dict[str, AppCensus]:
     contexts = dict(server._applications)
     found = {url: AppCensus() for url in contexts}
     connections = snapshot(server._clients)
-    stale = stale_among(connections)
+    stale = silent.among(connections)
     _count_connections(connections, stale, contexts, found)
     dead = set(map(id, stale))
     live = {id(c._session) for c in connections if id(c) not in dead}

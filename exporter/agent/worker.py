@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from . import cgroup
-from .census import AppCensus, count
+from .census import AppCensus, Stale, count
 from .loop import LoopMonitor
 from .tally import Tally
 
@@ -26,7 +26,7 @@ class Worker:
     def __init__(self, table: ModuleType) -> None:
         self._table = table  # exporter.metrics, by its private name
         self.tally = Tally({spec.name: spec.buckets for spec in table.TABLE})
-        self._servers: list[weakref.ref[Any]] = []
+        self._servers: list[tuple[weakref.ref[Any], Stale]] = []
         self._loops: dict[Any, LoopMonitor] = {}
         self._creating: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ class Worker:
         """Start watching a server and its loop (asyncio's, or Tornado's around it)."""
         loop = getattr(loop, "asyncio_loop", loop)
         self._mode = mode
-        self._servers.append(weakref.ref(server))
+        self._servers.append((weakref.ref(server), Stale()))
         if loop not in self._loops:
             self._loops[loop] = LoopMonitor(loop, self.tally)
         for url in server._applications:
@@ -110,9 +110,9 @@ class Worker:
     def _census(self) -> dict[str, AppCensus]:
         """All servers of the process; two with one route are one application to the outside."""
         total: dict[str, AppCensus] = {}
-        for reference in list(self._servers):
+        for reference, stale in list(self._servers):
             server = reference()
-            for url, census in count(server).items() if server is not None else ():
+            for url, census in count(server, stale).items() if server is not None else ():
                 total[url] = total[url].plus(census) if url in total else census
         return total
 
