@@ -22,6 +22,7 @@ from tests.cluster.processes import Processes, free_ports
 
 # By default controllers ask 20 times a second: 100 pods would take 6 s.
 UNTHROTTLED = {"kube_api_qps": 500, "kube_api_burst": 1000}
+CONTROLLERS = {"controllers": "*,-node-ipam-controller,-cloud-node-lifecycle-controller"}
 READY_WITHIN = 60.0  # seconds; 3 on two idle cores, but tests may run on busy ones
 
 
@@ -39,7 +40,7 @@ class ControlPlane(Access):
         self, programs: Path, folder: Path, controller_options: Mapping[str, object] = {}
     ) -> None:
         self.programs = programs
-        self._controller_options = controller_options
+        self._controller_options = dict(controller_options)
         self._stack = ExitStack()
         self._processes = Processes(folder)
         self.certificates = folder / "certificates"
@@ -130,9 +131,7 @@ class ControlPlane(Access):
             use_service_account_credentials="true",
             leader_elect="false",
             secure_port=0,
-            controllers="*,-node-ipam-controller,-cloud-node-lifecycle-controller",
-            **UNTHROTTLED,
-            **self._controller_options,
+            **CONTROLLERS | UNTHROTTLED | self._controller_options,
         )
 
     def _start(self, program: str, **options: object) -> None:

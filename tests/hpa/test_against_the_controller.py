@@ -1,0 +1,45 @@
+"""The core asks for what the real HPA controller asks for, case by case and over time."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.hpa.cases import KNOBS, random_fact
+from tests.hpa.oracle import Oracle
+from tests.hpa.trials import outcomes
+from tests.hpa_conformance import check, holds
+
+pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(400)]
+
+CASES = 300
+
+
+def test_random_cases_are_decided_as_the_controller_decides_them(
+    oracle: Oracle, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = Random(seed)
+    facts = [random_fact(random, f"H{seed}-{number}") for number in range(CASES)]
+    document: dict[str, Any] = {"knobs_in_tests": KNOBS, "reconcile": list(outcomes(oracle, facts))}
+
+    wrong = [name for name, expected, got in check(document) if not holds(expected, got)]
+
+    changes = sum(fact["expect"]["replicas"] != fact["current"] for fact in document["reconcile"])
+    with capsys.disabled():
+        print(f"\nHPA_SEED={seed}: {CASES} cases, {changes} changes, {len(wrong)} differences")
+    different = [fact for fact in document["reconcile"] if fact["id"] in wrong]
+    assert not different, as_cases({**document, "reconcile": different})
+
+
+def as_cases(document: dict[str, Any]) -> str:
+    """A file that `python -m tests.hpa_conformance` reads, one line a case."""
+    lines = [f"knobs_in_tests: {_flow(document['knobs_in_tests'])}", "reconcile:"]
+    return "\n".join([*lines, *(f"- {_flow(fact)}" for fact in document["reconcile"])])
+
+
+def _flow(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))
+    return text.strip()
