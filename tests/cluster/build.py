@@ -1,6 +1,6 @@
 """Builds the real components that the tests run from their pinned Go modules, once.
 
-`python -m tests.cluster.build [kubernetes|prometheus|all]` puts the programs into a cache outside
+`python -m tests.cluster.build [kubernetes|prometheus|node|coredns|all]` puts the programs into a cache outside
 the repository (`$BOKEH_AUTOSCALER_CACHE`, else `~/.cache/bokeh-autoscaler`). With the programs
 there it takes no time. `KUBEBUILDER_ASSETS` names a folder to take Kubernetes from instead.
 """
@@ -29,13 +29,10 @@ REPORT_EVERY = 10.0  # seconds between lines where there is no terminal to redra
 class Component:
     """Programs of one Go module: their names and the packages that they are built from."""
 
+    name: str
     module: Path
     packages: Mapping[str, str]
     flags: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return self.module.name
 
     @property
     def folder(self) -> Path:
@@ -50,7 +47,12 @@ class Component:
 
 
 _VERSION = "k8s.io/component-base/version.git"
+_KUBERNETES_FLAGS = (
+    "-ldflags",
+    f"-s -w -X {_VERSION}Version=v1.36.3 -X {_VERSION}Major=1 -X {_VERSION}Minor=36",
+)
 KUBERNETES = Component(
+    "kubernetes",
     TOOLS / "kubernetes",
     {
         "etcd": "go.etcd.io/etcd/server/v3",
@@ -59,12 +61,25 @@ KUBERNETES = Component(
         "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
         "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     },
-    (
-        "-ldflags",
-        f"-s -w -X {_VERSION}Version=v1.36.3 -X {_VERSION}Major=1 -X {_VERSION}Minor=36",
-    ),
+    _KUBERNETES_FLAGS,
+)
+NODE = Component(
+    "node",
+    TOOLS / "kubernetes",
+    {
+        "kubelet": "k8s.io/kubernetes/cmd/kubelet",
+        "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+    },
+    _KUBERNETES_FLAGS,
+)
+COREDNS = Component(
+    "coredns",
+    TOOLS / "coredns",
+    {"coredns": "github.com/coredns/coredns"},
+    ("-ldflags", "-s -w"),
 )
 PROMETHEUS = Component(
+    "prometheus",
     TOOLS / "prometheus",
     {
         "prometheus": "github.com/prometheus/prometheus/cmd/prometheus",
@@ -73,7 +88,7 @@ PROMETHEUS = Component(
     # Discovery in other clouds needs modules that nothing here uses.
     ("-tags", "remove_all_sd,enable_kubernetes_sd", "-ldflags", "-s -w"),
 )
-COMPONENTS = (KUBERNETES, PROMETHEUS)
+COMPONENTS = (KUBERNETES, PROMETHEUS, NODE, COREDNS)
 
 
 def installed(component: Component) -> Path | None:

@@ -45,6 +45,8 @@ class ControlPlane(Access):
         self._processes = Processes(folder)
         self.certificates = folder / "certificates"
         self._etcd, self._etcd_peer, self._port = free_ports(3)
+        self._address = "127.0.0.1"
+        self._api_options: dict[str, object] = {"endpoint_reconciler_type": "none"}
         self._token = secrets.token_hex(16)
         self.folder = folder
         self.admin = folder / "admin.kubeconfig"
@@ -56,9 +58,12 @@ class ControlPlane(Access):
             self._start_controllers()
             super().__init__(self.admin, self.folder)
             stack.callback(self.close)
-            self.node = stack.enter_context(ScriptedNode(self.admin))
+            self._join_node(stack)
             self._stack = stack.pop_all()
         return self
+
+    def _join_node(self, stack: ExitStack) -> None:
+        self.node = stack.enter_context(ScriptedNode(self.admin))
 
     def __exit__(
         self,
@@ -87,9 +92,8 @@ class ControlPlane(Access):
             "kube-apiserver",
             etcd_servers=etcd,
             cert_dir=self.certificates,
-            bind_address="127.0.0.1",
-            advertise_address="127.0.0.1",
-            endpoint_reconciler_type="none",
+            bind_address=self._address,
+            advertise_address=self._address,
             secure_port=self._port,
             service_account_key_file=key,
             service_account_signing_key_file=key,
@@ -98,13 +102,14 @@ class ControlPlane(Access):
             token_auth_file=tokens,
             service_cluster_ip_range="10.96.0.0/16",
             allow_privileged="true",
+            **self._api_options,
         )
         self._processes.await_ready(self._is_ready, READY_WITHIN, "the API server to be ready")
 
     def _start_controllers(self) -> None:
         authority = self.certificates / "apiserver.crt"
         server = {
-            "server": f"https://127.0.0.1:{self._port}",
+            "server": f"https://{self._address}:{self._port}",
             "certificate-authority": str(authority),
         }
         write_kubeconfig(self.admin, server, {"token": self._token})
@@ -144,7 +149,7 @@ class ControlPlane(Access):
             return False
         try:
             context = ssl.create_default_context(cafile=authority)
-            url = f"https://127.0.0.1:{self._port}/readyz"
+            url = f"https://{self._address}:{self._port}/readyz"
             with urllib.request.urlopen(url, timeout=1, context=context) as answer:
                 return bool(answer.status == 200)
         except (OSError, urllib.error.URLError):

@@ -40,7 +40,7 @@ def component(folder: Path, packages: Mapping[str, str]) -> Component:
     module.mkdir()
     for name in ("go.mod", "go.sum", "tools.go"):
         (module / name).write_text(name)
-    return Component(module, packages, ("-tags", "one"))
+    return Component(module.name, module, packages, ("-tags", "one"))
 
 
 def test_each_program_is_built_once(tmp_path: Path, go: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_component_that_does_not_build_is_one_loud_line_and_no_failure(
     module.mkdir()
     for name in ("go.mod", "go.sum", "tools.go"):
         (module / name).touch()
-    sample = Component(module, {"alpha": "example.org/alpha"}, ())
+    sample = Component(module.name, module, {"alpha": "example.org/alpha"}, ())
     assert main([sample]) == 0
     assert lines(capsys)[-1] == (
         "NOT AVAILABLE: sample (built): alpha could not be built: no such module "

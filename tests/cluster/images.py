@@ -1,0 +1,124 @@
+"""Images without a container engine: Dockerfiles built by buildah, kept as docker archives.
+
+Built ones stay in the cache, keyed by everything that they were made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tests.cluster.go import BuildError, cache
+
+BASE = "localhost/python:3.11"
+SUITE = "bookworm"
+PACKAGES = "python3,python3-venv,ca-certificates"
+BUSYBOX = Path("/bin/busybox")
+
+
+def pause_image() -> Path:
+    """The image that every pod's namespaces belong to: a program that only sleeps."""
+    return busybox_image("localhost/pause:1", 'ENTRYPOINT ["/bin/busybox", "sleep", "999999999"]')
+
+
+def busybox_image(name: str, *lines: str) -> Path:
+    """A small image with a shell, for tests of the node itself. The archive's path."""
+    if not BUSYBOX.is_file():
+        raise BuildError(f"{name} needs {BUSYBOX}: apt-get install busybox-static")
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        folder = Path(name_of_folder)
+        shutil.copy(BUSYBOX, folder / "busybox")
+        commands = ["FROM scratch", "COPY busybox /bin/busybox", "COPY busybox /bin/sh", *lines]
+        (folder / "Dockerfile").write_text("\n".join(commands) + "\n")
+        return build_image(name, folder / "Dockerfile", folder)
+
+
+def build_base() -> str:
+    """Debian's Python as `localhost/python:3.11`, made once (a minute). Its name.
+
+    Stands in for python:3.12-slim where no image can be pulled. Raises BuildError.
+    """
+    target = cache() / "images" / "base" / f"{SUITE}.tar"
+    if not target.is_file():
+        _bootstrap(target)
+    if not _has(BASE):
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / "Dockerfile").write_text(f"FROM scratch\nADD {target.name} /\n")
+            os.link(target, Path(name) / target.name)
+            _buildah("bud", "--isolation", "chroot", "--tag", BASE, name)
+    return BASE
+
+
+def _bootstrap(target: Path) -> None:
+    print(f"images: making {BASE} with debootstrap (a minute, once)", flush=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        root = Path(name) / "root"
+        _run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)])
+        for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
+            shutil.rmtree(root / waste, ignore_errors=True)
+        (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+        partial = Path(name) / "base.tar"
+        _run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(partial), "."])
+        partial.replace(target)
+
+
+def build_image(
+    name: str, dockerfile: Path, context: Path, arguments: Mapping[str, str] = {}
+) -> Path:
+    """Build an image unless nothing changed since. The docker archive's path. Raises BuildError.
+
+    name: with its tag. context: the folder that COPY sees; all of it is part of the key.
+    """
+    key = _digest([name, *map("=".join, sorted(arguments.items()))], [dockerfile, context])
+    archive = cache() / "images" / f"{name.replace('/', '_').replace(':', '_')}-{key}.tar"
+    if not archive.is_file():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        print(f"images: building {name}", flush=True)
+        words = [w for item in arguments.items() for w in ("--build-arg", "=".join(item))]
+        tag = ["--tag", name, "--file", str(dockerfile)]
+        _buildah("bud", "--isolation", "chroot", "--layers=false", *words, *tag, str(context))
+        partial = archive.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        _buildah("push", name, f"docker-archive:{partial}:{name}")
+        partial.replace(archive)
+    return archive
+
+
+def _digest(words: Iterable[str], trees: Iterable[Path]) -> str:
+    digest = hashlib.sha256("\0".join(words).encode())
+    for tree in trees:
+        files = sorted(p for p in tree.rglob("*") if p.is_file()) if tree.is_dir() else [tree]
+        for file in files:
+            digest.update(str(file.relative_to(tree)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _has(name: str) -> bool:
+    try:
+        _buildah("inspect", "--type", "image", name)
+    except BuildError:
+        return False
+    return True
+
+
+def _buildah(*words: str) -> None:
+    storage = cache() / "images" / "storage"
+    storage.mkdir(parents=True, exist_ok=True)
+    places = ["--root", str(storage), "--runroot", str(storage / "run")]
+    _run(["buildah", *places, "--storage-driver", "vfs", *words])
+
+
+def _run(command: list[str]) -> None:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise BuildError(f"{command[0]} is missing: run `make parts`") from None
+    if result.returncode:
+        lines = (result.stderr or result.stdout).strip().splitlines() or ["it says nothing"]
+        raise BuildError(f"{command[0]} failed: {lines[-1]}")
