@@ -80,6 +80,24 @@ def _remember(log: tuple[Logged, ...], entry: Logged, since: float) -> tuple[Log
     return (*log[:slot], entry, *log[slot + 1 :])
 
 
+def record_change(events: Events, behavior: Behavior, change: int, now: float) -> Events:
+    """The events with one more; change: replicas added, or removed if negative.
+
+    As in HPA the new one takes the place of an event older than every period of its own direction,
+    although the other direction's policies may look back further and then miss the old one.
+    """
+    entry = Logged(abs(change), now)
+    if change > 0:
+        period = _longest_period(behavior.scale_up, DEFAULT_UP)
+        return events._replace(ups=_remember(events.ups, entry, now - period))
+    period = _longest_period(behavior.scale_down, DEFAULT_DOWN)
+    return events._replace(downs=_remember(events.downs, entry, now - period))
+
+
+def _longest_period(rules: ScalingRules, defaults: tuple[RatePolicy, ...]) -> int:
+    return max(policy.period_seconds for policy in rules.policies or defaults)
+
+
 def changed_within(events: Iterable[Logged], period: float, now: float) -> int:
     """Replicas added (or removed) during the last `period` seconds."""
     return sum(entry.replicas for entry in events if entry.at > now - period)

@@ -18,9 +18,8 @@ from autoscaler.quantities import duration_text
 
 # Two passes further apart than this are an outage of our own: what was remembered has a gap.
 MAX_GAP = 60.0
-# The longest that a window and a rate policy can look back (HPA's limits).
+# The longest that a window can look back (HPA's limit).
 LONGEST_WINDOW = 3_600.0
-LONGEST_PERIOD = 1_800.0
 
 
 class Draft(NamedTuple):
@@ -77,16 +76,14 @@ def decide(
 
 def record_scaling(state: State, policy: Policy, before: int, after: int, now: float) -> State:
     """Remember a change that took effect, for rate policies and cooldowns."""
-    change = Logged(abs(after - before), now)
+    events = behavior.Events()
+    if policy.behavior is not None:
+        events = behavior.Events(state.scale_ups, state.scale_downs)
+        events = behavior.record_change(events, policy.behavior, after - before, now)
+    state = replace(state, scale_ups=events.ups, scale_downs=events.downs)
     if after > before:
-        ups = (*_recent(state.scale_ups, now), change) if policy.behavior else ()
-        return replace(state, scale_ups=ups, last_scale_up=now)
-    downs = (*_recent(state.scale_downs, now), change) if policy.behavior else ()
-    return replace(state, scale_downs=downs, last_scale_down=now)
-
-
-def _recent(log: tuple[Logged, ...], now: float) -> tuple[Logged, ...]:
-    return tuple(entry for entry in log if entry.at > now - LONGEST_PERIOD)
+        return replace(state, last_scale_up=now)
+    return replace(state, last_scale_down=now)
 
 
 def _remember_seeing(

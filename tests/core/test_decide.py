@@ -271,6 +271,19 @@ def test_a_change_is_remembered_for_the_rate_policies() -> None:
     assert desired(chosen, observation(90, 0, 0), later)[0] == 5
 
 
+def test_a_change_takes_the_place_of_one_older_than_its_own_directions_periods() -> None:
+    """Seen in the real HPA: 14 - 14 + 14 less 10 % is 12, although 7 were added 55 s ago too."""
+    down = {"policies": [{"type": "Percent", "value": 10, "periodSeconds": 60}]}
+    stanza = {"scaleDown": {"stabilizationWindowSeconds": 0, **down}}
+    chosen = sessions(behavior=stanza, drain="none")
+    state = SETTLED
+    for before, after, age in ((7, 14, 55), (14, 28, 39), (28, 14, 25)):
+        state = record_scaling(state, chosen, before, after, NOW - age)
+
+    assert [entry.replicas for entry in state.scale_ups] == [14]
+    assert desired(chosen, observation(*[1] * 14), state) == (12, Reason.SCALE_DOWN_LIMIT)
+
+
 def test_every_move_leaves_a_reason_a_person_can_read() -> None:
     decision, _ = decide(sessions(spare=5), observation(10, 16), SETTLED, NOW)
 
