@@ -41,17 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, words: Sequence[str]) -> int:
     try:
         module = import_module(f"autoscaler.commands.{name}")
-    except ModuleNotFoundError as error:
-        print(
-            f"autoscaler {name}: the package {error.name} is missing: "
-            "pip install 'bokeh-autoscaler[daemon]'",
-            file=sys.stderr,
-        )
-        return FAILED
-    parser = argparse.ArgumentParser(f"autoscaler {name}", description=COMMANDS[name])
-    module.add_arguments(parser)
-    try:
+        parser = argparse.ArgumentParser(f"autoscaler {name}", description=COMMANDS[name])
+        module.add_arguments(parser)
         code: int = module.run(parser.parse_args(words))
+    except ModuleNotFoundError as error:
+        problem = f"autoscaler {name}: the package {error.name} is missing"
+        print(f"{problem}: pip install 'bokeh-autoscaler[daemon,report]'", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

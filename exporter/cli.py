@@ -1,7 +1,7 @@
-"""`bokeh-exporter launch -- COMMAND` and `bokeh-exporter sidecar`.
+"""`bokeh-exporter launch -- COMMAND`, `bokeh-exporter sidecar` and `bokeh-exporter copy FOLDER`.
 
 Exit codes: the launched command's own; 2 for a wrong command line, 126 and 127 for a command that
-cannot be run or found (as a shell has it), 1 for a port that cannot be had.
+cannot be run or found (as a shell has it), 1 for a port or a folder that cannot be had.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from exporter.durations import seconds
@@ -32,10 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except OSError as error:
-        where = options.command[0] if options.run is run_launch else f"port {options.port}"
-        sys.stderr.write(f"bokeh-exporter: {where}: {error.strerror}\n")
+        sys.stderr.write(f"bokeh-exporter: {_place(options)}: {error.strerror or error}\n")
         code = _code_of(error) if options.run is run_launch else 1
     return code
+
+
+def _place(options: argparse.Namespace) -> str:
+    if options.run is run_launch:
+        return str(options.command[0])
+    return f"port {options.port}" if options.run is run_sidecar else str(options.folder)
 
 
 def _code_of(error: OSError) -> int:
@@ -51,6 +58,7 @@ def parser() -> Parser:
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_launch(commands)
     _add_sidecar(commands)
+    _add_copy(commands)
     return top
 
 
@@ -89,6 +97,17 @@ def _add_sidecar(commands: argparse._SubParsersAction[Parser]) -> None:
     sidecar.set_defaults(run=run_sidecar)
 
 
+def _add_copy(commands: argparse._SubParsersAction[Parser]) -> None:
+    copy = commands.add_parser(
+        "copy",
+        help="put the launcher and the agent into a folder, for app images that nobody may change",
+        description="Then `python FOLDER launch -- COMMAND` is `bokeh-exporter launch -- COMMAND`, "
+        "with no package but Python's own.",
+    )
+    copy.add_argument("folder", type=Path, metavar="FOLDER")
+    copy.set_defaults(run=run_copy)
+
+
 def _add_common(command: Parser) -> None:
     command.add_argument(
         "--instance",
@@ -121,6 +140,15 @@ def run_sidecar(options: argparse.Namespace) -> int:
     from exporter.sidecar import serve
 
     return serve(options.instance, options.app_port, options.address, options.port)
+
+
+def run_copy(options: argparse.Namespace) -> int:
+    """Copy this package and what runs it. Raises OSError if the folder cannot be written."""
+    package, folder = Path(__file__).parent, options.folder
+    compiled = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, folder / package.name, ignore=compiled, dirs_exist_ok=True)
+    shutil.copyfile(package / "__main__.py", folder / "__main__.py")
+    return 0
 
 
 def _duration(value: str) -> float:

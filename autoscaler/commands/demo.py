@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play the demo and write the report; 0 if no session was cut."""
+    import autoscaler.report  # noqa: F401 - where Bokeh is missing, say so before two minutes are up
+
     if args.app is not None and not args.app.is_file():
         print(f"autoscaler demo: {args.app}: no such file: give a Bokeh app", file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
 """Builds the real components that the tests run from their pinned Go modules, once.
 
-`python -m tests.cluster.build [kubernetes|prometheus|node|coredns|all]` puts the programs into a cache outside
+`python -m tests.cluster.build [NAME|all]` puts the programs into a cache outside
 the repository (`$BOKEH_AUTOSCALER_CACHE`, else `~/.cache/bokeh-autoscaler`). With the programs
 there it takes no time. `KUBEBUILDER_ASSETS` names a folder to take Kubernetes from instead.
 """

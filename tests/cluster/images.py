@@ -9,10 +9,12 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tests.cluster.build import PROMETHEUS, build
 from tests.cluster.go import BuildError, cache
 
 BASE = "localhost/python:3.11"
@@ -76,7 +78,8 @@ def build_image(
     name: with its tag. context: the folder that COPY sees; all of it is part of the key.
     """
     key = _digest([name, *map("=".join, sorted(arguments.items()))], [dockerfile, context])
-    archive = cache() / "images" / f"{name.replace('/', '_').replace(':', '_')}-{key}.tar"
+    stem = name.replace("/", "_").replace(":", "_")
+    archive = cache() / "images" / f"{stem}-{key}.tar"
     if not archive.is_file():
         archive.parent.mkdir(parents=True, exist_ok=True)
         print(f"images: building {name}", flush=True)
@@ -86,6 +89,9 @@ def build_image(
         partial = archive.with_suffix(".partial")
         partial.unlink(missing_ok=True)
         _buildah("push", name, f"docker-archive:{partial}:{name}")
+        _buildah("rmi", "--force", name)
+        for outdated in archive.parent.glob(f"{stem}-*.tar"):
+            outdated.unlink()
         partial.replace(archive)
     return archive
 
@@ -122,3 +128,57 @@ def _run(command: list[str]) -> None:
     if result.returncode:
         lines = (result.stderr or result.stdout).strip().splitlines() or ["it says nothing"]
         raise BuildError(f"{command[0]} failed: {lines[-1]}")
+
+
+ROOT = Path(__file__).parents[2]
+OURS = {
+    "bokeh-autoscaler": ("daemon", "requirements/daemon.txt"),
+    "bokeh-exporter": ("exporter", "requirements/exporter.txt"),
+    "bokeh-example": ("example", "deploy/images/example/requirements.txt"),
+}
+
+
+def our_image(name: str) -> Path:
+    """One of the images that we ship, built from its Dockerfile without network. The archive."""
+    part, requirements = OURS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        context = Path(folder)
+        for path in ("requirements", "deploy/images"):
+            shutil.copytree(ROOT / path, context / path)
+        _pip("wheel", "--no-deps", "--no-build-isolation", "-w", str(context / "dist"), str(ROOT))
+        shutil.copytree(_wheels(ROOT / requirements), context / "wheels")
+        arguments = {
+            "BASE": build_base(),
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": "/context/wheels",
+        }
+        dockerfile = context / "deploy" / "images" / f"{part}.Dockerfile"
+        return build_image(f"localhost/{name}:test", dockerfile, context, arguments)
+
+
+def prometheus_image() -> Path:
+    """Prometheus 3 as `make parts` built it, under the name of the published image. The archive."""
+    program = build(PROMETHEUS) / "prometheus"
+    with tempfile.TemporaryDirectory() as name:
+        context = Path(name)
+        shutil.copy(program, context)
+        (context / "Dockerfile").write_text(
+            'FROM scratch\nCOPY prometheus /\nENTRYPOINT ["/prometheus"]\n'
+        )
+        return build_image("localhost/prometheus:test", context / "Dockerfile", context)
+
+
+def _wheels(requirements: Path) -> Path:
+    """The pinned dependencies as files, downloaded once."""
+    target = cache() / "images" / f"wheels-{_digest([], [requirements])}"
+    if not target.is_dir():
+        partial = target.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        version = ["--python-version", "3.11", "--only-binary=:all:"]
+        _pip("download", "--require-hashes", *version, "-r", str(requirements), "-d", str(partial))
+        partial.replace(target)
+    return target
+
+
+def _pip(*words: str) -> None:
+    _run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words])

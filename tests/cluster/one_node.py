@@ -19,8 +19,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import yaml
-
 from tests.cluster.build import COREDNS, KUBERNETES, NODE, build
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.go import BuildError

@@ -19,7 +19,7 @@ from tests.cluster.objects import deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
-MANIFEST = Path("deploy/kubernetes/rbac.yaml")
+MANIFEST = Path("deploy/kubernetes/base/rbac.yaml")
 
 
 def our_rules() -> list[dict[str, Any]]:

@@ -1,0 +1,39 @@
+"""What we ship, as the node runs it: the base with our images, and Prometheus beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from tests.cluster.images import OURS, ROOT, our_image, prometheus_image
+
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+PUBLISHED = {
+    **{name: f"localhost/{name}" for name in OURS},
+    "prom/prometheus": "localhost/prometheus",
+}
+
+
+def archives() -> list[Path]:
+    """Every image that the stack needs, built where something changed."""
+    return [*map(our_image, OURS), prometheus_image()]
+
+
+def overlay(folder: Path, components: Sequence[str] = ("prometheus",)) -> Path:
+    """A kustomization of the base with the locally built images; for `kubectl apply -k`."""
+    here = os.path.relpath(KUBERNETES, folder.resolve())
+    content = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "bokeh",
+        "resources": [f"{here}/base"],
+        "components": [f"{here}/components/{name}" for name in components],
+        "images": [
+            {"name": name, "newName": local, "newTag": "test"} for name, local in PUBLISHED.items()
+        ],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    return folder
