@@ -1,0 +1,37 @@
+"""kubectl, our manifests as it renders them, and a control plane that is asked to take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.build import KUBERNETES, installed
+from tests.cluster.control_plane import ControlPlane
+from tests.deploy.manifests import COMPONENTS, Object, kubectl, overlay, render
+
+HOW = "`make parts` builds it (Go 1.26 or PyPI, 5 min once), or set KUBEBUILDER_ASSETS"
+
+
+@pytest.fixture(scope="session", name="kubectl")
+def _kubectl() -> Path:
+    program = kubectl()
+    if program is None:
+        pytest.skip(f"NO KUBECTL: {HOW}")
+    return program
+
+
+@pytest.fixture(scope="session")
+def everything(kubectl: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+    """The base with every component."""
+    return render(kubectl, overlay(tmp_path_factory.mktemp("everything"), COMPONENTS))
+
+
+@pytest.fixture(scope="module")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    programs = installed(KUBERNETES)
+    if programs is None:
+        pytest.skip(f"NO KUBERNETES CONTROL PLANE: {HOW}")
+    with ControlPlane(programs, tmp_path_factory.mktemp("control-plane")) as started:
+        yield started

@@ -1,0 +1,237 @@
+"""What our manifests promise, read from what `kubectl kustomize` makes of them."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from autoscaler.adapters.policy_files import load_policy
+from autoscaler.commands import run
+from autoscaler.policy import Policy
+from exporter import cli
+from tests.cluster.build import PROMETHEUS, installed
+from tests.deploy.manifests import (
+    COMPONENTS,
+    FOLDER,
+    Object,
+    containers,
+    one,
+    overlay,
+    pod_specs,
+    render,
+)
+
+ROUTABLE = "bokeh-autoscaler/routable"
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+EXPORTER_PORT = 9550
+
+
+@pytest.fixture(scope="module")
+def base(kubectl: Path) -> list[Object]:
+    return render(kubectl, FOLDER / "base")
+
+
+@pytest.fixture(scope="module")
+def policy(base: list[Object], tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    [text] = one(base, "ConfigMap", "bokeh-autoscaler-policies")["data"].values()
+    file = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    file.write_text(text)
+    return load_policy(file)
+
+
+def app(objects: list[Object]) -> Any:
+    return one(objects, "Deployment", "bokeh-app")
+
+
+def container(objects: list[Object], deployment: str, name: str) -> Any:
+    spec = dict(pod_specs(objects))[deployment]
+    return next(each for each in containers(spec) if each["name"] == name)
+
+
+def launch_options(objects: list[Object]) -> argparse.Namespace:
+    """What the launcher makes of its command line; the image's entry point is `launch --`."""
+    words = container(objects, "bokeh-app", "app")["args"]
+    own = words if words[0] == "launch" else ["launch", "--", *words]
+    return cli.parser().parse_args(own)
+
+
+def daemon_options(objects: list[Object]) -> argparse.Namespace:
+    """What the daemon makes of its command line."""
+    command, *words = container(objects, "bokeh-autoscaler", "autoscaler")["args"]
+    assert command == "run"
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_each_component_goes_with_the_base_alone(
+    kubectl: Path, tmp_path: Path, component: str
+) -> None:
+    with_it = render(kubectl, overlay(tmp_path, [component]))
+
+    assert with_it != render(kubectl, FOLDER / "base")
+
+
+def test_everything_is_in_one_namespace_and_nothing_is_cluster_wide(
+    everything: list[Object],
+) -> None:
+    own = [each for each in everything if each["kind"] != "Namespace"]
+
+    assert {each["metadata"]["namespace"] for each in own} == {"bokeh"}
+    assert not any(each["kind"].startswith("Cluster") for each in own)
+
+
+def test_every_container_is_restricted_and_cannot_write_its_image(
+    everything: list[Object],
+) -> None:
+    for _, spec in pod_specs(everything):
+        assert spec["securityContext"]["runAsNonRoot"]
+        assert spec["securityContext"]["runAsUser"] > 0
+        for each in containers(spec):
+            context = each["securityContext"]
+            assert context["readOnlyRootFilesystem"], each["name"]
+            assert not context["allowPrivilegeEscalation"]
+            assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_every_container_has_its_memory_for_itself(everything: list[Object]) -> None:
+    for _, spec in pod_specs(everything):
+        for each in containers(spec):
+            requests, limits = each["resources"]["requests"], each["resources"]["limits"]
+            assert requests["memory"] == limits["memory"], each["name"]
+            assert requests["cpu"]
+
+
+def test_no_probe_creates_a_session(everything: list[Object]) -> None:
+    for _, spec in pod_specs(everything):
+        for each in containers(spec):
+            names = {port["name"]: port["containerPort"] for port in each.get("ports", ())}
+            for probe in (each[kind] for kind in PROBES if kind in each):
+                port = probe.get("httpGet", {}).get("port")
+                assert names.get(port, port) != 5006, f"{each['name']}: {probe}"
+
+
+def test_a_busy_server_has_time_to_answer_its_probes(base: list[Object]) -> None:
+    probe = container(base, "bokeh-app", "app")["readinessProbe"]
+
+    assert probe["httpGet"] == {"path": "/readyz", "port": EXPORTER_PORT}
+    assert probe["timeoutSeconds"] >= 5
+    assert probe["failureThreshold"] >= 6
+
+
+def test_the_sidecar_outlives_the_app_and_is_there_before_it(base: list[Object]) -> None:
+    sidecar = container(base, "bokeh-app", "exporter")
+
+    assert sidecar["restartPolicy"] == "Always"
+    assert sidecar["startupProbe"]["httpGet"]["path"] == "/healthz"
+    assert cli.parser().parse_args(sidecar["args"]).port == EXPORTER_PORT
+    assert [port["containerPort"] for port in sidecar["ports"]] == [EXPORTER_PORT]
+
+
+def test_the_grace_period_covers_the_longest_drain(base: list[Object]) -> None:
+    spec = app(base)["spec"]["template"]["spec"]
+    hook = container(base, "bokeh-app", "app")["lifecycle"]["preStop"]["sleep"]["seconds"]
+
+    longest = hook + launch_options(base).drain_deadline
+
+    assert spec["terminationGracePeriodSeconds"] >= longest + 30
+
+
+def test_new_users_come_by_a_label_that_a_pod_can_lose(base: list[Object]) -> None:
+    selector = app(base)["spec"]["selector"]["matchLabels"]
+    labels = app(base)["spec"]["template"]["metadata"]["labels"]
+    service = one(base, "Service", "bokeh-app")["spec"]["selector"]
+
+    assert service == {**selector, ROUTABLE: "true"}
+    assert ROUTABLE not in selector
+    assert labels[ROUTABLE] == "true"
+
+
+def test_a_rollout_takes_no_pod_before_a_new_one_is_ready(base: list[Object]) -> None:
+    assert app(base)["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert one(base, "PodDisruptionBudget", "bokeh-app")["spec"]["maxUnavailable"] == 1
+
+
+def test_applying_again_does_not_undo_the_daemons_scaling(base: list[Object]) -> None:
+    assert "replicas" not in app(base)["spec"]
+
+
+def test_there_is_never_a_second_daemon(base: list[Object]) -> None:
+    spec = one(base, "Deployment", "bokeh-autoscaler")["spec"]
+
+    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+
+
+def test_the_secret_key_comes_from_a_secret_that_is_in_no_manifest(
+    everything: list[Object],
+) -> None:
+    [source] = container(everything, "bokeh-app", "app")["envFrom"]
+
+    assert source["secretRef"]["name"] == "bokeh-app"
+    assert not any(each["kind"] == "Secret" for each in everything)
+
+
+def test_the_policy_is_right_and_means_our_deployment(base: list[Object], policy: Policy) -> None:
+    metadata = app(base)["metadata"]
+
+    assert (policy.target.namespace, policy.target.deployment) == ("bokeh", metadata["name"])
+
+
+def test_the_daemon_reads_the_policies_where_they_are_mounted(base: list[Object]) -> None:
+    daemon = container(base, "bokeh-autoscaler", "autoscaler")
+    mounts = {m["name"]: m for m in daemon["volumeMounts"]}
+
+    assert daemon_options(base).policies == [Path(mounts["policies"]["mountPath"])]
+    assert "subPath" not in mounts["policies"]  # the kubelet does not update a subPath
+    [volume] = [
+        v for v in dict(pod_specs(base))["bokeh-autoscaler"]["volumes"] if v["name"] == "policies"
+    ]
+    assert volume["configMap"]["name"] == "bokeh-autoscaler-policies"
+
+
+def test_the_daemon_asks_the_prometheus_of_the_component(everything: list[Object]) -> None:
+    url = urlsplit(daemon_options(everything).prometheus_url)
+    service = one(everything, "Service", url.hostname or "")
+
+    assert url.port in [port["port"] for port in service["spec"]["ports"]]
+
+
+def test_the_daemon_knows_how_often_the_sidecars_are_scraped(everything: list[Object]) -> None:
+    settings = one(everything, "ConfigMap", "prometheus")["data"]["prometheus.yml"]
+    monitor = one(everything, "PodMonitor", "bokeh-app")["spec"]["podMetricsEndpoints"][0]
+    interval = f"{daemon_options(everything).scrape_interval:g}s"
+
+    assert yaml.safe_load(settings)["global"]["scrape_interval"] == interval
+    assert monitor["interval"] == interval
+
+
+def test_a_pod_monitor_means_a_port_that_its_pods_have(everything: list[Object]) -> None:
+    templates = [e["spec"]["template"] for e in everything if e["kind"] == "Deployment"]
+    for monitor in (each for each in everything if each["kind"] == "PodMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        [template] = [t for t in templates if wanted <= t["metadata"]["labels"].items()]
+        ports = [p["name"] for c in containers(template["spec"]) for p in c.get("ports", ())]
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            assert endpoint["port"] in ports
+
+
+def test_prometheus_itself_finds_no_fault_with_its_settings(
+    everything: list[Object], tmp_path: Path
+) -> None:
+    programs = installed(PROMETHEUS)
+    if programs is None:
+        pytest.skip("NO PROMTOOL: `make parts` builds it (2 min once)")
+    file = tmp_path / "prometheus.yml"
+    file.write_text(one(everything, "ConfigMap", "prometheus")["data"]["prometheus.yml"])
+
+    check = [programs / "promtool", "check", "config", "--lint=all", "--lint-fatal", file]
+    result = subprocess.run(check, capture_output=True, text=True, check=False)
+
+    assert result.returncode == 0, result.stdout + result.stderr
