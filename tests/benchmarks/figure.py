@@ -32,6 +32,13 @@ def median_seconds(work: Callable[[], object], *, calls: int = 1, rounds: int = 
     return statistics.median(times)
 
 
+def cpu_seconds(pid: int) -> float:
+    """CPU time of one process since its start, user and system."""
+    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - a file of the kernel
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
 def resident_megabytes(pid: int) -> float:
     """RSS of one process."""
     with open(f"/proc/{pid}/statm") as file:  # noqa: PTH123 - a file of the kernel

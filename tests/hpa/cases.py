@@ -21,8 +21,8 @@ KNOBS = {
 }
 MAX_PODS = 9
 START_AGES = (5, 20, 60, 150, 450, 3600)
-SINCE_START = (0, 1, 6, 29, 30, 31)  # around the initial readiness delay
-TRANSITION_AGES = (2, 5, 12, 15, 19, 40, 70, 100, 420)
+SINCE_START = (0, 6, 29, 30, 31)  # around the initial readiness delay
+TRANSITION_AGES = (2, 12, 19, 40, 100, 420)
 METRIC_AGES = (0, 2, 10, 25, 40, 70)
 WINDOWS = (15, 30, 60)
 # Usage over target: the tolerance's edges, the target itself, and anything.
@@ -39,7 +39,8 @@ def random_fact(random: Random, name: str) -> Fact:
     """One situation without its outcome: target, bounds, behavior, metrics and their pods."""
     make_pod = random.choice((_settled_pod, _pod, _pod))
     pods = [make_pod(random) for _ in range(random.randint(1, MAX_PODS))]
-    current = max(1, len(pods) + random.choice((0, 0, 0, 0, -2, -1, 1, 2)))
+    # In a rollout there are more pods than replicas, under a quota fewer.
+    current = max(1, len(pods) + random.choice((0, 0, 0, 0, -4, -1, 1, 3)))
     fact: Fact = {"id": name, **_bounds(random, current), "current": current, "log": None}
     if random.random() < 0.02:
         fact["current"] = 0
@@ -65,15 +66,15 @@ def _behavior(random: Random) -> Fact:
     chance = random.random()
     if chance < 0.15:
         return {}
-    if chance < 0.7:
+    if chance < 0.65:
         return WIDE_OPEN
     return {"up": _rules(random), "down": _rules(random)}
 
 
 def _rules(random: Random) -> Fact:
-    rules: Fact = {"select": random.choice(("Max", "Max", "Min", "Disabled"))}
-    if random.random() < 0.8:
-        rules["window_s"] = random.choice((0, 0, 0, 60))
+    rules: Fact = {"select": random.choice(("Max", "Max", "Min", "Min", "Disabled"))}
+    if random.random() < 0.9:
+        rules["window_s"] = random.choice((0, 0, 0, 0, 0, 60))
     if random.random() < 0.6:
         rules["pods"] = [random.randint(1, 6), random.choice((15, 60, 1800))]
     if random.random() < 0.6:
@@ -96,11 +97,13 @@ def _settled_pod(random: Random) -> Fact:
 
 def _pod(random: Random) -> Fact:
     """What all metrics of a case share of a pod: its life, and when it was measured."""
-    pod: Fact = {"start_age_s": random.choice(START_AGES)}
-    ages = [age for age in TRANSITION_AGES if age <= pod["start_age_s"]]
-    ages += [pod["start_age_s"] - age for age in SINCE_START if age <= pod["start_age_s"]]
-    pod["transition_age_s"] = random.choice(ages)
-    pod |= {"metric_age_s": random.choice(METRIC_AGES), "window_s": random.choice(WINDOWS)}
+    started = random.choice(START_AGES)
+    pod: Fact = {"metric_age_s": random.choice(METRIC_AGES), "window_s": random.choice(WINDOWS)}
+    first_full_window = pod["metric_age_s"] + pod["window_s"]
+    ages = [*TRANSITION_AGES, first_full_window, first_full_window]
+    ages += [started - age for age in SINCE_START]
+    possible = [age for age in ages if 0 <= age <= started]
+    pod |= {"start_age_s": started, "transition_age_s": random.choice(possible)}
     chance = random.random()
     if chance < 0.2:
         pod["ready"] = False
@@ -144,7 +147,7 @@ def _metric(random: Random, kind: str, current: int, pods: list[Fact], missing: 
     if kind == "pods":
         target = random.randint(1_000, 90_000)
         return {"func": "pods", "target": target, "pods": _used(random, target, pods, missing)}
-    target = random.choice((random.randint(20, 110), random.randint(20, 110), 300))
+    target = random.choice((random.randint(20, 110), 10 * random.randint(2, 11), 300))
     budget = random.choice((100, 250, 1000, 2000)) * (1000 if kind == "memory" else 1)
     used = _used(random, budget * target // 100, pods, missing)
     measured = [{"req": budget, **pod} for pod in used]
@@ -154,12 +157,15 @@ def _metric(random: Random, kind: str, current: int, pods: list[Fact], missing: 
 
 
 def _factor(random: Random) -> float:
-    return random.choice((*EDGES, random.uniform(0.8, 1.2), *[random.uniform(0.05, 3)] * 3))
+    if random.random() < 0.3:
+        return random.choice(EDGES)
+    return random.choice((random.uniform(0.8, 1.2), random.uniform(0.05, 1), random.uniform(1, 4)))
 
 
 def _used(random: Random, goal: int, pods: list[Fact], missing: list[bool]) -> list[Fact]:
     """The pods with what they use, around one common multiple of the goal."""
-    factor, spread = _factor(random), random.choice((0.0, 0.05, 0.4))
+    factor = _factor(random)
+    spread = 0.0 if factor in EDGES else random.choice((0.0, 0.05, 0.4))
     return [
         pod
         if gone

@@ -37,11 +37,13 @@ REGISTERED_WITHIN = 60.0  # seconds
 class Oracle:
     """A control plane, the three APIs behind it, and every status that an HPA ever had.
 
-    programs: the folder with the programs. folder: an empty one.
+    programs: the folder with the programs. folder: an empty one. options: of the controllers.
     """
 
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self.cluster = ControlPlane(programs, folder, CONTROLLER_OPTIONS)
+    def __init__(
+        self, programs: Path, folder: Path, options: Mapping[str, object] = CONTROLLER_OPTIONS
+    ) -> None:
+        self.cluster = ControlPlane(programs, folder, options)
         self.statuses: dict[str, list[dict[str, Any]]] = {}
         self._stream: BaseHTTPResponse | None = None
         self._stopping = threading.Event()
@@ -73,7 +75,10 @@ class Oracle:
         self._stack.close()
 
     def create(self, name: str, spec: Mapping[str, Any]) -> None:
-        """An HPA for the target of the same name. Its first sync comes a second later."""
+        """An HPA for the target of the same name, or for the `scaleTargetRef` of its spec.
+
+        Its first sync comes one sync period later.
+        """
         target = {
             "apiVersion": f"{SCALE_GROUP}/{SCALE_VERSION}",
             "kind": TARGET_KIND,

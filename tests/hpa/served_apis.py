@@ -89,6 +89,10 @@ class Target:
             self.replicas = self.status_replicas = replicas
         return self.scale()
 
+    def lasted(self) -> float:
+        """Seconds from the first look to the latest."""
+        return self.syncs[-1].at - self.syncs[0].at if self.syncs else 0.0
+
     def scale(self) -> Json:
         return {
             "kind": "Scale",

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster.processes import wait_until
 from tests.hpa.cases import KNOBS, random_fact
+from tests.hpa.curves import Curve, compare, random_curve, start, summary
 from tests.hpa.oracle import Oracle
 from tests.hpa.trials import outcomes
 from tests.hpa_conformance import check, holds
@@ -16,8 +18,20 @@ from tests.hpa_conformance import check, holds
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(400)]
 
 CASES = 300
+CURVES, SECONDS = 20, 180
 
 
+@pytest.fixture(scope="module")
+def curves(oracle: Oracle, seed: int) -> list[Curve]:
+    """All under way side by side; meanwhile the cases are decided."""
+    random = Random(seed)
+    chosen = [random_curve(random, f"curve-{number}", SECONDS) for number in range(CURVES)]
+    for curve in chosen:
+        start(oracle, curve)
+    return chosen
+
+
+@pytest.mark.usefixtures("curves")
 def test_random_cases_are_decided_as_the_controller_decides_them(
     oracle: Oracle, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -32,6 +46,22 @@ def test_random_cases_are_decided_as_the_controller_decides_them(
         print(f"\nHPA_SEED={seed}: {CASES} cases, {changes} changes, {len(wrong)} differences")
     different = [fact for fact in document["reconcile"] if fact["id"] in wrong]
     assert not different, as_cases({**document, "reconcile": different})
+
+
+def test_over_time_the_trajectories_are_at_most_one_sync_apart(
+    oracle: Oracle, curves: list[Curve], seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    targets = [oracle.apis.targets[curve.name] for curve in curves]
+    wait_until(
+        lambda: all(target.lasted() > SECONDS for target in targets), 2 * SECONDS, "their end"
+    )
+    oracle.delete(curve.name for curve in curves)
+
+    compared = [compare(each, target.syncs) for each, target in zip(curves, targets, strict=True)]
+
+    with capsys.disabled():
+        print(f"\nHPA_SEED={seed}: {CURVES} curves of {SECONDS} s, {summary(compared)}")
+    assert not "".join(each.unexplained for each in compared)
 
 
 def as_cases(document: dict[str, Any]) -> str:
