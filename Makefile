@@ -7,7 +7,7 @@ CACHE ?= $(or $(BOKEH_AUTOSCALER_CACHE),$(HOME)/.cache/bokeh-autoscaler)
 export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fast lint format demo bench lock parts clean
+.PHONY: help install test test-fast lint format demo bench bench-kubernetes lock parts clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ demo: install ## Real Bokeh servers on this machine, scaled by the real daemon (
 
 bench: install ## Measure the speed of everything that has a goal
 	@$(BIN)/python -m tests.benchmarks
+
+bench-kubernetes: parts ## Seconds to enough replicas after a load step, beside the real HPA (two minutes)
+	@$(BIN)/python -m tests.benchmarks.kubernetes
 
 lock: install ## Renew the hashed requirements
 	@$(BIN)/python -m pip install --quiet uv
