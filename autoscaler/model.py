@@ -87,12 +87,45 @@ class Resources(NamedTuple):
 _NO_RESOURCES = Resources()
 
 
+class Cause(StrEnum):
+    """Why a pod is cordoned: to go, to go and be replaced, or only until it has room again."""
+
+    SHRINK = "shrink"
+    RECYCLE = "recycle"
+    HOT = "hot"
+
+
+class Cordon(NamedTuple):
+    """Our note on a pod that gets no new sessions: why, and since when (Unix seconds)."""
+
+    cause: Cause
+    at: float
+
+
+class Occupancy(NamedTuple):
+    """What a pod's own sidecar says when asked directly, which is newer than any scrape.
+
+    live: connections of users that answer. opening: sessions being created, pages still loading.
+    blocked: sessions without a user whose work must not be cut. quiet_for, idle_for: seconds since
+    the last disconnect and since the last message of a client; None: never.
+    """
+
+    live: int
+    opening: int = 0
+    blocked: int = 0
+    quiet_for: float | None = None
+    idle_for: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class PodState:
     """One pod of the target as the API server and its exporter tell it.
 
     ready is None where the pod has no Ready condition yet; ready_since is that condition's last
     transition in either direction. routable: new sessions may be sent to it.
+    node: "" while it has none. restarts: the most of any container. replica_set: its owner's uid.
+    cost_is_ours: the deletion cost was written by this daemon.
+    occupancy: only of cordoned pods; None: not asked or no answer, which counts as busy.
     """
 
     name: str
@@ -109,6 +142,14 @@ class PodState:
     cpu: Sample | None = None
     memory: Sample | None = None
     ip: str | None = None
+    node: str = ""
+    restarts: int = 0
+    sidecar_restarts: int = 0
+    replica_set: str = ""
+    deletion_cost: int | None = None
+    cost_is_ours: bool = False
+    cordon: Cordon | None = None
+    occupancy: Occupancy | None = None
 
     @property
     def serving(self) -> bool:
