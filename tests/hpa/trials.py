@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -34,7 +33,7 @@ def outcomes(oracle: Oracle, facts: Sequence[Fact]) -> Iterator[Fact]:
 
 
 def _set_up(oracle: Oracle, core: Any, fact: Fact) -> None:
-    """Everything but the HPA, so that its first sync sees all of it."""
+    """Everything but the HPA: by its first sync, a second later, the controller knows of it all."""
     name, now = target_name(fact), datetime.now(UTC).replace(microsecond=0)
     status_replicas = next(
         (metric["status_replicas"] for metric in fact["metrics"] if "status_replicas" in metric),
@@ -61,7 +60,6 @@ def target_name(fact: Fact) -> str:
 
 def _decide(oracle: Oracle, batch: Sequence[Fact]) -> Iterator[Fact]:
     names = [target_name(fact) for fact in batch]
-    time.sleep(0.5)  # the controller hears of pods through a watch
     for fact, name in zip(batch, names, strict=True):
         oracle.create(name, objects.hpa_spec(fact, name))
     wait_until(
