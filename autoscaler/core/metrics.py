@@ -68,8 +68,10 @@ def _sessions(
         raise NoRecommendation(f"no session count from any of {count.unknown} pods")
     traffic = seats.follow_traffic(state.traffic, count.sessions, now)
     spare = seats.spare_seats(metric, count.sessions, traffic, policy.interval)
-    replicas = pods_for_sessions(count.sessions, spare, metric.seats)
+    replicas = pods_for_sessions(count.sessions, spare, metric.seats) + count.apart
     detail = f"sessions: ({count.sessions} connected + {spare} spare) / {metric.seats} seats"
+    if count.apart:
+        detail += f" + {count.apart} pods without new users"
     if count.unknown:
         detail += f", {count.unknown} pods without data counted as full"
     return (
@@ -135,6 +137,8 @@ def _shared_out(
         )
         share = max(1, round(metric.per_replica * 1000))
         return average_value(total, share, replicas, tolerance), f"{metric.per_replica:g} a replica"
+    if not observed.pods:  # as in HPA: no pods at all is an error, none ready is 0
+        raise NoRecommendation("no pods returned by selector while calculating replica count")
     goal = max(1, round((metric.value or 0) * 1000))
     ready = sum(pod.serving for pod in observed.pods)
     return value(total, goal, observed.replicas, ready, tolerance), f"{metric.value:g}"

@@ -254,6 +254,13 @@ def test_a_query_of_the_users_own(target: dict[str, Any], sample: Any, expected:
     assert desired(chosen, seen)[0] == expected
 
 
+def test_one_figure_for_all_says_nothing_while_the_target_has_no_pods() -> None:
+    chosen = policy(metrics=[{"type": "prometheus", "query": "q", "value": 100}], drain="none")
+    seen = observation(replicas=4, external={"q": Sample(150_000, NOW)})
+
+    assert desired(chosen, seen) == (4, Reason.FAILED_GET_EXTERNAL_METRIC)
+
+
 def test_a_pasted_behavior_stanza_means_what_hpa_means_by_it() -> None:
     chosen = sessions(behavior={"scaleDown": {"stabilizationWindowSeconds": 300}})
 
