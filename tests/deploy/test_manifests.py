@@ -231,7 +231,7 @@ def test_prometheus_itself_finds_no_fault_with_its_settings(
     file = tmp_path / "prometheus.yml"
     file.write_text(one(everything, "ConfigMap", "prometheus")["data"]["prometheus.yml"])
 
-    check = [programs / "promtool", "check", "config", "--lint=all", "--lint-fatal", file]
+    check = (programs / "promtool", "check", "config", "--lint=all", "--lint-fatal", file)
     result = subprocess.run(check, capture_output=True, text=True, check=False)
 
     assert result.returncode == 0, result.stdout + result.stderr
