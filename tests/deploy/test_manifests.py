@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from autoscaler.commands import run
 from autoscaler.policy import Policy
 from exporter import cli
 from tests.cluster.build import PROMETHEUS, installed
+from tests.cluster.images import OURS
 from tests.deploy.manifests import (
     COMPONENTS,
     FOLDER,
@@ -107,6 +109,14 @@ def test_every_container_has_its_memory_for_itself(everything: list[Object]) -> 
             requests, limits = each["resources"]["requests"], each["resources"]["limits"]
             assert requests["memory"] == limits["memory"], each["name"]
             assert requests["cpu"]
+
+
+def test_every_image_has_a_version_and_ours_have_this_one(everything: list[Object]) -> None:
+    images = {each["image"] for _, spec in pod_specs(everything) for each in containers(spec)}
+    tags = dict(image.partition(":")[::2] for image in images)
+
+    assert tags.pop("prom/prometheus").startswith("v3.")
+    assert tags == dict.fromkeys(OURS, version("bokeh-autoscaler"))
 
 
 def test_no_probe_creates_a_session(everything: list[Object]) -> None:
