@@ -11,12 +11,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from autoscaler.core.decide import decide, record_scaling
+from autoscaler.core.decide import decide, record_removal, record_scaling
+from autoscaler.core.drain import is_leaving
 from autoscaler.errors import AutoscalerError, ConflictError
-from autoscaler.model import Decision, Observation, State
+from autoscaler.model import Decision, Observation, State, TargetRef
 from autoscaler.observe import observation, queries_of, signals_of
 from autoscaler.policy import Policy
-from autoscaler.ports import Clock, Cluster, MetricsSource, PolicySet, PolicySource, TargetState
+from autoscaler.ports import (
+    Clock,
+    Cluster,
+    MetricsSource,
+    PolicySet,
+    PolicySource,
+    Sidecars,
+    TargetState,
+)
 
 # Patches run side by side, so that one slow answer does not hold the others.
 PARALLEL_CHANGES = 8
@@ -63,6 +72,7 @@ class Controller:
         policies: PolicySource,
         metrics: MetricsSource,
         cluster: Cluster,
+        sidecars: Sidecars,
         clock: Clock,
         recorders: Sequence[Recorder] = (),
         *,
@@ -71,6 +81,7 @@ class Controller:
         self._policies = policies
         self._metrics = metrics
         self._cluster = cluster
+        self._sidecars = sidecars
         self._clock = clock
         self._recorders = recorders
         self._dry_run = dry_run
@@ -83,7 +94,7 @@ class Controller:
         policies = self._policies.load()
         now = self._clock.now()
         due = [policy for policy in policies.policies if self._is_due(policy, now)]
-        targets = self._cluster.observe({policy.target.ref for policy in due})
+        targets = self._observe({policy.target.ref for policy in due})
         readings = self._metrics.read(
             {pair for policy in due for pair in signals_of(policy).items()},
             {query for policy in due for query in queries_of(policy)},
@@ -106,6 +117,17 @@ class Controller:
             recorder.record(result)
         return result
 
+    def _observe(self, refs: set[TargetRef]) -> dict[TargetRef, TargetState | AutoscalerError]:
+        """The targets, with the own word of each pod that is to go."""
+        found = dict(self._cluster.observe(refs))
+        targets = {ref: each for ref, each in found.items() if isinstance(each, TargetState)}
+        leaving = [pod for target in targets.values() for pod in target.pods if is_leaving(pod)]
+        said = self._sidecars.occupancy(leaving) if leaving else {}
+        for ref, target in targets.items():
+            pods = tuple(replace(pod, occupancy=said.get(pod.uid)) for pod in target.pods)
+            found[ref] = replace(target, pods=pods) if said else target
+        return found
+
     def _pursue(
         self,
         policy: Policy,
@@ -123,7 +145,7 @@ class Controller:
                 return self._act(outcome, target, now)
             except ConflictError as error:
                 outcome = replace(outcome, problem=str(error))
-                target = self._cluster.observe({policy.target.ref})[policy.target.ref]
+                target = self._observe({policy.target.ref})[policy.target.ref]
             except AutoscalerError as error:
                 return replace(outcome, problem=str(error))
         return outcome
@@ -137,16 +159,29 @@ class Controller:
         return Outcome(policy, target, observed, decision)
 
     def _act(self, outcome: Outcome, target: TargetState, now: float) -> Outcome:
-        """Patch the scale if the decision differs, then remember it. Raises AutoscalerError."""
+        """Carry the decision out: the pods' notes, then the scale. Raises AutoscalerError.
+
+        Only what took effect is remembered.
+        """
         decision = outcome.decision
-        if decision is None or decision.desired == decision.current or self._dry_run:
+        if decision is None or self._dry_run:
+            return outcome
+        for pod, note in decision.drain.notes if decision.drain else ():
+            self._cluster.note(target, pod, note)
+        if decision.desired == decision.current:
             return outcome
         self._cluster.scale(target, decision.desired)
-        key = (outcome.policy.name, target.uid)
-        self._states[key] = record_scaling(
-            self._states[key], outcome.policy, decision.current, decision.desired, now
-        )
+        self._remember(outcome, decision, target, now)
         return replace(outcome, changed=True)
+
+    def _remember(
+        self, outcome: Outcome, decision: Decision, target: TargetState, now: float
+    ) -> None:
+        key, policy = (outcome.policy.name, target.uid), outcome.policy
+        state = record_scaling(self._states[key], policy, decision.current, decision.desired, now)
+        if outcome.observed is not None:
+            state = record_removal(state, decision, outcome.observed, now)
+        self._states[key] = state
 
     def _is_due(self, policy: Policy, now: float) -> bool:
         """Whether the policy's interval has passed; a quarter second early counts as due."""

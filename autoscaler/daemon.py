@@ -13,7 +13,7 @@ from types import FrameType
 from autoscaler.adapters.scheduler import Scheduler
 from autoscaler.adapters.web import WebServer
 from autoscaler.controller import Controller, PassResult, Recorder
-from autoscaler.ports import Clock, Cluster, MetricsSource, PolicySource
+from autoscaler.ports import Clock, Cluster, MetricsSource, PolicySource, Sidecars
 from autoscaler.telemetry import Telemetry
 
 LOG = logging.getLogger("autoscaler")
@@ -32,6 +32,7 @@ class Ports:
     policies: PolicySource
     metrics: MetricsSource
     cluster: Cluster
+    sidecars: Sidecars
     clock: Clock
 
 
@@ -51,6 +52,7 @@ class Daemon:
             ports.policies,
             ports.metrics,
             ports.cluster,
+            ports.sidecars,
             ports.clock,
             (*recorders, self.telemetry),
             dry_run=dry_run,

@@ -89,7 +89,7 @@ class Load:
                 self._crowd.leave(self._random.choice(present))
 
     def _bring_one(self, present: Sequence[User]) -> None:
-        ready = [replica for replica in self._replicas() if replica.ready]
+        ready = [each for each in self._replicas() if each.ready and each.note.routable]
         if not ready:
             return
         load = {replica.name: 0 for replica in ready}
@@ -170,10 +170,10 @@ class Summary:
 def run(plan: Plan, policies: PolicySource, logs: Path, show: Callable[[Picture], None]) -> Summary:
     """Play the whole demo; ends every process that it started, also when it fails."""
     clock = PacedClock(plan.pace)
-    cluster = LocalCluster(plan.policy.target.ref, plan.app, clock, logs)
+    cluster = LocalCluster(plan.policy.target.ref, plan.app, clock, logs, plan.pace)
     crowd = Crowd()
     film = Film(clock.now(), seats_of(plan.policy), crowd, cluster)
-    daemon = Daemon(Ports(policies, cluster, cluster, clock), [film])
+    daemon = Daemon(Ports(policies, cluster, cluster, cluster, clock), [film])
     load = Load(crowd, lambda: cluster.replicas, plan.app.stem, plan.seed)
     try:
         cluster.start(plan.policy.replicas.min)

@@ -43,7 +43,16 @@ class Reason(StrEnum):
     SCHEDULED_MAXIMUM = "ScheduledMaximum"
     COOLDOWN_UP = "CooldownUp"
     COOLDOWN_DOWN = "CooldownDown"
+    # Drains
     SESSIONS_STILL_OPEN = "SessionsStillOpen"
+    DRAINED = "Drained"
+    UNCORDONED = "Uncordoned"
+    DRAIN_DEADLINE_EXCEEDED = "DrainDeadlineExceeded"
+    RECYCLING = "Recycling"
+    DELETION_ORDER_UNCERTAIN = "DeletionOrderUncertain"
+    FOREIGN_DELETION_COST = "ForeignDeletionCost"
+    VICTIM_MISMATCH = "VictimMismatch"
+    OTHER_AUTOSCALER = "OtherAutoscaler"
 
 
 class TargetRef(NamedTuple):
@@ -88,10 +97,9 @@ _NO_RESOURCES = Resources()
 
 
 class Cause(StrEnum):
-    """Why a pod is cordoned: to go, to go and be replaced, or only until it has room again."""
+    """Why a pod is cordoned: to go once it is empty, or only until it has room again."""
 
     SHRINK = "shrink"
-    RECYCLE = "recycle"
     HOT = "hot"
 
 
@@ -100,6 +108,14 @@ class Cordon(NamedTuple):
 
     cause: Cause
     at: float
+
+
+class PodNote(NamedTuple):
+    """What a pod shall carry for us: whether users may come, the cordon, its deletion cost."""
+
+    routable: bool
+    cordon: Cordon | None = None
+    cost: int | None = None
 
 
 class Occupancy(NamedTuple):
@@ -203,6 +219,39 @@ class Step(NamedTuple):
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class DrainPlan:
+    """What one pass does to the pods, and the replica count that goes with it.
+
+    notes: pods and what they shall carry from now on. remove: the pods that the lower count
+    removes; empty where it is not lowered.
+    """
+
+    replicas: int
+    notes: tuple[tuple[PodState, PodNote], ...] = ()
+    remove: tuple[PodState, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+class Removal(NamedTuple):
+    """A shrink whose end has not been seen yet: who must go, who must stay, with their users.
+
+    victims, others: uid to the sessions that end with the pod.
+    """
+
+    victims: Mapping[str, int]
+    others: Mapping[str, int]
+    at: float
+
+
+class Confirmation(NamedTuple):
+    """How a shrink ended. cut: sessions that ended with it. mismatch: another pod went instead."""
+
+    removed: int
+    cut: int = 0
+    mismatch: bool = False
+
+
 class Logged(NamedTuple):
     """A recommendation, or a change of the replica count, and when it was made."""
 
@@ -219,6 +268,7 @@ class State:
     last_scale_up, last_scale_down: for cooldowns.
     blind_since: since when no metric gave a number; None while one does.
     seen_at: when the target was last looked at.
+    removal: the last shrink while its end is not seen. mismatch_at: when another pod went instead.
     """
 
     recommendations: tuple[Logged, ...] = ()
@@ -229,6 +279,8 @@ class State:
     blind_since: float | None = None
     seen_at: float | None = None
     traffic: Traffic | None = None
+    removal: Removal | None = None
+    mismatch_at: float | None = None
 
     def shifted(self, seconds: float) -> State:
         """The same memory on a clock that was stepped by `seconds` (either direction)."""
@@ -248,6 +300,8 @@ class State:
             last_scale_down=move(self.last_scale_down),
             blind_since=move(self.blind_since),
             seen_at=move(self.seen_at),
+            removal=self.removal and self.removal._replace(at=self.removal.at + seconds),
+            mismatch_at=move(self.mismatch_at),
             traffic=self.traffic and self.traffic._replace(at=self.traffic.at + seconds),
         )
 
@@ -269,12 +323,16 @@ class Decision:
     """The final number and how it came about.
 
     steps tell every move in order; the last one is the reason to show where there is room for one.
+    drain: what happens to the pods; None where pods are not drained. confirmed: how the last shrink
+    ended, in the pass that saw its end.
     """
 
     current: int
     desired: int
     steps: tuple[Step, ...] = ()
     recommendations: tuple[Recommendation, ...] = ()
+    drain: DrainPlan | None = None
+    confirmed: Confirmation | None = None
 
     @property
     def direction(self) -> str:

@@ -226,9 +226,35 @@ class Drain(Model):
     # None: wait for the last session, however long it stays.
     deadline: Deadline = Field(
         default=None,
-        description="After how long a pod goes although it has sessions, or never.",
+        description="After how long a pod goes although it has sessions, if nobody uses them now.",
         json_schema_extra={"default": "never"},
     )
+    hard_deadline: Deadline = Field(
+        default=None,
+        description="After how long a pod goes although its sessions are in use, or never.",
+        json_schema_extra={"default": "never"},
+    )
+    settle: Duration = _duration(
+        15.0, "How long users may still arrive after a cordon: endpoints, and pages that load."
+    )
+    reconnect: Duration = _duration(
+        30.0, "How long a user whose connection broke may take to come back."
+    )
+
+
+class Recycle(Model):
+    """Replaces pods that are worn: what they leak then leaves with their last session."""
+
+    memory: Percent | None = Field(default=None, description="Of the memory limit.")
+    age: Duration | None = Field(default=None, description="Since the pod was created.")
+
+    @model_validator(mode="after")
+    def _something(self) -> Recycle:
+        if self.memory is None and self.age is None:
+            raise ValueError("expected memory, age or both, such as {memory: 85%, age: 24h}")
+        if self.memory is not None and not 0 < self.memory <= 100:
+            raise ValueError("expected memory above 0% and up to 100%")
+        return self
 
 
 def _drain(value: Any) -> Any:
@@ -305,6 +331,9 @@ class Policy(Model):
     drain: DrainOrNone = Field(
         default=Drain(),
         description="Empty a pod before it is removed; `none` removes pods at once, like HPA.",
+    )
+    recycle: Recycle | None = Field(
+        default=None, description="Replace worn pods, one at a time; needs `drain`."
     )
     schedule: tuple[Window, ...] = Field(
         default=(), description="Other bounds at certain hours; the highest min of them wins."

@@ -5,12 +5,12 @@ Every method raises only `autoscaler.errors`. An adapter bounds every call in ti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from autoscaler.errors import AutoscalerError
-from autoscaler.model import PodState, Sample, TargetRef, Unavailable
+from autoscaler.model import Occupancy, PodNote, PodState, Sample, TargetRef, Unavailable
 from autoscaler.policy import Policy
 
 Signal = Literal["sessions", "cpu", "memory"]
@@ -73,8 +73,24 @@ class Cluster(Protocol):
         Raises ConflictError, ForbiddenError, TargetNotFoundError or ClusterError.
         """
 
+    def note(self, state: TargetState, pod: PodState, note: PodNote) -> None:
+        """Make one pod carry the note, whatever it carried; nothing to do if the pod is gone.
+
+        Raises ConflictError if its name is another pod's by now, ForbiddenError or ClusterError.
+        """
+
     def announce(self, state: TargetState, reason: str, message: str, *, warning: bool) -> None:
         """Leave an Event on the target. Raises ClusterError."""
+
+
+class Sidecars(Protocol):
+    """The exporters in the pods, asked directly: newer than any scrape."""
+
+    def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy]:
+        """By uid what each pod's own sidecar says now; one that does not answer in time is absent.
+
+        Asks all side by side and never raises.
+        """
 
 
 @dataclass(frozen=True, slots=True)

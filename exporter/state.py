@@ -26,6 +26,7 @@ def state(seen: Observation) -> dict[str, Any]:
         "sessions": _sums(seen.apps.values(), (*SESSIONS, "opening")),
         "connections": _sums(seen.apps.values(), CONNECTIONS),
         "last_disconnect_age_s": collected.last_disconnect_age_s,
+        "last_activity_age_s": _last_activity_age(seen),
         "memory": _memory(seen),
         "cpu": {
             "seconds_total": seen.cpu_seconds(),
@@ -37,6 +38,12 @@ def state(seen: Observation) -> dict[str, Any]:
         },
         "apps": {url: _app(app) for url, app in sorted(seen.apps.items())},
     }
+
+
+def _last_activity_age(seen: Observation) -> float | None:
+    """Since any client did something, in seconds; None without agents, which alone see it."""
+    latest = max((app.last_activity for app in seen.apps.values()), default=0.0)
+    return max(0.0, seen.collected.at - latest) if latest else None
 
 
 def _worker(worker: WorkerView) -> dict[str, Any]:

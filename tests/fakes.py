@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from autoscaler.core.deletion_order import deletion_order
 from autoscaler.errors import AutoscalerError, ConflictError, TargetNotFoundError
-from autoscaler.model import PodState, Sample, TargetRef
+from autoscaler.model import Occupancy, PodNote, PodState, Sample, TargetRef
 from autoscaler.policy import Policy
 from autoscaler.ports import PolicySet, Readings, Signal, TargetState
 from tests.builders import NOW
@@ -49,7 +50,10 @@ class FakePolicies:
 
 @dataclass
 class FakeCluster:
-    """Deployments whose pods follow the scale at once. Also the metrics of those pods."""
+    """Deployments whose pods follow the scale at once, as a ReplicaSet would choose them.
+
+    Also the metrics of those pods, and their sidecars: `silent` ones do not answer.
+    """
 
     targets: dict[TargetRef, TargetState] = field(default_factory=dict)
     failures: dict[TargetRef, AutoscalerError] = field(default_factory=dict)
@@ -58,7 +62,9 @@ class FakeCluster:
     changes: list[tuple[TargetRef, int]] = field(default_factory=list)
     sessions: dict[tuple[str, str], int] = field(default_factory=dict)
     failed: dict[tuple[Signal, str], str] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
     clock: FakeClock = field(default_factory=FakeClock)
+    _made: int = 1_000
 
     def deploy(self, ref: TargetRef, *sessions: int, uid: str = "uid-1") -> None:
         """Create (or replace) a Deployment with one pod for each number of sessions."""
@@ -89,6 +95,16 @@ class FakeCluster:
             self.changes.append((state.ref, replicas))
             self._set(present, replicas)
 
+    def note(self, state: TargetState, pod: PodState, note: PodNote) -> None:
+        present = self.targets[state.ref]
+        pods = tuple(_noted(each, note) if each.uid == pod.uid else each for each in present.pods)
+        self.targets[state.ref] = replace(present, pods=pods)
+
+    def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy]:
+        counts = {name: count for (_, name), count in self.sessions.items()}
+        answering = [pod for pod in pods if pod.name not in self.silent]
+        return {pod.uid: Occupancy(counts.get(pod.name, 0)) for pod in answering}
+
     def announce(self, state: TargetState, reason: str, message: str, *, warning: bool) -> None:
         self.events.append((state.ref, reason, message))
 
@@ -105,8 +121,10 @@ class FakeCluster:
         return self.targets.get(ref, missing)
 
     def _set(self, state: TargetState, replicas: int) -> None:
-        kept = state.pods[:replicas]
-        new = tuple(_pod(index) for index in range(len(kept), replicas))
+        going = deletion_order(state.pods, self.clock.at)[: max(0, len(state.pods) - replicas)]
+        kept = tuple(pod for pod in state.pods if pod not in going)
+        self._made += replicas - len(kept)
+        new = tuple(_pod(self._made - index) for index in range(replicas - len(kept)))
         for pod in new:
             self.sessions[state.ref.namespace, pod.name] = 0
         self.targets[state.ref] = replace(
@@ -119,4 +137,16 @@ class FakeCluster:
 
 
 def _pod(index: int) -> PodState:
-    return PodState(f"pod-{index}", f"uid-{index}", ready_since=0.0, started_at=0.0)
+    return PodState(
+        f"pod-{index}", f"uid-{index}", ready_since=0.0, started_at=0.0, created_at=index, node="a"
+    )
+
+
+def _noted(pod: PodState, note: PodNote) -> PodState:
+    return replace(
+        pod,
+        routable=note.routable,
+        cordon=note.cordon,
+        deletion_cost=note.cost,
+        cost_is_ours=note.cost is not None,
+    )

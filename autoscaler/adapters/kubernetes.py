@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
-from autoscaler.adapters.pods import Json, owner, pod_state
+from autoscaler.adapters.pods import Json, note_patch, owner, pod_state, rfc3339
 from autoscaler.errors import (
     AutoscalerError,
     ClusterError,
@@ -29,7 +29,7 @@ from autoscaler.errors import (
     ForbiddenError,
     TargetNotFoundError,
 )
-from autoscaler.model import TargetRef
+from autoscaler.model import PodNote, PodState, TargetRef
 from autoscaler.ports import TargetState
 
 CONNECT_WITHIN, ANSWER_WITHIN = 3.0, 5.0
@@ -94,10 +94,25 @@ class KubernetesCluster:
             **extra,
         )
 
+    def note(self, state: TargetState, pod: PodState, note: PodNote) -> None:
+        """Patch label and annotations of one pod; one that is gone meanwhile needs none."""
+        namespace = state.ref.namespace
+        try:
+            _ask(
+                ("patch", "pods", namespace, pod.name),
+                self._core.patch_namespaced_pod,
+                pod.name,
+                namespace,
+                note_patch(pod, note),
+                _content_type="application/merge-patch+json",
+            )
+        except TargetNotFoundError:
+            return
+
     def announce(self, state: TargetState, reason: str, message: str, *, warning: bool) -> None:
         """Leave an Event that `kubectl describe deployment` shows."""
         namespace, name = state.ref
-        now = datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+        now = rfc3339(time.time())
         event = {
             "metadata": {"name": f"{name[:200]}.{secrets.token_hex(8)}", "namespace": namespace},
             "involvedObject": {

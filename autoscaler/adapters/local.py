@@ -1,7 +1,7 @@
 """Replicas as processes of this machine: a Deployment without a cluster, for `autoscaler demo`.
 
 Each replica is a real `bokeh serve` under the real launcher with a real sidecar, as in a pod. The
-sidecars' `/state` takes the place of Prometheus. Victims are empty replicas, the youngest first.
+sidecars' `/state` takes the place of Prometheus, and victims are those of a ReplicaSet.
 """
 
 from __future__ import annotations
@@ -14,14 +14,25 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoscaler.errors import AutoscalerError, ClusterError, TargetNotFoundError
-from autoscaler.model import PodState, Resources, Sample, TargetRef, Unavailable
+from autoscaler.adapters.sidecars import occupancy
+from autoscaler.core.deletion_order import deletion_order
+from autoscaler.core.drain import SERVING
+from autoscaler.errors import AutoscalerError, TargetNotFoundError
+from autoscaler.model import (
+    Occupancy,
+    PodNote,
+    PodState,
+    Resources,
+    Sample,
+    TargetRef,
+    Unavailable,
+)
 from autoscaler.ports import Clock, Readings, Signal, TargetState
 
 ANSWER_WITHIN = 1.0
@@ -42,6 +53,7 @@ class Replica:
     state: dict[str, Any] | None = None
     asked_at: float = 0.0
     cpu: Sample | None = None
+    note: PodNote = SERVING
 
     @property
     def sessions(self) -> int | None:
@@ -55,9 +67,15 @@ class Replica:
 
 
 class LocalCluster:
-    """Implements `ports.Cluster` and `ports.MetricsSource` for one target."""
+    """Implements `ports.Cluster`, `ports.Sidecars` and `ports.MetricsSource` for one target.
 
-    def __init__(self, ref: TargetRef, app: Path, clock: Clock, logs: Path) -> None:
+    pace: how much faster `clock` runs than the sidecars' own.
+    """
+
+    def __init__(
+        self, ref: TargetRef, app: Path, clock: Clock, logs: Path, pace: float = 1.0
+    ) -> None:
+        self._pace = pace
         self._ref = ref
         self._app = app
         self._clock = clock
@@ -91,13 +109,30 @@ class LocalCluster:
         }
 
     def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
-        """Start processes, or end empty ones. Raises ClusterError if too few are empty."""
-        surplus = len(self.replicas) - replicas
-        empty = sum(replica.sessions == 0 for replica in self.replicas)
-        if surplus > empty:
-            raise ClusterError(f"{state.ref}: {surplus} replicas to remove, only {empty} are empty")
+        """Start processes, or end those that a ReplicaSet would remove."""
         if not dry_run:
             self._set(replicas)
+
+    def note(self, state: TargetState, pod: PodState, note: PodNote) -> None:
+        """Users of the demo go to replicas whose note lets them."""
+        for replica in self.replicas:
+            if replica.name == pod.uid:
+                replica.note = note
+
+    def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy]:
+        """What the sidecars said in the last `observe`, a moment ago."""
+        wanted = {pod.uid for pod in pods}
+        found = {
+            replica.name: occupancy(replica.state)
+            for replica in self.replicas
+            if replica.name in wanted and replica.state is not None
+        }
+        return {uid: self._paced(seen) for uid, seen in found.items() if seen is not None}
+
+    def _paced(self, seen: Occupancy) -> Occupancy:
+        quiet = None if seen.quiet_for is None else seen.quiet_for * self._pace
+        idle = None if seen.idle_for is None else seen.idle_for * self._pace
+        return seen._replace(quiet_for=quiet, idle_for=idle)
 
     def announce(self, state: TargetState, reason: str, message: str, *, warning: bool) -> None:
         """The demo's table tells of every change, so there is no place for Events."""
@@ -155,8 +190,9 @@ class LocalCluster:
         with self._lock:
             while len(self._replicas) < replicas:
                 self._replicas.append(self._launch())
-            by_age = sorted(self._replicas, key=lambda r: (r.sessions != 0, -r.started_at))
-            for victim in by_age[: len(self._replicas) - replicas]:
+            order = deletion_order(map(_pod, self._replicas), self._clock.now())
+            going = {pod.uid for pod in order[: len(self._replicas) - replicas]}
+            for victim in [replica for replica in self._replicas if replica.name in going]:
                 self._replicas.remove(victim)
                 self._ending.append(victim)
                 threading.Thread(target=_end, args=(victim,), daemon=True).start()
@@ -206,6 +242,11 @@ def _pod(replica: Replica) -> PodState:
         started_at=replica.started_at,
         created_at=replica.started_at,
         resources=Resources(1_000, 512 * 1024**2 * 1000, 512 * 1024**2 * 1000),
+        node="here",
+        routable=replica.note.routable,
+        cordon=replica.note.cordon,
+        deletion_cost=replica.note.cost,
+        cost_is_ours=replica.note.cost is not None,
     )
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from math import ceil
 from typing import Any
 
-from autoscaler.model import PodState, Resources
+from autoscaler.model import Cause, Cordon, PodNote, PodState, Resources
 
+# What we write on pods. The label is what Services select by; the notes say why it is off.
 ROUTABLE = "bokeh-autoscaler/routable"
+CORDONED_FOR = "bokeh-autoscaler/cordoned-for"
+CORDONED_AT = "bokeh-autoscaler/cordoned-at"
+OUR_COST = "bokeh-autoscaler/deletion-cost"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _SUFFIXES = {
     **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", 1)},
     **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
@@ -26,7 +31,8 @@ Json = Mapping[str, Any]
 def pod_state(pod: Json) -> PodState:
     """One item of a pod list."""
     meta, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
-    ready = _condition(status, "Ready")
+    notes = meta.get("annotations") or {}
+    ready, cost = _condition(status, "Ready"), notes.get(DELETION_COST)
     return PodState(
         name=meta["name"],
         uid=meta["uid"],
@@ -39,7 +45,48 @@ def pod_state(pod: Json) -> PodState:
         routable=(meta.get("labels") or {}).get(ROUTABLE, "true") == "true",
         resources=resources(spec),
         ip=status.get("podIP"),
+        node=spec.get("nodeName") or "",
+        restarts=_most_restarts(status.get("containerStatuses")),
+        sidecar_restarts=_most_restarts(status.get("initContainerStatuses")),
+        replica_set=owner(pod) or "",
+        deletion_cost=None if cost is None else int(cost),
+        cost_is_ours=cost is not None and notes.get(OUR_COST) == cost,
+        cordon=_cordon(notes),
     )
+
+
+def _most_restarts(containers: Iterable[Json] | None) -> int:
+    return max((status.get("restartCount", 0) for status in containers or ()), default=0)
+
+
+def _cordon(notes: Json) -> Cordon | None:
+    """Our note; one that somebody spoiled counts as none, so the pod is only put back by hand."""
+    try:
+        at = unix(notes.get(CORDONED_AT))
+        return None if at is None else Cordon(Cause(notes.get(CORDONED_FOR, "")), at)
+    except ValueError:
+        return None
+
+
+def note_patch(pod: PodState, note: PodNote) -> dict[str, Any]:
+    """A merge patch that makes the pod carry the note; refused if the name is another pod's by now.
+
+    With the uid in it the API server compares; null removes.
+    """
+    cost = None if note.cost is None else str(note.cost)
+    annotations: dict[str, str | None] = {
+        CORDONED_FOR: None if note.cordon is None else note.cordon.cause.value,
+        CORDONED_AT: None if note.cordon is None else rfc3339(note.cordon.at),
+    }
+    if cost is not None or pod.cost_is_ours:
+        annotations |= {DELETION_COST: cost, OUR_COST: cost}
+    labels = {ROUTABLE: "true" if note.routable else "false"}
+    return {"metadata": {"uid": pod.uid, "labels": labels, "annotations": annotations}}
+
+
+def rfc3339(at: float) -> str:
+    """Unix seconds as the API writes them: 2027-01-15T08:00:00Z."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def resources(spec: Json) -> Resources:

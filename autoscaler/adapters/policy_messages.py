@@ -39,6 +39,7 @@ _MAPPINGS = {
     "cooldown": "{up: 0s, down: 5m}",
     "fallback": "{after: 10m, replicas: 6}",
     "metrics": "{type: cpu, utilization: 70%}",
+    "recycle": "{memory: 85%, age: 24h}",
     "policies": "{type: Pods, value: 4, periodSeconds: 60}",
     "replicas": "{min: 2, max: 20}",
     "scaleDown": _RULES,

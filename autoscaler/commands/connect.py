@@ -53,12 +53,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kubeconfig", metavar="FILE", type=Path, help="default: the pod's own ServiceAccount"
     )
     kubernetes.add_argument("--context", metavar="NAME", help="of the kubeconfig")
+    kubernetes.add_argument(
+        "--exporter-port",
+        metavar="PORT",
+        type=int,
+        default=9550,
+        help="of the sidecars, which are asked before a pod is removed (default 9550)",
+    )
 
 
 def ports(args: argparse.Namespace, policies: PolicySource) -> Ports:
     """The adapters that the options describe. Raises AutoscalerError."""
     from autoscaler.adapters.kubernetes import KubernetesCluster
     from autoscaler.adapters.prometheus import PrometheusSettings, PrometheusSource
+    from autoscaler.adapters.sidecars import HttpSidecars
 
     if (args.prometheus_username is None) != (args.prometheus_password_file is None):
         raise AutoscalerError(
@@ -75,7 +83,8 @@ def ports(args: argparse.Namespace, policies: PolicySource) -> Ports:
         scrape_interval=args.scrape_interval,
     )
     cluster = KubernetesCluster.connect(kubeconfig=args.kubeconfig, context=args.context)
-    return Ports(policies, PrometheusSource(settings), cluster, SystemClock())
+    sidecars = HttpSidecars(args.exporter_port)
+    return Ports(policies, PrometheusSource(settings), cluster, sidecars, SystemClock())
 
 
 def _header(text: str) -> tuple[str, str]:

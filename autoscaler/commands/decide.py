@@ -33,7 +33,9 @@ def run(args: argparse.Namespace) -> int:
     except AutoscalerError as error:
         print(f"autoscaler decide: {error}", file=sys.stderr)
         return 1
-    controller = Controller(policies, ports.metrics, ports.cluster, ports.clock, dry_run=True)
+    controller = Controller(
+        policies, ports.metrics, ports.cluster, ports.sidecars, ports.clock, dry_run=True
+    )
     outcome = controller.run_pass().outcomes[0]
     if outcome.problem or outcome.decision is None:
         print(f"{outcome.policy.name}: {outcome.problem}", file=sys.stderr)

@@ -9,15 +9,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from autoscaler.core import behavior, hpa, schedule, seats
+from autoscaler.core import behavior, drain, hpa, removal, schedule
 from autoscaler.core.metrics import recommendations
 from autoscaler.core.schedule import Bounds
-from autoscaler.model import Decision, Logged, Observation, Reason, Recommendation, State, Step
+from autoscaler.model import (
+    Confirmation,
+    Decision,
+    DrainPlan,
+    Logged,
+    Observation,
+    Reason,
+    Recommendation,
+    State,
+    Step,
+)
 from autoscaler.policy import MemoryMetric, Policy
 from autoscaler.quantities import duration_text
 
 # Two passes further apart than this are an outage of our own: what was remembered has a gap.
 MAX_GAP = 60.0
+# After another pod went than was chosen, nothing shrinks for so long: somebody should look.
+MISMATCH_REST = 600.0
 # The longest that a window can look back (HPA's limit).
 LONGEST_WINDOW = 3_600.0
 
@@ -53,6 +65,7 @@ def decide(
     holds the present number with the reason. Call `record_scaling` after the change was made.
     """
     state = _remember_seeing(policy, observed, state, now)
+    confirmed, state, observed = _confirm_removal(observed, state, now)
     if observed.replicas == 0:
         held = Step(Reason.SCALING_DISABLED, 0, "scaled to 0 by hand: not touched")
         return Decision(0, 0, (held,)), state
@@ -63,15 +76,25 @@ def decide(
 
     draft = _combine(votes, observed)
     draft, state = _fallback(draft, metrics, policy, state, now)
+    needed = None if draft.held else min(max(draft.replicas, bounds.min), bounds.max)
     draft = _hold_shrink_without_data(draft, votes)
     draft = _hold_shrink_in_rollout(draft, observed)
+    draft = _hold_shrink_after_mismatch(draft, state, now)
     draft = _follow_schedule(draft, bounds)
     draft, state = _stabilize(draft, policy, state, now)
     draft = _limit_rate(draft, policy, bounds, state, now)
     draft = _cool_down(draft, policy, state, now)
     draft = _keep_bounds(draft, bounds)
-    draft = _spare_busy_pods(draft, policy, observed)
-    return Decision(observed.replicas, draft.replicas, draft.steps, metrics), state
+    draft, plan = _drain(draft, needed, policy, observed, state, bounds, now)
+    current, desired = observed.replicas, draft.replicas
+    return Decision(current, desired, draft.steps, metrics, plan, confirmed), state
+
+
+def record_removal(state: State, decision: Decision, observed: Observation, now: float) -> State:
+    """Remember whom a shrink that took effect is to remove; the passes after it look for that."""
+    if decision.drain is None or not decision.drain.remove:
+        return state
+    return replace(state, removal=removal.removal(decision.drain.remove, observed, now))
 
 
 def record_scaling(state: State, policy: Policy, before: int, after: int, now: float) -> State:
@@ -99,6 +122,20 @@ def _remember_seeing(
         return replace(state, seen_at=now)
     log = tuple(entry for entry in state.recommendations if entry.at > now - LONGEST_WINDOW)
     return replace(state, seen_at=now, recommendations=(*log, Logged(observed.replicas, now)))
+
+
+def _confirm_removal(
+    observed: Observation, state: State, now: float
+) -> tuple[Confirmation | None, State, Observation]:
+    """See how the last shrink ended. Until then its victims, still listed or not, are gone."""
+    if state.removal is None:
+        return None, state, observed
+    confirmed = removal.confirm(state.removal, observed, now)
+    if confirmed is None:
+        pods = tuple(pod for pod in observed.pods if pod.uid not in state.removal.victims)
+        return None, state, replace(observed, pods=pods)
+    mismatch_at = now if confirmed.mismatch else state.mismatch_at
+    return confirmed, replace(state, removal=None, mismatch_at=mismatch_at), observed
 
 
 def _combine(votes: tuple[Recommendation, ...], observed: Observation) -> Draft:
@@ -166,6 +203,14 @@ def _hold_shrink_in_rollout(draft: Draft, observed: Observation) -> Draft:
     return draft.to(draft.current, Reason.ROLLOUT_IN_PROGRESS, detail)
 
 
+def _hold_shrink_after_mismatch(draft: Draft, state: State, now: float) -> Draft:
+    at = state.mismatch_at
+    if at is None or now - at >= MISMATCH_REST or draft.replicas >= draft.current:
+        return draft
+    detail = "hold: a pod went that was not chosen; see bokeh_autoscaler_victim_mismatches_total"
+    return draft.to(draft.current, Reason.VICTIM_MISMATCH, detail)
+
+
 def _follow_schedule(draft: Draft, bounds: Bounds) -> Draft:
     """The calendar's bounds enter before the windows, so their end is smoothed like any load."""
     if bounds.min_scheduled and draft.replicas < bounds.min:
@@ -230,13 +275,18 @@ def _keep_bounds(draft: Draft, bounds: Bounds) -> Draft:
     return draft
 
 
-def _spare_busy_pods(draft: Draft, policy: Policy, observed: Observation) -> Draft:
-    """Shrink by no more pods than are known to be empty, unless the policy says `drain: none`."""
-    surplus = draft.current - draft.replicas
-    if policy.drain is None or surplus <= 0:
-        return draft
-    empty = sum(not pod.deleting and seats.is_empty(pod) for pod in observed.pods)
-    if empty >= surplus:
-        return draft
-    detail = f"{draft.replicas} wanted, pods without a session: {empty}"
-    return draft.to(draft.current - empty, Reason.SESSIONS_STILL_OPEN, detail)
+def _drain(
+    draft: Draft,
+    needed: int | None,
+    policy: Policy,
+    observed: Observation,
+    state: State,
+    bounds: Bounds,
+    now: float,
+) -> tuple[Draft, DrainPlan | None]:
+    """A shrink goes by cordoned and emptied pods, unless the policy says `drain: none`."""
+    if policy.drain is None:
+        return draft, None
+    wanted = draft.replicas if state.removal is None else max(draft.replicas, draft.current)
+    plan = drain.plan(policy, policy.drain, observed, wanted, needed, bounds, now)
+    return draft._replace(replicas=plan.replicas, steps=(*draft.steps, *plan.steps)), plan

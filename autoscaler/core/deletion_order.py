@@ -29,7 +29,11 @@ def deletion_order(pods: Iterable[PodState], now: float) -> list[PodState]:
     """The active pods of one ReplicaSet, first to go first, if it acts at `now` (Unix seconds)."""
     active = [pod for pod in pods if is_active(pod)]
     crowd = Counter(pod.node for pod in active)
-    return sorted(active, key=cmp_to_key(lambda one, other: _compare(one, other, now, crowd)))
+
+    def compare(one: PodState, other: PodState) -> int:
+        return _compare(one, other, now, crowd)
+
+    return sorted(active, key=cmp_to_key(compare))
 
 
 def first_to_go(

@@ -6,7 +6,7 @@ from math import ceil, exp, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
-from autoscaler.model import PodState, Traffic
+from autoscaler.model import Cause, PodState, Traffic
 from autoscaler.policy import RefusalTarget, SessionsMetric
 from autoscaler.quantities import Share
 
@@ -20,27 +20,31 @@ EXACT_BELOW = 30.0
 class Connected(NamedTuple):
     """Connected sessions on routable pods. measured: pods with a sample; unknown: pods without.
 
-    Each unknown pod is counted as full: missing is never zero.
+    Each unknown pod is counted as full: missing is never zero. apart: pods that stay but get no new
+    users, so that their seats are nobody's.
     """
 
     sessions: int
     measured: int
     unknown: int
+    apart: int = 0
 
 
 def connected(pods: tuple[PodState, ...], seats: int, now: float) -> Connected:
     """Count sessions where new users may be sent; a pod that should say and does not is full."""
-    sessions = measured = unknown = 0
+    sessions = measured = unknown = apart = 0
     for pod in pods:
-        if pod.deleting or not pod.routable or pod.phase in ("Failed", "Succeeded"):
+        if pod.deleting or pod.phase in ("Failed", "Succeeded"):
             continue
-        if pod.sessions is not None:
+        if not pod.routable:
+            apart += pod.cordon is None or pod.cordon.cause is not Cause.SHRINK
+        elif pod.sessions is not None:
             sessions += pod.sessions.value
             measured += 1
         elif not is_arriving(pod, now):
             sessions += seats
             unknown += 1
-    return Connected(sessions, measured, unknown)
+    return Connected(sessions, measured, unknown, apart)
 
 
 def is_arriving(pod: PodState, now: float) -> bool:
@@ -57,13 +61,6 @@ def is_arriving(pod: PodState, now: float) -> bool:
         and pod.ready_since is not None
         and pod.ready_since - pod.started_at < FIRST_SCRAPE
     )
-
-
-def is_empty(pod: PodState) -> bool:
-    """Whether removing the pod ends no session. Unknown is busy, unless it never was Ready."""
-    if pod.sessions is not None:
-        return pod.sessions.value == 0
-    return pod.phase == "Pending" or pod.ready is None
 
 
 def spare_seats(metric: SessionsMetric, sessions: int, traffic: Traffic, interval: float) -> int:

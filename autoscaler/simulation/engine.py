@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from math import inf
 from random import Random
 
 from autoscaler.core.decide import decide, record_scaling
 from autoscaler.core.schedule import bounds
-from autoscaler.model import Decision, Observation, PodState, Resources, Sample, State
+from autoscaler.model import (
+    Decision,
+    Observation,
+    Occupancy,
+    PodState,
+    Resources,
+    Sample,
+    State,
+)
 from autoscaler.observe import queries_of, signals_of
 from autoscaler.policy import Policy
 from autoscaler.simulation.fleet import Fleet, Pod
@@ -25,6 +33,7 @@ from autoscaler.simulation.trace import Trace
 MEGABYTE = 1_000_000
 # A pod asks for one core and may use 1 GiB (milli-units, as everywhere in the core).
 RESOURCES = Resources(1_000, 1_024**3 * 1_000, 1_024**3 * 1_000)
+NODE = "node-1"
 BASE_MEMORY = 200 * MEGABYTE
 # The exporter's CPU reading is a rate over a minute.
 CPU_WINDOW = 60.0
@@ -123,14 +132,14 @@ class _Simulation:
             if at > until:
                 return
             if event_at <= arrives_at:
-                self._handle(*heapq.heappop(self._events)[1:])
+                self._handle(*heapq.heappop(self._events))
             else:
                 self._arrive(self._arrived)
             self._note(at)
 
-    def _handle(self, kind: _Kind, number: int) -> None:
+    def _handle(self, at: float, kind: _Kind, number: int) -> None:
         if kind is _Kind.END:
-            self._served += self._fleet.leave(number)
+            self._served += self._fleet.leave(number, at)
         else:
             self._fleet.mark_ready(number)
 
@@ -145,6 +154,8 @@ class _Simulation:
     def decide(self, now: float) -> None:
         """One pass of the controller: observe, decide, act, record."""
         decision, self._state = decide(self._policy, self._observe(now), self._state, now)
+        for pod, note in decision.drain.notes if decision.drain else ():
+            self._fleet.pods[int(pod.uid)].note = note
         if decision.desired == decision.current:
             return
         self._act(decision, now)
@@ -161,11 +172,14 @@ class _Simulation:
         for _ in range(decision.desired - decision.current):
             pod = self._fleet.create(now, now + self._assumptions.lead_time)
             heapq.heappush(self._events, (pod.ready_at, _Kind.READY, pod.number))
-        surplus = max(0, decision.current - decision.desired)
-        drains = self._policy.drain is not None
-        for session in self._fleet.remove(surplus, empty_first=drains):
+        for session in self._fleet.remove(self._victims(decision), now):
             self._cut += 1
             self._seconds_lost += self._trace.sessions[session].end - now
+
+    def _victims(self, decision: Decision) -> list[int]:
+        if decision.drain is not None:
+            return [int(pod.uid) for pod in decision.drain.remove]
+        return self._fleet.blindly_chosen(max(0, decision.current - decision.desired))
 
     def _observe(self, now: float) -> Observation:
         total = Sample(self._fleet.seated * 1_000, now)
@@ -177,19 +191,26 @@ class _Simulation:
         )
 
     def _pod_state(self, pod: Pod, now: float) -> PodState:
-        name = f"pod-{pod.number}"
-        if not pod.ready:
-            return PodState(
-                name, name, "Pending", None, created_at=pod.created_at, resources=RESOURCES
-            )
-        wanted, count = self._signals, len(pod.sessions)
-        return PodState(
-            name=name,
-            uid=name,
-            ready_since=pod.ready_at,
-            started_at=pod.created_at,
+        state = PodState(
+            name=f"pod-{pod.number}",
+            uid=str(pod.number),
             created_at=pod.created_at,
             resources=RESOURCES,
+            node=NODE,
+            routable=pod.note.routable,
+            cordon=pod.note.cordon,
+            deletion_cost=pod.note.cost,
+            cost_is_ours=pod.note.cost is not None,
+        )
+        if not pod.ready:
+            return replace(state, phase="Pending", ready=None)
+        wanted, count = self._signals, len(pod.sessions)
+        quiet = None if pod.left_at is None else now - pod.left_at
+        return replace(
+            state,
+            ready_since=pod.ready_at,
+            started_at=pod.created_at,
+            occupancy=Occupancy(count, quiet_for=quiet) if pod.note.cordon else None,
             sessions=Sample(count, now) if "sessions" in wanted else None,
             cpu=Sample(self._cpu(count), now, CPU_WINDOW) if "cpu" in wanted else None,
             memory=Sample(self._memory(count), now) if "memory" in wanted else None,

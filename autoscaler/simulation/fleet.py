@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
+
+from autoscaler.core.drain import SERVING
+from autoscaler.model import PodNote
 
 
 @dataclass(slots=True, eq=False)
 class Pod:
-    """One replica. number: in the order of creation. sessions: who is seated here."""
+    """One replica. number: in the order of creation. sessions: who is seated here.
+
+    left_at: when somebody last left. note: what the drain wrote on it.
+    """
 
     number: int
     created_at: float
     ready_at: float
     ready: bool = False
     sessions: set[int] = field(default_factory=set)
+    left_at: float | None = None
+    note: PodNote = SERVING
 
 
 class Fleet:
@@ -48,7 +57,7 @@ class Fleet:
     def seat(self, session: int) -> bool:
         """Place a session on the Ready pod with the fewest; False if every seat is taken."""
         pod = min(
-            (pod for pod in self.pods.values() if pod.ready),
+            (pod for pod in self.pods.values() if pod.ready and pod.note.routable),
             key=lambda pod: len(pod.sessions),
             default=None,
         )
@@ -59,28 +68,26 @@ class Fleet:
         self.seated += 1
         return True
 
-    def leave(self, session: int) -> bool:
+    def leave(self, session: int, now: float) -> bool:
         """A session ends; False if it was cut before."""
         pod = self._home.pop(session, None)
         if pod is None:
             return False
         pod.sessions.discard(session)
+        pod.left_at = now
         self.seated -= 1
         return True
 
-    def remove(self, count: int, *, empty_first: bool) -> list[int]:
-        """Take `count` pods away and answer the sessions that this cuts.
+    def remove(self, numbers: Iterable[int], now: float) -> list[int]:
+        """Take these pods away and answer the sessions that this cuts."""
+        cut = [number for pod in numbers for number in sorted(self.pods.pop(pod).sessions)]
+        for session in cut:
+            self.leave(session, now)
+        return cut
 
-        Pods that still start go first, as the ReplicaSet does it. Then the empty ones, or with
-        empty_first False any: the ReplicaSet does not look at sessions.
-        """
+    def blindly_chosen(self, count: int) -> list[int]:
+        """Pods as a ReplicaSet takes them: those that still start, then any, full or not."""
         pods = list(self.pods.values())
         self._random.shuffle(pods)
-        pods.sort(key=lambda pod: (pod.ready, empty_first and len(pod.sessions)))
-        cut: list[int] = []
-        for pod in pods[:count]:
-            del self.pods[pod.number]
-            cut += sorted(pod.sessions)
-        for session in cut:
-            self.leave(session)
-        return cut
+        pods.sort(key=lambda pod: pod.ready)
+        return [pod.number for pod in pods[:count]]

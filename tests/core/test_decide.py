@@ -35,29 +35,13 @@ def sessions(seats: int = 10, spare: Any = 0, **overrides: Any) -> Policy:
         pytest.param(sessions(spare="50%"), observation(10, 10), 3, id="spare as a share"),
         pytest.param(sessions(spare="0%"), observation(10, 10), 2, id="no share, no spare"),
         pytest.param(sessions(), observation(300), 20, id="max bounds the growth"),
-        pytest.param(sessions(), observation(0, 0, 0), 1, id="three empty pods shrink to min"),
+        pytest.param(
+            sessions(drain="none"), observation(0, 0, 0), 1, id="three empty pods shrink to min"
+        ),
     ],
 )
 def test_sessions_need_seats(chosen: Policy, seen: Observation, expected: int) -> None:
     assert desired(chosen, seen)[0] == expected
-
-
-@pytest.mark.parametrize(
-    ("seen", "expected", "reason"),
-    [
-        pytest.param(
-            observation(8, 0, 0), 1, Reason.VALID_METRIC_FOUND, id="two empty pods may both go"
-        ),
-        pytest.param(
-            observation(4, 4, 0), 2, Reason.SESSIONS_STILL_OPEN, id="only the empty pod may go"
-        ),
-        pytest.param(
-            observation(3, 3, 3), 3, Reason.SESSIONS_STILL_OPEN, id="busy pods are never removed"
-        ),
-    ],
-)
-def test_a_shrink_takes_empty_pods_only(seen: Observation, expected: int, reason: Reason) -> None:
-    assert desired(sessions(), seen) == (expected, reason)
 
 
 def test_without_drains_a_shrink_is_patched_at_once_as_hpa_does() -> None:
@@ -117,11 +101,11 @@ def test_pods_that_are_still_starting_do_not_count_as_full() -> None:
     ],
 )
 def test_a_fresh_start_shrinks_nothing(state: State | None, expected: int) -> None:
-    assert desired(sessions(), observation(0, 0, 0), state)[0] == expected
+    assert desired(sessions(drain="none"), observation(0, 0, 0), state)[0] == expected
 
 
 def test_the_first_shrink_after_missing_data_waits_a_full_window() -> None:
-    chosen, state = sessions(), SETTLED
+    chosen, state = sessions(drain="none"), SETTLED
     _, state = decide(chosen, observation(None, None, None), state, NOW)
 
     trail = {}
@@ -235,7 +219,7 @@ SEATS = {"type": "sessions", "seats": 10}
     ],
 )
 def test_several_metrics(metrics: list[Any], seen: Observation, expected: int) -> None:
-    assert desired(policy(metrics=metrics), seen)[0] == expected
+    assert desired(policy(metrics=metrics, drain="none"), seen)[0] == expected
 
 
 @pytest.mark.parametrize(

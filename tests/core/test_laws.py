@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.core import seats
 from autoscaler.core.behavior import DOWN_WINDOW, stabilize_down
 from autoscaler.core.decide import decide, record_scaling
-from autoscaler.model import Logged, Observation, PodState, Sample, State
-from autoscaler.policy import Policy
+from autoscaler.core.deletion_order import first_to_go
+from autoscaler.core.drain import LOWEST_COST, is_marked, is_vacated
+from autoscaler.model import (
+    Cause,
+    Cordon,
+    Logged,
+    Observation,
+    Occupancy,
+    PodState,
+    Sample,
+    State,
+)
+from autoscaler.policy import Drain, Policy
 from tests.builders import NOW, pod, policy
 
 counts = st.none() | st.integers(0, 60)
 ages = st.floats(0, 4_000, allow_nan=False)
 logs = st.lists(st.builds(Logged, st.integers(1, 30), ages.map(lambda age: NOW - age)), max_size=8)
 windows = st.none() | st.integers(0, 3_600)
+
+
+CORDON = Cordon(Cause.SHRINK, NOW - 60)
+NOTES: list[dict[str, Any]] = [
+    {},
+    {},
+    {"routable": False},
+    {"routable": False, "cordon": CORDON},
+    {"routable": False, "cordon": CORDON, "deletion_cost": LOWEST_COST, "cost_is_ours": True},
+    {"routable": False, "cordon": Cordon(Cause.HOT, NOW - 60)},
+    {"deletion_cost": -7},
+]
+DRAIN = Drain()
 
 
 @st.composite
@@ -33,6 +57,9 @@ def a_pod(draw: st.DrawFn) -> PodState:
         deleting=draw(st.booleans()) and draw(st.booleans()),
         started_at=since - draw(st.floats(0, 100)),
         ready_since=since,
+        node="a",
+        **draw(st.sampled_from(NOTES)),
+        occupancy=draw(st.none() | st.builds(Occupancy, st.integers(0, 3), st.integers(0, 1))),
     )
 
 
@@ -89,13 +116,29 @@ def test_the_number_stays_within_the_bounds_unless_that_would_end_a_session(
 
 
 @given(a_policy(), an_observation(), states)
-def test_a_shrink_never_takes_more_pods_than_are_known_to_be_empty(
+def test_a_shrink_takes_exactly_marked_pods_that_are_certain_to_go(
     chosen: Policy, seen: Observation, state: State | None
 ) -> None:
     decision, _ = decide(chosen, seen, state, NOW)
 
-    removable = sum(not p.deleting and seats.is_empty(p) for p in seen.pods)
-    assert decision.current - decision.desired <= removable
+    assert decision.drain is not None or seen.replicas == 0
+    remove = decision.drain.remove if decision.drain else ()
+    assert max(0, decision.current - decision.desired) == len(remove)
+    assert all(is_marked(pod) and is_vacated(pod, DRAIN, NOW) for pod in remove)
+    if remove:
+        assert first_to_go(seen.pods, len(remove), NOW) == {pod.uid for pod in remove}
+
+
+@given(a_policy(), an_observation(), states)
+def test_a_pod_that_serves_is_left_for_new_users(
+    chosen: Policy, seen: Observation, state: State | None
+) -> None:
+    decision, _ = decide(chosen, seen, state, NOW)
+
+    notes = {pod.uid: note for pod, note in decision.drain.notes} if decision.drain else {}
+    before = [pod for pod in seen.pods if pod.serving and pod.routable]
+    after = [p for p in seen.pods if p.serving and notes.get(p.uid, p).routable]
+    assert after or not before
 
 
 @given(a_policy(), an_observation(), states)

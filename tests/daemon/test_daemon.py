@@ -35,7 +35,7 @@ class Exploding(FakeCluster):
 
 
 def a_daemon(cluster: FakeCluster, **options: object) -> Daemon:
-    ports = Ports(FakePolicies((policy(),)), cluster, cluster, cluster.clock)
+    ports = Ports(FakePolicies((policy(),)), cluster, cluster, cluster, cluster.clock)
     return Daemon(ports, **options)  # type: ignore[arg-type]
 
 

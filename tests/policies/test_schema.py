@@ -21,7 +21,8 @@ def test_the_schema_is_fresh():
 def test_the_schema_shows_defaults_as_people_write_them():
     properties = json.loads(schema_text())["properties"]
     assert properties["interval"]["default"] == "5s"
-    assert properties["drain"]["default"] == {"deadline": "never"}
+    assert properties["drain"]["default"]["deadline"] == "never"
+    assert properties["drain"]["default"]["settle"] == "15s"
 
 
 @pytest.mark.parametrize("path", sorted(POLICIES.glob("*.yaml")), ids=lambda path: path.stem)
