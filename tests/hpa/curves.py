@@ -17,9 +17,6 @@ from autoscaler.policy import Policy
 from tests.hpa.oracle import Oracle
 from tests.hpa.served_apis import Sync, Target
 
-# Seconds from our note of a look to the controller's reading of its own clock, which decides what
-# has just left a window or a period. Negative: a change was noted by it later than by us.
-LATENESS = (0.0, 0.03, 0.1, -0.03)
 PER_REPLICA = 10  # sessions
 MAX_REPLICAS = 40
 QUERY = "load"
@@ -128,31 +125,29 @@ def start(oracle: Oracle, curve: Curve) -> None:
     oracle.create(curve.name, curve.hpa)
 
 
-def replay(curve: Curve, syncs: Sequence[Sync], late: float = 0.0) -> list[int]:
-    """Our replicas after each sync of the controller, given the figures that it was given.
+def replay(curve: Curve, syncs: Sequence[Sync]) -> list[int]:
+    """Our decision at each sync of the controller, given the figure that it was given.
 
-    Only the first number comes from its side; from there on ours follow our own decisions. late:
-    seconds from each look to its decision.
+    As long as both decide alike, this is our own trajectory; where not, the next decision starts
+    from what the controller made of it, so that one difference is not counted over and over.
     """
-    policy, current = curve.policy, syncs[0].current
+    policy = curve.policy
     state: State | None = None
-    trajectory = []
+    decided = []
     for sync in syncs:
         assert sync.figure is not None, f"{curve.name}: a sync without a look at the metric"
         load = {QUERY: Sample(sync.figure, sync.at)}
-        seen = Observation(current, status_replicas=current, external=load)
-        decision, state = decide(policy, seen, state, sync.at + late)
-        if decision.desired != current:
-            changed_at = sync.at if sync.asked_at is None else sync.asked_at
-            state = record_scaling(state, policy, current, decision.desired, changed_at)
-            current = decision.desired
-        trajectory.append(current)
-    return trajectory
+        seen = Observation(sync.current, status_replicas=sync.current, external=load)
+        decision, state = decide(policy, seen, state, sync.at)
+        decided.append(decision.desired)
+        if sync.asked_at is not None:
+            state = record_scaling(state, policy, sync.current, sync.replicas, sync.asked_at)
+    return decided
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many syncs ended alike or one sync apart; and where neither, the rows to look at."""
+    """How many decisions were alike or one sync apart; and where neither, the rows to look at."""
 
     syncs: int
     changes: int
@@ -161,21 +156,20 @@ class Comparison:
 
 
 def compare(curve: Curve, recorded: Sequence[Sync]) -> Comparison:
-    """Ours is one sync apart where it is what the controller had one sync before or after.
+    """Ours is one sync apart if it lies between what the controller had a sync before and after.
 
-    A sync a few milliseconds early or late still sees an entry of a window or of a period that is
-    just about to leave it: no more than one sync can lie between. So the closest of the replays
-    with each lateness counts.
+    A clock that is read a few milliseconds early or late still sees an entry that is just about to
+    leave its window or period, or has just missed it: no more than one sync can lie between.
     """
     syncs = recorded[:-1]  # the last may be under way
-    compared = [_compare(curve, syncs, replay(curve, syncs, late)) for late in LATENESS]
-    return min(compared, key=lambda each: (len(each.unexplained), each.one_sync_apart))
-
-
-def _compare(curve: Curve, syncs: Sequence[Sync], ours: Sequence[int]) -> Comparison:
-    real = [sync.replicas for sync in syncs]
+    real, ours = [sync.replicas for sync in syncs], replay(curve, syncs)
     different = [i for i in range(len(real)) if real[i] != ours[i]]
-    far = [i for i in different if ours[i] not in real[max(0, i - 1) : i + 2]]
+    nearby = [real[max(0, i - 1) : i + 2] for i in different]
+    far = [
+        i
+        for i, near in zip(different, nearby, strict=True)
+        if not min(near) <= ours[i] <= max(near)
+    ]
     changes = sum(before != after for before, after in pairwise(real))
     rows = _rows(curve, syncs, ours, far) if far else ""
     return Comparison(len(real), changes, len(different) - len(far), rows)

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(4
 
 CASES = 300
 CURVES, SECONDS = 20, 180
+MOST_APART = 0.005  # of all syncs, so 17 in 3,500; 0 to 3 were seen
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_random_cases_are_decided_as_the_controller_decides_them(
     assert not different, as_cases({**document, "reconcile": different})
 
 
-def test_over_time_the_trajectories_are_at_most_one_sync_apart(
+def test_over_time_both_decide_alike_but_for_one_sync_at_a_tick_boundary(
     oracle: Oracle, curves: list[Curve], seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     targets = [oracle.apis.targets[curve.name] for curve in curves]
@@ -62,6 +63,11 @@ def test_over_time_the_trajectories_are_at_most_one_sync_apart(
     with capsys.disabled():
         print(f"\nHPA_SEED={seed}: {CURVES} curves of {SECONDS} s, {summary(compared)}")
     assert not "".join(each.unexplained for each in compared)
+    apart, syncs = (
+        sum(each.one_sync_apart for each in compared),
+        sum(each.syncs for each in compared),
+    )
+    assert apart <= MOST_APART * syncs, "so many are no accident of two clocks"
 
 
 def as_cases(document: dict[str, Any]) -> str:
