@@ -57,6 +57,7 @@ class ScriptedNode:
     ready_after: seconds from a pod's coming to this node to its being Ready.
     hook: given a pod as the API server's JSON, says what becomes of it; asked again at every tick,
         so that a test can change its mind. None, or an answer of None: it gets Ready.
+    network: the first half of new pods' addresses; "127.1" is one where a test can listen.
     """
 
     def __init__(self, kubeconfig: Path, name: str = "scripted-node") -> None:
@@ -65,7 +66,7 @@ class ScriptedNode:
         self.reset()
         self._pods: dict[str, _Played] = {}
         self._addresses = (
-            f"10.244.{high}.{low}" for high, low in itertools.product(range(256), range(1, 255))
+            f"{high}.{low}" for high, low in itertools.product(range(256), range(1, 255))
         )
         self._stopping = threading.Event()
         self._stream: BaseHTTPResponse | None = None
@@ -73,9 +74,10 @@ class ScriptedNode:
         self._core: Any = None
 
     def reset(self) -> None:
-        """Every pod gets Ready at once again."""
+        """Every pod gets Ready at once again, with an address of the usual network."""
         self.ready_after = 0.0
         self.hook: Hook | None = None
+        self.network = "10.244"
 
     def __enter__(self) -> Self:
         api = self._stack.enter_context(connected(self.kubeconfig))
@@ -139,7 +141,7 @@ class ScriptedNode:
         elif uid in self._pods:
             self._pods[uid].pod = pod
         else:
-            self._pods[uid] = _Played(pod, next(self._addresses))
+            self._pods[uid] = _Played(pod, f"{self.network}.{next(self._addresses)}")
 
     def _play(self) -> None:
         beat_at = time.monotonic() + HEARTBEAT

@@ -1,7 +1,7 @@
 """A whole Kubernetes node in namespaces of its own: kubelet, containers, cgroups, Services, DNS.
 
-`python -m tests.cluster.one_node [--image ARCHIVE]... [-- COMMAND]` runs the command in it with
-KUBECONFIG set and exits with its code; without a command it stays until Ctrl-C. Needs root on
+`python -m tests.cluster.one_node [--stack] [--image ARCHIVE]... [-- COMMAND]` runs the command in it
+with KUBECONFIG set and exits with its code; without a command it stays until Ctrl-C. Needs root on
 Linux. Its network, mounts and processes are invisible to the machine and end with it.
 """
 
@@ -24,6 +24,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.go import BuildError
 from tests.cluster.images import pause_image
 from tests.cluster.processes import wait_until
+from tests.cluster.stack import archives
 
 ADDRESS = "10.0.0.1"  # of the node; the kubelet refuses a loopback address
 NAMESERVER = "10.96.0.10"
@@ -32,6 +33,8 @@ UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--
 PROGRAMS = ("unshare", "ip", "iptables", "containerd", "ctr", "runc", "buildah", "debootstrap")
 TEMPLATES = Path(__file__).parent / "node_configuration"
 CGROUPS = Path("/sys/fs/cgroup")
+PROCESS = "process"  # the file with the id, outside, of the process that holds the namespaces
+STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 class OneNode(ControlPlane):
@@ -178,31 +181,39 @@ def _removed(folder: Path) -> bool:
     return True
 
 
-def inside(folder: Path, cgroup: str, images: Sequence[Path], command: Sequence[str]) -> int:
+def inside(folder: Path, options: argparse.Namespace) -> int:
     """Runs as the first process of the new namespaces. The command's exit code."""
     prepare_namespaces()
     began = time.monotonic()
-    with OneNode(folder, cgroup) as node:
-        for image in images:
+    with OneNode(folder, folder.name) as node:
+        for image in options.image:
             node.import_image(image)
         print(f"node ready after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-        environment = {**os.environ, "KUBECONFIG": str(node.admin)}
-        environment["PATH"] = f"{node.programs}:{os.environ['PATH']}"
-        if command:
-            return subprocess.run(command, env=environment, check=False).returncode
-        _say_how_to_use(node)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        if options.command:
+            return _run_in(node, options.command, options.keep_fd)
+        print(kubectl_from_outside(node.admin))
+        print("Ctrl-C ends it all.", flush=True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        signal.sigwait(STOP_SIGNALS)
     return 0
 
 
-def _say_how_to_use(node: OneNode) -> None:
-    enter = f"nsenter --target {_outer_pid()} --net --mount --pid"
-    print(f"alias kubectl='{enter} {node.programs}/kubectl --kubeconfig {node.admin}'")
-    print("Ctrl-C ends it all.", flush=True)
+def _run_in(node: OneNode, command: Sequence[str], kept: Sequence[int]) -> int:
+    """A terminal sends Ctrl-C to the command as well: it ends by itself, we stay to clean up."""
+    path = f"{node.programs}:{os.environ['PATH']}"
+    environment = {**os.environ, "KUBECONFIG": str(node.admin), "PATH": path}
+    process = subprocess.Popen(command, env=environment, pass_fds=kept)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    return process.wait()
 
 
-def _outer_pid() -> str:
-    return os.environ["ONE_NODE_PID"]
+def kubectl_from_outside(admin: Path) -> str:
+    """The line that makes `kubectl` work in another terminal of this machine.
+
+    admin: the node's kubeconfig file; beside it lies the id of a process in its network.
+    """
+    enter = f"nsenter --target {(admin.parent / PROCESS).read_text()} --net"
+    return f"alias kubectl='{enter} {build(KUBERNETES)}/kubectl --kubeconfig {admin}'"
 
 
 def problem() -> str | None:
@@ -215,35 +226,57 @@ def problem() -> str | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Make the namespaces, run `inside` in them, clean up after it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.cluster.one_node", description=__doc__)
-    parser.add_argument("--image", action="append", default=[], type=Path, metavar="ARCHIVE")
-    parser.add_argument("--inside", help=argparse.SUPPRESS)
-    parser.add_argument("command", nargs="*", metavar="-- COMMAND")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     if options.inside:
-        folder = Path(options.inside)
-        return inside(folder, folder.name, options.image, options.command)
-    if reason := problem():
-        print(f"no node here: {reason}", file=sys.stderr)
-        return 1
+        return inside(options.inside, options)
+    if options.or_skip and os.environ.get("KUBECONFIG"):
+        return subprocess.run(options.command, check=False).returncode
     try:
+        if reason := problem():
+            raise BuildError(reason)
         for component in (KUBERNETES, NODE, COREDNS):
             build(component)
         pause_image()
+        options.image += archives() if options.stack else []
     except BuildError as error:
-        print(f"no node here: {error}", file=sys.stderr)
-        return 1
-    return _outside(options.image, options.command)
+        return _refuse(error, options)
+    return _outside(options)
 
 
-def _outside(images: Sequence[Path], command: Sequence[str]) -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.one_node", description=__doc__)
+    parser.add_argument("--image", action="append", default=[], type=Path, metavar="ARCHIVE")
+    parser.add_argument("--stack", action="store_true", help="load our images, built where needed")
+    parser.add_argument(
+        "--or-skip",
+        action="store_true",
+        help="take the cluster that KUBECONFIG names, if any; exit with 0 where there can be none",
+    )
+    parser.add_argument("--keep-fd", action="append", default=[], type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("command", nargs="*", metavar="-- COMMAND")
+    return parser
+
+
+def _refuse(reason: BuildError, options: argparse.Namespace) -> int:
+    """The one line for a machine that cannot have a node."""
+    skipped = "; SKIPPED: " + " ".join(options.command) if options.or_skip else ""
+    print(f"NO KUBERNETES NODE: {reason}{skipped}", file=sys.stderr, flush=True)
+    return 0 if options.or_skip else 1
+
+
+def _outside(options: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="bokeh-autoscaler-node-"))
     make_cgroup(folder.name)
-    words = [word for image in images for word in ("--image", str(image.resolve()))]
+    words = [word for image in options.image for word in ("--image", str(image.resolve()))]
+    words += [word for number in options.keep_fd for word in ("--keep-fd", str(number))]
     inner = [sys.executable, "-m", "tests.cluster.one_node", "--inside", str(folder), *words]
-    process = subprocess.Popen([*UNSHARE, *inner, "--", *command])
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)  # the inner process hears it and ends the node
+    command = [*UNSHARE, *inner, "--", *options.command]
+    process = subprocess.Popen(command, pass_fds=options.keep_fd)
+    (folder / PROCESS).write_text(str(process.pid))
+    # A terminal sends Ctrl-C to the inner process too, which ends the node in good order.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda *_: process.kill())
     try:
         return process.wait()
     finally:

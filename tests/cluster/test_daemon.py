@@ -18,8 +18,10 @@ import pytest
 import yaml
 
 from tests.cluster.access import Access
-from tests.cluster.objects import deployment
+from tests.cluster.node import ScriptedNode
+from tests.cluster.objects import ROUTABLE, deployment
 from tests.cluster.processes import free_ports, wait_until
+from tests.cluster.scripted_sidecars import ScriptedSidecars
 from tests.cluster.test_rbac import our_rules
 from tests.prometheus_server import PrometheusServer, series
 
@@ -35,12 +37,15 @@ WITHIN = 30.0
 
 
 class Users:
-    """Pushes what the exporters of the pods would say, every half second: sessions by pod age."""
+    """Says what the exporters of the pods would say, sessions by pod age: to Prometheus every half
+    second, and at each pod's own address.
+    """
 
     def __init__(self, access: Access, namespace: str, prometheus: PrometheusServer) -> None:
         self._access = access
         self._namespace = namespace
         self._prometheus = prometheus
+        self.sidecars = ScriptedSidecars()
         self.per_pod: Callable[[int], int] = lambda _: 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._push)
@@ -49,6 +54,7 @@ class Users:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
+        self.sidecars.stop()
 
     def _push(self) -> None:
         while not self._stop.wait(0.5):
@@ -66,6 +72,9 @@ class Users:
                 ): [(now, float(self.per_pod(index)))]
                 for index, pod in enumerate(pods)
             }
+            for index, pod in enumerate(pods):
+                if pod.status.pod_ip:
+                    self.sidecars.say(pod.status.pod_ip, self.per_pod(index))
             if samples:
                 self._prometheus.push(samples)
 
@@ -94,6 +103,7 @@ class World:
             "interval": "1s",
             "metrics": [{"type": "sessions", "seats": 10}],
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 3}},
+            "drain": {"settle": "1s", "reconnect": "1s"},
         }
         self.policy_file.parent.mkdir(exist_ok=True)
         self.policy_file.write_text(yaml.safe_dump({**policy, **overrides}))
@@ -105,6 +115,7 @@ class World:
     def command(self, name: str, *options: str) -> list[str]:
         common = ["--prometheus-url", self.prometheus.url, "--scrape-interval", "2s"]
         common += ["--kubeconfig", str(self.kubeconfig)]
+        common += ["--exporter-port", str(self.users.sidecars.port)]
         return [str(AUTOSCALER), name, *common, *options]
 
     def start(self, *options: str) -> subprocess.Popen[str]:
@@ -134,6 +145,10 @@ class World:
         except AssertionError as error:
             raise AssertionError(f"{error}; the daemon said:\n{self.log.read_text()}") from None
 
+    def cordoned(self) -> int:
+        pods = self.access.core.list_namespaced_pod(self.namespace).items
+        return sum(pod.metadata.labels[ROUTABLE] == "false" for pod in pods)
+
     def events(self) -> dict[str, str]:
         items = self.access.core.list_namespaced_event(self.namespace).items
         return {e.reason: e.message for e in items if e.source.component == "bokeh-autoscaler"}
@@ -145,8 +160,13 @@ class World:
 
 @pytest.fixture
 def world(
-    control_plane: Access, namespace: str, prometheus: PrometheusServer, tmp_path: Path
+    control_plane: Access,
+    node: ScriptedNode,
+    namespace: str,
+    prometheus: PrometheusServer,
+    tmp_path: Path,
 ) -> Iterator[World]:
+    node.network = "127.1"
     kubeconfig = control_plane.service_account(namespace, "daemon", our_rules())
     users = Users(control_plane, namespace, prometheus)
     world = World(control_plane, namespace, prometheus, kubeconfig, tmp_path, users)
@@ -163,6 +183,7 @@ def test_it_scales_up_and_down_with_the_sessions_and_ends_on_sigterm(world: Worl
     world.deploy(2)
     daemon = world.start()
     world.reaches(3)
+    wait_until(lambda: "ValidMetricFound" in world.events(), WITHIN, "the Event")
     assert "24 connected" in world.events()["ValidMetricFound"]
 
     world.users.per_pod = lambda index: 3 if index == 0 else 0
@@ -182,8 +203,16 @@ def test_a_shrink_stops_at_the_pods_that_have_sessions(world: World) -> None:
     world.start()
 
     world.reaches(3)
+    wait_until(lambda: "Drained" in world.events(), WITHIN, "the Event")
+    assert "empty and removed" in world.events()["Drained"]
     time.sleep(4)
     assert world.replicas() == 3
+    wait_until(lambda: world.cordoned() == 2, WITHIN, "the two pods to be left out for new users")
+
+    world.users.per_pod = lambda index: 11 if index < 3 else 0
+    back = "may have users again"
+    wait_until(lambda: back in world.log.read_text(), WITHIN, "a cordoned pod to come back")
+    assert "3 -> 4 replicas" not in world.log.read_text().partition(back)[0]
 
 
 def test_a_dry_run_says_what_it_would_do_and_changes_nothing(world: World) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from autoscaler.adapters.kubernetes import KubernetesCluster
 from autoscaler.errors import AutoscalerError, ForbiddenError
-from autoscaler.model import TargetRef
+from autoscaler.model import Cause, Cordon, PodNote, TargetRef
 from autoscaler.ports import TargetState
 from tests.cluster.access import Access
 from tests.cluster.objects import deployment
@@ -51,6 +51,7 @@ def use_everything(cluster: KubernetesCluster, ref: TargetRef) -> TargetState:
     state = cluster.observe([ref])[ref]
     if isinstance(state, AutoscalerError):
         raise state
+    cluster.note(state, state.pods[0], PodNote(routable=False, cordon=Cordon(Cause.HOT, 0.0)))
     cluster.scale(state, state.replicas + 1)
     cluster.announce(state, "DesiredWithinRange", "a test", warning=False)
     return state

@@ -1,0 +1,152 @@
+"""`make cluster`: everything we ship on a real node, with addresses that this machine can open.
+
+The node's network is its own. So the sockets that a browser connects to are opened out here, and
+handed in: a socket stays in the network that it was made in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import one_node
+from tests.cluster.access import Access
+from tests.cluster.stack import overlay
+
+NAMESPACE = "bokeh"
+WAIT = ("--namespace", NAMESPACE, "rollout", "status", "--timeout=120s")
+
+
+@dataclass(frozen=True)
+class Door:
+    """What a pod serves: its label, its port, and the port out here if that is free."""
+
+    title: str
+    app: str
+    port: int
+    path: str
+
+
+DOORS = (
+    Door("the example app", "bokeh-app", 5006, "/app"),
+    Door("the daemon's metrics", "bokeh-autoscaler", 9551, "/metrics"),
+    Door("Prometheus", "prometheus", 9090, "/"),
+)
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on loopback: on that port, or on any if somebody has it."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))
+
+
+def address(access: Access, app: str) -> str:
+    """Of a Ready pod with that name, or of the only one. Raises LookupError."""
+    pods = access.core.list_namespaced_pod(
+        NAMESPACE, label_selector=f"app.kubernetes.io/name={app}"
+    ).items
+    ready = [
+        pod.status.pod_ip
+        for pod in pods
+        for condition in pod.status.conditions or ()
+        if condition.type == "Ready" and condition.status == "True" and pod.status.pod_ip
+    ]
+    if not ready:
+        raise LookupError(f"no pod of {app} is ready")
+    return str(sorted(ready)[0])
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while block := await reader.read(65536):
+            writer.write(block)
+            await writer.drain()
+    writer.close()
+
+
+async def open_door(access: Access, door: Door, listener: socket.socket) -> asyncio.Server:
+    """Forward every connection to `listener` to a pod behind the door."""
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            host = await asyncio.to_thread(address, access, door.app)
+            inner = await asyncio.open_connection(host, door.port)
+        except (LookupError, OSError):
+            writer.close()
+            return
+        await asyncio.gather(_copy(reader, inner[1]), _copy(inner[0], writer))
+
+    return await asyncio.start_server(forward, sock=listener)
+
+
+async def serve(access: Access, listeners: list[socket.socket]) -> None:
+    """Until Ctrl-C."""
+    stop = asyncio.Event()
+    for number in one_node.STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for door, listener in zip(DOORS, listeners, strict=True):
+        await open_door(access, door, listener)
+    await stop.wait()
+
+
+def apply(kubectl: str = "kubectl") -> None:
+    """`kubectl apply -k` of the overlay; returns when the app serves. Raises CalledProcessError."""
+    with tempfile.TemporaryDirectory() as name:
+        subprocess.run([kubectl, "apply", "-k", str(overlay(Path(name)))], check=True)
+    for door in DOORS:
+        subprocess.run([kubectl, *WAIT, f"deployment/{door.app}"], check=True)
+
+
+def inside(options: argparse.Namespace) -> int:
+    apply()
+    print(f"everything ready after {time.time() - options.began:.0f} s", flush=True)
+    if options.command:
+        return subprocess.run(["sh", "-c", options.command], check=False).returncode
+    listeners = [socket.socket(fileno=number) for number in options.fd]
+    admin = Path(os.environ["KUBECONFIG"])
+    for door, listener in zip(DOORS, listeners, strict=True):
+        print(f"{door.title:22} http://127.0.0.1:{listener.getsockname()[1]}{door.path}")
+    print(f"in another terminal:   {one_node.kubectl_from_outside(admin)}")
+    print(f"                       kubectl --namespace {NAMESPACE} get pods")
+    print("Ctrl-C ends it all.", flush=True)
+    access = Access(admin, admin.parent)
+    asyncio.run(serve(access, listeners))
+    return 0
+
+
+def outside(command: str) -> int:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listen(door.port)) for door in DOORS]
+        numbers = [str(listener.fileno()) for listener in listeners]
+        kept = [word for number in numbers for word in ("--keep-fd", number)]
+        given = [word for number in numbers for word in ("--fd", number)]
+        inner = [sys.executable, "-m", "tests.cluster.live", "--inside", *given]
+        inner += ["--began", str(time.time()), command]
+        return one_node.main(["--stack", *kept, "--", *inner])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster.live", description=__doc__)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--fd", action="append", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("command", nargs="?", default="", help="a shell line to run in it")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return inside(options) if options.inside else outside(options.command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
