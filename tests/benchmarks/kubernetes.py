@@ -42,6 +42,7 @@ PAIRS, SPREAD, SETTLE, PATIENCE = 20, 60.0, 20.0, 60.0  # but for the first in s
 PODS, PER_POD, BEFORE, AFTER = 2, 10, 20, 80
 ENOUGH = AFTER // PER_POD
 SCRAPE_INTERVAL = 5.0
+DAEMON_LOG = "daemon.log"
 GOAL = 0.25  # of HPA's mean
 SUMMARY = "Seconds from a load step to enough replicas: our daemon and the real HPA."
 
@@ -163,8 +164,7 @@ def _measure(bench: Bench, server: PrometheusServer, random: Random) -> dict[str
         began, spent = time.time(), cpu_seconds(process.pid)
         for our, their in zip(bench.ours, bench.theirs, strict=True):
             our.step_at = their.step_at = began + random.uniform(0, SPREAD)
-        apps = [*bench.ours, *bench.theirs]
-        wait_until(lambda: all(app.done() for app in apps), SPREAD + PATIENCE, "enough replicas")
+        _await_all(bench)
         lasted, spent = time.time() - began, cpu_seconds(process.pid) - spent
         return {
             **_figures(bench),
@@ -173,6 +173,16 @@ def _measure(bench: Bench, server: PrometheusServer, random: Random) -> dict[str
             "cpu_seconds": spent,
             "rss_megabytes": resident_megabytes(process.pid),
         }
+
+
+def _await_all(bench: Bench) -> None:
+    apps = [*bench.ours, *bench.theirs]
+    try:
+        wait_until(lambda: all(app.done() for app in apps), SPREAD + PATIENCE, "enough replicas")
+    except AssertionError as error:
+        late = ", ".join(app.name for app in apps if not app.done())
+        said = "\n".join((bench.folder / DAEMON_LOG).read_text().splitlines()[-10:])
+        raise SystemExit(f"{error} of {late}; the daemon's last words:\n{said}") from None
 
 
 @contextmanager
@@ -188,7 +198,7 @@ def _daemon(
     command = [str(AUTOSCALER), "run", "--policies", str(policies)]
     command += ["--kubeconfig", str(bench.cluster.admin), "--prometheus-url", server.url]
     command += ["--listen", f"127.0.0.1:{port}"]
-    with (bench.folder / "daemon.log").open("w") as log:
+    with (bench.folder / DAEMON_LOG).open("w") as log:
         process = subprocess.Popen(command, stderr=log)
     try:
         yield process, port
