@@ -1,0 +1,71 @@
+"""Tests on a real node; they run inside one, or against the cluster that KUBECONFIG names."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.access import Access
+
+HOW = "`python -m tests.cluster.one_node --stack -- python -m pytest -m node`, or set KUBECONFIG"
+Kubectl = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
+    """A cluster whose pods really run, as its administrator reaches it."""
+    given = os.environ.get("KUBECONFIG")
+    if not given:
+        pytest.skip(f"NO KUBERNETES NODE: {HOW}")
+    access = Access(Path(given), tmp_path_factory.mktemp("cluster"))
+    yield access
+    access.close()
+
+
+@pytest.fixture
+def namespace(cluster: Access) -> Iterator[str]:
+    """A fresh namespace that ends with the test."""
+    name = f"test-{secrets.token_hex(4)}"
+    cluster.create_namespace(name)
+    yield name
+    cluster.delete_namespace(name)
+
+
+@pytest.fixture
+def kubectl(namespace: str) -> Kubectl:
+    """Runs kubectl in the test's namespace and gives what it prints."""
+
+    def run(*words: str) -> str:
+        result = subprocess.run(
+            ["kubectl", "--namespace", namespace, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert result.returncode == 0, f"kubectl {' '.join(words)}: {result.stderr}"
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def busybox(cluster: Access) -> str:
+    """An image with /bin/busybox and /bin/sh: our node has it without a registry."""
+    return "localhost/pause:1" if is_ours(cluster) else "busybox:1.36"
+
+
+@pytest.fixture(scope="session")
+def python_image(cluster: Access) -> str:
+    """An image with python3."""
+    return "localhost/bokeh-exporter:test" if is_ours(cluster) else "python:3.12-slim"
+
+
+def is_ours(cluster: Access) -> bool:
+    """Whether this is the node of `tests.cluster.one_node`, which pulls nothing."""
+    return (cluster.admin.parent / "containerd.sock").exists()
