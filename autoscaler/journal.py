@@ -10,10 +10,17 @@ from typing import Any
 
 from autoscaler.controller import Outcome, PassResult
 from autoscaler.errors import AutoscalerError
+from autoscaler.model import Confirmation, Reason
 from autoscaler.policy import Policy
 from autoscaler.ports import Cluster, PolicySet
 
 LOG = logging.getLogger("autoscaler")
+# Holds that do not end by themselves.
+NEEDS_SOMEBODY = {
+    Reason.OTHER_AUTOSCALER,
+    Reason.FOREIGN_DELETION_COST,
+    Reason.DELETION_ORDER_UNCERTAIN,
+}
 
 
 class Journal:
@@ -87,13 +94,25 @@ class EventRecorder:
             decision = outcome.decision
             words = f"{decision.current} -> {decision.desired} replicas: {decision.detail}"
             self._announce(outcome, decision.reason.value, f"{name}: {words}", warning=False)
-        problem = outcome.problem or broken_edit(outcome.policy, policies)
+        if outcome.decision is not None and outcome.decision.confirmed is not None:
+            self._announce_cut(outcome, outcome.decision.confirmed)
+        reason, problem = _trouble(outcome, policies)
         if problem is None:
             self._problems.pop(name, None)
         elif self._problems.get(name) != problem:
             self._problems[name] = problem
-            reason = "FailedRescale" if outcome.problem else "PolicyFileRefused"
             self._announce(outcome, reason, f"{name}: {problem}", warning=True)
+
+    def _announce_cut(self, outcome: Outcome, confirmed: Confirmation) -> None:
+        name = outcome.policy.name
+        if confirmed.mismatch:
+            words = f"a pod went that was not chosen, with {confirmed.cut} sessions; shrinks rest"
+            self._announce(outcome, Reason.VICTIM_MISMATCH, f"{name}: {words}", warning=True)
+        elif confirmed.cut:
+            words = f"{confirmed.cut} sessions ended with their pods, past their deadline"
+            self._announce(
+                outcome, Reason.DRAIN_DEADLINE_EXCEEDED, f"{name}: {words}", warning=True
+            )
 
     def _announce(self, outcome: Outcome, reason: str, message: str, *, warning: bool) -> None:
         if outcome.target is None:
@@ -102,6 +121,16 @@ class EventRecorder:
             self._cluster.announce(outcome.target, reason, message, warning=warning)
         except AutoscalerError as error:
             LOG.warning("%s: no Event: %s", outcome.policy.name, error)
+
+
+def _trouble(outcome: Outcome, policies: PolicySet) -> tuple[str, str | None]:
+    """What somebody should look at, as the reason and the words of a warning; None: nothing."""
+    if outcome.problem:
+        return "FailedRescale", outcome.problem
+    decision = outcome.decision
+    if decision is not None and decision.reason in NEEDS_SOMEBODY:
+        return decision.reason.value, decision.detail
+    return "PolicyFileRefused", broken_edit(outcome.policy, policies)
 
 
 def broken_edit(policy: Policy, policies: PolicySet) -> str | None:

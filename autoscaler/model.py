@@ -111,11 +111,15 @@ class Cordon(NamedTuple):
 
 
 class PodNote(NamedTuple):
-    """What a pod shall carry for us: whether users may come, the cordon, its deletion cost."""
+    """What a pod shall carry for us: whether users may come, the cordon, its deletion cost.
+
+    protected: node autoscalers shall not evict it, for it has users.
+    """
 
     routable: bool
     cordon: Cordon | None = None
     cost: int | None = None
+    protected: bool = False
 
 
 class Occupancy(NamedTuple):
@@ -165,6 +169,7 @@ class PodState:
     deletion_cost: int | None = None
     cost_is_ours: bool = False
     cordon: Cordon | None = None
+    protected: bool = False
     occupancy: Occupancy | None = None
 
     @property
@@ -180,6 +185,7 @@ class Observation:
     replicas: spec.replicas of the scale; status_replicas: how many the target says exist.
     unavailable: signal name ("sessions", "cpu", "memory") to why the whole signal is missing.
     external: query text to its single sample, or why there is none.
+    rival: another autoscaler of the same target.
     """
 
     replicas: int
@@ -188,6 +194,7 @@ class Observation:
     external: Mapping[str, Sample | Unavailable] = field(default_factory=dict)
     unavailable: Mapping[str, str] = field(default_factory=dict)
     rollout_in_progress: bool = False
+    rival: str | None = None
     uid: str = ""
     resource_version: str = ""
 

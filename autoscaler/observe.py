@@ -43,6 +43,7 @@ def observation(policy: Policy, target: TargetState, readings: Readings) -> Obse
         external={q: readings.external[q] for q in queries_of(policy) if q in readings.external},
         unavailable=failed,
         rollout_in_progress=target.rollout_in_progress,
+        rival=target.rival,
         uid=target.uid,
         resource_version=target.resource_version,
     )

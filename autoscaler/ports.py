@@ -19,7 +19,10 @@ SIGNALS: tuple[Signal, ...] = ("sessions", "cpu", "memory")
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """A Deployment and its pods as the cluster tells them; pods carry no samples yet."""
+    """A Deployment and its pods as the cluster tells them; pods carry no samples yet.
+
+    rival: another autoscaler that scales it too, as its kind and name.
+    """
 
     ref: TargetRef
     uid: str
@@ -28,6 +31,7 @@ class TargetState:
     status_replicas: int
     pods: tuple[PodState, ...] = ()
     rollout_in_progress: bool = False
+    rival: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

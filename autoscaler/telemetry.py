@@ -7,9 +7,74 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from autoscaler.controller import Outcome, PassResult
-from autoscaler.model import Decision
+from autoscaler.model import Cause, Confirmation, Decision, Reason
 
 PREFIX = "bokeh_autoscaler"
+
+
+# Steps that keep a shrink from happening, or from happening yet.
+SUPPRESSING = {
+    Reason.PARTIAL_DATA,
+    Reason.ROLLOUT_IN_PROGRESS,
+    Reason.COOLDOWN_DOWN,
+    Reason.SCALE_DOWN_STABILIZED,
+    Reason.SESSIONS_STILL_OPEN,
+    Reason.DELETION_ORDER_UNCERTAIN,
+    Reason.FOREIGN_DELETION_COST,
+    Reason.VICTIM_MISMATCH,
+    Reason.OTHER_AUTOSCALER,
+}
+# A drain lasts as long as its last user stays: minutes to a working day.
+DRAIN_BUCKETS = (30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400, 28_800)
+
+
+class DrainTelemetry:
+    """The metrics of shrinks: what they took, what they waited for, and what they must not do."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._cut = Counter(
+            f"{PREFIX}_sessions_cut", "Sessions that a shrink ended.", ["policy"], registry=registry
+        )
+        self._mismatches = Counter(
+            f"{PREFIX}_victim_mismatches",
+            "Shrinks that removed another pod than was chosen.",
+            ["policy"],
+            registry=registry,
+        )
+        self._cordoned = Gauge(
+            f"{PREFIX}_cordoned_pods",
+            "Pods that get no new sessions: to go (shrink) or until they have room (hot).",
+            ["policy", "cause"],
+            registry=registry,
+        )
+        self._suppressed = Counter(
+            f"{PREFIX}_suppressed_shrinks",
+            "Passes that wanted fewer replicas and kept them, by reason.",
+            ["policy", "reason"],
+            registry=registry,
+        )
+        self._duration = Histogram(
+            f"{PREFIX}_drain_duration_seconds",
+            "From a pod's cordon to its removal.",
+            ["policy"],
+            buckets=DRAIN_BUCKETS,
+            registry=registry,
+        )
+
+    def record(self, name: str, outcome: Outcome, decision: Decision, at: float) -> None:
+        """Take note of one policy's pass. The counters exist from the first pass on, at zero."""
+        confirmed = decision.confirmed or Confirmation(0)
+        self._cut.labels(name).inc(confirmed.cut)
+        self._mismatches.labels(name).inc(confirmed.mismatch)
+        pods = outcome.observed.pods if outcome.observed else ()
+        for cause in Cause:
+            cordoned = sum(pod.cordon is not None and pod.cordon.cause is cause for pod in pods)
+            self._cordoned.labels(name, cause.value).set(cordoned)
+        for reason in {step.reason for step in decision.steps} & SUPPRESSING:
+            self._suppressed.labels(name, reason.value).inc()
+        for pod in decision.drain.remove if decision.drain and outcome.changed else ():
+            if pod.cordon is not None:
+                self._duration.labels(name).observe(at - pod.cordon.at)
 
 
 class Telemetry:
@@ -67,6 +132,8 @@ class Telemetry:
             registry=registry,
         )
 
+        self._drains = DrainTelemetry(registry)
+
     def record(self, result: PassResult) -> None:
         """Take note of one pass."""
         self._policies.set(len(result.policies.policies))
@@ -74,11 +141,11 @@ class Telemetry:
         for file, problems in result.policies.problems.items():
             self._broken.labels(file).set(len(problems))
         for outcome in result.outcomes:
-            self._record_outcome(outcome)
+            self._record_outcome(outcome, result.at)
         if not any(outcome.problem for outcome in result.outcomes):
             self._last_success.set(result.at)
 
-    def _record_outcome(self, outcome: Outcome) -> None:
+    def _record_outcome(self, outcome: Outcome, result_at: float) -> None:
         policy = outcome.policy
         if outcome.problem:
             self._failures.labels(policy.name).inc()
@@ -87,6 +154,7 @@ class Telemetry:
         if outcome.decision is None or outcome.observed is None:
             return
         self._record_decision(policy.name, outcome.decision)
+        self._drains.record(policy.name, outcome, outcome.decision, result_at)
         kinds = {
             "current": outcome.decision.current,
             "desired": outcome.decision.desired,

@@ -1,6 +1,6 @@
 """Kubernetes through the official client: read Deployments and pods, patch `scale`, leave Events.
 
-Per pass and namespace three lists, however many policies there are. Every call has a deadline, and
+Per pass and namespace four lists, however many policies there are. Every call has a deadline, and
 no client exception leaves this module: the reader gets one line that names verb and resource.
 """
 
@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class KubernetesCluster:
     def __init__(self, api: client.ApiClient) -> None:
         self._apps = client.AppsV1Api(api)
         self._core = client.CoreV1Api(api)
+        self._autoscaling = client.AutoscalingV2Api(api)
 
     @classmethod
     def connect(
@@ -144,10 +146,13 @@ class KubernetesCluster:
             )
             sets = self._list("replicasets", self._apps.list_namespaced_replica_set, namespace)
             pods = self._list("pods", self._core.list_namespaced_pod, namespace)
+            list_rivals = self._autoscaling.list_namespaced_horizontal_pod_autoscaler
+            rivals = self._list("horizontalpodautoscalers", list_rivals, namespace)
         except AutoscalerError as error:
             return dict.fromkeys(refs, error)
         by_name = {item["metadata"]["name"]: item for item in deployments}
-        return {ref: _target(ref, by_name.get(ref.deployment), sets, pods) for ref in refs}
+        found = {ref: _target(ref, by_name.get(ref.deployment), sets, pods) for ref in refs}
+        return {ref: _beside(state, rivals) for ref, state in found.items()}
 
     def _list(self, what: str, call: Callable[..., Any], namespace: str) -> list[Json]:
         # resourceVersion 0: from the API server's own cache, fresh to a moment and cheap.
@@ -177,6 +182,20 @@ def _target(
         pods=tuple(pod_state(pod) for pod in pods if owner(pod) in own),
         rollout_in_progress=rolling_out(deployment, own_sets),
     )
+
+
+def _beside(
+    state: TargetState | AutoscalerError, autoscalers: Sequence[Json]
+) -> TargetState | AutoscalerError:
+    """The target with the HPA that scales it too; KEDA's is one as well."""
+    if isinstance(state, AutoscalerError):
+        return state
+    wanted = {"kind": "Deployment", "name": state.ref.deployment}
+    for item in autoscalers:
+        scaled = item["spec"]["scaleTargetRef"]
+        if wanted.items() <= scaled.items():
+            return replace(state, rival=f"HorizontalPodAutoscaler {item['metadata']['name']}")
+    return state
 
 
 def rolling_out(deployment: Json, sets: Sequence[Json]) -> bool:

@@ -17,6 +17,11 @@ CORDONED_FOR = "bokeh-autoscaler/cordoned-for"
 CORDONED_AT = "bokeh-autoscaler/cordoned-at"
 OUR_COST = "bokeh-autoscaler/deletion-cost"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+# What node autoscalers heed: Cluster Autoscaler's word and Karpenter's.
+PROTECTED = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
 _SUFFIXES = {
     **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", 1)},
     **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
@@ -52,6 +57,7 @@ def pod_state(pod: Json) -> PodState:
         deletion_cost=None if cost is None else int(cost),
         cost_is_ours=cost is not None and notes.get(OUR_COST) == cost,
         cordon=_cordon(notes),
+        protected=all(notes.get(key) == value for key, value in PROTECTED.items()),
     )
 
 
@@ -80,6 +86,7 @@ def note_patch(pod: PodState, note: PodNote) -> dict[str, Any]:
     }
     if cost is not None or pod.cost_is_ours:
         annotations |= {DELETION_COST: cost, OUR_COST: cost}
+    annotations |= {key: value if note.protected else None for key, value in PROTECTED.items()}
     labels = {ROUTABLE: "true" if note.routable else "false"}
     return {"metadata": {"uid": pod.uid, "labels": labels, "annotations": annotations}}
 

@@ -85,6 +85,7 @@ def decide(
     draft = _limit_rate(draft, policy, bounds, state, now)
     draft = _cool_down(draft, policy, state, now)
     draft = _keep_bounds(draft, bounds)
+    draft = _hold_beside_rival(draft, observed)
     draft, plan = _drain(draft, needed, policy, observed, state, bounds, now)
     current, desired = observed.replicas, draft.replicas
     return Decision(current, desired, draft.steps, metrics, plan, confirmed), state
@@ -275,6 +276,15 @@ def _keep_bounds(draft: Draft, bounds: Bounds) -> Draft:
     return draft
 
 
+def _hold_beside_rival(draft: Draft, observed: Observation) -> Draft:
+    """Two autoscalers undo each other's work, and HPA picks its victims blindly."""
+    if observed.rival is None:
+        return draft
+    detail = f"hold: {observed.rival} scales this Deployment too: remove one of the two"
+    step = Step(Reason.OTHER_AUTOSCALER, draft.current, detail)
+    return draft._replace(replicas=draft.current, steps=(*draft.steps, step))
+
+
 def _drain(
     draft: Draft,
     needed: int | None,
@@ -285,7 +295,7 @@ def _drain(
     now: float,
 ) -> tuple[Draft, DrainPlan | None]:
     """A shrink goes by cordoned and emptied pods, unless the policy says `drain: none`."""
-    if policy.drain is None:
+    if policy.drain is None or observed.rival is not None:
         return draft, None
     wanted = draft.replicas if state.removal is None else max(draft.replicas, draft.current)
     plan = drain.plan(policy, policy.drain, observed, wanted, needed, bounds, now)

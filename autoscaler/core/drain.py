@@ -310,7 +310,23 @@ def _tidied(fleet: _Fleet, plan: DrainPlan) -> DrainPlan:
             notes.append((pod, SERVING))
         elif pod.cost_is_ours and not fleet.vacated(pod):  # somebody came back before it went
             notes.append((pod, PodNote(False, pod.cordon)))
-    return DrainPlan(plan.replicas, tuple(notes), plan.remove, plan.steps)
+    noted = {pod.uid for pod, _ in notes} | planned
+    notes += [
+        (pod, PodNote(pod.routable, pod.cordon, pod.deletion_cost if pod.cost_is_ours else None))
+        for pod in fleet.pods
+        if pod.uid not in noted and needs_protection(pod) != pod.protected
+    ]
+    protected = tuple((pod, note._replace(protected=needs_protection(pod))) for pod, note in notes)
+    return DrainPlan(plan.replicas, protected, plan.remove, plan.steps)
+
+
+def needs_protection(pod: PodState) -> bool:
+    """Whether node autoscalers must leave the pod alone: it has users, or it had and is silent.
+
+    Only while it has, for a pod that is protected for ever keeps its node for ever.
+    """
+    users = _users(pod)
+    return pod.protected if users == inf else users > 0
 
 
 def _full_pods(fleet: _Fleet, planned: set[str]) -> list[tuple[PodState, PodNote]]:
