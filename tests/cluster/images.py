@@ -30,14 +30,22 @@ def pause_image() -> Path:
 
 def busybox_image(name: str, *lines: str) -> Path:
     """A small image with a shell, for tests of the node itself. The archive's path."""
-    if not BUSYBOX.is_file():
-        raise BuildError(f"{name} needs {BUSYBOX}: apt-get install busybox-static")
+    if not is_static(BUSYBOX):
+        raise BuildError(f"{name} needs a static {BUSYBOX}: apt-get install busybox-static")
     with tempfile.TemporaryDirectory() as name_of_folder:
         folder = Path(name_of_folder)
         shutil.copy(BUSYBOX, folder / "busybox")
         commands = ["FROM scratch", "COPY busybox /bin/busybox", "COPY busybox /bin/sh", *lines]
         (folder / "Dockerfile").write_text("\n".join(commands) + "\n")
         return build_image(name, folder / "Dockerfile", folder)
+
+
+def is_static(program: Path) -> bool:
+    """Whether it runs in an image that has nothing else: it names no ELF interpreter."""
+    if not program.is_file():
+        return False
+    with program.open("rb") as file:
+        return b"/ld-" not in file.read(4096)
 
 
 def build_base() -> str:

@@ -9,12 +9,25 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from tests.cluster.build import COMPONENTS, Component, build
+from tests.cluster.build import COMPONENTS, COREDNS, NODE, Component, build
 from tests.cluster.go import BuildError
+from tests.cluster.images import BUSYBOX, is_static
 
 PACKAGES = ("prometheus", "faketime")  # each has a program of the same name
+# What the one-node cluster takes from the distribution: package and one program of it.
+NODE_PACKAGES = {
+    "util-linux": "unshare",
+    "iproute2": "ip",
+    "iptables": "iptables",
+    "containerd": "containerd",
+    "runc": "runc",
+    "containernetworking-plugins": "/usr/lib/cni/ptp",
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "busybox-static": str(BUSYBOX),
+}
 APT = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120")
 INSTALL = (*APT, "install", "--yes", "--no-install-recommends")
 
@@ -34,6 +47,17 @@ def packaged(name: str) -> str:
     return f"{name} (packaged): {shutil.which(name)}"
 
 
+def node_packages(packages: Mapping[str, str] = NODE_PACKAGES) -> str:
+    """Install what the one-node cluster needs. One line: that it is there, or why not."""
+    names = [name for name, program in packages.items() if not _has(program)]
+    how = f"sudo apt-get install {' '.join(names)}"
+    if names and not _may_install():
+        return missing("one-node cluster", "no apt-get here or not root", how)
+    if problem := _install(*names) if names else "":
+        return missing("one-node cluster", problem, how)
+    return f"one-node cluster (packaged): {', '.join(packages)}"
+
+
 def built(component: Component) -> str:
     """Build a component unless it is there. One line: where it is, or why not."""
     try:
@@ -43,14 +67,19 @@ def built(component: Component) -> str:
         return missing(f"{component.name} (built)", error, how)
 
 
+def _has(program: str) -> bool:
+    found = shutil.which(program)
+    return found is not None and (program != str(BUSYBOX) or is_static(BUSYBOX))
+
+
 def _may_install() -> bool:
     return bool(shutil.which("apt-get")) and os.geteuid() == 0
 
 
-def _install(name: str) -> str:
-    """Empty when it is installed, else why not. The lists are renewed only when they fail us."""
-    print(f"{name} (packaged): installing with apt-get", flush=True)
-    install = (*INSTALL, name)
+def _install(*names: str) -> str:
+    """Empty when all are installed, else why not. The lists are renewed only when they fail us."""
+    print(f"{' '.join(names)} (packaged): installing with apt-get", flush=True)
+    install = (*INSTALL, *names)
     return _run(install) and (_run((*APT, "update")) or _run(install))
 
 
@@ -68,12 +97,23 @@ def _run(command: tuple[str, ...]) -> str:
     return (written or [f"{command[0]} failed"])[-1] if result.returncode else ""
 
 
-def main(components: Iterable[Component] = COMPONENTS) -> int:
+def main(components: Iterable[Component] | None = None) -> int:
+    """Get everything. components: those to build, in place of all that this machine can use."""
     for name in PACKAGES:
         print(packaged(name), flush=True)
-    for component in components:
+    for component in _usable() if components is None else components:
         print(built(component), flush=True)
     return 0
+
+
+def _usable() -> Iterable[Component]:
+    """A node needs root: without it, its programs (2 min to build) would be of no use."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        print(node_packages(), flush=True)
+        return COMPONENTS
+    how = "make parts as root on Linux"
+    print(missing("one-node cluster", "not root on Linux", how), flush=True)
+    return [each for each in COMPONENTS if each not in (NODE, COREDNS)]
 
 
 if __name__ == "__main__":

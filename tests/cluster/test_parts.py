@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.build import Component
-from tests.cluster.parts import PACKAGES, main
+from tests.cluster.parts import PACKAGES, main, node_packages
 
 # Stands in for apt-get: knows a package only after an update, as a fresh image does.
 APT = """#!/bin/sh
 for word; do last=$word; done
 [ "$last" = update ] && { [ -f "$0.offline" ] || : > "$0.lists"; exit 0; }
 [ -f "$0.lists" ] || { echo "E: Unable to locate package $last" >&2; exit 100; }
-printf '#!/bin/sh\\n' > "${0%/*}/$last" && /bin/chmod +x "${0%/*}/$last"
+for word; do
+  case $word in -*|*=*|install) continue ;; esac
+  printf '#!/bin/sh\\n' > "${0%/*}/$word" && /bin/chmod +x "${0%/*}/$word"
+done
 """
 # Stands in for a Go that cannot reach its modules.
 GO = """#!/bin/sh
@@ -86,6 +89,33 @@ def test_a_package_that_apt_does_not_find_is_one_loud_line(
     assert [line.split(": tests")[0] for line in loud] == [
         f"NOT AVAILABLE: {name}: E: Unable to locate package {name}" for name in PACKAGES
     ]
+
+
+def test_a_node_with_all_its_packages_is_left_alone(programs: Path) -> None:
+    for name in ("alpha", "beta"):
+        add(programs, name, "#!/bin/sh\n")
+    wanted = {"a-tools": "alpha", "b-tools": "beta"}
+    assert node_packages(wanted) == "one-node cluster (packaged): a-tools, b-tools"
+
+
+def test_packages_of_a_node_that_cannot_be_had_are_one_loud_line(programs: Path) -> None:
+    add(programs, "alpha", "#!/bin/sh\n")
+    assert node_packages({"a": "alpha", "b": "beta", "c": "gamma"}) == (
+        "NOT AVAILABLE: one-node cluster: no apt-get here or not root: tests that need it are "
+        "skipped; to get it: sudo apt-get install b c"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs packages")
+def test_root_gets_the_packages_of_a_node_at_once(
+    programs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(programs, "apt-get", APT)
+    line = node_packages({"alpha": "alpha", "beta": "beta"})
+    assert line == "one-node cluster (packaged): alpha, beta"
+    assert lines(capsys) == ["alpha beta (packaged): installing with apt-get"]
+    assert (programs / "alpha").is_file()
+    assert (programs / "beta").is_file()
 
 
 def test_a_component_that_does_not_build_is_one_loud_line_and_no_failure(
