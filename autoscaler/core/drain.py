@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from autoscaler.core.deletion_order import deletion_order, first_to_go, is_active
+from autoscaler.core.fullness import has_room, is_full, is_worn
 from autoscaler.core.schedule import Bounds
 from autoscaler.model import (
     Cause,
@@ -28,7 +29,7 @@ from autoscaler.model import (
     Reason,
     Step,
 )
-from autoscaler.policy import Drain, MemoryMetric, Policy, Recycle
+from autoscaler.policy import Drain, Policy
 
 # The lowest deletion cost goes first; one above the int32 minimum, which Karpenter writes.
 LOWEST_COST = -(2**31) + 1
@@ -36,8 +37,6 @@ LOWEST_COST = -(2**31) + 1
 ACTIVE_WITHIN = 300.0
 # A session without a user whose work must not be cut holds its pod for so long.
 BLOCKED_FOR = 600.0
-# A full pod gets users again below this share of its seats: 18 of 20.
-ROOM_AGAIN = 0.9
 TOLD_PODS = 5  # by name in one line
 
 SERVING = PodNote(routable=True)
@@ -182,7 +181,9 @@ def _shrink(fleet: _Fleet, wanted: int, due: Sequence[PodState]) -> DrainPlan:
     marked = [pod for pod in vacated if is_marked(pod)]
     fresh = [pod for pod in vacated if not is_marked(pod)][: max(0, allowed - len(marked))]
     notes += [(pod, PodNote(False, pod.cordon, LOWEST_COST)) for pod in fresh]
-    remove, problem = _removable(fleet, marked, allowed)
+    excess = marked[allowed:] if allowed > 0 else []
+    notes += [(pod, PodNote(False, pod.cordon)) for pod in excess]
+    remove, problem = _removable(fleet, marked if allowed > 0 and not excess else [])
     replicas = fleet.current - len(remove)
     if problem is not None:
         return DrainPlan(replicas, tuple(notes), steps=(problem,))
@@ -199,9 +200,9 @@ def _victims(fleet: _Fleet, count: int, due: Sequence[PodState]) -> list[PodStat
         return []
     worn = {pod.uid for pod in due}
 
-    def rank(pod: PodState) -> tuple[bool, bool, float, float]:
+    def rank(pod: PodState) -> tuple[float, ...]:
         age = -(pod.created_at or 0.0)
-        return pod.uid not in worn, not never_served(pod), _users(pod), age
+        return pod.uid not in worn, not never_served(pod), _users(pod), pod.serving, age
 
     ranked = sorted(fleet.serving, key=rank)
     chosen = ranked[:count]
@@ -218,22 +219,17 @@ def _users(pod: PodState) -> float:
     return -1.0 if never_served(pod) else inf
 
 
-def _removable(
-    fleet: _Fleet, marked: Sequence[PodState], allowed: int
-) -> tuple[list[PodState], Step | None]:
-    """The marked pods that a shrink would take now, or why none is certain."""
-    count = min(len(marked), allowed)
-    if count <= 0:
+def _removable(fleet: _Fleet, marked: list[PodState]) -> tuple[list[PodState], Step | None]:
+    """The marked pods, if a shrink by their number takes exactly them; or why that is uncertain."""
+    if not marked:
         return [], None
     foreign = [p for p in fleet.pods if p.deletion_cost is not None and not p.cost_is_ours]
     if foreign:
         detail = f"hold: someone else writes deletion costs ({foreign[0].name}): stop it here"
         return [], Step(Reason.FOREIGN_DELETION_COST, fleet.current, detail)
-    uids = {pod.uid for pod in marked}
-    for size in range(count, 0, -1):
-        going = first_to_go(fleet.pods, size, fleet.now)
-        if going is not None and going <= uids:
-            return [pod for pod in marked if pod.uid in going], None
+    uids = frozenset(pod.uid for pod in marked)
+    if first_to_go(fleet.pods, len(marked), fleet.now) == uids:
+        return marked, None
     first = next((p for p in deletion_order(fleet.pods, fleet.now) if p.uid not in uids), None)
     state = "not Ready" if first is not None and first.ready is not True else "equal in rank"
     who = "another pod" if first is None else f"{first.name} ({state})"
@@ -283,22 +279,6 @@ def _due_for_recycling(fleet: _Fleet) -> list[PodState]:
     return sorted(worn, key=lambda pod: pod.created_at or 0.0)
 
 
-def is_worn(pod: PodState, recycle: Recycle, now: float) -> bool:
-    """Whether a pod is to be replaced: too old, or holding memory that servers rarely return."""
-    born, filled = pod.created_at, memory_percent(pod)
-    is_old = recycle.age is not None and born is not None and now - born >= recycle.age
-    return is_old or (
-        recycle.memory is not None and filled is not None and filled >= recycle.memory
-    )
-
-
-def memory_percent(pod: PodState) -> float | None:
-    """Memory in percent of the limit; None where either is not known."""
-    if pod.memory is None or not pod.resources.memory_limit:
-        return None
-    return 100.0 * pod.memory.value / pod.resources.memory_limit
-
-
 def _tidied(fleet: _Fleet, plan: DrainPlan) -> DrainPlan:
     """The plan, with full pods set apart, others brought back, and leftovers removed."""
     planned = {pod.uid for pod, _ in plan.notes} | {pod.uid for pod in plan.remove}
@@ -339,28 +319,3 @@ def _full_pods(fleet: _Fleet, planned: set[str]) -> list[tuple[PodState, PodNote
         return [(pod, SERVING) for pod in apart] if not open_now else back
     note = PodNote(routable=False, cordon=Cordon(Cause.HOT, fleet.now))
     return back + [(pod, note) for pod in full]
-
-
-def is_full(pod: PodState, policy: Policy) -> bool:
-    """Whether every seat is taken, or memory is halfway from its target to the limit."""
-    seats = policy.sessions.seats if policy.sessions else None
-    crowded = seats is not None and pod.sessions is not None and pod.sessions.value >= seats
-    return crowded or _over_memory(pod, policy, share=0.5)
-
-
-def has_room(pod: PodState, policy: Policy) -> bool:
-    """Whether a full pod can have users again; what is not known is no room."""
-    if pod.sessions is None:
-        return False
-    seats = policy.sessions.seats if policy.sessions else None
-    seated = seats is None or pod.sessions.value <= min(seats * ROOM_AGAIN, seats - 1)
-    return seated and not _over_memory(pod, policy, share=0.0)
-
-
-def _over_memory(pod: PodState, policy: Policy, share: float) -> bool:
-    """Whether memory is past its target by this share of the way to the limit."""
-    metric = next((m for m in policy.metrics if isinstance(m, MemoryMetric)), None)
-    filled = memory_percent(pod)
-    if metric is None or filled is None:
-        return False
-    return filled >= metric.utilization + share * (100.0 - metric.utilization)

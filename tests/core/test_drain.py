@@ -1,0 +1,334 @@
+"""A shrink pod by pod: who is cordoned, who may go, and what holds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autoscaler.core.drain import LOWEST_COST, is_vacated, plan
+from autoscaler.core.schedule import Bounds
+from autoscaler.model import (
+    Cause,
+    Cordon,
+    DrainPlan,
+    Occupancy,
+    PodNote,
+    PodState,
+    Reason,
+    Resources,
+    Sample,
+)
+from autoscaler.policy import Drain, Policy
+from tests.builders import NOW, observation, pod, policy
+
+EMPTY = Occupancy(0)
+BUSY = Occupancy(3)
+
+
+def leaving(name: str, seen: Occupancy | None = EMPTY, ago: float = 60, **more: Any) -> PodState:
+    """A pod that was cordoned for a shrink `ago` seconds ago."""
+    cordon = Cordon(Cause.SHRINK, NOW - ago)
+    return pod(name, routable=False, cordon=cordon, occupancy=seen, node="a", **more)
+
+
+def marked(name: str, seen: Occupancy | None = EMPTY, **more: Any) -> PodState:
+    return leaving(name, seen, deletion_cost=LOWEST_COST, cost_is_ours=True, **more)
+
+
+def serving(name: str, sessions: int | None = 5, **more: Any) -> PodState:
+    protected = more.pop("protected", bool(sessions))
+    return pod(name, sessions=sessions, node="a", protected=protected, **more)
+
+
+def planned(
+    *pods: PodState,
+    wanted: int,
+    needed: int | None = None,
+    rules: Policy | None = None,
+    **seen: Any,
+) -> DrainPlan:
+    rules = rules or policy()
+    assert rules.drain is not None
+    bounds = Bounds(rules.replicas.min, rules.replicas.max)
+    needed = wanted if needed is None else needed
+    return plan(rules, rules.drain, observation(pods=pods, **seen), wanted, needed, bounds, NOW)
+
+
+def told(result: DrainPlan) -> dict[str, str]:
+    """What the notes mean, by pod."""
+    words = {}
+    for each, note in result.notes:
+        if note.cost is not None:
+            words[each.name] = "mark"
+        elif note.routable:
+            words[each.name] = "uncordon" if not each.routable else "tidy"
+        elif each.routable and note.cordon is not None:
+            words[each.name] = f"cordon {note.cordon.cause}"
+        else:
+            words[each.name] = "unmark"
+    return words
+
+
+@pytest.mark.parametrize(
+    ("pods", "wanted", "expected"),
+    [
+        pytest.param(
+            [serving("a", 5), serving("b", 2), serving("c", 9)],
+            2,
+            {"b": "cordon shrink"},
+            id="the pod with the fewest users",
+        ),
+        pytest.param(
+            [serving("old", 2), serving("young", 2, created_at=NOW - 60), serving("c", 9)],
+            2,
+            {"young": "cordon shrink"},
+            id="of equal pods the youngest",
+        ),
+        pytest.param(
+            [serving("a", 0), serving("b", None), serving("c", 9)],
+            1,
+            {"a": "cordon shrink", "c": "cordon shrink"},
+            id="a pod without data counts as the fullest",
+        ),
+        pytest.param(
+            [serving("a", 0), serving("new", None, phase="Pending", ready=None)],
+            1,
+            {"new": "cordon shrink"},
+            id="a pod that never served goes before an empty one",
+        ),
+        pytest.param(
+            [serving("a", 0), serving("b", 0, ready=False)],
+            1,
+            {"b": "cordon shrink"},
+            id="the only pod that serves stays",
+        ),
+        pytest.param(
+            [serving("a", 0), leaving("b", BUSY, protected=True)],
+            1,
+            {},
+            id="as many as needed are on their way out already",
+        ),
+    ],
+)
+def test_a_surplus_pod_is_cordoned(
+    pods: list[PodState], wanted: int, expected: dict[str, str]
+) -> None:
+    result = planned(*pods, wanted=wanted)
+    assert told(result) == expected
+    assert result.replicas == len(pods), "nothing goes in the pass that cordons"
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        pytest.param(leaving("x"), True, id="nobody there and nobody coming"),
+        pytest.param(leaving("x", BUSY), False, id="users are connected"),
+        pytest.param(leaving("x", Occupancy(0, opening=1)), False, id="a page is loading"),
+        pytest.param(leaving("x", None), False, id="the sidecar does not answer"),
+        pytest.param(leaving("x", ago=14), False, id="users may still be on their way"),
+        pytest.param(
+            leaving("x", Occupancy(0, quiet_for=29)), False, id="one left just now and may be back"
+        ),
+        pytest.param(leaving("x", Occupancy(0, quiet_for=30)), True, id="nobody came back"),
+        pytest.param(
+            leaving("x", Occupancy(0, blocked=1, quiet_for=599)), False, id="work goes on alone"
+        ),
+        pytest.param(
+            leaving("x", Occupancy(0, blocked=1, quiet_for=600)), True, id="kept for reuse only"
+        ),
+        pytest.param(
+            leaving("x", None, ago=1, phase="Pending", ready=None), True, id="it never served"
+        ),
+        pytest.param(serving("x", 0), False, id="it is not cordoned"),
+    ],
+)
+def test_a_pod_is_vacated(one: PodState, expected: bool) -> None:
+    assert is_vacated(one, Drain(), NOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "ago", "expected"),
+    [
+        pytest.param(Occupancy(2, idle_for=400), 3_599, False, id="before the deadline"),
+        pytest.param(Occupancy(2, idle_for=400), 3_600, True, id="idle users past the deadline"),
+        pytest.param(Occupancy(2, idle_for=10), 3_600, False, id="a user at work pushes it out"),
+        pytest.param(Occupancy(2, idle_for=10), 7_200, True, id="the hard deadline ends that"),
+        pytest.param(None, 3_600, False, id="no answer is no idleness"),
+        pytest.param(None, 7_200, True, id="the hard deadline needs no answer"),
+    ],
+)
+def test_a_deadline_is_soft_unless_it_is_hard(
+    seen: Occupancy | None, ago: float, expected: bool
+) -> None:
+    drain = policy(drain={"deadline": "1h", "hardDeadline": "2h"}).drain
+    assert drain is not None
+    assert is_vacated(leaving("x", seen, ago=ago), drain, NOW) is expected
+
+
+def test_a_vacated_pod_is_marked_first_and_removed_in_a_later_pass() -> None:
+    first = planned(serving("a"), leaving("b"), wanted=1)
+    assert (told(first), first.replicas) == ({"b": "mark"}, 2)
+
+    second = planned(serving("a"), marked("b"), wanted=1)
+    assert ([p.name for p in second.remove], second.replicas) == (["b"], 1)
+    assert second.steps[-1].reason is Reason.DRAINED
+
+
+def test_marks_beyond_what_is_wanted_are_taken_back_first() -> None:
+    result = planned(serving("a"), marked("b"), marked("c", uid="z"), wanted=2, needed=1)
+    assert (result.remove, told(result)) == ((), {"c": "unmark"}), "it might have been either"
+
+    result = planned(serving("a"), marked("b"), leaving("c", uid="z"), wanted=2, needed=1)
+    assert ([p.name for p in result.remove], told(result)) == (["b"], {})
+
+
+def test_users_who_come_back_before_the_shrink_keep_their_pod() -> None:
+    result = planned(serving("a"), marked("b", BUSY, protected=True), wanted=1)
+    assert (told(result), result.replicas) == ({"b": "unmark"}, 2)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        pytest.param(
+            serving("a", ready=False), Reason.DELETION_ORDER_UNCERTAIN, id="a busy pod not Ready"
+        ),
+        pytest.param(
+            serving("a", deletion_cost=-7), Reason.FOREIGN_DELETION_COST, id="a foreign cost"
+        ),
+        pytest.param(
+            serving("a", 0, phase="Pending", ready=None),
+            Reason.DELETION_ORDER_UNCERTAIN,
+            id="a pod that still starts",
+        ),
+    ],
+)
+def test_a_shrink_that_might_take_another_pod_holds(other: PodState, reason: Reason) -> None:
+    result = planned(serving("keep"), other, marked("b"), wanted=2)
+    assert (result.replicas, result.steps[-1].reason) == (3, reason)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "needed", "back", "replicas"),
+    [
+        pytest.param(3, 2, {"many": "uncordon"}, 3, id="one is enough: the one with most users"),
+        pytest.param(3, 3, {"many": "uncordon", "few": "uncordon"}, 3, id="both come back"),
+        pytest.param(5, 5, {"many": "uncordon", "few": "uncordon"}, 5, id="and two are made"),
+        pytest.param(3, 1, {}, 3, id="a hold brings nobody back"),
+    ],
+)
+def test_when_load_returns_cordoned_pods_come_back_before_any_is_made(
+    wanted: int, needed: int, back: dict[str, str], replicas: int
+) -> None:
+    few, many = leaving("few", Occupancy(1), protected=True), leaving("many", BUSY, protected=True)
+    result = planned(serving("a"), few, many, wanted=wanted, needed=needed)
+    assert (told(result), result.replicas) == (back, replicas)
+
+
+def test_when_no_serving_pod_is_ready_one_that_leaves_comes_back() -> None:
+    result = planned(
+        serving("a", ready=False), leaving("b", BUSY, protected=True), wanted=1, needed=1
+    )
+    assert told(result) == {"b": "uncordon"}
+
+
+def test_without_any_number_nothing_moves() -> None:
+    rules = policy()
+    assert rules.drain is not None
+    seen = observation(pods=(serving("a"), leaving("b", BUSY, protected=True)))
+    result = plan(rules, rules.drain, seen, 2, None, Bounds(1, 20), NOW)
+    assert (result.notes, result.replicas) == ((), 2)
+
+
+class TestFullPods:
+    def test_a_full_pod_gets_no_new_users_while_another_has_room(self) -> None:
+        result = planned(serving("full", 10), serving("b", 2), wanted=2)
+        assert told(result) == {"full": "cordon hot"}
+
+    def test_the_last_pods_stay_open_however_full(self) -> None:
+        assert told(planned(serving("a", 12), serving("b", 10), wanted=2)) == {}
+
+    @pytest.mark.parametrize(
+        ("sessions", "expected"),
+        [(10, {}), (9, {"hot": "uncordon"}), (None, {})],
+        ids=["still full", "a seat is free again", "no data is no room"],
+    )
+    def test_it_comes_back_when_it_has_room(
+        self, sessions: int | None, expected: dict[str, str]
+    ) -> None:
+        hot = serving(
+            "hot", sessions, routable=False, cordon=Cordon(Cause.HOT, NOW - 60), protected=True
+        )
+        assert told(planned(hot, serving("b", 2), wanted=2)) == expected
+
+    def test_memory_counts_too(self) -> None:
+        rules = policy(metrics=[{"type": "memory", "utilization": "80%"}])
+        heavy = serving("heavy", 2, memory=900_000)
+        result = planned(heavy, serving("b", 2, memory=100_000), wanted=2, rules=rules)
+        assert told(result) == {"heavy": "cordon hot"}
+
+
+class TestRecycling:
+    RULES = policy(recycle={"memory": "85%", "age": "24h"})
+
+    def test_one_more_pod_comes_before_a_worn_one_goes(self) -> None:
+        worn = serving("worn", 5, memory=850_000, created_at=NOW - 60)
+        result = planned(worn, serving("b", created_at=NOW - 60), wanted=2, rules=self.RULES)
+        assert (result.replicas, result.steps[-1].reason) == (3, Reason.RECYCLING)
+        assert told(result) == {}
+
+    def test_then_the_worn_one_is_the_surplus_however_many_users_it_has(self) -> None:
+        worn = serving("worn", 9, created_at=NOW - 86_400)
+        new = [serving("b", 5, created_at=NOW - 60), serving("c", 0, created_at=NOW - 60)]
+        result = planned(worn, *new, wanted=2, rules=self.RULES)
+        assert told(result) == {"worn": "cordon shrink"}
+
+    def test_not_before_the_new_one_is_ready(self) -> None:
+        worn = serving("worn", 9, created_at=NOW - 86_400)
+        new = serving("new", None, ready=False, created_at=NOW - 5)
+        assert told(planned(worn, new, wanted=1, rules=self.RULES)) == {}
+
+    def test_at_the_maximum_it_waits_and_says_so(self) -> None:
+        worn = serving("worn", 9, created_at=NOW - 86_400)
+        rules = policy(recycle={"age": "24h"}, replicas={"min": 1, "max": 1})
+        result = planned(worn, wanted=1, rules=rules)
+        assert (result.replicas, result.steps[-1].reason) == (1, Reason.RECYCLING)
+
+    def test_off_by_default(self) -> None:
+        worn = serving("worn", 5, memory=990_000)
+        assert planned(worn, serving("b"), wanted=2).replicas == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "note"),
+    [
+        pytest.param(
+            serving("x", 0, deletion_cost=LOWEST_COST, cost_is_ours=True),
+            PodNote(routable=True),
+            id="a cost that a crash left behind",
+        ),
+        pytest.param(
+            serving("x", 0, cordon=Cordon(Cause.SHRINK, NOW)),
+            PodNote(routable=True),
+            id="a note on a pod that somebody put back by hand",
+        ),
+        pytest.param(
+            serving("x", 1, protected=False),
+            PodNote(routable=True, protected=True),
+            id="a pod with users is protected from node autoscalers",
+        ),
+        pytest.param(
+            serving("x", 0, protected=True), PodNote(routable=True), id="an empty one no more"
+        ),
+    ],
+)
+def test_leftovers_and_protection_are_kept_right(one: PodState, note: PodNote) -> None:
+    assert planned(one, serving("b"), wanted=2).notes == ((one, note),)
+
+
+def test_a_pod_whose_memory_limit_is_unknown_is_neither_hot_nor_worn() -> None:
+    rules = policy(metrics=[{"type": "memory", "utilization": "80%"}], recycle={"memory": "85%"})
+    odd = serving("odd", memory=Sample(9 * 10**9, NOW), resources=Resources(1_000))
+    result = planned(odd, serving("b", memory=1), wanted=2, rules=rules)
+    assert (told(result), result.replicas) == ({}, 2)
