@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+ONE_NODE := $(BIN)/python -m tests.cluster.one_node
 CACHE ?= $(or $(BOKEH_AUTOSCALER_CACHE),$(HOME)/.cache/bokeh-autoscaler)
 export BOKEH_AUTOSCALER_CACHE := $(CACHE)
+export CMD
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fast lint format demo bench bench-kubernetes lock parts clean
+.PHONY: help install test test-fast lint format demo cluster bench bench-kubernetes lock parts clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -28,7 +30,8 @@ parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes
 
 test: lint parts ## The whole suite against the real parts, fast tests first
 	@$(PYTEST) -m "not slow"
-	@$(PYTEST) -m slow
+	@$(ONE_NODE) --stack --or-skip -- $(PYTEST) -m node
+	@$(PYTEST) -m "slow and not node"
 
 test-fast: install ## Logic only, under 30 s
 	@$(PYTEST) -m "not slow"
@@ -45,6 +48,9 @@ format: install ## Format the code
 
 demo: install ## Real Bokeh servers on this machine, scaled by the real daemon (two minutes)
 	@$(BIN)/autoscaler demo
+
+cluster: parts ## A real one-node Kubernetes with our images and manifests, as root; CMD='...' runs in it
+	@$(BIN)/python -m tests.cluster.live "$$CMD"
 
 bench: install ## Measure the speed of everything that has a goal
 	@$(BIN)/python -m tests.benchmarks

@@ -18,10 +18,10 @@ EXACT_BELOW = 30.0
 
 
 class Connected(NamedTuple):
-    """Connected sessions on routable pods. measured: pods with a sample; unknown: pods without.
+    """Sessions that need a seat on routable pods. measured: pods with a sample; unknown: without.
 
     Each unknown pod is counted as full: missing is never zero. apart: pods that stay but get no new
-    users, so that their seats are nobody's.
+    users, so that their seats are nobody's; what they hold beyond their seats counts as sessions.
     """
 
     sessions: int
@@ -37,7 +37,10 @@ def connected(pods: tuple[PodState, ...], seats: int, now: float) -> Connected:
         if pod.deleting or pod.phase in ("Failed", "Succeeded"):
             continue
         if not pod.routable:
-            apart += pod.cordon is None or pod.cordon.cause is not Cause.SHRINK
+            stays = pod.cordon is None or pod.cordon.cause is not Cause.SHRINK
+            apart += stays
+            if stays and pod.sessions is not None:
+                sessions += max(0, pod.sessions.value - seats)
         elif pod.sessions is not None:
             sessions += pod.sessions.value
             measured += 1

@@ -65,7 +65,7 @@ def address(access: Access, app: str) -> str:
     ]
     if not ready:
         raise LookupError(f"no pod of {app} is ready")
-    return str(sorted(ready)[0])
+    return str(min(ready))
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
