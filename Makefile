@@ -31,7 +31,7 @@ parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes
 test: lint parts ## The whole suite against the real parts, fast tests first
 	@$(PYTEST) -m "not slow"
 	@$(ONE_NODE) --stack --or-skip -- $(PYTEST) -m node
-	@$(PYTEST) -m "slow and not node"
+	@$(PYTEST) -m "slow and not node" -n 4 --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## Logic only, under 30 s
 	@$(PYTEST) -m "not slow"

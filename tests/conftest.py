@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,32 @@ from tests.prometheus_server import PrometheusServer
 # A slow machine is no counter-example.
 settings.register_profile("laws", deadline=None)
 settings.load_profile("laws")
+
+FIGURE = "figure"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest first, by their time limit: then none keeps a worker busy when others are done."""
+    items.sort(key=lambda item: -_time_limit(item))
+
+
+def _time_limit(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker else 0.0
+
+
+@pytest.fixture
+def show(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Says something that is to be read although the test passes: it is printed at the end."""
+    return lambda text: record_property(FIGURE, text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    passed = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    for report in passed:
+        for name, text in report.user_properties:
+            if name == FIGURE and report.when == "call":
+                terminalreporter.write_line(str(text))
 
 
 class StartPrometheus(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -34,7 +35,7 @@ def curves(oracle: Oracle, seed: int) -> list[Curve]:
 
 @pytest.mark.usefixtures("curves")
 def test_random_cases_are_decided_as_the_controller_decides_them(
-    oracle: Oracle, seed: int, capsys: pytest.CaptureFixture[str]
+    oracle: Oracle, seed: int, show: Callable[[str], None]
 ) -> None:
     random = Random(seed)
     facts = [random_fact(random, f"H{seed}-{number}") for number in range(CASES)]
@@ -43,14 +44,13 @@ def test_random_cases_are_decided_as_the_controller_decides_them(
     wrong = [name for name, expected, got in check(document) if not holds(expected, got)]
 
     changes = sum(fact["expect"]["replicas"] != fact["current"] for fact in document["reconcile"])
-    with capsys.disabled():
-        print(f"\nHPA_SEED={seed}: {CASES} cases, {changes} changes, {len(wrong)} differences")
+    show(f"HPA_SEED={seed}: {CASES} cases, {changes} changes, {len(wrong)} differences")
     different = [fact for fact in document["reconcile"] if fact["id"] in wrong]
     assert not different, as_cases({**document, "reconcile": different})
 
 
 def test_over_time_both_decide_alike_but_for_one_sync_at_a_tick_boundary(
-    oracle: Oracle, curves: list[Curve], seed: int, capsys: pytest.CaptureFixture[str]
+    oracle: Oracle, curves: list[Curve], seed: int, show: Callable[[str], None]
 ) -> None:
     targets = [oracle.apis.targets[curve.name] for curve in curves]
     wait_until(
@@ -60,8 +60,7 @@ def test_over_time_both_decide_alike_but_for_one_sync_at_a_tick_boundary(
 
     compared = [compare(each, target.syncs) for each, target in zip(curves, targets, strict=True)]
 
-    with capsys.disabled():
-        print(f"\nHPA_SEED={seed}: {CURVES} curves of {SECONDS} s, {summary(compared)}")
+    show(f"HPA_SEED={seed}: {CURVES} curves of {SECONDS} s, {summary(compared)}")
     assert not "".join(each.unexplained for each in compared)
     apart, syncs = (
         sum(each.one_sync_apart for each in compared),
