@@ -88,7 +88,13 @@ PROMETHEUS = Component(
     # Discovery in other clouds needs modules that nothing here uses.
     ("-tags", "remove_all_sd,enable_kubernetes_sd", "-ldflags", "-s -w"),
 )
-COMPONENTS = (KUBERNETES, PROMETHEUS, NODE, COREDNS)
+HELM = Component(
+    "helm",
+    TOOLS / "helm",
+    {"helm": "helm.sh/helm/v4/cmd/helm"},
+    ("-ldflags", "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1"),
+)
+COMPONENTS = (KUBERNETES, PROMETHEUS, HELM, NODE, COREDNS)
 
 
 def installed(component: Component) -> Path | None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cluster.build import KUBERNETES, installed
 from tests.cluster.control_plane import ControlPlane
+from tests.deploy.chart import helm
 from tests.deploy.manifests import COMPONENTS, Object, kubectl, overlay, render
 
 HOW = "`make parts` builds it (Go 1.26 or PyPI, 5 min once), or set KUBEBUILDER_ASSETS"
@@ -19,6 +20,14 @@ def _kubectl() -> Path:
     program = kubectl()
     if program is None:
         pytest.skip(f"NO KUBECTL: {HOW}")
+    return program
+
+
+@pytest.fixture(scope="session", name="helm")
+def _helm() -> Path:
+    program = helm()
+    if program is None:
+        pytest.skip("NO HELM: `make parts` builds it (Go 1.26 or PyPI, 80 s once)")
     return program
 
 
