@@ -8,7 +8,7 @@ tests/core/data/victim_cases.yaml, prints one line for each wrong prediction and
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,13 @@ def predict(population: Json) -> set[str] | None:
     pods = [pod_of(row) for row in population["pods"]]
     now = unix(population["now"])
     assert now is not None
-    uids = first_to_go(pods, population["remove"], now, ACTED_WITHIN)
+    within = population.get("within", ACTED_WITHIN)
+    related = [pod_of(row) for row in population.get("related", ())]
+    uids = first_to_go(pods, population["remove"], now, within, related)
     return None if uids is None else {pod.name for pod in pods if pod.uid in uids}
 
 
-def judge(populations: list[Json]) -> tuple[list[str], int, int]:
+def judge(populations: Sequence[Json]) -> tuple[list[str], int, int]:
     """A line for each wrong prediction, and how many were right and undetermined."""
     wrong, passed, undetermined = [], 0, 0
     for population in populations:

@@ -51,8 +51,8 @@ def pod_state(pod: Json) -> PodState:
         resources=resources(spec),
         ip=status.get("podIP"),
         node=spec.get("nodeName") or "",
-        restarts=_most_restarts(status.get("containerStatuses")),
-        sidecar_restarts=_most_restarts(status.get("initContainerStatuses")),
+        restarts=_most_restarts(status.get("containerStatuses") or ()),
+        sidecar_restarts=_most_restarts(_of_sidecars(spec, status)),
         replica_set=owner(pod) or "",
         deletion_cost=None if cost is None else int(cost),
         cost_is_ours=cost is not None and notes.get(OUR_COST) == cost,
@@ -61,8 +61,18 @@ def pod_state(pod: Json) -> PodState:
     )
 
 
-def _most_restarts(containers: Iterable[Json] | None) -> int:
-    return max((status.get("restartCount", 0) for status in containers or ()), default=0)
+def _most_restarts(containers: Iterable[Json]) -> int:
+    return max((status.get("restartCount", 0) for status in containers), default=0)
+
+
+def _of_sidecars(spec: Json, status: Json) -> list[Json]:
+    """Their statuses; those of init containers that only prepare the pod count for nothing."""
+    names = {container["name"] for container in _native_sidecars(spec)}
+    return [s for s in status.get("initContainerStatuses") or () if s["name"] in names]
+
+
+def _native_sidecars(spec: Json) -> list[Json]:
+    return [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
 
 
 def _cordon(notes: Json) -> Cordon | None:
@@ -102,8 +112,7 @@ def resources(spec: Json) -> Resources:
     Sums over the containers and the native sidecars; the pod's own `resources` count first. None
     where a container has none.
     """
-    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
-    containers = [*(spec.get("containers") or ()), *sidecars]
+    containers = [*(spec.get("containers") or ()), *_native_sidecars(spec)]
 
     def amount(kind: str, name: str) -> int | None:
         whole = ((spec.get("resources") or {}).get(kind) or {}).get(name)

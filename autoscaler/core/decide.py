@@ -297,6 +297,8 @@ def _drain(
     """A shrink goes by cordoned and emptied pods, unless the policy says `drain: none`."""
     if policy.drain is None or observed.rival is not None:
         return draft, None
+    # A lower maximum waits too: a Deployment shares a shrink among its ReplicaSets.
+    draft = _hold_shrink_in_rollout(draft, observed)
     wanted = draft.replicas if state.removal is None else max(draft.replicas, draft.current)
     plan = drain.plan(policy, policy.drain, observed, wanted, needed, bounds, now)
     return draft._replace(replicas=plan.replicas, steps=(*draft.steps, *plan.steps)), plan

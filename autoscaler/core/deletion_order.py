@@ -25,10 +25,15 @@ def is_active(pod: PodState) -> bool:
     return not pod.deleting and pod.phase not in ("Failed", "Succeeded")
 
 
-def deletion_order(pods: Iterable[PodState], now: float) -> list[PodState]:
-    """The active pods of one ReplicaSet, first to go first, if it acts at `now` (Unix seconds)."""
+def deletion_order(
+    pods: Iterable[PodState], now: float, related: Iterable[PodState] = ()
+) -> list[PodState]:
+    """The active pods of one ReplicaSet, first to go first, if it acts at `now` (Unix seconds).
+
+    related: pods of other ReplicaSets of the same Deployment, which make their nodes crowded too.
+    """
     active = [pod for pod in pods if is_active(pod)]
-    crowd = Counter(pod.node for pod in active)
+    crowd = _crowd([*active, *related])
 
     def compare(one: PodState, other: PodState) -> int:
         return _compare(one, other, now, crowd)
@@ -37,17 +42,24 @@ def deletion_order(pods: Iterable[PodState], now: float) -> list[PodState]:
 
 
 def first_to_go(
-    pods: Sequence[PodState], count: int, now: float, within: float = ACTS_WITHIN
+    pods: Sequence[PodState],
+    count: int,
+    now: float,
+    within: float = ACTS_WITHIN,
+    related: Sequence[PodState] = (),
 ) -> frozenset[str] | None:
     """The uids of the `count` pods that go, whenever from `now` to `now + within` it acts.
 
-    None where that is not determined: equal pods at the cut, or an age about to pass a power of
-    two. Each of those that go must come before each of the others, so a circle in the order (the
-    comparison by uid makes some) does no harm.
+    None where that is not determined: equal pods at the cut, an age about to pass a power of two,
+    or pods of several ReplicaSets, among which the Deployment's controller shares a shrink. Each of
+    those that go must come before each of the others, so a circle in the order (the comparison by
+    uid makes some) does no harm.
     """
     active = [pod for pod in pods if is_active(pod)]
-    crowd = Counter(pod.node for pod in active)
-    chosen = deletion_order(active, now)[:count]
+    if len({pod.replica_set for pod in active}) > 1:
+        return None
+    crowd = _crowd([*active, *related])
+    chosen = deletion_order(active, now, related)[:count]
     going = frozenset(pod.uid for pod in chosen)
     staying = [pod for pod in active if pod.uid not in going]
     for moment in _moments(active, now, within):
@@ -57,15 +69,23 @@ def first_to_go(
     return going
 
 
+def _crowd(pods: Iterable[PodState]) -> Counter[str]:
+    """How many active pods each node has."""
+    return Counter(pod.node for pod in pods if is_active(pod))
+
+
 def _moments(pods: Sequence[PodState], now: float, within: float) -> Iterator[float]:
-    """The start, and each moment of the interval at which an age passes a power of two."""
+    """The start, and each moment of the interval at which an age passes a power of two.
+
+    There can be several of one pod: from 2 s to 12 s an age passes 2.1, 4.3 and 8.6 s.
+    """
     yield now
     for pod in pods:
         for since in (pod.ready_since, pod.created_at):
             if since is not None:
-                ends = since + 2 ** (_magnitude(since, now) + 1) / NANOSECONDS
-                if now < ends <= now + within:
-                    yield ends + 1e-6
+                first, last = _magnitude(since, now) + 1, _magnitude(since, now + within)
+                for power in range(first, last + 1):
+                    yield since + 2**power / NANOSECONDS + 1e-6
     yield now + within
 
 

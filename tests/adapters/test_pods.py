@@ -99,6 +99,25 @@ def test_readiness_is_unknown_until_the_condition_is_there() -> None:
     assert seen.created_at == unix("2026-01-01T00:00:00Z")
 
 
+def test_restarts_are_the_most_of_the_containers_and_of_the_native_sidecars() -> None:
+    item = a_pod(
+        containerStatuses=[
+            {"name": "app", "restartCount": 2},
+            {"name": "b", "restartCount": 1},
+        ],
+        initContainerStatuses=[
+            {"name": "exporter", "restartCount": 3},
+            {"name": "setup", "restartCount": 9},
+        ],
+    )
+    item["spec"]["initContainers"] = [
+        {"name": "exporter", "restartPolicy": "Always"},
+        {"name": "setup"},
+    ]
+
+    assert (pod_state(item).restarts, pod_state(item).sidecar_restarts) == (2, 3)
+
+
 @pytest.mark.parametrize(
     ("labels", "routable"),
     [

@@ -134,6 +134,14 @@ def test_during_a_rollout_only_growth_is_allowed() -> None:
     assert desired(sessions(), growing)[0] == 3
 
 
+def test_a_lowered_maximum_waits_for_the_end_of_a_rollout_where_pods_are_drained() -> None:
+    seen = observation(10, 10, 10, rollout_in_progress=True)
+    lowered = {"replicas": {"min": 1, "max": 2}}
+
+    assert desired(sessions(**lowered), seen) == (3, Reason.ROLLOUT_IN_PROGRESS)
+    assert desired(sessions(**lowered, drain="none"), seen)[0] == 2
+
+
 def test_a_target_scaled_to_0_by_hand_is_left_alone() -> None:
     assert desired(sessions(), Observation(replicas=0)) == (0, Reason.SCALING_DISABLED)
 

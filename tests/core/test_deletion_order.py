@@ -44,6 +44,18 @@ def test_a_pod_on_a_crowded_node_goes_first() -> None:
     assert first_to_go(pods, 2, NOW) == {"uid-one", "uid-two"}
 
 
+def test_pods_of_an_older_replica_set_crowd_a_node_too() -> None:
+    pods = [pod("one", node="a"), pod("other", node="b", uid="0")]
+    old = pod("old", node="a", replica_set="old")
+    assert first_to_go(pods, 1, NOW, related=[old]) == {"uid-one"}
+    assert [each.name for each in deletion_order(pods, NOW, [old])] == ["one", "other"]
+
+
+def test_a_shrink_of_two_replica_sets_is_not_determined() -> None:
+    pods = [pod("new", node="a", deletion_cost=-5), pod("old", node="a", replica_set="old")]
+    assert first_to_go(pods, 1, NOW) is None
+
+
 def test_equal_pods_at_the_cut_are_not_determined() -> None:
     assert first_to_go([PLAIN, pod("other", node="a")], 1, NOW) is None
 
@@ -58,6 +70,17 @@ def test_an_age_about_to_pass_a_power_of_two_is_not_determined() -> None:
     old, young = NOW - 65.0, NOW - 60.0
     pods = [pod("old", node="a", uid="1", ready_since=old), _young(young)]
     assert first_to_go(pods, 1, NOW, within=2.0) == {"1"}
+    assert first_to_go(pods, 1, NOW, within=10.0) is None
+
+
+def test_an_age_about_to_pass_several_powers_of_two_is_looked_at_after_each() -> None:
+    # Ages in powers of two of ns: 2 s (30) and 8.6 s (33) now, 12 s (33) and 18.6 s (34) in 10 s,
+    # so the younger goes first; but from 8.6 s and 15.2 s on (both 33) the uid decides for 2 s.
+    pods = [
+        pod("old", node="a", uid="1", ready_since=NOW - 8.6),
+        pod("young", node="a", uid="2", ready_since=NOW - 2.0),
+    ]
+    assert first_to_go(pods, 1, NOW, within=2.0) == {"2"}
     assert first_to_go(pods, 1, NOW, within=10.0) is None
 
 
