@@ -227,6 +227,10 @@ def _removable(fleet: _Fleet, marked: list[PodState]) -> tuple[list[PodState], S
     if foreign:
         detail = f"hold: someone else writes deletion costs ({foreign[0].name}): stop it here"
         return [], Step(Reason.FOREIGN_DELETION_COST, fleet.current, detail)
+    surplus = len(fleet.pods) - fleet.current
+    if surplus > 0:  # a shrink by n then removes n + surplus pods
+        detail = f"hold: the ReplicaSet is yet to remove {surplus} pods of an earlier shrink"
+        return [], Step(Reason.DELETION_ORDER_UNCERTAIN, fleet.current, detail)
     uids = frozenset(pod.uid for pod in marked)
     if first_to_go(fleet.pods, len(marked), fleet.now) == uids:
         return marked, None

@@ -209,6 +209,13 @@ def test_a_shrink_that_might_take_another_pod_holds(other: PodState, reason: Rea
     assert (result.replicas, result.steps[-1].reason) == (3, reason)
 
 
+def test_a_shrink_waits_for_the_pods_that_an_earlier_one_is_yet_to_remove() -> None:
+    pods = [serving("a"), serving("b"), marked("c")]
+    result = planned(*pods, wanted=1, replicas=2)
+    assert (result.replicas, result.remove) == (2, ())
+    assert "yet to remove 1 pods" in result.steps[-1].detail
+
+
 @pytest.mark.parametrize(
     ("wanted", "needed", "back", "replicas"),
     [
