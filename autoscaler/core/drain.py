@@ -179,11 +179,12 @@ def _shrink(fleet: _Fleet, wanted: int, due: Sequence[PodState]) -> DrainPlan:
     allowed = fleet.current - wanted
     vacated = [pod for pod in fleet.leaving if fleet.vacated(pod)]
     marked = [pod for pod in vacated if is_marked(pod)]
-    fresh = [pod for pod in vacated if not is_marked(pod)][: max(0, allowed - len(marked))]
-    notes += [(pod, PodNote(False, pod.cordon, LOWEST_COST)) for pod in fresh]
     excess = marked[allowed:] if allowed > 0 else []
     notes += [(pod, PodNote(False, pod.cordon)) for pod in excess]
     remove, problem = _removable(fleet, marked if allowed > 0 and not excess else [])
+    if not remove:  # a mark made now would change the order that was just looked at
+        fresh = [pod for pod in vacated if not is_marked(pod)][: max(0, allowed - len(marked))]
+        notes += [(pod, PodNote(False, pod.cordon, LOWEST_COST)) for pod in fresh]
     replicas = fleet.current - len(remove)
     if problem is not None:
         return DrainPlan(replicas, tuple(notes), steps=(problem,))

@@ -175,6 +175,12 @@ def test_a_vacated_pod_is_marked_first_and_removed_in_a_later_pass() -> None:
     assert second.steps[-1].reason is Reason.DRAINED
 
 
+def test_the_pass_that_removes_marks_nobody_for_equal_marks_could_be_taken_instead() -> None:
+    result = planned(serving("a"), marked("b"), leaving("c"), wanted=1)
+    assert (told(result), [each.name for each in result.remove]) == ({}, ["b"])
+    assert told(planned(serving("a"), leaving("c"), wanted=1)) == {"c": "mark"}
+
+
 def test_marks_beyond_what_is_wanted_are_taken_back_first() -> None:
     result = planned(serving("a"), marked("b"), marked("c", uid="z"), wanted=2, needed=1)
     assert (result.remove, told(result)) == ((), {"c": "unmark"}), "it might have been either"
