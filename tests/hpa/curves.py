@@ -159,11 +159,12 @@ def compare(curve: Curve, recorded: Sequence[Sync]) -> Comparison:
     """Ours is one sync apart if it lies between what the controller had a sync before and after.
 
     A clock that is read a few milliseconds early or late still sees an entry that is just about to
-    leave its window or period, or has just missed it: no more than one sync can lie between.
+    leave its window or period, or has just missed it: no more than one sync can lie between. So
+    the last sync is there only to tell what came after the one before it.
     """
     syncs = recorded[:-1]  # the last may be under way
     real, ours = [sync.replicas for sync in syncs], replay(curve, syncs)
-    different = [i for i in range(len(real)) if real[i] != ours[i]]
+    different = [i for i in range(len(real) - 1) if real[i] != ours[i]]
     nearby = [real[max(0, i - 1) : i + 2] for i in different]
     far = [
         i
