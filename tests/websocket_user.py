@@ -12,7 +12,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -26,12 +26,17 @@ PATIENCE = 20.0
 
 @dataclass
 class User:
-    """One open page. `messages` are the types of the messages it has received."""
+    """One open page.
+
+    messages: the types of the messages that it has received. text: the latest part of one that
+    was no header, such as the document that it asked for.
+    """
 
     socket: WebSocketClientConnection
     messages: list[str]
     closed: asyncio.Event
     arrived: asyncio.Event
+    text: str = ""
     reader: asyncio.Task[None] | None = None  # kept, or it could be collected
 
     async def read(self) -> None:
@@ -44,20 +49,30 @@ class User:
                 return
             if isinstance(frame, str) and '"msgtype"' in frame:
                 self.messages.append(json.loads(frame)["msgtype"])
-                self.arrived.set()
+            elif isinstance(frame, str):
+                self.text = frame
+            self.arrived.set()
 
     async def wait_for(self, message: str) -> None:
-        while message not in self.messages:
+        await self.wait_until(lambda: message in self.messages, message)
+
+    async def wait_until(self, happened: Callable[[], bool], what: str) -> None:
+        """Raises ConnectionError if the connection ends before."""
+        while not happened():
             if self.closed.is_set():
-                raise ConnectionError(f"closed before {message}: {self.socket.close_code}")
+                raise ConnectionError(f"closed before {what}: {self.socket.close_code}")
             self.arrived.clear()
             await self.arrived.wait()
 
 
 class Users:
-    """Users of servers on this machine; leaving the context closes every page."""
+    """Users of servers on this machine; leaving the context closes every page.
 
-    def __init__(self) -> None:
+    patience: seconds that a user waits for any one answer.
+    """
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._open: list[User] = []
@@ -74,21 +89,32 @@ class Users:
         self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(self._patience)
 
-    def get(self, url: str, **arguments: str) -> str:
+    def get(self, url: str, source: str | None = None, **arguments: str) -> str:
         """The page's HTML. Raises tornado.httpclient.HTTPError."""
-        return str(self._run(_get(with_arguments(url, arguments))))
+        return str(self._run(_get(self._request(with_arguments(url, arguments), source))))
 
-    def join(self, url: str, **arguments: str) -> User:
-        """Open the page at `url` and wait until its document has arrived."""
-        return self.connect(url, token_in(self.get(url, **arguments)))
+    def join(self, url: str, source: str | None = None, **arguments: str) -> User:
+        """Open the page at `url` and wait until its document has arrived.
 
-    def connect(self, url: str, token: str, origin: str | None = None) -> User:
+        source: the address of this machine that the user comes from.
+        """
+        return self.connect(url, token_in(self.get(url, source, **arguments)), source=source)
+
+    def connect(
+        self, url: str, token: str, origin: str | None = None, source: str | None = None
+    ) -> User:
         """Open only the WebSocket, with a token from wherever."""
-        user: User = self._run(_connect(url, token, origin))
+        request = self._request(url.replace("http", "ws", 1) + "/ws", source)
+        if origin:
+            request.headers["Origin"] = origin
+        user: User = self._run(_connect(request, token))
         self._open.append(user)
         return user
+
+    def _request(self, url: str, source: str | None) -> HTTPRequest:
+        return HTTPRequest(url, request_timeout=self._patience, network_interface=source)
 
     def try_join(self, url: str) -> User | None:
         """The same while the server may still be starting: None if nobody listens."""
@@ -101,6 +127,22 @@ class Users:
         """Send one message and wait for its answer; the seconds that took."""
         seconds: float = self._run(_pull(user))
         return seconds
+
+    def document(self, user: User) -> Any:
+        """The session's document, as the server has it now."""
+        self.ask(user)
+        self._run(user.wait_until(lambda: '"roots"' in user.text, "the document"))
+        return json.loads(user.text)["doc"]
+
+    def stays(self, user: User, seconds: float) -> bool:
+        """Whether the connection lasts for so long; returns at once when it ends."""
+        waiting = asyncio.run_coroutine_threadsafe(user.closed.wait(), self._loop)
+        try:
+            waiting.result(seconds)
+        except TimeoutError:
+            waiting.cancel()
+            return True
+        return False
 
     def leave(self, user: User) -> None:
         """Close the page as a browser does when its tab is closed."""
@@ -122,18 +164,16 @@ def with_arguments(url: str, arguments: dict[str, str]) -> str:
     return f"{url}?{urlencode(arguments)}" if arguments else url
 
 
-async def _get(url: str) -> str:
+async def _get(request: HTTPRequest) -> str:
     # Not the shared client: its connection would stay with the worker that answered first.
     client = AsyncHTTPClient(force_instance=True)
     try:
-        return (await client.fetch(url, request_timeout=PATIENCE)).body.decode()
+        return (await client.fetch(request)).body.decode()
     finally:
         client.close()
 
 
-async def _connect(url: str, token: str, origin: str | None) -> User:
-    address = url.replace("http", "ws", 1) + "/ws"
-    request = HTTPRequest(address, headers={"Origin": origin} if origin else {})
+async def _connect(request: HTTPRequest, token: str) -> User:
     socket = await websocket_connect(request, subprotocols=["bokeh", token])
     if socket.protocol is not None:  # as browsers do; else a message waits 40 ms for the first ACK
         socket.protocol.set_nodelay(True)
@@ -151,6 +191,7 @@ async def _connect(url: str, token: str, origin: str | None) -> User:
 async def _pull(user: User) -> float:
     """Ask for the document, as a page does first; the seconds until it came."""
     user.messages.clear()
+    user.text = ""
     began = time.perf_counter()
     header = {"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}
     for part in (header, {}, {}):

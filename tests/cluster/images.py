@@ -65,7 +65,7 @@ def build_base() -> str:
 
 
 def _bootstrap(target: Path) -> None:
-    print(f"images: making {BASE} with debootstrap (a minute, once)", flush=True)
+    print(f"images: making {BASE} with debootstrap (a minute, once)", file=sys.stderr, flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         root = Path(name) / "root"
@@ -90,7 +90,7 @@ def build_image(
     archive = cache() / "images" / f"{stem}-{key}.tar"
     if not archive.is_file():
         archive.parent.mkdir(parents=True, exist_ok=True)
-        print(f"images: building {name}", flush=True)
+        print(f"images: building {name}", file=sys.stderr, flush=True)
         words = [w for item in arguments.items() for w in ("--build-arg", "=".join(item))]
         tag = ["--tag", name, "--file", str(dockerfile)]
         _buildah("bud", "--isolation", "chroot", "--layers=false", *words, *tag, str(context))

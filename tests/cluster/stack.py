@@ -1,13 +1,18 @@
-"""What we ship, as the node runs it: the base with our images, and Prometheus beside it."""
+"""What we ship, as the node runs it: the base with our images, and Prometheus beside it.
+
+`python -m tests.cluster.stack` builds the images where needed and prints the path of each archive.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+from tests.cluster.go import BuildError
 from tests.cluster.images import OURS, ROOT, our_image, prometheus_image
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -37,3 +42,16 @@ def overlay(folder: Path, components: Sequence[str] = ("prometheus",)) -> Path:
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
     return folder
+
+
+def main() -> int:
+    try:
+        print(*archives(), sep="\n")
+    except BuildError as error:
+        print(f"no images: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

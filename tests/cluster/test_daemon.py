@@ -10,19 +10,22 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from kubernetes.client.exceptions import ApiException
 
 from tests.cluster.access import Access
 from tests.cluster.node import ScriptedNode
 from tests.cluster.objects import ROUTABLE, deployment
 from tests.cluster.processes import free_ports, wait_until
 from tests.cluster.scripted_sidecars import ScriptedSidecars
-from tests.cluster.test_rbac import our_rules
+from tests.cluster.test_rbac import our_rules, single_rights, without
 from tests.prometheus_server import PrometheusServer, series
 
 pytestmark = [
@@ -288,6 +291,38 @@ def test_one_pass_and_one_decision_from_the_command_line(world: World) -> None:
     once = world.command("run", "--policies", str(world.policy_file), "--once")
     assert subprocess.run(once, capture_output=True, check=False).returncode == 0
     assert world.replicas() == 3
+
+
+def test_the_daemon_names_the_verb_that_its_role_lacks(world: World) -> None:
+    """One pass needs every right: users to protect, a pod to add, an Event about it."""
+    world.users.per_pod = lambda _: 25
+    world.deploy(1)
+    for number, (verb, resource) in enumerate(single_rights()):
+        account = f"lacks-{number}"
+        rules = without(verb, resource)
+        world.kubeconfig = world.access.service_account(world.namespace, account, rules)
+        wait_until(partial(said, world, verb, resource), WITHIN, f"{verb} {resource} to be named")
+        world.access.apps.patch_namespaced_deployment_scale(
+            "bokeh-app", world.namespace, {"spec": {"replicas": 1}}
+        )
+        unprotect(world)
+
+
+def said(world: World, verb: str, resource: str) -> bool:
+    """Whether a single pass complains of the right that is missing, and how to mend it."""
+    once = world.command("run", "--policies", str(world.policy_file), "--once")
+    words = subprocess.run(once, capture_output=True, text=True, check=False).stderr
+    return f"add {verb} on {resource} to the Role" in words
+
+
+def unprotect(world: World) -> None:
+    """The pods carry nothing of ours again."""
+    for pod in world.access.core.list_namespaced_pod(world.namespace).items:
+        notes = dict.fromkeys(pod.metadata.annotations or {})
+        with suppress(ApiException):  # it is just being removed
+            world.access.core.patch_namespaced_pod(
+                pod.metadata.name, world.namespace, {"metadata": {"annotations": notes}}
+            )
 
 
 def test_a_prometheus_that_is_gone_holds_the_count(world: World) -> None:

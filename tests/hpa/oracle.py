@@ -20,7 +20,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.processes import wait_until
+from tests.hpa.registration import registered
 from tests.hpa.served_apis import GROUPS, SCALE_GROUP, SCALE_VERSION, TARGET_KIND, ServedApis
 
 NAMESPACE = "default"
@@ -31,7 +31,6 @@ CONTROLLER_OPTIONS = {
     "horizontal_pod_autoscaler_sync_period": f"{SYNC_PERIOD:g}s",
     "concurrent_horizontal_pod_autoscaler_syncs": 20,
 }
-REGISTERED_WITHIN = 60.0  # seconds
 
 
 class Oracle:
@@ -57,7 +56,7 @@ class Oracle:
                 ServedApis(folder / "apiserver.crt", folder / "apiserver.key")
             )
             self.hpas: Any = client.AutoscalingV2Api(self.cluster.api)
-            self._register()
+            stack.enter_context(registered(self.cluster, NAMESPACE, GROUPS, self.apis.port))
             self.cluster.restart_controllers()
             watch = threading.Thread(target=self._watch, name="hpa-watch")
             watch.start()
@@ -95,31 +94,6 @@ class Oracle:
         """Whether a first sync that could read its target is over."""
         return bool(self.apis.targets[name].syncs) and bool(self.statuses.get(name))
 
-    def _register(self) -> None:
-        """Have the API server pass requests for our groups on to us."""
-        port = {"port": self.apis.port, "protocol": "TCP"}
-        service = {"type": "ExternalName", "externalName": "localhost", "ports": [port]}
-        self.cluster.core.create_namespaced_service(
-            NAMESPACE, {"metadata": {"name": "served-apis"}, "spec": service}
-        )
-        registration: Any = client.ApiregistrationV1Api(self.cluster.api)
-        for group, version in GROUPS.items():
-            spec = {
-                "group": group,
-                "version": version,
-                "service": {"name": "served-apis", "namespace": NAMESPACE, "port": self.apis.port},
-                "insecureSkipTLSVerify": True,
-                "groupPriorityMinimum": 100,
-                "versionPriority": 100,
-            }
-            name = f"{version}.{group}"
-            registration.create_api_service({"metadata": {"name": name}, "spec": spec})
-            wait_until(
-                lambda name=name: _available(registration.read_api_service(name)),  # type: ignore[misc]
-                REGISTERED_WITHIN,
-                f"the API {name}",
-            )
-
     def _watch(self) -> None:
         while not self._stopping.wait(0.05):
             with suppress(ApiException, HTTPError, json.JSONDecodeError):
@@ -142,10 +116,3 @@ class Oracle:
         self._stopping.set()
         if self._stream is not None:
             self._stream.shutdown()
-
-
-def _available(service: Any) -> bool:
-    return any(
-        condition.type == "Available" and condition.status == "True"
-        for condition in service.status.conditions or ()
-    )
