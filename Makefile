@@ -55,8 +55,9 @@ cluster: parts ## A real one-node Kubernetes with our images and manifests, as r
 bench: install ## Measure the speed of everything that has a goal
 	@$(BIN)/python -m tests.benchmarks
 
-bench-kubernetes: parts ## Seconds to enough replicas after a load step, beside the real HPA (two minutes)
+bench-kubernetes: parts ## Beside the real HPA: seconds to enough replicas, sessions lost (a quarter of an hour)
 	@$(BIN)/python -m tests.benchmarks.kubernetes
+	@$(ONE_NODE) --stack --or-skip -- $(BIN)/python -m tests.node.waves
 
 lock: install ## Renew the hashed requirements
 	@$(BIN)/python -m pip install --quiet uv

@@ -134,6 +134,13 @@ class Users:
         self._run(user.wait_until(lambda: '"roots"' in user.text, "the document"))
         return json.loads(user.text)["doc"]
 
+    def change(self, user: User, model: str, attribute: str, value: Any) -> None:
+        """Do what a widget does that is moved: returns when the server has taken it.
+
+        model: its id in the document.
+        """
+        self._run(_change(user, model, attribute, value))
+
     def stays(self, user: User, seconds: float) -> bool:
         """Whether the connection lasts for so long; returns at once when it ends."""
         waiting = asyncio.run_coroutine_threadsafe(user.closed.wait(), self._loop)
@@ -190,14 +197,22 @@ async def _connect(request: HTTPRequest, token: str) -> User:
 
 async def _pull(user: User) -> float:
     """Ask for the document, as a page does first; the seconds until it came."""
-    user.messages.clear()
     user.text = ""
     began = time.perf_counter()
-    header = {"msgid": uuid.uuid4().hex, "msgtype": "PULL-DOC-REQ"}
-    for part in (header, {}, {}):
-        await user.socket.write_message(json.dumps(part))
-    await user.wait_for("PULL-DOC-REPLY")
+    await _ask(user, "PULL-DOC-REQ", {}, "PULL-DOC-REPLY")
     return time.perf_counter() - began
+
+
+async def _change(user: User, model: str, attribute: str, value: Any) -> None:
+    event = {"kind": "ModelChanged", "model": {"id": model}, "attr": attribute, "new": value}
+    await _ask(user, "PATCH-DOC", {"events": [event]}, "OK")
+
+
+async def _ask(user: User, kind: str, content: dict[str, Any], answer: str) -> None:
+    user.messages.clear()
+    for part in ({"msgid": uuid.uuid4().hex, "msgtype": kind}, {}, content):
+        await user.socket.write_message(json.dumps(part))
+    await user.wait_for(answer)
 
 
 async def _leave(user: User) -> None:

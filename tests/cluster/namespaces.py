@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tests.cluster.processes import wait_until
 
-ADDRESS = "10.0.0.1"  # of the node; the kubelet refuses a loopback address
+NODES = 2  # at most, at addresses of a bridge: the kubelet refuses a loopback address
+ADDRESS = "10.0.0.1"  # of the first node, and of the API server
 NAMESERVER = "10.96.0.10"
 CLIENTS = "10.1.0.0/16"  # local addresses, so that each user of a test can come from one of its own
 # setpriv: killed with its parent, whatever kills that; --kill-child hands it on to the namespaces.
@@ -27,6 +28,11 @@ CGROUPS = Path("/sys/fs/cgroup")
 # Sockets, logs and state that containerd, the kubelet and CNI plugins put there and nowhere else.
 HIDDEN = ("/run", "/var/log", "/var/lib/cni", "/var/lib/kubelet")
 PREFIX = "bokeh-autoscaler-node-"
+
+
+def node_address(number: int) -> str:
+    """Of the node with this number, from 1."""
+    return f"10.0.0.{number}"
 
 
 def run(*command: str) -> None:
@@ -42,7 +48,8 @@ def prepare_namespaces(folder: Path) -> None:
     _resolve_by_the_cluster(folder)
     run("ip", "link", "set", "lo", "up")
     run("ip", "link", "add", "node0", "type", "bridge")
-    run("ip", "addr", "add", f"{ADDRESS}/24", "dev", "node0")
+    for number in range(1, NODES + 1):
+        run("ip", "addr", "add", f"{node_address(number)}/24", "dev", "node0")
     run("ip", "link", "set", "node0", "up")
     run("ip", "route", "add", "default", "via", ADDRESS)
     run("ip", "route", "add", "local", CLIENTS, "dev", "lo")

@@ -25,10 +25,11 @@ from tests.cluster.go import BuildError
 from tests.cluster.images import pause_image
 from tests.cluster.namespaces import ADDRESS, NAMESERVER, UNSHARE, node_folder, prepare_namespaces
 from tests.cluster.stack import archives
+from tests.cluster.worker_node import TEMPLATES, WorkerNode, fill_in
 
 PODS = "10.244.0.0/16"
 PROGRAMS = ("unshare", "ip", "iptables", "containerd", "ctr", "runc", "buildah", "debootstrap")
-TEMPLATES = Path(__file__).parent / "node_configuration"
+IMAGES = "images"  # the file with the paths of the archives that the node has
 PROCESS = "process"  # the file with the id, outside, of the process that holds the namespaces
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
@@ -41,12 +42,12 @@ class OneNode(ControlPlane):
 
     def __init__(self, folder: Path, cgroup: str, images: Sequence[Path] = ()) -> None:
         super().__init__(build(KUBERNETES), folder)
-        self._cgroup = cgroup
         self._images = (pause_image(), *images)
+        (folder / IMAGES).write_text("\n".join(map(str, self._images)))
         self._imports: list[Future[None]] = []
         self._address, self._port = ADDRESS, 6443
         self._api_options = {"kubelet_preferred_address_types": "InternalIP"}
-        self._socket = folder / "containerd.sock"
+        self._worker = WorkerNode(1, folder, cgroup, self._processes)
 
     def __exit__(self, *_: object) -> None:
         """All of it ends with the namespaces, at once; in good order the API server takes 10 s."""
@@ -54,82 +55,38 @@ class OneNode(ControlPlane):
 
     def _start_api_server(self) -> None:
         """Meanwhile the images are loaded, 0.8 GB of them: 4 s of the node's start are saved."""
-        self._start_containerd()
+        self._worker.start_containerd()
         pool = ThreadPoolExecutor(2)
-        self._imports = [pool.submit(self.import_image, image) for image in self._images]
+        self._imports = [pool.submit(self._worker.import_image, image) for image in self._images]
         pool.shutdown(wait=False)
         super()._start_api_server()
 
     def _join_node(self, stack: ExitStack) -> None:
-        self._start_kubelet()
+        self._worker.start_kubelet()
         self._start_proxy()
         self._start_coredns()
         self._processes.await_ready(self._node_is_ready, 60, "the node to be Ready")
         for each in self._imports:
             each.result()
 
-    def import_image(self, archive: Path) -> None:
-        """Load a docker archive, so that pods can name the image in it."""
-        control = ["ctr", "--address", str(self._socket), "--namespace", "k8s.io"]
-        command = [*control, "images", "import", "--no-unpack", str(archive)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, f"{archive} was not imported: {result.stderr}"
-
-    def _start_containerd(self) -> None:
-        networks = self.folder / "networks"
-        networks.mkdir()
-        self._configure("network.conflist", networks / "10-pods.conflist")
-        config = self._configure("containerd.toml", self.folder / "containerd.toml")
-        self._processes.start("containerd", ["containerd", "--config", config])
-        self._processes.await_ready(self._socket.exists, 30, "containerd")
-
-    def _start_kubelet(self) -> None:
-        (self.folder / "resolv.conf").write_text("")
-        config = self._configure("kubelet.yaml", self.folder / "kubelet.yaml")
-        self._node_program(
-            "kubelet",
-            config=config,
-            kubeconfig=self.admin,
-            root_dir=self.folder / "kubelet",
-            cert_dir=self.folder / "kubelet-certificates",
-            node_ip=ADDRESS,
-            hostname_override="node-1",
-        )
-
     def _start_proxy(self) -> None:
-        self._node_program(
-            "kube-proxy",
-            kubeconfig=self.admin,
-            proxy_mode="iptables",
-            cluster_cidr=PODS,
-            hostname_override="node-1",
-            conntrack_max_per_core=0,
-            conntrack_tcp_timeout_established=0,
-            conntrack_tcp_timeout_close_wait=0,
-        )
+        """One for all nodes: they share the network."""
+        options = {
+            "kubeconfig": self.admin,
+            "proxy-mode": "iptables",
+            "cluster-cidr": PODS,
+            "hostname-override": self._worker.name,
+            "conntrack-max-per-core": 0,
+            "conntrack-tcp-timeout-established": 0,
+            "conntrack-tcp-timeout-close-wait": 0,
+        }
+        words = [f"--{name}={value}" for name, value in options.items()]
+        self._processes.start("kube-proxy", [build(NODE) / "kube-proxy", *words])
 
     def _start_coredns(self) -> None:
-        config = self._configure("Corefile", self.folder / "Corefile")
+        values = {"@NAMESERVER@": NAMESERVER, "@KUBECONFIG@": self.admin}
+        config = fill_in(TEMPLATES / "Corefile", self.folder / "Corefile", values)
         self._processes.start("coredns", [build(COREDNS) / "coredns", "-conf", config])
-
-    def _node_program(self, program: str, **options: object) -> None:
-        words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        self._processes.start(program, [build(NODE) / program, *words])
-
-    def _configure(self, template: str, target: Path) -> Path:
-        """A configuration file with the addresses and folders of this node filled in."""
-        text = (TEMPLATES / template).read_text()
-        values = {
-            "@FOLDER@": str(self.folder),
-            "@PODS@": PODS,
-            "@NAMESERVER@": NAMESERVER,
-            "@CGROUP@": f"/{self._cgroup}",
-            "@KUBECONFIG@": str(self.admin),
-        }
-        for mark, value in values.items():
-            text = text.replace(mark, value)
-        target.write_text(text)
-        return target
 
     def _node_is_ready(self) -> bool:
         nodes = self.core.list_node().items

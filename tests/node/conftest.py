@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.access import Access
+from tests.cluster.worker_node import SOCKET
+from tests.node.shipped import Shipped
+from tests.websocket_user import Users
 
 HOW = "`python -m tests.cluster.one_node --stack -- python -m pytest -m node`, or set KUBECONFIG"
 Kubectl = Callable[..., str]
@@ -55,6 +59,15 @@ def kubectl(namespace: str) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
+def shipped(cluster: Access) -> Iterator[Shipped]:
+    """Our manifests as applied by `kubectl apply -k`; all tests of the session share them."""
+    if not names_resolve():
+        pytest.skip("NO WAY TO THE PODS by name from here: tests with real users need one")
+    with Users() as users:
+        yield Shipped(cluster, users, ours=is_ours(cluster))
+
+
+@pytest.fixture(scope="session")
 def busybox(cluster: Access) -> str:
     """An image with /bin/busybox and /bin/sh: our node has it without a registry."""
     return "localhost/pause:1" if is_ours(cluster) else "busybox:1.36"
@@ -68,4 +81,12 @@ def python_image(cluster: Access) -> str:
 
 def is_ours(cluster: Access) -> bool:
     """Whether this is the node of `tests.cluster.one_node`, which pulls nothing."""
-    return (cluster.admin.parent / "containerd.sock").exists()
+    return (cluster.admin.parent / "node-1" / SOCKET).exists()
+
+
+def names_resolve() -> bool:
+    """Whether this machine knows the cluster's Services by name."""
+    try:
+        return bool(socket.getaddrinfo("kubernetes.default.svc.cluster.local", 443))
+    except OSError:
+        return False

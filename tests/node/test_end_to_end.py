@@ -1,0 +1,216 @@
+"""Everything at once on a real node: real users, the shipped manifests, and what may break.
+
+The tests share one cluster and follow each other as a day in it would: each leaves the app serving.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.live import NAMESPACE
+from tests.cluster.processes import wait_until
+from tests.node.shipped import (
+    DAEMON,
+    KUBELET_SYNC,
+    PROMETHEUS,
+    SOON,
+    Shipped,
+    policy,
+    shipped_app,
+)
+from tests.websocket_user import User
+
+pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
+
+MEBI = 1024**2
+LIMIT = 384 * MEBI
+# A session of this app takes as many MiB as its page is asked for.
+HUNGRY = """
+from bokeh.io import curdoc
+from bokeh.models import Div
+
+wanted = curdoc().session_context.request.arguments.get("eat", [b"0"])[0]
+curdoc().eaten = bytearray(int(wanted) * 1024**2)
+curdoc().add_root(Div(text="full"))
+"""
+MEMORY = """
+cd /sys/fs/cgroup
+if [ -f memory.current ]; then cat memory.current; grep ^inactive_file memory.stat
+else cat memory/memory.usage_in_bytes; grep ^total_inactive_file memory/memory.stat; fi
+"""
+
+
+@pytest.fixture
+def guests(shipped: Shipped) -> Iterator[list[User]]:
+    """Users that leave when the test ends."""
+    present: list[User] = []
+    yield present
+    for user in present:
+        shipped.users.leave(user)
+
+
+def test_users_arrive_through_the_service_and_pods_come(
+    shipped: Shipped, guests: list[User], show: Callable[[str], None]
+) -> None:
+    shipped.await_ready(2)
+    wait_until(lambda: shipped.scraped() == 0, SOON, "Prometheus to know both pods")
+    began = time.monotonic()
+
+    guests += shipped.join(45)
+    arrived = time.monotonic()
+    shipped.await_replicas(3)
+    asked = time.monotonic()
+    shipped.await_ready(3)
+    ready = time.monotonic()
+
+    assert shipped.connected() == 45
+    wait_until(lambda: shipped.scraped() == 45, SOON, "Prometheus to count 45 users")
+    assert "ValidMetricFound" in shipped.reasons()
+    show(
+        f"45 users arrived in {arrived - began:.1f} s; a third pod was asked for "
+        f"{asked - arrived:.1f} s later and Ready {ready - asked:.1f} s after that"
+    )
+
+
+def test_users_are_spread_over_the_pods_and_cost_one_session_each(
+    shipped: Shipped, guests: list[User]
+) -> None:
+    created = 'sum(bokeh_sessions_created_total{pod=~"bokeh-app-.*"})'
+    wait_until(lambda: shipped.prometheus(created) is not None, SOON, "the count of sessions")
+    before = shipped.prometheus(created) or 0
+
+    guests += shipped.join(20)
+
+    wait_until(lambda: shipped.prometheus(created) == before + 20, SOON, "20 sessions, not 40")
+    each = [shipped.state(pod) for pod in shipped.ready_pods()]
+    assert all(state and state["sessions"]["connected"] for state in each)
+
+
+def test_two_workers_in_a_pod_count_as_one_pod(shipped: Shipped, guests: list[User]) -> None:
+    shipped.apply(shipped_app("two-workers", None, "--num-procs=2"))
+    shipped.await_service("two-workers")
+    (pod,) = shipped.ready_pods("two-workers")
+
+    guests += shipped.join(12, "two-workers")
+
+    state = shipped.state(pod)
+    assert state is not None
+    assert (len(state["workers"]), state["sessions"]["connected"]) == (2, 12)
+    wait_until(lambda: shipped.scraped("two-workers") == 12, SOON, "Prometheus to count 12")
+
+
+def test_memory_is_what_the_cgroup_of_the_container_says(shipped: Shipped) -> None:
+    pod = shipped.ready_pods()[0]
+    state = shipped.state(pod)
+    assert state is not None
+
+    inside = shipped.kubectl("exec", pod.metadata.name, "-c", "app", "--", "sh", "-c", MEMORY)
+
+    used, inactive = (int(line.split()[-1]) for line in inside.splitlines())
+    assert state["memory"]["limit_bytes"] == LIMIT
+    assert state["memory"]["working_set_bytes"] == pytest.approx(used - inactive, rel=0.05)
+    limit = f'bokeh_memory_limit_bytes{{pod="{pod.metadata.name}"}}'
+    assert wait_until(lambda: shipped.prometheus(limit), SOON, "the limit") == LIMIT
+
+
+def test_a_pod_that_the_kernel_ended_for_its_memory_serves_again(
+    shipped: Shipped, guests: list[User]
+) -> None:
+    shipped.apply(shipped_app("hungry", HUNGRY))
+    shipped.await_service("hungry")
+    guests += shipped.join(3, "hungry")
+
+    with pytest.raises(Exception, match=r"closed|599|Timeout|reset"):
+        shipped.join(1, "hungry", eat="500")
+
+    def status() -> Any:
+        (pod,) = shipped.pods("hungry")
+        seen = pod.status.container_statuses[0]
+        return seen if seen.restart_count else None
+
+    ended = wait_until(status, SOON, "the container's restart").last_state.terminated
+    assert ended.reason == "OOMKilled"
+    shipped.await_service("hungry")
+    wait_until(lambda: shipped.scraped("hungry") == 0, SOON, "their sessions to be gone")
+    guests += shipped.join(2, "hungry")
+    assert shipped.connected("hungry") == 2
+
+
+def test_a_killed_sidecar_comes_back_and_knows_its_users(
+    shipped: Shipped, guests: list[User]
+) -> None:
+    if not shipped.ours:
+        pytest.skip("NO WAY TO KILL A CONTAINER in a cluster that is not ours")
+    guests += shipped.join(10)
+    before, replicas = shipped.connected(), shipped.replicas()
+    pod = shipped.ready_pods()[0]
+    seats = shipped.state(pod)
+    assert seats is not None
+
+    shipped.kill_container(pod, pod.status.init_container_statuses[0])
+
+    def known_again() -> bool:
+        (seen,) = [p for p in shipped.pods() if p.metadata.uid == pod.metadata.uid]
+        restarted = seen.status.init_container_statuses[0].restart_count == 1
+        return restarted and shipped.connected() == before
+
+    wait_until(known_again, SOON, "the sidecar to count its users again")
+    assert shipped.all_connected(guests)
+    assert shipped.replicas() == replicas
+
+
+def test_an_edit_of_the_config_map_is_followed_and_a_broken_one_is_not(
+    shipped: Shipped, show: Callable[[str], None]
+) -> None:
+    began = time.monotonic()
+    shipped.write_policy("bokeh-app", policy(replicas={"min": 4, "max": 10}))
+    shipped.await_replicas(4, within=KUBELET_SYNC)
+    show(f"an edit of the ConfigMap took effect after {time.monotonic() - began:.0f} s")
+    shipped.await_ready(4)
+
+    shipped.write_policy("bokeh-app", "name: bokeh-app\nreplicas: {min: 9}\n")
+    wait_until(lambda: "PolicyFileRefused" in shipped.reasons(), KUBELET_SYNC, "the Event")
+    assert "bokeh-app.yaml" in shipped.daemon_log()
+    assert shipped.replicas() == 4
+
+    shipped.write_policy("bokeh-app", policy())
+    shipped.await_replicas(2, within=KUBELET_SYNC + SOON)
+    shipped.await_ready(2)
+
+
+def test_the_daemon_goes_on_after_its_pod_was_deleted(shipped: Shipped, guests: list[User]) -> None:
+    shipped.delete_pod(DAEMON)
+
+    guests += shipped.join(45)
+
+    shipped.await_replicas(3)
+    shipped.await_ready(3)
+    assert shipped.all_connected(guests)
+
+
+def test_the_count_is_held_while_prometheus_restarts(shipped: Shipped, guests: list[User]) -> None:
+    guests += shipped.join(15)
+    wait_until(lambda: shipped.scraped() == 15, SOON, "Prometheus to count 15")
+    replicas = shipped.replicas()
+
+    shipped.delete_pod(PROMETHEUS)
+
+    wait_until(lambda: shipped.scraped() == 15, SOON, "Prometheus to count them again")
+    assert "FailedGetSessionsMetric" in shipped.daemon_log()
+    assert shipped.replicas() >= replicas
+    assert shipped.all_connected(guests)
+    guests += shipped.join(40)
+    shipped.await_replicas(4)
+
+
+def test_all_of_it_runs_under_pod_security_restricted(shipped: Shipped) -> None:
+    labels = shipped.cluster.core.read_namespace(NAMESPACE).metadata.labels
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+    pods = shipped.cluster.core.list_namespaced_pod(NAMESPACE).items
+
+    assert {pod.spec.security_context.run_as_non_root for pod in pods} == {True}

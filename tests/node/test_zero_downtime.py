@@ -1,0 +1,102 @@
+"""Whatever is replaced, users go on clicking: the app, the sidecar, the daemon, the node."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.one_node import IMAGES
+from tests.cluster.processes import Processes, wait_until
+from tests.cluster.worker_node import WorkerNode
+from tests.node.clicks import clicking, lost
+from tests.node.shipped import APP, DAEMON, NAME_LABEL, SOON, Shipped, policy
+from tests.websocket_user import User
+
+pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
+
+USERS = 40
+AFTERWARDS = 12.0  # seconds that they go on clicking: longer than the old pods' preStop sleep
+
+
+@pytest.fixture
+def guests(shipped: Shipped) -> Iterator[list[User]]:
+    shipped.write_policy("bokeh-app", policy())
+    shipped.await_ready(2)
+    present = shipped.join(USERS)
+    yield present
+    for user in present:
+        shipped.users.leave(user)
+
+
+def test_a_rolling_update_of_the_app_loses_no_session_and_no_click(
+    shipped: Shipped, guests: list[User]
+) -> None:
+    before = {pod.metadata.uid for pod in shipped.pods()}
+
+    with clicking(shipped, guests) as clickers:
+        shipped.kubectl("rollout", "restart", f"deployment/{APP}")
+        shipped.rolled_out(APP)
+        assert not before & {pod.metadata.uid for pod in shipped.pods()}
+        time.sleep(AFTERWARDS)
+
+    assert min(each.clicks for each in clickers) > 0
+    assert shipped.all_connected(guests)
+    assert lost(shipped, clickers) == []
+
+
+@pytest.fixture
+def second_node(shipped: Shipped, tmp_path: Path) -> Iterator[None]:
+    """A node beside the first one, as long as the test."""
+    if not shipped.ours:
+        pytest.skip("NO SECOND NODE in a cluster that is not ours")
+    cluster = shipped.cluster.admin.parent
+    with Processes(tmp_path) as processes:
+        node = WorkerNode(2, cluster, cluster.name, processes)
+        node.start_containerd()
+        for archive in (cluster / IMAGES).read_text().splitlines():
+            node.import_image(Path(archive))
+        node.start_kubelet()
+        shipped.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "node/node-2")
+        yield
+        shipped.kubectl("uncordon", "node-1")
+        shipped.kubectl("cordon", "node-2")
+        shipped.kubectl("delete", "pods", "--field-selector", "spec.nodeName=node-2")
+    shipped.kubectl("delete", "node", "node-2")
+
+
+@pytest.mark.usefixtures("second_node")
+def test_a_drained_node_loses_no_session_and_no_click(shipped: Shipped, guests: list[User]) -> None:
+    ours = ["--pod-selector", f"{NAME_LABEL}={APP}", "--delete-emptydir-data", "--force"]
+
+    def moved() -> bool:
+        return all(pod.spec.node_name == "node-2" for pod in shipped.ready_pods())
+
+    with clicking(shipped, guests) as clickers:
+        drain = subprocess.Popen(["kubectl", "drain", "node-1", *ours])
+        wait_until(moved, 2 * SOON, "all pods to be on the other node")
+        shipped.await_ready(shipped.replicas())
+        time.sleep(AFTERWARDS)
+        assert drain.poll() is None, "it waits for the users"
+
+    assert shipped.all_connected(guests)
+    assert lost(shipped, clickers) == []
+    for user in guests:
+        shipped.users.leave(user)
+    guests.clear()
+    assert drain.wait(SOON) == 0
+
+
+def test_an_upgrade_of_the_daemon_loses_no_session_and_no_click(
+    shipped: Shipped, guests: list[User]
+) -> None:
+    with clicking(shipped, guests) as clickers:
+        shipped.kubectl("rollout", "restart", f"deployment/{DAEMON}")
+        shipped.rolled_out(DAEMON)
+
+    assert lost(shipped, clickers) == []
+    guests += shipped.join(20)
+    wait_until(lambda: shipped.replicas() >= 4, SOON, "the new daemon to go on")
