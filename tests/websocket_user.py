@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,15 +28,15 @@ PATIENCE = 20.0
 class User:
     """One open page.
 
-    messages: the types of the messages that it has received. text: the latest part of one that
-    was no header, such as the document that it asked for.
+    messages: the types of the messages that it has received. texts: their parts that were no such
+    headers, such as the document that it asked for. Both since it last asked for something.
     """
 
     socket: WebSocketClientConnection
     messages: list[str]
     closed: asyncio.Event
     arrived: asyncio.Event
-    text: str = ""
+    texts: list[str] = field(default_factory=list)
     reader: asyncio.Task[None] | None = None  # kept, or it could be collected
 
     async def read(self) -> None:
@@ -50,7 +50,7 @@ class User:
             if isinstance(frame, str) and '"msgtype"' in frame:
                 self.messages.append(json.loads(frame)["msgtype"])
             elif isinstance(frame, str):
-                self.text = frame
+                self.texts.append(frame)
             self.arrived.set()
 
     async def wait_for(self, message: str) -> None:
@@ -88,8 +88,9 @@ class Users:
         self._thread.join(PATIENCE)
         self._loop.close()
 
-    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(self._patience)
+    def _run(self, work: Coroutine[Any, Any, Any], patience: float | None = None) -> Any:
+        running = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return running.result(self._patience if patience is None else patience)
 
     def get(self, url: str, source: str | None = None, **arguments: str) -> str:
         """The page's HTML. Raises tornado.httpclient.HTTPError."""
@@ -123,16 +124,15 @@ class Users:
         except ConnectionRefusedError:
             return None
 
-    def ask(self, user: User) -> float:
+    def ask(self, user: User, patience: float | None = None) -> float:
         """Send one message and wait for its answer; the seconds that took."""
-        seconds: float = self._run(_pull(user))
+        seconds: float = self._run(_pull(user), patience)
         return seconds
 
-    def document(self, user: User) -> Any:
+    def document(self, user: User, patience: float | None = None) -> Any:
         """The session's document, as the server has it now."""
-        self.ask(user)
-        self._run(user.wait_until(lambda: '"roots"' in user.text, "the document"))
-        return json.loads(user.text)["doc"]
+        self.ask(user, patience)
+        return self._run(_document(user))
 
     def change(self, user: User, model: str, attribute: str, value: Any) -> None:
         """Do what a widget does that is moved: returns when the server has taken it.
@@ -197,10 +197,19 @@ async def _connect(request: HTTPRequest, token: str) -> User:
 
 async def _pull(user: User) -> float:
     """Ask for the document, as a page does first; the seconds until it came."""
-    user.text = ""
     began = time.perf_counter()
     await _ask(user, "PULL-DOC-REQ", {}, "PULL-DOC-REPLY")
     return time.perf_counter() - began
+
+
+async def _document(user: User) -> Any:
+    """In the reply that has begun to come."""
+
+    def parts() -> list[str]:
+        return [text for text in user.texts if text.startswith('{"doc"')]
+
+    await user.wait_until(lambda: bool(parts()), "the document")
+    return json.loads(parts()[0])["doc"]
 
 
 async def _change(user: User, model: str, attribute: str, value: Any) -> None:
@@ -210,6 +219,7 @@ async def _change(user: User, model: str, attribute: str, value: Any) -> None:
 
 async def _ask(user: User, kind: str, content: dict[str, Any], answer: str) -> None:
     user.messages.clear()
+    user.texts.clear()
     for part in ({"msgid": uuid.uuid4().hex, "msgtype": kind}, {}, content):
         await user.socket.write_message(json.dumps(part))
     await user.wait_for(answer)

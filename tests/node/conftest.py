@@ -13,7 +13,7 @@ import pytest
 
 from tests.cluster.access import Access
 from tests.cluster.worker_node import SOCKET
-from tests.node.shipped import Shipped
+from tests.node.shipped import PATIENCE, Shipped
 from tests.websocket_user import Users
 
 HOW = "`python -m tests.cluster.one_node --stack -- python -m pytest -m node`, or set KUBECONFIG"
@@ -63,7 +63,7 @@ def shipped(cluster: Access) -> Iterator[Shipped]:
     """Our manifests as applied by `kubectl apply -k`; all tests of the session share them."""
     if not names_resolve():
         pytest.skip("NO WAY TO THE PODS by name from here: tests with real users need one")
-    with Users() as users:
+    with Users(PATIENCE) as users:
         yield Shipped(cluster, users, ours=is_ours(cluster))
 
 

@@ -28,6 +28,7 @@ APP, DAEMON, PROMETHEUS = "bokeh-app", "bokeh-autoscaler", "prometheus"
 NAME_LABEL = "app.kubernetes.io/name"
 POLICIES = "bokeh-autoscaler-policies"
 EXPORTER_PORT = 9550
+PATIENCE = 45.0  # of a user, in seconds; some are on a pod that is blocked for 20
 SOON = 60.0  # seconds: a pod is there, a decision is made, a scrape has come
 ANSWER_WITHIN = 5.0
 # The kubelet looks at mounted ConfigMaps once a minute where it is not told otherwise.

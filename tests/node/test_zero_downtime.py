@@ -60,12 +60,22 @@ def second_node(shipped: Shipped, tmp_path: Path) -> Iterator[None]:
         for archive in (cluster / IMAGES).read_text().splitlines():
             node.import_image(Path(archive))
         node.start_kubelet()
-        shipped.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "node/node-2")
+        wait_until(lambda: node_is_ready(shipped), SOON, "the second node")
         yield
         shipped.kubectl("uncordon", "node-1")
         shipped.kubectl("cordon", "node-2")
         shipped.kubectl("delete", "pods", "--field-selector", "spec.nodeName=node-2")
     shipped.kubectl("delete", "node", "node-2")
+
+
+def node_is_ready(shipped: Shipped) -> bool:
+    nodes = shipped.cluster.core.list_node().items
+    return any(
+        each.type == "Ready" and each.status == "True"
+        for node in nodes
+        if node.metadata.name == "node-2"
+        for each in node.status.conditions or ()
+    )
 
 
 @pytest.mark.usefixtures("second_node")
