@@ -1,29 +1,35 @@
 """One pass over all policies: observe, decide, act, record.
 
-State goes in and comes out as values; a change is remembered only after it was made, so a pass
-that fails in the middle changes nothing, and one policy's failure leaves the others alone.
+State goes in and comes out as values; a change that fails is not remembered, so a pass that fails
+in the middle changes nothing, and one policy's failure leaves the others alone. Where several
+daemons run, only the one that leads in a namespace looks at its policies, and each write is
+confirmed by that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from autoscaler.core.decide import decide, record_removal, record_scaling
 from autoscaler.core.drain import is_leaving
-from autoscaler.errors import AutoscalerError, ConflictError
+from autoscaler.errors import AutoscalerError, ConflictError, LeaseError
+from autoscaler.leadership import NoLeadership
+from autoscaler.memory import Key, Memory
 from autoscaler.model import Decision, Observation, State, TargetRef
 from autoscaler.observe import observation, queries_of, signals_of
 from autoscaler.policy import Policy
 from autoscaler.ports import (
     Clock,
     Cluster,
+    Leadership,
     MetricsSource,
     PolicySet,
     PolicySource,
     Sidecars,
+    Standing,
     TargetState,
 )
 
@@ -50,11 +56,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """One pass: its outcomes in the policies' order, and the state of the policy files."""
+    """One pass: its outcomes in the policies' order, and the state of the policy files.
+
+    standings: whether this daemon leads, for each namespace where that matters.
+    """
 
     at: float
     outcomes: tuple[Outcome, ...]
     policies: PolicySet
+    standings: Mapping[str, Standing] = field(default_factory=dict)
 
 
 class Recorder(Protocol):
@@ -76,6 +86,8 @@ class Controller:
         clock: Clock,
         recorders: Sequence[Recorder] = (),
         *,
+        leadership: Leadership | None = None,
+        memory: Memory | None = None,
         dry_run: bool = False,
     ) -> None:
         self._policies = policies
@@ -85,16 +97,18 @@ class Controller:
         self._clock = clock
         self._recorders = recorders
         self._dry_run = dry_run
-        self._states: dict[tuple[str, str], State] = {}
+        self._leadership = leadership or NoLeadership()
+        self._memory = memory or Memory(clock)
         self._evaluated: dict[str, float] = {}
 
     def run_pass(self) -> PassResult:
         """Observe every due policy's target, decide, act, record. Raises nothing an adapter may."""
         self._follow_clock(self._clock.stepped())
         policies = self._policies.load()
+        standings = self._leadership.seek({p.target.namespace for p in policies.policies})
         now = self._clock.now()
-        due = [policy for policy in policies.policies if self._is_due(policy, now)]
-        targets = self._observe({policy.target.ref for policy in due})
+        due = [p for p in policies.policies if self._is_due(p, standings, now)]
+        targets = self._observe({policy.target.ref for policy in due}, standings)
         readings = self._metrics.read(
             {pair for policy in due for pair in signals_of(policy).items()},
             {query for policy in due for query in queries_of(policy)},
@@ -111,15 +125,22 @@ class Controller:
                 return Outcome(policy, problem=f"internal error, nothing was changed: {error!r}")
 
         outcomes = _side_by_side(pursue, due)
-        self._forget_all_but(policies.policies)
-        result = PassResult(now, outcomes, policies)
+        self._forget_all_but({policy.name for policy in policies.policies})
+        result = PassResult(now, outcomes, policies, standings)
         for recorder in self._recorders:
             recorder.record(result)
         return result
 
-    def _observe(self, refs: set[TargetRef]) -> dict[TargetRef, TargetState | AutoscalerError]:
-        """The targets, with the own word of each pod that is to go."""
-        found = dict(self._cluster.observe(refs))
+    def _observe(
+        self, refs: set[TargetRef], standings: Mapping[str, Standing] = {}
+    ) -> dict[TargetRef, TargetState | AutoscalerError]:
+        """The targets, with the own word of each pod that is to go; none where we do not lead."""
+        barred = {
+            ref: LeaseError(standing.detail)
+            for ref in refs
+            if (standing := standings.get(ref.namespace)) and not standing.leads
+        }
+        found = {**self._cluster.observe(refs - barred.keys()), **barred}
         targets = {ref: each for ref, each in found.items() if isinstance(each, TargetState)}
         leaving = [pod for target in targets.values() for pod in target.pods if is_leaving(pod)]
         said = self._sidecars.occupancy(leaving) if leaving else {}
@@ -143,6 +164,8 @@ class Controller:
             outcome = self._decide(policy, target, observe(target), now)
             try:
                 return self._act(outcome, target, now)
+            except LeaseError as error:  # another leads now: not even an Event
+                return Outcome(policy, problem=str(error))
             except ConflictError as error:
                 outcome = replace(outcome, problem=str(error))
                 target = self._observe({policy.target.ref})[policy.target.ref]
@@ -154,37 +177,38 @@ class Controller:
         self, policy: Policy, target: TargetState, observed: Observation, now: float
     ) -> Outcome:
         """A Deployment that was deleted and made again has another uid and starts afresh."""
-        key = (policy.name, target.uid)
-        decision, self._states[key] = decide(policy, observed, self._states.get(key), now)
+        key = _key(policy, target)
+        decision, state = decide(policy, observed, self._memory.of(key), now)
+        self._memory.keep(key, state)
         return Outcome(policy, target, observed, decision)
 
     def _act(self, outcome: Outcome, target: TargetState, now: float) -> Outcome:
         """Carry the decision out: the pods' notes, then the scale. Raises AutoscalerError.
 
-        Only what took effect is remembered.
+        A change is written down before it is made. A daemon that ends between the two leaves one
+        that rests after a change which never came, and not one that forgets a change.
         """
-        decision = outcome.decision
+        decision, namespace = outcome.decision, target.ref.namespace
         if decision is None or self._dry_run:
             return outcome
         for pod, note in decision.drain.notes if decision.drain else ():
+            self._leadership.confirm(namespace)
             self._cluster.note(target, pod, note)
         if decision.desired == decision.current:
             return outcome
-        self._cluster.scale(target, decision.desired)
-        self._remember(outcome, decision, target, now)
+        with self._memory.change(_key(outcome.policy, target), lambda s: _after(s, outcome, now)):
+            self._leadership.commit(namespace)
+            self._cluster.scale(target, decision.desired)
         return replace(outcome, changed=True)
 
-    def _remember(
-        self, outcome: Outcome, decision: Decision, target: TargetState, now: float
-    ) -> None:
-        key, policy = (outcome.policy.name, target.uid), outcome.policy
-        state = record_scaling(self._states[key], policy, decision.current, decision.desired, now)
-        if outcome.observed is not None:
-            state = record_removal(state, decision, outcome.observed, now)
-        self._states[key] = state
+    def _is_due(self, policy: Policy, standings: Mapping[str, Standing], now: float) -> bool:
+        """Whether the policy's interval has passed; a quarter second early counts as due.
 
-    def _is_due(self, policy: Policy, now: float) -> bool:
-        """Whether the policy's interval has passed; a quarter second early counts as due."""
+        Never while another daemon looks after it.
+        """
+        standing = standings.get(policy.target.namespace)
+        if standing is not None and standing.stands_by:
+            return False
         last = self._evaluated.get(policy.name)
         if last is not None and now - last < policy.interval - 0.25:
             return False
@@ -195,13 +219,25 @@ class Controller:
         """After the wall clock was set, move all memory along with it."""
         if step == 0:
             return
-        self._states = {key: state.shifted(step) for key, state in self._states.items()}
+        self._memory.shift(step)
         self._evaluated = {name: at + step for name, at in self._evaluated.items()}
 
-    def _forget_all_but(self, policies: Sequence[Policy]) -> None:
-        names = {policy.name for policy in policies}
-        self._states = {key: state for key, state in self._states.items() if key[0] in names}
+    def _forget_all_but(self, names: set[str]) -> None:
+        self._memory.forget_all_but(names)
         self._evaluated = {name: at for name, at in self._evaluated.items() if name in names}
+
+
+def _key(policy: Policy, target: TargetState) -> Key:
+    return Key(target.ref.namespace, policy.name, target.uid)
+
+
+def _after(state: State, outcome: Outcome, now: float) -> State:
+    """What is remembered of a change that takes effect."""
+    decision, observed = outcome.decision, outcome.observed
+    if decision is None or observed is None:
+        return state
+    state = record_scaling(state, outcome.policy, decision.current, decision.desired, now)
+    return record_removal(state, decision, observed, now)
 
 
 def _side_by_side(

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
+from autoscaler.adapters.clock import steady
 from autoscaler.adapters.scheduler import Scheduler
 from autoscaler.adapters.web import WebServer
 from autoscaler.controller import Controller, PassResult, Recorder
+from autoscaler.leadership import LeaseLeadership, Leases, NoLeadership
+from autoscaler.memory import Memory
 from autoscaler.ports import Clock, Cluster, MetricsSource, PolicySource, Sidecars
 from autoscaler.telemetry import Telemetry
 
@@ -27,13 +30,17 @@ IDLE_INTERVAL = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything of the world that the daemon uses."""
+    """Everything of the world that the daemon uses.
+
+    leases: None where no other daemon can be.
+    """
 
     policies: PolicySource
     metrics: MetricsSource
     cluster: Cluster
     sidecars: Sidecars
     clock: Clock
+    leases: Leases | None = None
 
 
 class Daemon:
@@ -48,6 +55,10 @@ class Daemon:
         dry_run: bool = False,
     ) -> None:
         self.telemetry = Telemetry()
+        memory = Memory(ports.clock)
+        self._leadership: LeaseLeadership | NoLeadership = NoLeadership()
+        if ports.leases is not None:
+            self._leadership = LeaseLeadership(ports.leases, memory, steady)
         self._controller = Controller(
             ports.policies,
             ports.metrics,
@@ -55,6 +66,8 @@ class Daemon:
             ports.sidecars,
             ports.clock,
             (*recorders, self.telemetry),
+            leadership=self._leadership,
+            memory=memory,
             dry_run=dry_run,
         )
         self._listen = listen
@@ -85,11 +98,15 @@ class Daemon:
         self._scheduler.start()
         self._scheduler.plan(self._interval)
         self._stopping.wait()
-        finisher = threading.Thread(target=self._scheduler.stop, args=(True,), daemon=True)
+        finisher = threading.Thread(target=self._finish, daemon=True)
         finisher.start()
         finisher.join(STOP_WITHIN)
         if web is not None:
             web.stop()
+
+    def release(self) -> None:
+        """Let other daemons act from now on, and this one no more."""
+        self._leadership.release()
 
     def stop(self) -> None:
         """End `run`."""
@@ -103,6 +120,11 @@ class Daemon:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, handle)
+
+    def _finish(self) -> None:
+        """No other daemon may start before the last pass has ended."""
+        self._scheduler.stop(wait=True)
+        self.release()
 
     def _replan(self, result: PassResult) -> None:
         policies = result.policies.policies

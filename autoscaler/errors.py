@@ -33,3 +33,7 @@ class ForbiddenError(ClusterError):
 
 class TargetNotFoundError(ClusterError):
     """The Deployment of a policy does not exist (HTTP 404)."""
+
+
+class LeaseError(AutoscalerError):
+    """This daemon may not act in a namespace: the Lease is another's, or not renewed in time."""

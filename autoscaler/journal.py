@@ -32,6 +32,10 @@ class Journal:
 
     def record(self, result: PassResult) -> None:
         """Log what differs from the last pass."""
+        for namespace, standing in result.standings.items():
+            told = standing.leads or standing.stands_by  # else its policies tell of the problem
+            if told and self._is_news(f"lease {namespace}", standing.detail):
+                LOG.info("%s", standing.detail, extra={"fields": {"namespace": namespace}})
         for outcome in result.outcomes:
             self._record_outcome(outcome)
         for file, problems in result.policies.problems.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from autoscaler.errors import AutoscalerError
 from autoscaler.model import Occupancy, PodNote, PodState, Sample, TargetRef, Unavailable
@@ -94,6 +94,38 @@ class Sidecars(Protocol):
         """By uid what each pod's own sidecar says now; one that does not answer in time is absent.
 
         Asks all side by side and never raises.
+        """
+
+
+class Standing(NamedTuple):
+    """Whether this daemon may act in a namespace, in words too.
+
+    stands_by: another daemon acts there, and all is well. Neither: the Lease cannot be had or
+    renewed, and nothing may be changed there.
+    """
+
+    leads: bool
+    detail: str = ""
+    stands_by: bool = False
+
+
+class Leadership(Protocol):
+    """Which daemon acts where, so that no two scale by the same policies."""
+
+    def seek(self, namespaces: Iterable[str]) -> Mapping[str, Standing]:
+        """Begin a pass: where this daemon may act from now on. Never raises.
+
+        It tries to lead in these namespaces and gives up all others. One that is absent from the
+        answer needs no leadership.
+        """
+
+    def confirm(self, namespace: str) -> None:
+        """Raises LeaseError unless this daemon has led there since the pass began."""
+
+    def commit(self, namespace: str) -> None:
+        """Write what is remembered of the namespace, and confirm by that.
+
+        Raises LeaseError, or what keeps it from being written.
         """
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from autoscaler.controller import Outcome, PassResult
 from autoscaler.model import Cause, Confirmation, Decision, Reason
+from autoscaler.ports import Standing
 
 PREFIX = "bokeh_autoscaler"
 
@@ -41,7 +43,7 @@ class DrainTelemetry:
             ["policy"],
             registry=registry,
         )
-        self._cordoned = Gauge(
+        self.cordoned = Gauge(
             f"{PREFIX}_cordoned_pods",
             "Pods that get no new sessions: to go (shrink) or until they have room (hot).",
             ["policy", "cause"],
@@ -69,7 +71,7 @@ class DrainTelemetry:
         pods = outcome.observed.pods if outcome.observed else ()
         for cause in Cause:
             cordoned = sum(pod.cordon is not None and pod.cordon.cause is cause for pod in pods)
-            self._cordoned.labels(name, cause.value).set(cordoned)
+            self.cordoned.labels(name, cause.value).set(cordoned)
         for reason in {step.reason for step in decision.steps} & SUPPRESSING:
             self._suppressed.labels(name, reason.value).inc()
         for pod in decision.drain.remove if decision.drain and outcome.changed else ():
@@ -122,6 +124,12 @@ class Telemetry:
             ["file"],
             registry=registry,
         )
+        self._leader = Gauge(
+            f"{PREFIX}_leader",
+            "Whether this daemon acts in the namespace (1), or another one, or none (0).",
+            ["namespace"],
+            registry=registry,
+        )
         self._policies = Gauge(f"{PREFIX}_policies", "Policies in force.", registry=registry)
         self.pass_seconds = Histogram(
             f"{PREFIX}_pass_duration_seconds", "Time that one pass takes.", registry=registry
@@ -133,6 +141,7 @@ class Telemetry:
         )
 
         self._drains = DrainTelemetry(registry)
+        self._leading: set[str] = set()
 
     def record(self, result: PassResult) -> None:
         """Take note of one pass."""
@@ -140,10 +149,22 @@ class Telemetry:
         self._broken.clear()
         for file, problems in result.policies.problems.items():
             self._broken.labels(file).set(len(problems))
+        self._record_standings(result.standings)
         for outcome in result.outcomes:
             self._record_outcome(outcome, result.at)
         if not any(outcome.problem for outcome in result.outcomes):
             self._last_success.set(result.at)
+
+    def _record_standings(self, standings: Mapping[str, Standing]) -> None:
+        """What this daemon said of policies that another one looks after now is out of date."""
+        leading = {namespace for namespace, standing in standings.items() if standing.leads}
+        if self._leading - leading:
+            for gauge in (self._replicas, self._recommended, self._drains.cordoned):
+                gauge.clear()
+        self._leading = leading
+        self._leader.clear()
+        for namespace in standings:
+            self._leader.labels(namespace).set(namespace in leading)
 
     def _record_outcome(self, outcome: Outcome, result_at: float) -> None:
         policy = outcome.policy

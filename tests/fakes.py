@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autoscaler.core.deletion_order import deletion_order
-from autoscaler.errors import AutoscalerError, ConflictError, TargetNotFoundError
+from autoscaler.core.lease import Lease
+from autoscaler.errors import AutoscalerError, ConflictError, LeaseError, TargetNotFoundError
 from autoscaler.model import Occupancy, PodNote, PodState, Sample, TargetRef
 from autoscaler.policy import Policy
-from autoscaler.ports import PolicySet, Readings, Signal, TargetState
+from autoscaler.ports import PolicySet, Readings, Signal, Standing, TargetState
 from tests.builders import NOW
 
 
@@ -134,6 +135,59 @@ class FakeCluster:
             pods=(*kept, *new),
             resource_version=str(int(state.resource_version) + 1),
         )
+
+
+@dataclass
+class FakeLeases:
+    """A Lease in each namespace, with versions as an API server keeps them."""
+
+    name: str = "bokeh-autoscaler"
+    leases: dict[str, Lease] = field(default_factory=dict)
+    failures: dict[str, AutoscalerError] = field(default_factory=dict)
+    writes: int = 0
+
+    def read(self, namespace: str) -> Lease | None:
+        self._fail(namespace)
+        return self.leases.get(namespace)
+
+    def write(self, namespace: str, lease: Lease, *, taken: bool) -> Lease:
+        self._fail(namespace)
+        if self.leases.get(namespace, Lease()).version != lease.version:
+            raise ConflictError(f"{namespace}/{self.name} was changed meanwhile")
+        return self.edit(namespace, lease)
+
+    def edit(self, namespace: str, lease: Lease) -> Lease:
+        """Somebody writes it, whoever holds it."""
+        self.writes += 1
+        self.leases[namespace] = lease._replace(version=str(self.writes))
+        return self.leases[namespace]
+
+    def _fail(self, namespace: str) -> None:
+        if namespace in self.failures:
+            raise self.failures[namespace]
+
+
+@dataclass
+class FakeLeadership:
+    """Leads where `standings` says so, until `lost`; remembers what was written down when."""
+
+    standings: dict[str, Standing] = field(default_factory=dict)
+    refusals: list[AutoscalerError] = field(default_factory=list)
+    lost: bool = False
+    on_commit: Callable[[str], None] = lambda _: None
+
+    def seek(self, namespaces: Iterable[str]) -> Mapping[str, Standing]:
+        return {each: self.standings[each] for each in namespaces if each in self.standings}
+
+    def confirm(self, namespace: str) -> None:
+        if self.lost:
+            raise LeaseError("nothing more was changed: standing by: other holds Lease bokeh/x")
+
+    def commit(self, namespace: str) -> None:
+        self.confirm(namespace)
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.on_commit(namespace)
 
 
 def _pod(index: int) -> PodState:

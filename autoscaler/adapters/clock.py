@@ -33,3 +33,8 @@ class SystemClock:
             return 0.0
         self._offset = offset
         return step
+
+
+def steady() -> float:
+    """Seconds that only run forward, and also while the machine sleeps, where it can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

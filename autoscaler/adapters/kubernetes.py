@@ -43,6 +43,7 @@ class KubernetesCluster:
     """Implements `ports.Cluster`."""
 
     def __init__(self, api: client.ApiClient) -> None:
+        self.api = api
         self._apps = client.AppsV1Api(api)
         self._core = client.CoreV1Api(api)
         self._autoscaling = client.AutoscalingV2Api(api)
@@ -86,7 +87,7 @@ class KubernetesCluster:
             "spec": {"replicas": replicas},
         }
         extra = {"dry_run": "All"} if dry_run else {}
-        _ask(
+        ask(
             ("patch", "deployments/scale", state.ref.namespace, state.ref.deployment),
             self._apps.patch_namespaced_deployment_scale,
             state.ref.deployment,
@@ -100,7 +101,7 @@ class KubernetesCluster:
         """Patch label and annotations of one pod; one that is gone meanwhile needs none."""
         namespace = state.ref.namespace
         try:
-            _ask(
+            ask(
                 ("patch", "pods", namespace, pod.name),
                 self._core.patch_namespaced_pod,
                 pod.name,
@@ -135,7 +136,7 @@ class KubernetesCluster:
             "count": 1,
         }
         create = self._core.create_namespaced_event
-        _ask(("create", "events", namespace, name), create, namespace, event)
+        ask(("create", "events", namespace, name), create, namespace, event)
 
     def _observe_namespace(
         self, namespace: str, refs: Sequence[TargetRef]
@@ -156,7 +157,7 @@ class KubernetesCluster:
 
     def _list(self, what: str, call: Callable[..., Any], namespace: str) -> list[Json]:
         # resourceVersion 0: from the API server's own cache, fresh to a moment and cheap.
-        answer = _ask(("list", what, namespace, ""), call, namespace, resource_version="0")
+        answer = ask(("list", what, namespace, ""), call, namespace, resource_version="0")
         items: list[Json] = answer.get("items") or []
         return items
 
@@ -212,7 +213,7 @@ def rolling_out(deployment: Json, sets: Sequence[Json]) -> bool:
     return len(live) > 1
 
 
-def _ask(what: tuple[str, str, str, str], call: Callable[..., Any], *args: Any, **kw: Any) -> Json:
+def ask(what: tuple[str, str, str, str], call: Callable[..., Any], *args: Any, **kw: Any) -> Json:
     """One call with a deadline; its JSON. Raises only `autoscaler.errors`."""
     try:
         answer = call(

@@ -62,9 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def ports(args: argparse.Namespace, policies: PolicySource) -> Ports:
-    """The adapters that the options describe. Raises AutoscalerError."""
+def ports(args: argparse.Namespace, policies: PolicySource, lease: str | None = None) -> Ports:
+    """The adapters that the options describe. Raises AutoscalerError.
+
+    lease: name of the Lease that whoever acts must hold; None: nobody acts, or without one.
+    """
     from autoscaler.adapters.kubernetes import KubernetesCluster
+    from autoscaler.adapters.leases import KubernetesLeases
     from autoscaler.adapters.prometheus import PrometheusSettings, PrometheusSource
     from autoscaler.adapters.sidecars import HttpSidecars
 
@@ -84,7 +88,8 @@ def ports(args: argparse.Namespace, policies: PolicySource) -> Ports:
     )
     cluster = KubernetesCluster.connect(kubeconfig=args.kubeconfig, context=args.context)
     sidecars = HttpSidecars(args.exporter_port)
-    return Ports(policies, PrometheusSource(settings), cluster, sidecars, SystemClock())
+    leases = None if lease is None else KubernetesLeases(cluster.api, lease)
+    return Ports(policies, PrometheusSource(settings), cluster, sidecars, SystemClock(), leases)
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from autoscaler.errors import AutoscalerError
 from autoscaler.journal import EventRecorder, Journal, set_up_logging
 
 LOG = logging.getLogger("autoscaler")
+LEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=("", 9551),
         help="for /metrics, /healthz and /readyz (default :9551)",
     )
+    parser.add_argument(
+        "--lease",
+        metavar="NAME",
+        type=_lease,
+        default="bokeh-autoscaler",
+        help="of all daemons that share a Lease of this name, one acts in each namespace; "
+        "`none` acts without (default bokeh-autoscaler; a dry run takes none)",
+    )
     parser.add_argument("--log-format", choices=["text", "json"], default="text")
 
 
@@ -45,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     set_up_logging(args.log_format)
     try:
         policies = PolicyFiles(args.policies)
-        ports = connect.ports(args, policies)
+        ports = connect.ports(args, policies, None if args.dry_run else args.lease)
     except AutoscalerError as error:
         print(f"autoscaler run: {error}", file=sys.stderr)
         return 1
@@ -53,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     listen = None if args.once else args.listen
     daemon = Daemon(ports, recorders, listen=listen, dry_run=args.dry_run)
     if args.once:
-        return _verdict(daemon.run_once())
+        result = daemon.run_once()
+        daemon.release()
+        return _verdict(result)
     daemon.stop_on_signals()
     try:
         daemon.run()
@@ -66,10 +78,20 @@ def run(args: argparse.Namespace) -> int:
 def _verdict(result: PassResult | None) -> int:
     if result is None or result.policies.problems:
         return 1
+    if any(standing.stands_by for standing in result.standings.values()):
+        return 1
     if not result.outcomes:
         LOG.error("no policy is in force: nothing to do")
         return 1
     return int(any(outcome.problem for outcome in result.outcomes))
+
+
+def _lease(text: str) -> str | None:
+    if text == "none":
+        return None
+    if not LEASE_NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a name of a-z, 0-9 and -, or none")
+    return text
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -11,7 +11,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -121,6 +121,10 @@ class ControlPlane(Access):
             secure_port=0,
             **UNTHROTTLED,
         )
+
+    def outage(self) -> AbstractContextManager[None]:
+        """The API server accepts connections and answers nothing, for the length of the block."""
+        return self._processes.paused("kube-apiserver")
 
     def restart_controllers(self) -> None:
         """They discover API groups at their start, and then only every 30 s."""

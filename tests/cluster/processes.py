@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -69,6 +70,16 @@ class Processes:
 
     def tail(self, name: str, lines: int = 20) -> str:
         return "\n".join(self._log(name).read_text(errors="replace").splitlines()[-lines:])
+
+    @contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """The program neither runs nor ends: its peers wait for answers that do not come."""
+        process = self._running[name]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def stop(self, name: str) -> None:
         """SIGTERM, then SIGKILL after the grace period."""

@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,8 @@ class World:
     folder: Path
     users: Users
     running: list[subprocess.Popen[str]] = field(default_factory=list)
+    url: str = ""
+    log: Path = Path()
 
     @property
     def policy_file(self) -> Path:
@@ -121,11 +123,13 @@ class World:
         common += ["--exporter-port", str(self.users.sidecars.port)]
         return [str(AUTOSCALER), name, *common, *options]
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
+    def start(self, *options: str, name: str = "daemon") -> subprocess.Popen[str]:
+        """One more daemon. name: of its log; `url` and `log` are those of the last one."""
         policies = ["--policies", str(self.policy_file.parent)]
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         listen = ["--listen", f"127.0.0.1:{port}"]
+        self.log = self.folder / f"{name}.log"
         with self.log.open("w") as log:
             process = subprocess.Popen(
                 self.command("run", *policies, *listen, *options), stderr=log, text=True
@@ -133,9 +137,8 @@ class World:
         self.running.append(process)
         return process
 
-    @property
-    def log(self) -> Path:
-        return self.folder / "daemon.log"
+    def says(self, words: str) -> None:
+        wait_until(lambda: words in self.log.read_text(), WITHIN, f"the daemon to say: {words}")
 
     def replicas(self) -> int:
         scale = self.access.apps.read_namespaced_deployment_scale("bokeh-app", self.namespace)
@@ -170,9 +173,17 @@ def world(
     tmp_path: Path,
 ) -> Iterator[World]:
     node.network = "127.1"
-    kubeconfig = control_plane.service_account(namespace, "daemon", our_rules())
-    users = Users(control_plane, namespace, prometheus)
-    world = World(control_plane, namespace, prometheus, kubeconfig, tmp_path, users)
+    with a_world(control_plane, namespace, prometheus, tmp_path) as world:
+        yield world
+
+
+@contextmanager
+def a_world(
+    access: Access, namespace: str, prometheus: PrometheusServer, folder: Path
+) -> Iterator[World]:
+    kubeconfig = access.service_account(namespace, "daemon", our_rules())
+    users = Users(access, namespace, prometheus)
+    world = World(access, namespace, prometheus, kubeconfig, folder, users)
     world.write_policy()
     yield world
     for process in world.running:

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from autoscaler.adapters.kubernetes import KubernetesCluster
+from autoscaler.adapters.leases import KubernetesLeases
+from autoscaler.core.lease import Lease
 from autoscaler.errors import AutoscalerError, ForbiddenError
 from autoscaler.model import Cause, Cordon, PodNote, TargetRef
 from autoscaler.ports import TargetState
@@ -42,12 +44,16 @@ def without(verb: str, resource: str) -> list[dict[str, Any]]:
         for each in rule["resources"]:
             verbs = [v for v in rule["verbs"] if (v, each) != (verb, resource)]
             if verbs:
-                rules.append({"apiGroups": rule["apiGroups"], "resources": [each], "verbs": verbs})
+                rules.append({**rule, "resources": [each], "verbs": verbs})
     return rules
 
 
 def use_everything(cluster: KubernetesCluster, ref: TargetRef) -> TargetState:
     """Every call that the daemon makes. Raises what the adapter makes of a refusal."""
+    leases = KubernetesLeases(cluster.api, "bokeh-autoscaler")
+    assert leases.read(ref.namespace) is None
+    lease = leases.write(ref.namespace, Lease("me"), taken=True)
+    leases.write(ref.namespace, lease, taken=False)
     state = cluster.observe([ref])[ref]
     if isinstance(state, AutoscalerError):
         raise state

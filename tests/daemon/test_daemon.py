@@ -13,12 +13,13 @@ from collections.abc import Iterator
 import pytest
 
 from autoscaler.adapters.web import WebServer
+from autoscaler.core.lease import Lease
 from autoscaler.daemon import Daemon, Ports
 from autoscaler.errors import AutoscalerError
 from autoscaler.journal import Journal, JsonFormatter
 from autoscaler.model import TargetRef
 from tests.builders import policy
-from tests.fakes import FakeCluster, FakePolicies
+from tests.fakes import FakeCluster, FakeLeases, FakePolicies
 
 APP = TargetRef("bokeh", "bokeh-app")
 
@@ -34,8 +35,8 @@ class Exploding(FakeCluster):
         return super().observe(refs)
 
 
-def a_daemon(cluster: FakeCluster, **options: object) -> Daemon:
-    ports = Ports(FakePolicies((policy(),)), cluster, cluster, cluster, cluster.clock)
+def a_daemon(cluster: FakeCluster, leases: FakeLeases | None = None, **options: object) -> Daemon:
+    ports = Ports(FakePolicies((policy(),)), cluster, cluster, cluster, cluster.clock, leases)
     return Daemon(ports, **options)  # type: ignore[arg-type]
 
 
@@ -77,11 +78,27 @@ def test_it_is_ready_once_a_target_could_be_read() -> None:
     assert daemon.unhealthy() is None
 
 
+def test_one_that_stands_by_is_ready_and_says_once_for_whom(log: pytest.LogCaptureFixture) -> None:
+    cluster, leases = FakeCluster(), FakeLeases()
+    cluster.deploy(APP, 10, 12)
+    leases.edit("bokeh", Lease("other"))
+    daemon = a_daemon(cluster, leases, recorders=[Journal()])
+
+    for _ in range(3):
+        cluster.clock.advance(5)
+        daemon.run_once()
+    daemon.release()
+
+    assert daemon.unready() is None
+    assert log.messages == ["standing by: other holds Lease bokeh/bokeh-autoscaler"]
+    assert cluster.replicas(APP) == 2
+
+
 @pytest.mark.slow
 def test_it_scales_answers_its_probes_and_ends_within_five_seconds() -> None:
-    cluster = FakeCluster()
+    cluster, leases = FakeCluster(), FakeLeases()
     cluster.deploy(APP, 10, 12)
-    daemon = a_daemon(cluster, listen=("127.0.0.1", 0))
+    daemon = a_daemon(cluster, leases, listen=("127.0.0.1", 0))
     thread = threading.Thread(target=daemon.run)
     thread.start()
     until(lambda: cluster.replicas(APP) == 3)
@@ -92,6 +109,7 @@ def test_it_scales_answers_its_probes_and_ends_within_five_seconds() -> None:
 
     assert not thread.is_alive()
     assert time.monotonic() - began < 5
+    assert leases.leases["bokeh"].holder == "", "the next daemon need not wait"
 
 
 def until(condition, seconds: float = 10) -> None:  # type: ignore[no-untyped-def]

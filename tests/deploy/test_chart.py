@@ -15,6 +15,7 @@ from tests.deploy.chart import (
     Values,
     policy_definitions,
     render_chart,
+    template,
 )
 from tests.deploy.manifests import Object, overlay, render
 
@@ -66,3 +67,30 @@ def test_the_policies_in_the_schema_are_the_policies_of_the_daemon() -> None:
     definitions = json.loads(VALUES_SCHEMA.read_text())["$defs"]
 
     assert definitions == policy_definitions(), "bring it up to date: python -m tests.deploy.chart"
+
+
+def daemon(objects: Iterable[Object]) -> Any:
+    return next(each["spec"] for each in objects if each["kind"] == "Deployment")
+
+
+def lease_rules(objects: Iterable[Object]) -> list[Any]:
+    rules = [rule for each in objects if each["kind"] == "Role" for rule in each["rules"]]
+    return [rule for rule in rules if "leases" in rule["resources"]]
+
+
+def test_each_release_has_a_lease_of_its_own(helm: Path, tmp_path: Path) -> None:
+    objects = render_chart(helm, tmp_path, {"replicas": 2}, release="team-a")
+
+    args = daemon(objects)["template"]["spec"]["containers"][0]["args"]
+    assert "--lease=team-a-bokeh-autoscaler" in args
+    assert lease_rules(objects)[0]["resourceNames"] == ["team-a-bokeh-autoscaler"]
+    assert daemon(objects)["replicas"] == 2
+
+
+def test_without_a_lease_there_are_never_two_daemons(helm: Path, tmp_path: Path) -> None:
+    objects = render_chart(helm, tmp_path, {"lease": "none"})
+
+    assert daemon(objects)["strategy"] == {"type": "Recreate"}
+    assert lease_rules(objects) == []
+    refused = template(helm, tmp_path, {"lease": "none", "replicas": 2})
+    assert "2 daemons would all act without a Lease" in refused.stderr

@@ -173,10 +173,19 @@ def test_applying_again_does_not_undo_the_daemons_scaling(base: list[Object]) ->
     assert "replicas" not in app(base)["spec"]
 
 
-def test_there_is_never_a_second_daemon(base: list[Object]) -> None:
+def test_a_new_daemon_stands_by_before_the_old_one_goes(base: list[Object]) -> None:
     spec = one(base, "Deployment", "bokeh-autoscaler")["spec"]
 
-    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    assert spec["replicas"] == 1
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_the_daemon_may_write_the_lease_that_it_takes_and_no_other(base: list[Object]) -> None:
+    rules = one(base, "Role", "bokeh-autoscaler")["rules"]
+    named = [rule for rule in rules if rule["resources"] == ["leases"]]
+
+    assert [rule.get("resourceNames") for rule in named] == [[daemon_options(base).lease], None]
+    assert named[1]["verbs"] == ["create"]
 
 
 def test_the_secret_key_comes_from_a_secret_that_is_in_no_manifest(

@@ -15,6 +15,11 @@ app.kubernetes.io/name: {{ include "bokeh-autoscaler.name" . }}
 {{- .Values.serviceAccount.name | default (include "bokeh-autoscaler.name" .) -}}
 {{- end -}}
 
+{{/* The Lease that its daemons share, or none. */}}
+{{- define "bokeh-autoscaler.lease" -}}
+{{- .Values.lease | default (include "bokeh-autoscaler.name" .) -}}
+{{- end -}}
+
 {{/* The namespaces whose Deployments it may scale, as a YAML list. */}}
 {{- define "bokeh-autoscaler.namespaces" -}}
 {{- .Values.watchNamespaces | default (list .Release.Namespace) | uniq | toYaml -}}
@@ -53,8 +58,12 @@ capabilities: {drop: [ALL]}
 {{- $policies | toYaml -}}
 {{- end -}}
 
-{{/* Refuses what the schema cannot see: two policies of one name, targets that are not watched. */}}
+{{/* Refuses what the schema cannot see: two policies of one name, targets that are not watched, two
+daemons that know nothing of each other. */}}
 {{- define "bokeh-autoscaler.check" -}}
+{{- if and (eq .Values.lease "none") (gt (int .Values.replicas) 1) -}}
+{{- fail (printf "replicas: %d daemons would all act without a Lease: set lease, or replicas to 1" (int .Values.replicas)) -}}
+{{- end -}}
 {{- $namespaces := include "bokeh-autoscaler.namespaces" . | fromYamlArray -}}
 {{- $seen := list -}}
 {{- range include "bokeh-autoscaler.policies" . | fromYamlArray -}}

@@ -1,0 +1,203 @@
+"""Two daemons on a real API server: one acts, the other one takes over with what it knew."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from autoscaler.adapters.kubernetes import KubernetesCluster
+from autoscaler.adapters.leases import MEMORY, KubernetesLeases, micro_time
+from autoscaler.core.lease import Lease
+from autoscaler.errors import ConflictError, TargetNotFoundError
+from tests.cluster.access import Access
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.node import ScriptedNode
+from tests.cluster.processes import wait_until
+from tests.cluster.test_daemon import WITHIN, World, a_world
+from tests.prometheus_server import PrometheusServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(120)]
+with_daemons = pytest.mark.parametrize("prometheus_program", ["current"], indirect=True)
+
+NAME = "bokeh-autoscaler"
+
+
+@pytest.fixture
+def leases(control_plane: Access) -> KubernetesLeases:
+    return KubernetesLeases(KubernetesCluster.connect(control_plane.admin).api, NAME)
+
+
+def stored(access: Access, namespace: str) -> Any:
+    coordination = client.CoordinationV1Api(access.api)
+    return coordination.read_namespaced_lease(NAME, namespace)
+
+
+def test_a_lease_is_made_kept_and_given_back(
+    leases: KubernetesLeases, control_plane: Access, namespace: str
+) -> None:
+    assert leases.read(namespace) is None
+    made = leases.write(namespace, Lease("me", memory="{}"), taken=True)
+    assert leases.read(namespace) == made
+
+    kept = leases.write(namespace, made._replace(memory='{"a/b":{"up":1.0}}'), taken=False)
+    assert kept.version != made.version
+    assert leases.read(namespace) == kept
+    spec = stored(control_plane, namespace).spec
+    assert spec.renew_time > spec.acquire_time
+
+    given = leases.write(namespace, kept._replace(holder=""), taken=False)
+    assert (given.holder, given.memory) == ("", kept.memory)
+
+
+def test_two_that_write_at_once_are_told_apart(leases: KubernetesLeases, namespace: str) -> None:
+    made = leases.write(namespace, Lease("me"), taken=True)
+    with pytest.raises(ConflictError):
+        leases.write(namespace, Lease("other"), taken=True)
+
+    leases.write(namespace, made, taken=False)
+    with pytest.raises(ConflictError, match=f"{namespace}/{NAME} was changed meanwhile"):
+        leases.write(namespace, made._replace(holder="other"), taken=True)
+
+
+def test_what_others_keep_on_a_lease_stays(
+    leases: KubernetesLeases, control_plane: Access, namespace: str
+) -> None:
+    leases.write(namespace, Lease("me"), taken=True)
+    coordination: Any = client.CoordinationV1Api(control_plane.api)
+    labels = {"metadata": {"labels": {"team": "bokeh"}}}
+    coordination.patch_namespaced_lease(NAME, namespace, labels)
+
+    found = leases.read(namespace)
+    assert found is not None
+    leases.write(namespace, found, taken=False)
+
+    assert stored(control_plane, namespace).metadata.labels == {"team": "bokeh"}
+
+
+def test_a_lease_that_was_deleted_is_not_made_anew_by_a_renewal(
+    leases: KubernetesLeases, control_plane: Access, namespace: str
+) -> None:
+    made = leases.write(namespace, Lease("me"), taken=True)
+    client.CoordinationV1Api(control_plane.api).delete_namespaced_lease(NAME, namespace)
+
+    with pytest.raises(TargetNotFoundError):
+        leases.write(namespace, made, taken=False)
+
+
+def test_a_time_without_a_fraction_has_one() -> None:
+    assert micro_time(datetime(2027, 1, 15, 8, tzinfo=UTC)) == "2027-01-15T08:00:00.000001+00:00"
+
+
+@pytest.fixture
+def world(
+    control_plane: Access,
+    node: ScriptedNode,
+    namespace: str,
+    prometheus: PrometheusServer,
+    tmp_path: Path,
+) -> Iterator[World]:
+    node.network = "127.1"
+    with a_world(control_plane, namespace, prometheus, tmp_path) as world:
+        yield world
+
+
+def memory(world: World) -> Any:
+    """What the Lease says of the only policy."""
+    [entry] = json.loads(
+        stored(world.access, world.namespace).metadata.annotations[MEMORY]
+    ).values()
+    return entry
+
+
+def changes(world: World) -> int:
+    """How often the Deployment's spec was changed since it was made."""
+    found = world.access.apps.read_namespaced_deployment("bokeh-app", world.namespace)
+    return int(found.metadata.generation) - 1
+
+
+def ready(world: World) -> bool:
+    with urllib.request.urlopen(f"{world.url}/readyz", timeout=5) as answer:
+        return bool(answer.status == 200)
+
+
+@with_daemons
+def test_one_acts_and_the_other_one_takes_over_when_it_is_killed(
+    world: World, show: Callable[[str], None]
+) -> None:
+    two_a_minute = {"policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}]}
+    world.write_policy(behavior={"scaleUp": two_a_minute})
+    world.users.per_pod = lambda index: 12 if index < 2 else 0
+    world.deploy(2)
+    first = world.start(name="first")
+    world.says("leading: ")
+    world.start(name="second")
+    world.says(f"holds Lease {world.namespace}/{NAME}")
+    world.reaches(3)
+    assert ready(world)
+    assert world.metric(f'bokeh_autoscaler_leader{{namespace="{world.namespace}"}} 0.0')
+
+    world.users.per_pod = lambda index: 16 if index < 3 else 0
+    first.kill()
+    began = time.monotonic()
+    world.reaches(4)
+
+    show(f"a daemon was killed, another one scaled {time.monotonic() - began:.1f} s later")
+    assert world.log.read_text().count("standing by: ") == 1
+    assert world.metric(f'bokeh_autoscaler_leader{{namespace="{world.namespace}"}} 1.0')
+    world.says("ScaleUpLimit: 5 limited to 4")
+    assert (world.replicas(), changes(world)) == (4, 2)
+    assert [size for size, _ in memory(world)["ups"]] == [1, 1]
+
+
+@with_daemons
+def test_one_that_is_told_to_end_hands_over_at_once_with_its_cooldowns(
+    world: World, show: Callable[[str], None]
+) -> None:
+    world.write_policy(cooldown={"down": "1h"})
+    world.users.per_pod = lambda index: 25 if index == 0 else 0
+    world.deploy(1)
+    first = world.start(name="first")
+    world.reaches(3)
+    world.users.per_pod = lambda _: 0
+    world.start(name="second")
+    world.says("standing by: ")
+
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(10) == 0
+    began = time.monotonic()
+    world.says("leading: ")
+    show(f"a daemon ended, another one led {time.monotonic() - began:.1f} s later")
+
+    world.says("CooldownDown: 1 wanted, cooldown for 59m")
+    assert (world.replicas(), changes(world)) == (3, 1)
+    assert stored(world.access, world.namespace).spec.lease_transitions == 1
+
+
+@with_daemons
+def test_while_the_api_is_silent_nobody_acts_and_then_the_leader_goes_on(world: World) -> None:
+    control_plane = world.access
+    if not isinstance(control_plane, ControlPlane):
+        pytest.skip("THE API SERVER OF A REAL CLUSTER CANNOT BE PAUSED: unset KUBECONFIG")
+    world.users.per_pod = lambda index: 12 if index < 2 else 0
+    world.deploy(2)
+    daemon = world.start()
+    world.reaches(3)
+
+    with control_plane.outage():
+        world.says(f"patch leases {world.namespace}/{NAME}: the API does not answer")
+        gone = f'bokeh_autoscaler_leader{{namespace="{world.namespace}"}} 0.0'
+        wait_until(lambda: world.metric(gone), WITHIN, "the daemon to lead no more")
+
+    world.users.per_pod = lambda index: 12 if index < 3 else 0
+    world.reaches(4)
+    assert daemon.poll() is None
+    assert "Traceback" not in world.log.read_text()

@@ -1,0 +1,246 @@
+"""Daemons that share a Lease: one leads, the next one takes over with what the last one knew."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from autoscaler.core.lease import ACT_FOR, DURATION, RENEW_EVERY
+from autoscaler.errors import ClusterError, ConflictError, ForbiddenError, LeaseError
+from autoscaler.leadership import LeaseLeadership, Tenure, identity
+from autoscaler.memory import Key, Memory
+from autoscaler.model import State
+from tests.builders import NOW
+from tests.cluster.processes import wait_until
+from tests.fakes import FakeClock, FakeLeases
+
+SPACE = "bokeh"
+APP = Key(SPACE, "dashboards", "uid-1")
+REFUSED = ForbiddenError("may not patch leases in namespace bokeh: add patch on leases to the Role")
+SILENT = ClusterError("patch leases bokeh/bokeh-autoscaler: the API does not answer")
+
+
+class World:
+    """One Lease, daemons that seek it by hand, and a clock of theirs."""
+
+    def __init__(self) -> None:
+        self.leases = FakeLeases()
+        self.clock = FakeClock()
+        self.now = 0.0
+
+    def daemon(self, name: str) -> tuple[Tenure, Memory]:
+        memory = Memory(self.clock)
+        return Tenure(SPACE, self.leases, memory, lambda: self.now, name), memory
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_the_first_one_leads_and_the_second_says_who_does(world: World) -> None:
+    (first, _), (second, _) = world.daemon("first"), world.daemon("second")
+    first.attempt()
+    second.attempt()
+
+    lease = "Lease bokeh/bokeh-autoscaler"
+    assert first.begin_pass() == (True, f"leading: first holds {lease}", False)
+    assert second.begin_pass() == (False, f"standing by: first holds {lease}", True)
+    first.confirm()
+    with pytest.raises(LeaseError, match="nothing more was changed: standing by: first holds"):
+        second.confirm()
+
+
+def test_one_that_renews_keeps_it(world: World) -> None:
+    (first, _), (second, _) = world.daemon("first"), world.daemon("second")
+    for _ in range(10):
+        first.attempt()
+        second.attempt()
+        world.now += RENEW_EVERY
+
+    assert first.begin_pass().leads
+    assert second.begin_pass().stands_by
+
+
+def test_a_silent_one_stops_before_the_next_one_takes_over(world: World) -> None:
+    (first, _), (second, _) = world.daemon("first"), world.daemon("second")
+    first.attempt()
+    second.attempt()
+    assert first.begin_pass().leads
+
+    world.now = ACT_FOR
+    second.attempt()
+    late = "Lease bokeh/bokeh-autoscaler was not renewed in time"
+    assert first.standing() == (False, late, False)
+    assert not second.begin_pass().leads
+
+    world.now = DURATION
+    second.attempt()
+    assert second.begin_pass().leads
+    with pytest.raises(ConflictError):
+        first.commit()
+    first.attempt()
+    assert first.begin_pass().stands_by
+    assert world.leases.leases[SPACE].transitions == 1
+
+
+def test_what_was_written_down_is_known_to_the_next_one(world: World) -> None:
+    (first, memory), (second, later) = world.daemon("first"), world.daemon("second")
+    first.attempt()
+    first.begin_pass()
+    memory.keep(APP, State(last_scale_up=NOW))
+    first.commit()
+
+    world.now = DURATION
+    second.attempt()  # sees it for the first time, so counts from now
+    world.now = 2 * DURATION
+    second.attempt()
+    world.now += RENEW_EVERY
+    second.attempt()  # a renewal before its first pass keeps what it has not taken over yet
+    second.begin_pass()
+
+    assert later.of(APP) == State(last_scale_up=NOW)
+
+
+def test_a_change_that_failed_is_not_in_the_next_renewal(world: World) -> None:
+    daemon, memory = world.daemon("first")
+    daemon.attempt()
+    daemon.begin_pass()
+    memory.keep(APP, State())
+
+    def change() -> None:
+        with memory.change(APP, lambda state: replace(state, last_scale_up=NOW)):
+            daemon.commit()
+            assert str(NOW) in world.leases.leases[SPACE].memory
+            raise SILENT
+
+    with pytest.raises(ClusterError):
+        change()
+    daemon.attempt()
+
+    assert memory.of(APP) == State()
+    assert world.leases.leases[SPACE].memory == "{}"
+
+
+def test_changes_that_were_written_down_together_are_not_written_again(world: World) -> None:
+    daemon, _ = world.daemon("first")
+    daemon.attempt()
+    daemon.begin_pass()
+    times = iter([1.0, 2.0, 2.1, 1.5, 2.2])  # asked, written, confirmed; asked earlier, confirmed
+    daemon._steady = lambda: next(times)
+    daemon.commit()
+    writes = world.leases.writes
+    daemon.commit()
+
+    assert world.leases.writes == writes
+
+
+def test_an_unreadable_memory_is_told_and_forgotten(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon, memory = world.daemon("first")
+    daemon.attempt()
+    world.leases.edit(SPACE, world.leases.leases[SPACE]._replace(holder="", memory="{rubbish"))
+    daemon.attempt()
+    daemon.attempt()
+    with caplog.at_level(logging.WARNING, "autoscaler"):
+        assert daemon.begin_pass().leads
+
+    assert "namespace bokeh: the memory of the last daemon is unreadable" in caplog.text
+    assert memory.of(APP) is None
+
+
+@pytest.mark.parametrize("problem", [REFUSED, SILENT], ids=["refused", "silent"])
+def test_a_lease_that_cannot_be_had_is_told_in_the_words_of_the_api(
+    world: World, problem: ClusterError
+) -> None:
+    daemon, _ = world.daemon("first")
+    world.leases.failures[SPACE] = problem
+    daemon.attempt()
+    assert daemon.begin_pass() == (False, str(problem), False)
+
+    world.leases.failures.clear()
+    daemon.attempt()
+    assert daemon.begin_pass().leads
+
+
+def test_after_an_outage_it_goes_on_with_its_own_memory(world: World) -> None:
+    daemon, memory = world.daemon("first")
+    daemon.attempt()
+    daemon.begin_pass()
+    memory.keep(APP, State(last_scale_up=NOW, seen_at=NOW))
+    world.leases.failures[SPACE] = SILENT
+    world.now = RENEW_EVERY
+    daemon.attempt()
+    assert daemon.begin_pass().leads, "a single renewal may fail"
+
+    world.now = 60.0
+    assert daemon.begin_pass() == (False, str(SILENT), False)
+
+    world.leases.failures.clear()
+    daemon.attempt()
+    assert daemon.begin_pass().leads
+    assert memory.of(APP) == State(last_scale_up=NOW, seen_at=NOW)
+
+
+def test_a_pass_of_an_earlier_term_changes_nothing_in_a_later_one(world: World) -> None:
+    (first, _), (second, _) = world.daemon("first"), world.daemon("second")
+    first.attempt()
+    first.begin_pass()
+    second.attempt()
+    world.now = DURATION
+    second.attempt()
+    first.attempt()  # its renewal is refused
+    second._release()
+    first.attempt()
+
+    with pytest.raises(LeaseError, match="another daemon led for a while"):
+        first.confirm()
+    first.begin_pass()
+    first.confirm()
+
+
+def test_a_label_from_somebody_else_is_no_loss(world: World) -> None:
+    daemon, _ = world.daemon("first")
+    daemon.attempt()
+    daemon.begin_pass()
+    world.leases.edit(SPACE, world.leases.leases[SPACE])
+
+    with pytest.raises(ConflictError):
+        daemon.commit()
+    daemon.commit()
+
+
+def test_one_that_gave_its_lease_back_acts_no_more(world: World) -> None:
+    (first, memory), (second, later) = world.daemon("first"), world.daemon("second")
+    first.attempt()
+    second.attempt()
+    first.begin_pass()
+    memory.keep(APP, State(last_scale_down=NOW))
+    first._release()
+
+    second.attempt()
+    assert second.begin_pass().leads
+    assert later.of(APP) == State(last_scale_down=NOW)
+    with pytest.raises(LeaseError):
+        first.commit()
+
+
+def test_a_namespace_whose_lease_is_refused_holds_no_other_one_up() -> None:
+    leases, clock = FakeLeases(failures={"closed": REFUSED}), FakeClock()
+    leadership = LeaseLeadership(leases, Memory(clock), lambda: 0.0)
+
+    standings = leadership.seek({"closed", "open"})
+
+    assert standings["open"].leads
+    assert standings["closed"] == (False, str(REFUSED), False)
+    leadership.confirm("open")
+    assert leadership.seek({"closed"}).keys() == {"closed"}
+    wait_until(lambda: leases.leases["open"].holder == "", 10.0, "the Lease to be given back")
+    leadership.release()
+
+
+def test_a_process_has_a_name_that_no_other_one_has() -> None:
+    assert identity() != identity()
