@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import threading
@@ -13,11 +14,15 @@ from collections.abc import Iterator
 import pytest
 
 from autoscaler.adapters.web import WebServer
+from autoscaler.commands import run
+from autoscaler.commands.run import _verdict
+from autoscaler.controller import Outcome, PassResult
 from autoscaler.core.lease import Lease
 from autoscaler.daemon import Daemon, Ports
 from autoscaler.errors import AutoscalerError
 from autoscaler.journal import Journal, JsonFormatter
 from autoscaler.model import TargetRef
+from autoscaler.ports import PolicySet, Standing
 from tests.builders import policy
 from tests.fakes import FakeCluster, FakeLeases, FakePolicies
 
@@ -201,3 +206,43 @@ def test_a_json_log_line_carries_the_decision() -> None:
 
     assert entry["message"] == "app: grew"
     assert (entry["policy"], entry["desired"], entry["level"]) == ("app", 3, "info")
+
+
+STANDINGS = {
+    "leads": (Standing(True, "leading: me holds Lease bokeh/bokeh-autoscaler"), 0),
+    "stands by": (Standing(False, "standing by: other holds it", stands_by=True), 1),
+}
+
+
+@pytest.mark.parametrize(("standing", "code"), STANDINGS.values(), ids=STANDINGS)
+def test_one_pass_that_was_left_to_another_daemon_is_no_success(
+    standing: Standing, code: int
+) -> None:
+    outcomes = (Outcome(policy()),) if standing.leads else ()
+
+    assert _verdict(PassResult(0.0, outcomes, PolicySet((policy(),)), {"bokeh": standing})) == code
+
+
+@pytest.mark.parametrize(
+    ("words", "lease"),
+    [([], "bokeh-autoscaler"), (["--lease", "team-a"], "team-a"), (["--lease", "none"], None)],
+)
+def test_the_lease_is_chosen_on_the_command_line(words: list[str], lease: str | None) -> None:
+    assert _options(*words).lease == lease
+
+
+@pytest.mark.parametrize("name", ["", "Team", "-a", "a" * 64, "a/b"])
+def test_a_name_that_no_lease_can_have_is_refused(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        _options(f"--lease={name}")
+
+    assert f"{name!r}: expected a name of a-z, 0-9 and -, or none" in capsys.readouterr().err
+
+
+def _options(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    url = ["--prometheus-url", "http://localhost:9090"]
+    return parser.parse_args(["--policies", ".", *url, *words])

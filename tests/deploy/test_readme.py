@@ -31,9 +31,10 @@ def test_commands_name_files_that_exist(page: Path) -> None:
 
 
 def test_the_overlay_of_the_page_renders(kubectl: Path, tmp_path: Path) -> None:
-    overlay, patch = blocks(PAGES[0], "yaml")
+    overlay, patch, second = blocks(PAGES[0], "yaml")
     here = os.path.relpath(FOLDER, tmp_path)
-    text = overlay.replace("../bokeh-autoscaler/deploy/kubernetes", here) + patch
+    patches = patch + second.removeprefix("patches:\n")
+    text = overlay.replace("../bokeh-autoscaler/deploy/kubernetes", here) + patches
     (tmp_path / "kustomization.yaml").write_text(text)
 
     objects = render(kubectl, tmp_path)
@@ -43,6 +44,7 @@ def test_the_overlay_of_the_page_renders(kubectl: Path, tmp_path: Path) -> None:
     assert daemon["image"] == "registry.example.com/bokeh-autoscaler:0.1.0"
     app = dict(pod_specs(objects))["bokeh-app"]["containers"][0]
     assert app["image"] == "registry.example.com/my-app:1"
+    assert one(objects, "Deployment", "bokeh-autoscaler")["spec"]["replicas"] == 2
     assert one(objects, "Service", "prometheus")["metadata"]["namespace"] == "bokeh"
 
 
