@@ -13,6 +13,8 @@ from tests.cluster.access import Access
 from tests.cluster.build import KUBERNETES, installed
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.node import ScriptedNode
+from tests.cluster.world import World, a_world
+from tests.prometheus_server import PrometheusServer
 
 HOW = "`make parts` builds it (Go 1.26 or PyPI, 5 min once), or set KUBEBUILDER_ASSETS/KUBECONFIG"
 
@@ -48,3 +50,17 @@ def node(control_plane: Access) -> Iterator[ScriptedNode]:
         pytest.skip("THE NODE OF A REAL CLUSTER TAKES NO SCRIPT: unset KUBECONFIG")
     yield control_plane.node
     control_plane.node.reset()
+
+
+@pytest.fixture
+def world(
+    control_plane: Access,
+    node: ScriptedNode,
+    namespace: str,
+    prometheus: PrometheusServer,
+    tmp_path: Path,
+) -> Iterator[World]:
+    """A Deployment yet to be made, its users, and our policy for it."""
+    node.network = "127.1"
+    with a_world(control_plane, namespace, prometheus, tmp_path) as world:
+        yield world

@@ -5,28 +5,18 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
-import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from tests.cluster.access import Access
-from tests.cluster.node import ScriptedNode
-from tests.cluster.objects import ROUTABLE, deployment
-from tests.cluster.processes import free_ports, wait_until
-from tests.cluster.scripted_sidecars import ScriptedSidecars
-from tests.cluster.test_rbac import our_rules, single_rights, without
-from tests.prometheus_server import PrometheusServer, series
+from tests.cluster.processes import wait_until
+from tests.cluster.role import single_rights, without
+from tests.cluster.world import WITHIN, World
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,162 +24,6 @@ pytestmark = [
     pytest.mark.prometheus,
     pytest.mark.timeout(180),
 ]
-
-AUTOSCALER = Path(sys.executable).with_name("autoscaler")
-WITHIN = 30.0
-
-
-class Users:
-    """Says what the exporters of the pods would say, sessions by pod age: to Prometheus every half
-    second, and at each pod's own address.
-    """
-
-    def __init__(self, access: Access, namespace: str, prometheus: PrometheusServer) -> None:
-        self._access = access
-        self._namespace = namespace
-        self._prometheus = prometheus
-        self.sidecars = ScriptedSidecars()
-        self.per_pod: Callable[[int], int] = lambda _: 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._push)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.sidecars.stop()
-
-    def _push(self) -> None:
-        while not self._stop.wait(0.5):
-            pods = self._access.core.list_namespaced_pod(self._namespace).items
-            pods.sort(key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
-            now = time.time()
-            samples = {
-                series(
-                    "bokeh_sessions",
-                    app="/app",
-                    state="connected",
-                    quality="exact",
-                    namespace=self._namespace,
-                    pod=pod.metadata.name,
-                ): [(now, float(self.per_pod(index)))]
-                for index, pod in enumerate(pods)
-            }
-            for index, pod in enumerate(pods):
-                if pod.status.pod_ip:
-                    self.sidecars.say(pod.status.pod_ip, self.per_pod(index))
-            if samples:
-                self._prometheus.push(samples)
-
-
-@dataclass
-class World:
-    """One Deployment with users, and ways to start the daemon on it."""
-
-    access: Access
-    namespace: str
-    prometheus: PrometheusServer
-    kubeconfig: Path
-    folder: Path
-    users: Users
-    running: list[subprocess.Popen[str]] = field(default_factory=list)
-    url: str = ""
-    log: Path = Path()
-
-    @property
-    def policy_file(self) -> Path:
-        return self.folder / "policies" / "dashboards.yaml"
-
-    def write_policy(self, **overrides: Any) -> None:
-        policy = {
-            "name": "dashboards",
-            "target": {"namespace": self.namespace, "deployment": "bokeh-app"},
-            "replicas": {"min": 1, "max": 8},
-            "interval": "1s",
-            "metrics": [{"type": "sessions", "seats": 10}],
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 3}},
-            "drain": {"settle": "1s", "reconnect": "1s"},
-        }
-        self.policy_file.parent.mkdir(exist_ok=True)
-        self.policy_file.write_text(yaml.safe_dump({**policy, **overrides}))
-
-    def deploy(self, replicas: int) -> None:
-        body = deployment("bokeh-app", replicas)
-        self.access.apps.create_namespaced_deployment(self.namespace, body)
-
-    def command(self, name: str, *options: str) -> list[str]:
-        common = ["--prometheus-url", self.prometheus.url, "--scrape-interval", "2s"]
-        common += ["--kubeconfig", str(self.kubeconfig)]
-        common += ["--exporter-port", str(self.users.sidecars.port)]
-        return [str(AUTOSCALER), name, *common, *options]
-
-    def start(self, *options: str, name: str = "daemon") -> subprocess.Popen[str]:
-        """One more daemon. name: of its log; `url` and `log` are those of the last one."""
-        policies = ["--policies", str(self.policy_file.parent)]
-        (port,) = free_ports(1)
-        self.url = f"http://127.0.0.1:{port}"
-        listen = ["--listen", f"127.0.0.1:{port}"]
-        self.log = self.folder / f"{name}.log"
-        with self.log.open("w") as log:
-            process = subprocess.Popen(
-                self.command("run", *policies, *listen, *options), stderr=log, text=True
-            )
-        self.running.append(process)
-        return process
-
-    def says(self, words: str) -> None:
-        wait_until(lambda: words in self.log.read_text(), WITHIN, f"the daemon to say: {words}")
-
-    def replicas(self) -> int:
-        scale = self.access.apps.read_namespaced_deployment_scale("bokeh-app", self.namespace)
-        return int(scale.spec.replicas)
-
-    def reaches(self, replicas: int) -> None:
-        what = f"{replicas} replicas"
-        try:
-            wait_until(lambda: self.replicas() == replicas, WITHIN, what)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; the daemon said:\n{self.log.read_text()}") from None
-
-    def cordoned(self) -> int:
-        pods = self.access.core.list_namespaced_pod(self.namespace).items
-        return sum(pod.metadata.labels[ROUTABLE] == "false" for pod in pods)
-
-    def events(self) -> dict[str, str]:
-        items = self.access.core.list_namespaced_event(self.namespace).items
-        return {e.reason: e.message for e in items if e.source.component == "bokeh-autoscaler"}
-
-    def metric(self, line: str) -> bool:
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
-            return line in answer.read().decode()
-
-
-@pytest.fixture
-def world(
-    control_plane: Access,
-    node: ScriptedNode,
-    namespace: str,
-    prometheus: PrometheusServer,
-    tmp_path: Path,
-) -> Iterator[World]:
-    node.network = "127.1"
-    with a_world(control_plane, namespace, prometheus, tmp_path) as world:
-        yield world
-
-
-@contextmanager
-def a_world(
-    access: Access, namespace: str, prometheus: PrometheusServer, folder: Path
-) -> Iterator[World]:
-    kubeconfig = access.service_account(namespace, "daemon", our_rules())
-    users = Users(access, namespace, prometheus)
-    world = World(access, namespace, prometheus, kubeconfig, folder, users)
-    world.write_policy()
-    yield world
-    for process in world.running:
-        process.kill()
-        process.wait()
-    users.stop()
 
 
 def test_it_scales_up_and_down_with_the_sessions_and_ends_on_sigterm(world: World) -> None:
@@ -304,8 +138,10 @@ def test_one_pass_and_one_decision_from_the_command_line(world: World) -> None:
     assert world.replicas() == 3
 
 
+# Twice would say it twice: Prometheus has no part in it.
+@pytest.mark.parametrize("prometheus_program", ["current"], indirect=True)
 def test_the_daemon_names_the_verb_that_its_role_lacks(world: World) -> None:
-    """One pass needs every right: users to protect, a pod to add, an Event about it."""
+    """One pass needs every right: a Lease to take, users to protect, a pod to add, an Event."""
     world.users.per_pod = lambda _: 25
     world.deploy(1)
     for number, (verb, resource) in enumerate(single_rights()):
@@ -317,6 +153,9 @@ def test_the_daemon_names_the_verb_that_its_role_lacks(world: World) -> None:
             "bokeh-app", world.namespace, {"spec": {"replicas": 1}}
         )
         unprotect(world)
+        with suppress(ApiException):  # it was never made
+            coordination = client.CoordinationV1Api(world.access.api)
+            coordination.delete_namespaced_lease("bokeh-autoscaler", world.namespace)
 
 
 def said(world: World, verb: str, resource: str) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +20,8 @@ from autoscaler.core.lease import Lease
 from autoscaler.errors import ConflictError, TargetNotFoundError
 from tests.cluster.access import Access
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.node import ScriptedNode
 from tests.cluster.processes import wait_until
-from tests.cluster.test_daemon import WITHIN, World, a_world
-from tests.prometheus_server import PrometheusServer
+from tests.cluster.world import WITHIN, World
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(120)]
 with_daemons = pytest.mark.parametrize("prometheus_program", ["current"], indirect=True)
@@ -97,19 +95,6 @@ def test_a_time_without_a_fraction_has_one() -> None:
     assert micro_time(datetime(2027, 1, 15, 8, tzinfo=UTC)) == "2027-01-15T08:00:00.000001+00:00"
 
 
-@pytest.fixture
-def world(
-    control_plane: Access,
-    node: ScriptedNode,
-    namespace: str,
-    prometheus: PrometheusServer,
-    tmp_path: Path,
-) -> Iterator[World]:
-    node.network = "127.1"
-    with a_world(control_plane, namespace, prometheus, tmp_path) as world:
-        yield world
-
-
 def memory(world: World) -> Any:
     """What the Lease says of the only policy."""
     [entry] = json.loads(
@@ -124,9 +109,20 @@ def changes(world: World) -> int:
     return int(found.metadata.generation) - 1
 
 
-def ready(world: World) -> bool:
-    with urllib.request.urlopen(f"{world.url}/readyz", timeout=5) as answer:
-        return bool(answer.status == 200)
+def leads(world: World, value: float) -> None:
+    """The last daemon started says so by its metric, and is Ready in any case."""
+    line = f'bokeh_autoscaler_leader{{namespace="{world.namespace}"}} {value}'
+    wait_until(lambda: world.metric(line), WITHIN, line)
+    wait_until(lambda: is_ready(world), WITHIN, "the daemon to be Ready")
+
+
+def is_ready(world: World) -> bool:
+    try:
+        with urllib.request.urlopen(f"{world.url}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        return False
 
 
 @with_daemons
@@ -142,17 +138,16 @@ def test_one_acts_and_the_other_one_takes_over_when_it_is_killed(
     world.start(name="second")
     world.says(f"holds Lease {world.namespace}/{NAME}")
     world.reaches(3)
-    assert ready(world)
-    assert world.metric(f'bokeh_autoscaler_leader{{namespace="{world.namespace}"}} 0.0')
+    leads(world, 0.0)
 
-    world.users.per_pod = lambda index: 16 if index < 3 else 0
     first.kill()
     began = time.monotonic()
+    world.users.per_pod = lambda index: 16 if index < 3 else 0
     world.reaches(4)
 
     show(f"a daemon was killed, another one scaled {time.monotonic() - began:.1f} s later")
+    leads(world, 1.0)
     assert world.log.read_text().count("standing by: ") == 1
-    assert world.metric(f'bokeh_autoscaler_leader{{namespace="{world.namespace}"}} 1.0')
     world.says("ScaleUpLimit: 5 limited to 4")
     assert (world.replicas(), changes(world)) == (4, 2)
     assert [size for size, _ in memory(world)["ups"]] == [1, 1]

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
-import yaml
 
 from autoscaler.adapters.kubernetes import KubernetesCluster
 from autoscaler.adapters.leases import KubernetesLeases
@@ -18,34 +12,9 @@ from autoscaler.model import Cause, Cordon, PodNote, TargetRef
 from autoscaler.ports import TargetState
 from tests.cluster.access import Access
 from tests.cluster.objects import deployment
+from tests.cluster.role import our_rules, single_rights, without
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
-
-MANIFEST = Path("deploy/kubernetes/base/rbac.yaml")
-
-
-def our_rules() -> list[dict[str, Any]]:
-    objects = yaml.safe_load_all(MANIFEST.read_text())
-    role = next(each for each in objects if each["kind"] == "Role")
-    rules: list[dict[str, Any]] = role["rules"]
-    return rules
-
-
-def single_rights() -> Iterator[tuple[str, str]]:
-    for rule in our_rules():
-        for resource in rule["resources"]:
-            for verb in rule["verbs"]:
-                yield verb, resource
-
-
-def without(verb: str, resource: str) -> list[dict[str, Any]]:
-    rules = []
-    for rule in copy.deepcopy(our_rules()):
-        for each in rule["resources"]:
-            verbs = [v for v in rule["verbs"] if (v, each) != (verb, resource)]
-            if verbs:
-                rules.append({**rule, "resources": [each], "verbs": verbs})
-    return rules
 
 
 def use_everything(cluster: KubernetesCluster, ref: TargetRef) -> TargetState:

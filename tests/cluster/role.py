@@ -1,0 +1,36 @@
+"""The Role that we ship, and what is left of it without one of its rights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MANIFEST = Path("deploy/kubernetes/base/rbac.yaml")
+
+
+def our_rules() -> list[dict[str, Any]]:
+    objects = yaml.safe_load_all(MANIFEST.read_text())
+    role = next(each for each in objects if each["kind"] == "Role")
+    rules: list[dict[str, Any]] = role["rules"]
+    return rules
+
+
+def single_rights() -> Iterator[tuple[str, str]]:
+    for rule in our_rules():
+        for resource in rule["resources"]:
+            for verb in rule["verbs"]:
+                yield verb, resource
+
+
+def without(verb: str, resource: str) -> list[dict[str, Any]]:
+    rules = []
+    for rule in copy.deepcopy(our_rules()):
+        for each in rule["resources"]:
+            verbs = [v for v in rule["verbs"] if (v, each) != (verb, resource)]
+            if verbs:
+                rules.append({**rule, "resources": [each], "verbs": verbs})
+    return rules
