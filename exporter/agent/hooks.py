@@ -144,7 +144,7 @@ def _destroy(original: Any, self: Any) -> None:
 
 
 async def _handle(original: Any, self: Any, message: Any, connection: Any) -> Any:
-    """Runs per message: 3 us beside the millisecond that Bokeh takes for the smallest."""
+    """Runs per message: 2 us beside the millisecond that Bokeh takes for the smallest."""
     agent, app, began = worker(), connection.application_context.url, time.monotonic()
     agent.active(app)
     reply = await original(self, message, connection)
