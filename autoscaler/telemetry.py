@@ -117,6 +117,11 @@ class Telemetry:
         self.pass_seconds = Histogram(
             f"{PREFIX}_pass_duration_seconds", "Time that one pass takes.", registry=registry
         )
+        self.pass_interval = Gauge(
+            f"{PREFIX}_pass_interval_seconds",
+            "Time from the start of one pass to the next.",
+            registry=registry,
+        )
         self._last_pass = Gauge(
             f"{PREFIX}_last_pass_timestamp_seconds", "When a pass last ended.", registry=registry
         )

@@ -81,6 +81,14 @@ TABLE: tuple[MetricSpec, ...] = (
         ("app",),
     ),
     MetricSpec(
+        "bokeh_sessions_lost_total",
+        "counter",
+        "Connected sessions whose worker ended under them, drains apart: it crashed, was killed or "
+        "ran out of memory.",
+        "",
+        ("app",),
+    ),
+    MetricSpec(
         "bokeh_session_create_errors_total",
         "counter",
         "Sessions whose application code failed while they were created.",

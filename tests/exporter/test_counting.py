@@ -55,6 +55,8 @@ def test_a_killed_worker_leaves_the_count_at_once_and_the_totals_stay(tmp_path: 
         assert set(before) >= {workers[1]["pid"]}
         assert after["last_disconnect_age_s"] < 5
         assert server.value(opened) == 8
+        lost = 'bokeh_sessions_lost_total{app="/app"}'
+        assert server.value(lost) == 8 - after["sessions"]["connected"]
         server.wait_workers(2)  # Tornado starts it anew, in the same slot
         assert server.value("bokeh_up") == 1
 
