@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,8 @@ import yaml
 
 from tests.cluster.build import PROMETHEUS, installed
 from tests.deploy.alert_cases import CASES, Case, Series
-from tests.deploy.manifests import FOLDER
+from tests.deploy.monitoring import ROOT, RULES, alerts
 
-ROOT = FOLDER.parents[1]
-RULES = ROOT / "deploy" / "monitoring" / "rules.yaml"
 RUNBOOK = ROOT / "docs" / "runbook.md"
 PROMTOOLS = {"packaged": "`apt-get install prometheus`", "current": "`make parts`"}
 
@@ -44,12 +41,6 @@ def run(program: Path, *words: str | Path) -> None:
     command = [str(program), *map(str, words)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stdout + result.stderr
-
-
-@cache
-def alerts() -> dict[str, Any]:
-    groups = yaml.safe_load(RULES.read_text())["groups"]
-    return {r["alert"]: r for group in groups for r in group["rules"] if "alert" in r}
 
 
 def unit_tests() -> list[dict[str, Any]]:
