@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+)
 
 from autoscaler.controller import Outcome, PassResult
 from autoscaler.gauges import POLICY_LABELS, PREFIX, LastPass, policy_labels
 from autoscaler.model import Confirmation, Decision, Reason
 from autoscaler.policy import Policy
+
+# When a counter was made is a second series for each, and nobody's question.
+disable_created_metrics()
 
 # Steps that keep a shrink from happening, or from happening yet.
 SUPPRESSING = {

@@ -249,6 +249,7 @@ def test_what_has_not_happened_yet_is_zero_and_not_absent(world: World) -> None:
         assert world.metric(name, **DASHBOARDS) == 0
     assert world.metric("failures_total", **DASHBOARDS) == 1
     assert world.metric("suppressed_shrinks_total", reason="PartialData", **DASHBOARDS) == 0
+    assert world.metric("changes_created", **DASHBOARDS) is None
     assert world.metric("last_pass_timestamp_seconds") == world.clock.now()
     assert world.metric("last_success_timestamp_seconds") == 0
 

@@ -13,7 +13,7 @@ import yaml
 
 from tests.cluster.build import PROMETHEUS, installed
 from tests.deploy.alert_cases import CASES, Case, Series
-from tests.deploy.monitoring import ROOT, RULES, alerts
+from tests.deploy.monitoring import PROMETHEUS_RULE, ROOT, RULES, alerts, copies
 
 RUNBOOK = ROOT / "docs" / "runbook.md"
 PROMTOOLS = {"packaged": "`apt-get install prometheus`", "current": "`make parts`"}
@@ -139,3 +139,16 @@ def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
     for name, text in by_name.items():
         for part in ("**Means**", "**Look**", "**Do**"):
             assert part in text, f"{name}: {part}"
+
+
+@pytest.mark.parametrize("path", copies(), ids=lambda path: path.name)
+def test_the_copies_are_fresh(path: Path) -> None:
+    how = "bring it up to date: python -m tests.deploy.monitoring"
+
+    assert path.read_text() == copies()[path], how
+
+
+def test_the_component_has_the_rules_as_they_are() -> None:
+    rule = yaml.safe_load(PROMETHEUS_RULE.read_text())
+
+    assert rule["spec"] == yaml.safe_load(RULES.read_text())
