@@ -19,7 +19,7 @@ from autoscaler.model import Confirmation, Decision, Reason
 from autoscaler.policy import Policy
 
 # When a counter was made is a second series for each, and nobody's question.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # Steps that keep a shrink from happening, or from happening yet.
 SUPPRESSING = {

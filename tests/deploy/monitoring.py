@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -24,13 +23,6 @@ DASHBOARD = ROOT / "deploy" / "monitoring" / "dashboard" / "bokeh-autoscaler.jso
 PROMETHEUS_RULE = FOLDER / "components" / "monitoring" / "prometheusrule.yaml"
 
 Rule = dict[str, Any]
-
-
-class Query(NamedTuple):
-    """An expression of the dashboard, and where it is."""
-
-    title: str
-    expression: str
 
 
 @cache
@@ -57,10 +49,27 @@ def panels() -> list[dict[str, Any]]:
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
-def queries() -> Iterator[Query]:
-    for panel in panels():
-        for target in panel["targets"]:
-            yield Query(f"{panel['title']} {target['refId']}", target["expr"])
+def queries() -> dict[str, str]:
+    """Panel and letter to expression, with Grafana's variables as they stand."""
+    return {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        for panel in panels()
+        for target in panel["targets"]
+    }
+
+
+def filled(expression: str, namespace: str, deployment: str) -> str:
+    """An expression with Grafana's variables filled in, for a few minutes of data."""
+    values = {
+        "$namespace": namespace,
+        "${deployment}": deployment,
+        "$deployment": deployment,
+        "$__rate_interval": "1m",
+        "$__range": "5m",
+    }
+    for variable, value in values.items():
+        expression = expression.replace(variable, value)
+    return expression
 
 
 def copies() -> dict[Path, str]:

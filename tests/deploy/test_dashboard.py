@@ -15,19 +15,13 @@ import pytest
 
 from tests.conftest import PROGRAMS
 from tests.deploy.monitored import APPS, World, world
-from tests.deploy.monitoring import dashboard, queries, recordings, rules
+from tests.deploy.monitoring import dashboard, filled, queries, recordings, rules
+from tests.deploy.pages import DEPLOY_PAGE, questions
 from tests.prometheus_server import PrometheusServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.prometheus]
 
 WITHIN = 60.0  # seconds; 12 on an idle machine, of which Prometheus waits 5 before its first scrape
-VARIABLES = {
-    "$namespace": APPS.namespace,
-    "${deployment}": APPS.deployment,
-    "$deployment": APPS.deployment,
-    "$__rate_interval": "20s",
-    "$__range": "2m",
-}
 LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
 SELECTOR = re.compile(r"(\b[a-z][a-z0-9_]*){([^}]*)}")
 MATCHER = re.compile(r'(\w+)(?:=~|!~|!=|=)"')
@@ -43,17 +37,6 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         pytest.skip("NO PROMETHEUS: `make parts` gets it")
     with world(tmp_path_factory.mktemp("world"), found) as everything:
         yield everything
-
-
-def filled(expression: str) -> str:
-    """An expression with Grafana's variables filled in."""
-    for variable, value in VARIABLES.items():
-        expression = expression.replace(variable, value)
-    return expression
-
-
-def dashboard_queries() -> Asked:
-    return {query.title: filled(query.expression) for query in queries()}
 
 
 def selectors() -> Asked:
@@ -93,7 +76,7 @@ def await_answers(world: World, asked: Asked) -> None:
 
 
 def test_every_query_of_every_panel_returns_data(seen: World) -> None:
-    await_answers(seen, dashboard_queries())
+    await_answers(seen, {what: filled(query, *APPS) for what, query in queries().items()})
 
 
 def test_every_recording_returns_data(seen: World) -> None:
@@ -104,6 +87,10 @@ def test_every_series_that_a_rule_selects_has_the_labels_that_it_selects_by(seen
     await_answers(seen, selectors())
 
 
+def test_every_question_of_the_page_has_an_answer(seen: World) -> None:
+    await_answers(seen, {question: question for question in questions(DEPLOY_PAGE)})
+
+
 def test_the_variables_offer_the_deployment(seen: World) -> None:
     chosen = [v for v in dashboard()["templating"]["list"] if v["type"] == "query"]
 
@@ -111,6 +98,6 @@ def test_the_variables_offer_the_deployment(seen: World) -> None:
     for variable in chosen:
         selector, label = LABEL_VALUES.fullmatch(variable["query"]["query"]).groups()  # type: ignore[union-attr]
         for prometheus in seen.prometheus.values():
-            rows = prometheus.query(f"group by ({label}) ({filled(selector)})", time.time())
+            rows = prometheus.query(f"group by ({label}) ({filled(selector, *APPS)})", time.time())
             values = [row["metric"][label] for row in rows]
             assert values == [getattr(APPS, variable["name"])]

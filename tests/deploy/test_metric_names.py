@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autoscaler.model import Reason
 from autoscaler.telemetry import Telemetry
 from exporter.metrics import TABLE
 from tests.deploy.alert_cases import CASES
@@ -53,7 +54,7 @@ def test_the_rules_name_metrics_that_there_are() -> None:
 
 def test_the_dashboard_names_metrics_that_there_are_and_needs_no_rules() -> None:
     variables = [each["query"] for each in dashboard()["templating"]["list"]]
-    named = metrics_in(str([*variables, *(query.expression for query in queries())]))
+    named = metrics_in(str([*variables, *queries().values()]))
 
     assert named <= set(exported())
 
@@ -70,6 +71,13 @@ def test_no_recording_is_without_a_use() -> None:
     named = {name for page in PAGES for name in metrics_in(page.read_text())}
 
     assert set(recordings()) <= used | named
+
+
+def test_a_decision_that_is_held_has_one_of_the_daemons_reasons() -> None:
+    [pattern] = re.findall('reason=~"([^"]+)"', alerts()["BokehDecisionsHeld"]["expr"])
+
+    for words in pattern.split("|"):
+        assert any(re.fullmatch(words, reason) for reason in Reason), words
 
 
 def test_a_case_of_an_alert_has_only_series_that_the_alert_reads() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from tests.deploy.pages import DEPLOY_PAGE, command
 from tests.exporter.servers import APP, BIN, PATIENCE, end, free_port, wait_until
 from tests.websocket_user import Users
 
@@ -37,8 +38,8 @@ CONNECTED = re.compile(r'^bokeh_sessions\{app="/app",.*state="connected"\} (\S+)
 
 
 @contextmanager
-def running(folder: Path, *command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([str(word) for word in command], cwd=folder)
+def running(folder: Path, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([str(word) for word in words], cwd=folder)
     try:
         yield process
     finally:
@@ -67,22 +68,30 @@ def names(text: str) -> set[str]:
     return {sample.name for family in parse_text(text) for sample in family.samples}
 
 
-def serve(program: str, port: int, *more: str) -> list[str | Path]:
-    return [BIN / program, "serve", "app.py", "--port", str(port), *more]
+def printed(beginning: str) -> list[str]:
+    """A command of the deployment page."""
+    program, *words = command(DEPLOY_PAGE, beginning)
+    return [str(BIN / program), *words]
 
 
-def launch(port: int, metrics_port: int, *more: str) -> list[str | Path]:
-    own = ["--instance", f"test-{port}", "--app-port", str(port)]
-    command = [BIN / "bokeh-exporter", "launch", *own, "--metrics-port", str(metrics_port), "--"]
-    return [*command, *serve("bokeh", port, *more)]
+def launch(port: int, metrics_port: int) -> list[str]:
+    words = printed("bokeh-exporter launch --metrics-port")
+    words[words.index("9550")] = str(metrics_port)
+    words[words.index("bokeh")] = str(BIN / "bokeh")
+    words[words.index("4")] = "2"
+    own = ["--instance", f"test-{port}"]
+    return [*words[:2], *own, *words[2:], "--port", str(port)]
+
+
+def panel_serve(port: int, *more: str) -> list[str]:
+    return [*printed("panel serve"), "--port", str(port), *more]
 
 
 def test_the_launcher_serves_all_workers_together_and_while_they_drain(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     port, metrics_port = free_port(), free_port()
     own = f"http://127.0.0.1:{metrics_port}"
-    command = launch(port, metrics_port, "--num-procs", "2")
-    with running(tmp_path, *command) as launcher, Users() as users:
+    with running(tmp_path, *launch(port, metrics_port)) as launcher, Users() as users:
         wait_until(lambda: "bokeh_workers 2.0" in page(f"{own}/metrics")[1], "two workers")
         wait_until(lambda: page(f"{own}/readyz")[0] == 200, "a server")
         there = [users.join(f"http://127.0.0.1:{port}/app") for _ in range(6)]
@@ -99,15 +108,15 @@ def test_a_server_of_one_process_has_the_page_on_its_own_port(tmp_path: Path, ho
     (tmp_path / "app.py").write_text(PANEL)
     (tmp_path / "serve.py").write_text(EMBEDDED)
     port = free_port()
-    panel = serve("panel", port, "--plugins", "exporter.plugin")
+    panel = panel_serve(port)
     launched = [BIN / "bokeh-exporter", "launch", "--instance", f"test-{port}", "--"]
-    command = {
+    words = {
         "panel serve --plugins": panel,
         "Server(extra_patterns)": [sys.executable, "serve.py", str(port)],
         "launched": [*launched, *panel],  # its agent is there already, and counts once
     }[how]
     own = f"http://127.0.0.1:{port}/metrics"
-    with running(tmp_path, *command), Users() as users:
+    with running(tmp_path, *words), Users() as users:
         user = wait_until(lambda: users.try_join(f"http://127.0.0.1:{port}/app"), "the server")
         assert connected(own) == 1
         text = page(own)[1]
@@ -120,8 +129,7 @@ def test_a_server_of_one_process_has_the_page_on_its_own_port(tmp_path: Path, ho
 def test_a_page_that_would_come_from_a_random_worker_is_refused(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(PANEL)
     port = free_port()
-    command = serve("panel", port, "--plugins", "exporter.plugin", "--num-procs", "2")
-    with running(tmp_path, *command):
+    with running(tmp_path, *panel_serve(port, "--num-procs", "2")):
         both = "this server has 2 workers"
         status, text = wait_until(
             lambda: (got := page(f"http://127.0.0.1:{port}/metrics"))[1].startswith(both) and got,
@@ -144,9 +152,13 @@ def test_a_port_in_use_is_one_line_and_no_server_is_started(tmp_path: Path) -> N
     (tmp_path / "app.py").write_text("open('started', 'w')")
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [str(word) for word in launch(free_port(), port)]
         ended = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
+            launch(free_port(), port),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
         )
     says = f"bokeh-exporter: port {port}: Address already in use\n"
     assert (ended.returncode, ended.stderr) == (1, says)
@@ -155,8 +167,8 @@ def test_a_port_in_use_is_one_line_and_no_server_is_started(tmp_path: Path) -> N
 def test_a_copied_launcher_says_what_its_python_lacks(tmp_path: Path) -> None:
     subprocess.run([BIN / "bokeh-exporter", "copy", tmp_path / "agent"], check=True)
     launcher = [sys.executable, "-I", "-S", tmp_path / "agent", "launch"]
-    command = [*launcher, "--metrics-port", str(free_port()), "--", "true"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    words = [*launcher, "--metrics-port", str(free_port()), "--", "true"]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith("bokeh-exporter: --metrics-port: no module prometheus_client: ")
     assert ended.stderr.count("\n") == 1
