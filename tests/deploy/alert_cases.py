@@ -14,7 +14,7 @@ Series = Mapping[str, str]
 POD = 'namespace="NS",pod="my-app-6f7d9c-x2x7z"'
 WORKER = f'{POD},worker="0"'
 APP = f'{POD},app="/app"'
-PAGES = f'bokeh_request_duration_seconds_count{{{APP},code="2xx"}}'
+LIMIT = {f"bokeh_memory_limit_bytes{{{POD}}}": "1000x30"}
 TARGET = 'policy="dashboards",namespace="NS",deployment="my-app"'
 
 OF_POD = {"namespace": "NS", "pod": "my-app-6f7d9c-x2x7z"}
@@ -31,6 +31,20 @@ class Case:
     labels: Mapping[str, str]
     says: str
     quiet: Mapping[str, Series]
+
+
+def memory(used: int) -> dict[str, str]:
+    return {f"bokeh_memory_working_set_bytes{{{POD}}}": f"{used}x30"}
+
+
+def failures(metric: str, failed: int, tried: int) -> Series:
+    """Pages or messages a minute, and how many of them failed."""
+    pages = f'bokeh_request_duration_seconds_count{{{APP},code="2xx"}}'
+    messages = f"bokeh_message_duration_seconds_count{{{APP}}}"
+    return {
+        f"{metric}_total{{{APP}}}": f"0+{failed}x30",
+        messages if "message" in metric else pages: f"0+{tried}x30",
+    }
 
 
 def seats(capacity: int, free: int, replicas: int) -> Series:
@@ -87,20 +101,11 @@ def last_pass(at: str, interval: int, **labels: str) -> Series:
 CASES = (
     Case(
         "BokehMemoryNearLimit",
-        {
-            f"bokeh_memory_working_set_bytes{{{POD}}}": "950x30",
-            f"bokeh_memory_limit_bytes{{{POD}}}": "1000x30",
-        },
+        memory(950) | LIMIT,
         OF_POD,
         "NS/my-app-6f7d9c-x2x7z uses 95% of its memory limit. "
         "At 100% the kernel ends it, with all its sessions.",
-        {
-            "there is room": {
-                f"bokeh_memory_working_set_bytes{{{POD}}}": "850x30",
-                f"bokeh_memory_limit_bytes{{{POD}}}": "1000x30",
-            },
-            "there is no limit": {f"bokeh_memory_working_set_bytes{{{POD}}}": "950x30"},
-        },
+        {"there is room": memory(850) | LIMIT, "there is no limit": memory(950)},
     ),
     Case(
         "BokehSessionsLost",
@@ -158,34 +163,20 @@ CASES = (
     ),
     Case(
         "BokehPagesFail",
-        {f"bokeh_session_create_errors_total{{{APP}}}": "0+1x30", PAGES: "0+10x30"},
+        failures("bokeh_session_create_errors", 1, 10),
         OF_APP,
         "10% of the pages of NS/my-app failed in the last 10 minutes.",
         {
-            "one in fifty": {
-                f"bokeh_session_create_errors_total{{{APP}}}": "0+1x30",
-                PAGES: "0+50x30",
-            },
-            "nobody is there": {
-                f"bokeh_session_create_errors_total{{{APP}}}": "0x30",
-                PAGES: "0x30",
-            },
+            "one in fifty": failures("bokeh_session_create_errors", 1, 50),
+            "nobody is there": failures("bokeh_session_create_errors", 0, 0),
         },
     ),
     Case(
         "BokehClicksFail",
-        {
-            f"bokeh_message_errors_total{{{APP}}}": "0+1x30",
-            f"bokeh_message_duration_seconds_count{{{APP}}}": "0+10x30",
-        },
+        failures("bokeh_message_errors", 1, 10),
         OF_APP,
         "10% of the messages of users of NS/my-app ended in an error in the last 10 minutes.",
-        {
-            "one in fifty": {
-                f"bokeh_message_errors_total{{{APP}}}": "0+1x30",
-                f"bokeh_message_duration_seconds_count{{{APP}}}": "0+50x30",
-            }
-        },
+        {"one in fifty": failures("bokeh_message_errors", 1, 50)},
     ),
     Case(
         "BokehWebSocketErrors",
