@@ -190,12 +190,12 @@ CASES = (
     ),
     Case(
         "BokehUsersRefused",
-        {f'bokeh_connections_rejected_total{{{POD},reason="origin"}}': "0+1x30"},
+        {f'bokeh_connections_rejected_total{{{POD},reason="origin"}}': "0+3x30"},
         {**OF_APP, "reason": "origin"},
-        "NS/my-app refused 10 WebSockets in 10 minutes, with the reason origin.",
+        "NS/my-app refused 30 WebSockets in 10 minutes, with the reason origin.",
         {
-            "a page from yesterday": {
-                f'bokeh_connections_rejected_total{{{POD},reason="token_expired"}}': "0x15 2x15"
+            "two pages from yesterday that try again": {
+                f'bokeh_connections_rejected_total{{{POD},reason="token_expired"}}': "0x15 12x15"
             }
         },
     ),
@@ -223,7 +223,7 @@ CASES = (
         "BokehServerDown",
         {f"bokeh_up{{{POD}}}": "0x30"},
         OF_POD,
-        "Not every worker of NS/my-app-6f7d9c-x2x7z has answered for 2 minutes. "
+        "Not every worker of NS/my-app-6f7d9c-x2x7z has answered for 5 minutes. "
         "Its last session count is kept.",
         {"it answers": {f"bokeh_up{{{POD}}}": "1x30"}},
     ),
