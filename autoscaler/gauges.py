@@ -88,9 +88,9 @@ def _rows(outcome: Outcome, at: float) -> Iterator[Row]:
     if decision is None or observed is None:
         return
     yield from _replicas(policy, decision, observed)
-    for recommendation in decision.recommendations:
-        if recommendation.replicas is not None:
-            yield Row("policy_desired_replicas", recommendation.metric, recommendation.replicas)
+    asked = [(r.metric, r.replicas) for r in decision.recommendations if r.replicas is not None]
+    for metric, replicas in dict(sorted(asked)).items():  # of two alike, the larger counts
+        yield Row("policy_desired_replicas", metric, replicas)
     for cause in Cause:
         causes = [pod.cordon.cause for pod in observed.pods if pod.cordon is not None]
         yield Row("cordoned_pods", cause.value, causes.count(cause))

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from autoscaler.controller import Controller, PassResult
+from autoscaler.controller import Controller, Outcome, PassResult
 from autoscaler.errors import ConflictError, ForbiddenError
 from autoscaler.journal import EventRecorder
-from autoscaler.model import TargetRef
+from autoscaler.model import Decision, Recommendation, TargetRef
 from autoscaler.policy import Policy
 from autoscaler.telemetry import Telemetry
-from tests.builders import policy
+from tests.builders import NOW, observation, policy
 from tests.fakes import FakeCluster, FakePolicies
 
 APP = TargetRef("bokeh", "bokeh-app")
@@ -261,3 +261,16 @@ def test_a_pod_without_data_has_no_free_seat_and_is_counted(world: World) -> Non
 
     assert world.metric("pods_without_data", **DASHBOARDS) == 1
     assert world.metric("seats", kind="free", **DASHBOARDS) == 6
+
+
+def test_of_two_queries_of_a_policy_the_larger_is_shown() -> None:
+    """Two series with the same labels would make Prometheus refuse the whole scrape."""
+    asked = tuple(Recommendation("prometheus", replicas, "") for replicas in (3, 2))
+    outcome = Outcome(policy(), None, observation(10), Decision(1, 3, recommendations=asked))
+    telemetry = Telemetry()
+
+    telemetry.record(PassResult(NOW, (outcome,), FakePolicies((policy(),)).load()))
+
+    samples = [s for family in telemetry.registry.collect() for s in family.samples]
+    name = "bokeh_autoscaler_policy_desired_replicas"
+    assert [sample.value for sample in samples if sample.name == name] == [3]

@@ -26,7 +26,10 @@ def test_every_query_of_the_dashboard_and_the_rules_have_answers(shipped: Shippe
                 del open_questions[what]
         return not open_questions
 
+    (user,) = shipped.join()
     try:
         wait_until(all_answered, SOON, "answers")
     except AssertionError as error:
         raise AssertionError(f"{error}: {open_questions}") from None
+    finally:
+        shipped.users.leave(user)
