@@ -129,6 +129,7 @@ class Daemon:
     def _replan(self, result: PassResult) -> None:
         policies = result.policies.policies
         self._interval = min((policy.interval for policy in policies), default=IDLE_INTERVAL)
+        self.telemetry.pass_interval.set(self._interval)
         if not self._stopping.is_set():
             self._scheduler.plan(self._interval, policies)
 

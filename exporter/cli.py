@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -82,6 +82,12 @@ def _add_launch(commands: argparse._SubParsersAction[Parser]) -> None:
         help="whose memory and CPU to report: the container's, or, where servers share a machine "
         "without containers, the processes' own (default: cgroup)",
     )
+    launch.add_argument(
+        "--metrics-port",
+        type=_port,
+        metavar="PORT",
+        help="serve the sidecar's pages from here, for a pod without sidecar (default: do not)",
+    )
     _add_common(launch)
     launch.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     launch.set_defaults(run=run_launch, parser=launch)
@@ -132,7 +138,24 @@ def run_launch(options: argparse.Namespace) -> int:
         options.parser.error("what should be launched? Write it after --")
     options.command = command
     os.environ["BOKEH_EXPORTER_RESOURCES"] = options.resources
-    return Launcher(command, options.instance, options.drain_deadline, options.app_port).run()
+    pages = _pages(options) if options.metrics_port else None
+    deadline, app_port = options.drain_deadline, options.app_port
+    return Launcher(command, options.instance, deadline, app_port, pages).run()
+
+
+def _pages(options: argparse.Namespace) -> Callable[[], None]:
+    """What serves the pages of `--metrics-port`. Ends the command if it cannot."""
+    try:
+        from exporter.sidecar import server
+
+        return server(options.instance, options.app_port, "", options.metrics_port).serve_forever
+    except OSError as error:
+        problem = f"port {options.metrics_port}: {error.strerror}"
+    except ModuleNotFoundError as error:
+        how = "pip install prometheus-client, or run the sidecar instead"
+        problem = f"--metrics-port: no module {error.name}: {how}"
+    sys.stderr.write(f"bokeh-exporter: {problem}\n")
+    raise SystemExit(1)
 
 
 def run_sidecar(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,12 +38,16 @@ PARENT_SECONDS = 2.0  # how long the forking parent may outlive its last worker
 
 @dataclass(slots=True)
 class Launcher:
-    """One launch, from the child's start to its end. Times are of the monotonic clock."""
+    """One launch, from the child's start to its end. Times are of the monotonic clock.
+
+    beside: runs in a thread of its own until then.
+    """
 
     command: list[str]
     instance: str
     drain_seconds: float
     app_port: int
+    beside: Callable[[], None] | None = None
     child: int = 0
     draining_until: float | None = None
     stopping_since: float | None = None
@@ -70,6 +75,8 @@ class Launcher:
             setsigdef=IGNORED_BY_PYTHON,
         )
         self._announce()
+        if self.beside is not None:
+            threading.Thread(target=self.beside, daemon=True).start()
         while (code := self._ended()) is None:
             came = signal.sigtimedwait(WAITED_FOR, self._patience())
             if came is not None:

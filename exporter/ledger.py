@@ -11,6 +11,8 @@ from exporter import collect
 from exporter.collect import LAUNCHER, Name
 from exporter.report import HistogramTotal, Report, Series, parse, parse_launcher
 
+LOST = "bokeh_sessions_lost_total"
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
@@ -50,11 +52,16 @@ class Totals:
         """Add a worker's totals; its CPU times count as counters like any other."""
         own = {("bokeh_cpu_seconds_total", ()): report.cpu_s}
         own["bokeh_event_loop_cpu_seconds_total", ()] = report.loop_cpu_s
-        for series, value in (*report.counters.items(), *own.items()):
-            self.counters[series] = self.counters.get(series, 0.0) + value
+        zeros: dict[Series, float] = {(LOST, (url,)): 0.0 for url in report.apps}
+        for series, value in (*report.counters.items(), *own.items(), *zeros.items()):
+            self.count(series, value)
         for series, total in report.histograms.items():
             known = self.histograms.get(series)
             self.histograms[series] = known.plus(total) if known is not None else total
+
+    def count(self, series: Series, value: float) -> None:
+        """Add to a counter; 0 makes its series exist."""
+        self.counters[series] = self.counters.get(series, 0.0) + value
 
     def plus(self, reports: Iterable[Report]) -> Totals:
         """A copy with these reports added."""
@@ -73,6 +80,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._last: dict[Name, tuple[float, Report | None]] = {}
         self._retired = Totals()
+        self._draining = False
         self._last_disconnect: float | None = None
 
     def collect(self) -> Collected:
@@ -86,20 +94,25 @@ class Ledger:
 
     def _book(self, names: Iterable[Name], answers: Mapping[Name, bytes], now: float) -> Collected:
         present = [name for name in names if name.slot != LAUNCHER]
-        self._retire(set(self._last) - set(present), now)
+        was_draining = self._draining
+        self._draining = any(_draining(name, answer) for name, answer in answers.items())
+        self._retire(set(self._last) - set(present), now, told=was_draining or self._draining)
         workers = tuple(self._view(name, answers.get(name), now) for name in present)
         totals = self._retired.plus(w.report for w in workers if w.report is not None)
         return Collected(
             at=now,
             workers=workers,
-            draining=any(_draining(name, answer) for name, answer in answers.items()),
+            draining=self._draining,
             last_disconnect_age_s=self._disconnect_age(now),
             counters=totals.counters,
             histograms=totals.histograms,
         )
 
-    def _retire(self, gone: Iterable[Name], now: float) -> None:
-        """A dead worker leaves every gauge at once; what it had counted stays counted."""
+    def _retire(self, gone: Iterable[Name], now: float, *, told: bool) -> None:
+        """A dead worker leaves every gauge at once; what it had counted stays counted.
+
+        told: the server is being stopped, so its sessions are not lost by accident.
+        """
         for name in gone:
             _, report = self._last.pop(name)
             if report is None:
@@ -108,6 +121,8 @@ class Ledger:
             self._note_disconnect(report)
             if any(app.live for app in report.apps.values()):
                 self._last_disconnect = now  # its clients lost their connection just now
+            for url, app in report.apps.items():
+                self._retired.count((LOST, (url,)), 0 if told else app.connected)
 
     def _view(self, name: Name, answer: bytes | None, now: float) -> WorkerView:
         report = parse(answer) if answer is not None else None

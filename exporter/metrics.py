@@ -26,6 +26,8 @@ CREATE_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # Seconds. Discarding 200 idle sessions stalls a Bokeh 3.9 loop for up to 28 s.
 LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# Seconds. From a range slider's patch (2 ms) to a callback that computes for half a minute.
+MESSAGE_BUCKETS = (0.0025, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,14 @@ TABLE: tuple[MetricSpec, ...] = (
         ("app",),
     ),
     MetricSpec(
+        "bokeh_sessions_lost_total",
+        "counter",
+        "Connected sessions whose worker ended under them, drains apart: it crashed, was killed or "
+        "ran out of memory.",
+        "",
+        ("app",),
+    ),
+    MetricSpec(
         "bokeh_session_create_errors_total",
         "counter",
         "Sessions whose application code failed while they were created.",
@@ -101,6 +111,21 @@ TABLE: tuple[MetricSpec, ...] = (
         "WebSocket connections refused, by reason.",
         "",
         ("reason",),
+    ),
+    MetricSpec(
+        "bokeh_message_duration_seconds",
+        "histogram",
+        "From the arrival of a WebSocket message to the answer: what a click waits for callbacks.",
+        "seconds",
+        ("app",),
+        MESSAGE_BUCKETS,
+    ),
+    MetricSpec(
+        "bokeh_message_errors_total",
+        "counter",
+        "WebSocket messages answered with an error, because a callback raised or on bad content.",
+        "",
+        ("app",),
     ),
     MetricSpec(
         "bokeh_session_duration_seconds",

@@ -118,6 +118,11 @@ class Server(ThreadingHTTPServer):
         """A client that hung up in the middle of an answer is not worth a traceback."""
 
 
+def server(instance: str, app_port: int, address: str, port: int) -> Server:
+    """The pages of an instance, bound and not yet served. Raises OSError if the port is taken."""
+    return Server(address, port, Routes(Observer(instance, app_port)))
+
+
 def serve(instance: str, app_port: int, address: str, port: int) -> int:
     """Serve until told to stop. Raises OSError if the port cannot be had.
 
@@ -125,15 +130,15 @@ def serve(instance: str, app_port: int, address: str, port: int) -> int:
     containers at once, and the drain that then begins is watched through this port. A second
     SIGTERM, or SIGINT, ends it at once.
     """
-    server = Server(address, port, Routes(Observer(instance, app_port)))
+    pages = server(instance, app_port, address, port)
     # Blocked and waited for instead of handled: no code runs in the middle of another.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=pages.serve_forever, daemon=True).start()
     leaving = False
     while not (leaving and not collect.find(instance)):
         came = signal.sigtimedwait(SIGNALS, POLL_SECONDS)
         if came is not None and (leaving or came.si_signo == signal.SIGINT):
             break
         leaving = leaving or came is not None
-    server.server_close()
+    pages.server_close()
     return 0

@@ -38,6 +38,7 @@ class PrometheusServer:
     program: the executable. folder: an empty one for configuration, data and log.
     targets: (host:port, labels) of what it scrapes every `scrape_interval` seconds. The first
     scrape comes 5 to 10 s after the start; push where that is too long.
+    configuration: a whole one, in place of what `targets` and `scrape_interval` make.
     options: further command line options.
     """
 
@@ -48,19 +49,20 @@ class PrometheusServer:
         *,
         targets: Sequence[Target] = (),
         scrape_interval: float = 5.0,
+        configuration: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),
     ) -> None:
         self.program = program
         self.folder = folder
         self.options = options
-        self._configuration = _configuration(targets, scrape_interval)
+        self._configuration = configuration or _configuration(targets, scrape_interval)
         self._processes = Processes(folder)
         (self._port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
         configuration = self.folder / "prometheus.yml"
-        configuration.write_text(yaml.safe_dump(self._configuration))
+        configuration.write_text(yaml.safe_dump(dict(self._configuration)))
         command: list[str | Path] = [
             self.program,
             f"--config.file={configuration}",

@@ -53,8 +53,10 @@ class User:
                 self.texts.append(frame)
             self.arrived.set()
 
-    async def wait_for(self, message: str) -> None:
-        await self.wait_until(lambda: message in self.messages, message)
+    async def wait_for(self, *wanted: str) -> str:
+        """Wait until a message of one of the types has come; that type."""
+        await self.wait_until(lambda: not set(wanted).isdisjoint(self.messages), wanted[0])
+        return next(message for message in self.messages if message in wanted)
 
     async def wait_until(self, happened: Callable[[], bool], what: str) -> None:
         """Raises ConnectionError if the connection ends before."""
@@ -151,6 +153,18 @@ class Users:
             return True
         return False
 
+    def say(self, user: User, kind: str, data: object) -> str:
+        """Send a message for `Document.on_message(kind)`; the type of its answer, OK or ERROR."""
+        event = {"kind": "MessageSent", "msg_type": kind, "msg_data": data}
+        return self.send(user, "PATCH-DOC", {"events": [event]})
+
+    def send(self, user: User, kind: str, content: dict[str, Any]) -> str:
+        """Send any message; the type of its answer, OK or ERROR.
+
+        Raises ConnectionError if the server closes the connection instead.
+        """
+        return str(self._run(_ask(user, kind, content, "OK", "ERROR")))
+
     def leave(self, user: User) -> None:
         """Close the page as a browser does when its tab is closed."""
         self._open.remove(user)
@@ -217,12 +231,12 @@ async def _change(user: User, model: str, attribute: str, value: Any) -> None:
     await _ask(user, "PATCH-DOC", {"events": [event]}, "OK")
 
 
-async def _ask(user: User, kind: str, content: dict[str, Any], answer: str) -> None:
+async def _ask(user: User, kind: str, content: dict[str, Any], *answers: str) -> str:
     user.messages.clear()
     user.texts.clear()
     for part in ({"msgid": uuid.uuid4().hex, "msgtype": kind}, {}, content):
         await user.socket.write_message(json.dumps(part))
-    await user.wait_for(answer)
+    return await user.wait_for(*answers)
 
 
 async def _leave(user: User) -> None:

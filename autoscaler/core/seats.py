@@ -50,6 +50,31 @@ def connected(pods: tuple[PodState, ...], seats: int, now: float) -> Connected:
     return Connected(sessions, measured, unknown, apart)
 
 
+class Seating(NamedTuple):
+    """The seats of the pods that get new sessions, and how many of them are known to be free."""
+
+    capacity: int
+    free: int
+
+
+def seating(pods: tuple[PodState, ...], seats: int) -> Seating:
+    """Seats where new users may be sent now; a pod without data has none free."""
+    open_pods = [pod for pod in pods if pod.routable and pod.serving]
+    taken = [seats if pod.sessions is None else pod.sessions.value for pod in open_pods]
+    return Seating(seats * len(open_pods), sum(max(0, seats - count) for count in taken))
+
+
+def without_data(pods: tuple[PodState, ...], now: float) -> int:
+    """Pods that should tell their sessions and do not."""
+    return sum(
+        pod.sessions is None
+        and not pod.deleting
+        and pod.phase not in ("Failed", "Succeeded")
+        and not is_arriving(pod, now)
+        for pod in pods
+    )
+
+
 def is_arriving(pod: PodState, now: float) -> bool:
     """Whether a pod without data cannot have users yet, or only since the last scrape.
 

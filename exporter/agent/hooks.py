@@ -143,10 +143,15 @@ def _destroy(original: Any, self: Any) -> None:
         tally.add("bokeh_sessions_orphaned_total", mark.app)
 
 
-def _handle(original: Any, self: Any, message: Any, connection: Any) -> Any:
-    """Runs per message, so it only stores a time: 0.3 us."""
-    worker().active(connection.application_context.url)
-    return original(self, message, connection)
+async def _handle(original: Any, self: Any, message: Any, connection: Any) -> Any:
+    """Runs per message: 2 us beside the millisecond that Bokeh takes for the smallest."""
+    agent, app, began = worker(), connection.application_context.url, time.monotonic()
+    agent.active(app)
+    reply = await original(self, message, connection)
+    agent.tally.observe("bokeh_message_duration_seconds", app, seconds=time.monotonic() - began)
+    if getattr(reply, "msgtype", "") == "ERROR":  # Bokeh logs what a callback raised, and goes on
+        agent.tally.add("bokeh_message_errors_total", app)
+    return reply
 
 
 def _new_connection(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -27,7 +27,7 @@ class Histogram:
 class Tally:
     """All totals of this worker since it started.
 
-    The lock costs 0.1 us and is taken per session, connection or request, never per message.
+    The lock costs 0.1 us and is taken once per session, connection, request or message.
     """
 
     def __init__(self, bounds: Mapping[str, tuple[float, ...]]) -> None:

@@ -53,12 +53,12 @@ class Worker:
         self._activity.setdefault(url, time.time())
         for what in ("created", "destroyed", "orphaned"):
             self.tally.add(f"bokeh_sessions_{what}_total", url, amount=0)
-        self.tally.add("bokeh_session_create_errors_total", url, amount=0)
-        self.tally.add("bokeh_connections_opened_total", url, amount=0)
+        for name in ("session_create_errors", "message_errors", "connections_opened"):
+            self.tally.add(f"bokeh_{name}_total", url, amount=0)
         for code in self._table.CLOSE_CODES:
             self.tally.add("bokeh_connections_closed_total", url, code, amount=0)
-        for name in ("bokeh_session_duration_seconds", "bokeh_session_create_duration_seconds"):
-            self.tally.declare_histogram(name, url)
+        for what in ("session", "session_create", "message"):
+            self.tally.declare_histogram(f"bokeh_{what}_duration_seconds", url)
         for code in self._table.CODE_CLASSES:
             self.tally.declare_histogram("bokeh_request_duration_seconds", url, code)
 

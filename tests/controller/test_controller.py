@@ -6,17 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from autoscaler.controller import Controller, PassResult
+from autoscaler.controller import Controller, Outcome, PassResult
 from autoscaler.errors import ConflictError, ForbiddenError
 from autoscaler.journal import EventRecorder
-from autoscaler.model import TargetRef
+from autoscaler.model import Decision, Recommendation, TargetRef
 from autoscaler.policy import Policy
 from autoscaler.telemetry import Telemetry
-from tests.builders import policy
+from tests.builders import NOW, observation, policy
 from tests.fakes import FakeCluster, FakePolicies
 
 APP = TargetRef("bokeh", "bokeh-app")
 OTHER = TargetRef("bokeh", "other")
+DASHBOARDS = {"policy": "dashboards", "namespace": "bokeh", "deployment": "bokeh-app"}
 
 
 def other() -> Policy:
@@ -74,7 +75,7 @@ def test_a_full_target_grows_and_says_why(world: World) -> None:
             "dashboards: 2 -> 3 replicas: sessions: (22 connected + 0 spare) / 10 seats",
         )
     ]
-    assert world.metric("changes_total", policy="dashboards") == 1
+    assert world.metric("changes_total", **DASHBOARDS) == 1
 
 
 def test_empty_pods_go_after_the_window_and_not_before(world: World) -> None:
@@ -219,3 +220,57 @@ def test_a_broken_edit_shows_in_an_event_and_a_metric_while_the_last_good_versio
     assert world.cluster.replicas(APP) == 3
     assert [r for _, r, _ in world.cluster.events] == ["ValidMetricFound", "PolicyFileRefused"]
     assert world.metric("policy_file_errors", file="dashboards.yaml") == 1
+
+
+def test_gauges_say_what_the_last_pass_saw_and_end_with_the_policy(world: World) -> None:
+    world.cluster.deploy(APP, 10, 7, 12)
+    world.run()
+
+    assert world.metric("replicas", kind="current", **DASHBOARDS) == 3
+    assert world.metric("policy_desired_replicas", metric="sessions", **DASHBOARDS) == 3
+    assert world.metric("seats", kind="capacity", **DASHBOARDS) == 30
+    assert world.metric("seats", kind="free", **DASHBOARDS) == 3
+    assert world.metric("pods_without_data", **DASHBOARDS) == 0
+
+    world.cluster.failures[APP] = ForbiddenError("no")
+    world.run()
+    assert world.metric("seats", kind="free", **DASHBOARDS) == 3, "one failed pass is no gap"
+
+    world.policies.policies = (other(),)
+    world.run()
+    assert world.metric("seats", kind="free", **DASHBOARDS) is None
+
+
+def test_what_has_not_happened_yet_is_zero_and_not_absent(world: World) -> None:
+    world.cluster.failures[APP] = ForbiddenError("no")
+    world.run()
+
+    for name in ("sessions_cut_total", "victim_mismatches_total", "changes_total"):
+        assert world.metric(name, **DASHBOARDS) == 0
+    assert world.metric("failures_total", **DASHBOARDS) == 1
+    assert world.metric("suppressed_shrinks_total", reason="PartialData", **DASHBOARDS) == 0
+    assert world.metric("changes_created", **DASHBOARDS) is None
+    assert world.metric("last_pass_timestamp_seconds") == world.clock.now()
+    assert world.metric("last_success_timestamp_seconds") == 0
+
+
+def test_a_pod_without_data_has_no_free_seat_and_is_counted(world: World) -> None:
+    world.cluster.deploy(APP, 4, 4)
+    del world.cluster.sessions["bokeh", "pod-1"]
+    world.run()
+
+    assert world.metric("pods_without_data", **DASHBOARDS) == 1
+    assert world.metric("seats", kind="free", **DASHBOARDS) == 6
+
+
+def test_of_two_queries_of_a_policy_the_larger_is_shown() -> None:
+    """Two series with the same labels would make Prometheus refuse the whole scrape."""
+    asked = tuple(Recommendation("prometheus", replicas, "") for replicas in (3, 2))
+    outcome = Outcome(policy(), None, observation(10), Decision(1, 3, recommendations=asked))
+    telemetry = Telemetry()
+
+    telemetry.record(PassResult(NOW, (outcome,), FakePolicies((policy(),)).load()))
+
+    samples = [s for family in telemetry.registry.collect() for s in family.samples]
+    name = "bokeh_autoscaler_policy_desired_replicas"
+    assert [sample.value for sample in samples if sample.name == name] == [3]

@@ -14,7 +14,7 @@ import yaml
 from tests.cluster.build import KUBERNETES, installed
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
-COMPONENTS = ("podmonitor", "prometheus", "zero-touch")
+COMPONENTS = ("monitoring", "prometheus", "zero-touch")
 
 Object = Mapping[str, Any]
 

@@ -14,40 +14,44 @@ from tests.deploy.manifests import overlay, run_kubectl
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
-# The fields of the operator's own definition that ours may use; strict about all others.
-POD_MONITOR: dict[str, Any] = {
-    "type": "object",
-    "required": ["selector"],
-    "properties": {
-        "selector": {
-            "type": "object",
-            "properties": {
-                "matchLabels": {"type": "object", "additionalProperties": {"type": "string"}}
-            },
-        },
-        "podMetricsEndpoints": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"port": {"type": "string"}, "interval": {"type": "string"}},
-            },
-        },
-    },
+# The fields of the operator's own definitions that ours may use; strict about all others.
+STRING: dict[str, Any] = {"type": "string"}
+STRINGS: dict[str, Any] = {"type": "object", "additionalProperties": STRING}
+
+
+def fields(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+def each(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": schema}
+
+
+ENDPOINT = fields(port=STRING, interval=STRING, honorLabels={"type": "boolean"})
+RULE = {
+    **fields(record=STRING, alert=STRING, expr=STRING, labels=STRINGS, annotations=STRINGS),
+    "required": ["expr"],
+}
+RULE["properties"]["for"] = STRING
+GROUP = {**fields(name=STRING, rules=each(RULE)), "required": ["name"]}
+SPECS = {
+    "PodMonitor": fields(selector=fields(matchLabels=STRINGS), podMetricsEndpoints=each(ENDPOINT)),
+    "PrometheusRule": fields(groups=each(GROUP)),
 }
 
 
-def pod_monitor_definition() -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"spec": POD_MONITOR}}
+def definition(kind: str) -> dict[str, Any]:
+    schema = fields(spec=SPECS[kind])
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": "PodMonitor", "plural": "podmonitors", "singular": "podmonitor"}
+    plural = f"{kind.lower()}s"
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": "podmonitors.monitoring.coreos.com"},
+        "metadata": {"name": f"{plural}.monitoring.coreos.com"},
         "spec": {
             "group": "monitoring.coreos.com",
             "scope": "Namespaced",
-            "names": names,
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
             "versions": [version],
         },
     }
@@ -94,21 +98,22 @@ def test_every_pod_is_admitted_and_ready(
     assert not refusals(control_plane, namespace)
 
 
-def test_the_pod_monitors_have_no_unknown_field(
+def test_what_the_prometheus_operator_reads_has_no_unknown_field(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path
 ) -> None:
     access = ("--kubeconfig", control_plane.admin)
-    definition = tmp_path / "definition.yaml"
-    definition.write_text(yaml.safe_dump(pod_monitor_definition()))
-    run_kubectl(kubectl, "apply", *access, "-f", definition)
+    definitions = tmp_path / "definitions.yaml"
+    definitions.write_text(yaml.safe_dump_all(map(definition, SPECS)))
+    run_kubectl(kubectl, "apply", *access, "-f", definitions)
     established = ["--for=condition=Established", "--timeout=20s"]
-    run_kubectl(kubectl, "wait", *access, *established, "-f", definition)
-    folder = overlay(tmp_path / "overlay", ["podmonitor"], namespace="monitored")
+    run_kubectl(kubectl, "wait", *access, *established, "-f", definitions)
+    folder = overlay(tmp_path / "overlay", ["monitoring"], namespace="monitored")
 
     apply(control_plane, kubectl, folder)
 
-    got = run_kubectl(kubectl, "get", *access, "-n", "monitored", "podmonitors", "-o", "name")
-    assert len(got.split()) == 2
+    kinds = "podmonitors,prometheusrules"
+    got = run_kubectl(kubectl, "get", *access, "-n", "monitored", kinds, "-o", "name")
+    assert len(got.split()) == 3
 
 
 def test_a_pod_that_asks_for_more_is_refused(

@@ -20,6 +20,9 @@ from tests.deploy.chart import (
 from tests.deploy.manifests import Object, overlay, render
 
 EXAMPLE: Values = {"example": {"enabled": True}}
+MONITORING: Values = {
+    part: {"enabled": True} for part in ("podMonitor", "prometheusRule", "dashboard")
+}
 
 
 def by_identity(objects: Iterable[Object]) -> dict[str, Any]:
@@ -44,6 +47,7 @@ def comparable(each: Object) -> Object:
     ("components", "settings", "values"),
     [
         pytest.param((), {}, {}, id="base"),
+        pytest.param(("monitoring",), {}, MONITORING, id="monitoring"),
     ],
 )
 def test_the_chart_renders_the_objects_of_kustomize(

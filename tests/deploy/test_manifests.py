@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tests.deploy.manifests import (
     pod_specs,
     render,
 )
+from tests.deploy.monitoring import DASHBOARD, RULES
 
 ROUTABLE = "bokeh-autoscaler/routable"
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -224,7 +226,8 @@ def test_the_daemon_asks_the_prometheus_of_the_component(everything: list[Object
 
 def test_the_daemon_knows_how_often_the_sidecars_are_scraped(everything: list[Object]) -> None:
     settings = one(everything, "ConfigMap", "prometheus")["data"]["prometheus.yml"]
-    monitor = one(everything, "PodMonitor", "bokeh-app")["spec"]["podMetricsEndpoints"][0]
+    apps = one(everything, "PodMonitor", "bokeh-autoscaler-apps")
+    monitor = apps["spec"]["podMetricsEndpoints"][0]
     interval = f"{daemon_options(everything).scrape_interval:g}s"
 
     assert yaml.safe_load(settings)["global"]["scrape_interval"] == interval
@@ -234,11 +237,33 @@ def test_the_daemon_knows_how_often_the_sidecars_are_scraped(everything: list[Ob
 def test_a_pod_monitor_means_a_port_that_its_pods_have(everything: list[Object]) -> None:
     templates = [e["spec"]["template"] for e in everything if e["kind"] == "Deployment"]
     for monitor in (each for each in everything if each["kind"] == "PodMonitor"):
-        wanted = monitor["spec"]["selector"]["matchLabels"].items()
-        [template] = [t for t in templates if wanted <= t["metadata"]["labels"].items()]
-        ports = [p["name"] for c in containers(template["spec"]) for p in c.get("ports", ())]
+        wanted = monitor["spec"]["selector"].get("matchLabels", {}).items()
+        chosen = [t["spec"] for t in templates if wanted <= t["metadata"]["labels"].items()]
+        ports = [p["name"] for spec in chosen for c in containers(spec) for p in c.get("ports", ())]
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
-            assert endpoint["port"] in ports
+            assert ports.count(endpoint["port"]) == 1
+
+
+def test_prometheus_reads_the_rules_where_they_are_mounted(everything: list[Object]) -> None:
+    settings = yaml.safe_load(one(everything, "ConfigMap", "prometheus")["data"]["prometheus.yml"])
+    spec = dict(pod_specs(everything))["prometheus"]
+    mounts = {m["name"]: m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
+    [volume] = [v for v in spec["volumes"] if v["name"] == "rules"]
+    data = one(everything, "ConfigMap", volume["configMap"]["name"])["data"]
+
+    [pattern] = settings["rule_files"]
+    assert [fnmatch(f"{mounts['rules']}/{name}", pattern) for name in data] == [True]
+    assert data["bokeh-autoscaler.yaml"] == RULES.read_text()
+
+
+def test_grafana_finds_the_dashboard_by_its_label(everything: list[Object]) -> None:
+    [found] = [
+        each
+        for each in everything
+        if each["metadata"].get("labels", {}).get("grafana_dashboard") == "1"
+    ]
+
+    assert found["data"] == {"bokeh-autoscaler.json": DASHBOARD.read_text()}
 
 
 def test_prometheus_itself_finds_no_fault_with_its_settings(

@@ -9,29 +9,28 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.deploy.chart import render_chart
 from tests.deploy.manifests import FOLDER, one, pod_specs, render
+from tests.deploy.monitoring import alerts
+from tests.deploy.pages import DEPLOY_PAGE, KUBERNETES_PAGE, blocks
 
-PAGES = (FOLDER / "README.md", FOLDER.parent / "README.md")
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+PAGES = (KUBERNETES_PAGE, DEPLOY_PAGE, FOLDER.parents[1] / "docs" / "runbook.md")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         assert (page.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_commands_name_files_that_exist(page: Path) -> None:
     for path in re.findall(r"(?:deploy|requirements)/[\w./-]+\w", "".join(blocks(page, "sh"))):
         assert (FOLDER.parents[1] / path).exists(), path
 
 
 def test_the_overlay_of_the_page_renders(kubectl: Path, tmp_path: Path) -> None:
-    overlay, patch, second = blocks(PAGES[0], "yaml")
+    overlay, patch, second = blocks(KUBERNETES_PAGE, "yaml")
     here = os.path.relpath(FOLDER, tmp_path)
     patches = patch + second.removeprefix("patches:\n")
     text = overlay.replace("../bokeh-autoscaler/deploy/kubernetes", here) + patches
@@ -49,9 +48,26 @@ def test_the_overlay_of_the_page_renders(kubectl: Path, tmp_path: Path) -> None:
 
 
 def test_the_settings_of_an_untouched_app_are_of_a_container() -> None:
-    [environment] = blocks(PAGES[1], "yaml")
+    environment = blocks(DEPLOY_PAGE, "yaml")[0]
 
     [variable] = yaml.safe_load(environment)["env"]
 
     folder = Path(variable["value"]).relative_to("/bokeh-exporter")
     assert (FOLDER.parents[1] / folder / "sitecustomize.py").is_file()
+
+
+def test_the_values_of_the_page_bring_the_monitoring(helm: Path, tmp_path: Path) -> None:
+    values = yaml.safe_load(blocks(DEPLOY_PAGE, "yaml")[1])
+
+    objects = render_chart(helm, tmp_path, values)
+
+    assert one(objects, "PrometheusRule", "bokeh-autoscaler")["metadata"]["labels"]
+    dashboard = one(objects, "ConfigMap", "bokeh-autoscaler-dashboard")["metadata"]
+    assert dashboard["annotations"] == {"grafana_folder": "Bokeh"}
+    assert dashboard["labels"] == {"grafana_dashboard": "1"}
+
+
+def test_the_page_names_the_alerts_that_are_for_a_person_now() -> None:
+    critical = {name for name, rule in alerts().items() if rule["labels"]["severity"] == "critical"}
+
+    assert set(re.findall(r"\bBokeh[A-Z]\w+", DEPLOY_PAGE.read_text())) == critical

@@ -21,7 +21,8 @@ from typing import Any
 PATIENCE = 20.0
 BIN = Path(sys.executable).parent
 
-# ?busy=S sleeps while the session is created, ?gil=S does so in C code that keeps the GIL.
+# ?busy=S sleeps while the session is created, ?gil=S does so in C code that keeps the GIL. The
+# message `sleep` sleeps in a callback, which raises if it is told anything but seconds.
 APP = """
 import ctypes, time
 from bokeh.io import curdoc
@@ -35,6 +36,7 @@ if "gil" in arguments:
 if "fail" in arguments:
     raise RuntimeError("asked to")
 curdoc().add_root(Div(text="hello"))
+curdoc().on_message("sleep", time.sleep)
 """
 
 

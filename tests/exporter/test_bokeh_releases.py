@@ -74,6 +74,7 @@ def test_users_come_are_counted_and_drained(
         assert server.value('bokeh_connections_opened_total{app="/app"}') == 4
         assert server.value('bokeh_connections_closed_total{app="/app",code="1000"}') == 1
         assert server.value('bokeh_session_create_duration_seconds_count{app="/app"}') >= 4
+        assert server.value('bokeh_message_duration_seconds_count{app="/app"}') == 4
         server.terminate()
         wait_until(lambda: server.state()["draining"], "the drain to begin")
         for user in there[1:]:
@@ -108,6 +109,7 @@ def test_an_asgi_server_is_counted(tmp_path: Path, python: str) -> None:
         there = [users.join(server.url) for _ in range(3)]
         assert server.connected() == 3
         assert 'mode="asgi"' in server.get("/metrics")[2]
+        assert server.value('bokeh_message_duration_seconds_count{app="/app"}') == 3
         for user in there:
             users.leave(user)
         wait_until(lambda: server.connected() == 0, "all users to be gone")

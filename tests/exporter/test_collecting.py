@@ -126,6 +126,24 @@ def test_a_worker_that_dies_with_users_is_a_disconnect(instance: str, start: Sta
     assert age < 5
 
 
+@pytest.mark.parametrize(
+    ("draining", "lost"), [(False, 3), (True, 0)], ids=["by accident", "in a drain"]
+)
+def test_users_of_a_worker_that_dies_are_lost_unless_the_server_drains(
+    instance: str, start: Start, draining: bool, lost: int
+) -> None:
+    ledger = Ledger(instance)
+    launcher = start(collect.LAUNCHER, {"draining": draining})
+    agent = start(0, answer(apps={"/app": app(connected=3, live=3, lingering=1)}))
+    series = "bokeh_sessions_lost_total", ("/app",)
+    assert ledger.collect().counters[series] == 0
+    agent.die()
+    launcher.die()
+    assert ledger.collect().counters[series] == lost
+    start(0, answer())
+    assert ledger.collect().counters[series] == lost
+
+
 def test_the_latest_disconnect_of_all_workers_counts(instance: str, start: Start) -> None:
     now = time.time()
     start(0, answer(at=now, last_disconnect_age_s=500.0))

@@ -55,6 +55,8 @@ def test_a_killed_worker_leaves_the_count_at_once_and_the_totals_stay(tmp_path: 
         assert set(before) >= {workers[1]["pid"]}
         assert after["last_disconnect_age_s"] < 5
         assert server.value(opened) == 8
+        lost = 'bokeh_sessions_lost_total{app="/app"}'
+        assert server.value(lost) == 8 - after["sessions"]["connected"]
         server.wait_workers(2)  # Tornado starts it anew, in the same slot
         assert server.value("bokeh_up") == 1
 
@@ -119,6 +121,29 @@ def test_a_script_that_raises_is_a_create_error(tmp_path: Path) -> None:
         users.get(server.url)
         assert server.value('bokeh_session_create_errors_total{app="/app"}') == 1
         assert server.value('bokeh_request_duration_seconds_count{app="/app",code="2xx"}') == 2
+
+
+def test_messages_are_timed_and_failing_callbacks_counted(tmp_path: Path) -> None:
+    with bokeh_serve(tmp_path) as server, Users() as users:
+        server.wait_workers(1)
+        user = users.join(server.url)
+        assert users.say(user, "sleep", 0.3) == "OK"
+        assert users.say(user, "sleep", "no number") == "ERROR"
+        assert server.value('bokeh_message_errors_total{app="/app"}') == 1
+        # The document's first pull, the callback that sleeps, the callback that raises.
+        seconds = 'bokeh_message_duration_seconds_bucket{{app="/app",le="{}"}}'
+        assert server.value(seconds.format("0.25")) == 2
+        assert server.value(seconds.format("30.0")) == 3
+        assert users.is_connected(user)
+
+
+def test_what_the_server_does_not_understand_is_a_close_with_its_own_code(tmp_path: Path) -> None:
+    with bokeh_serve(tmp_path) as server, Users() as users:
+        server.wait_workers(1)
+        user = users.join(server.url)
+        with pytest.raises(ConnectionError, match="10000"):
+            users.send(user, "NO-SUCH-MESSAGE", {})
+        assert server.value('bokeh_connections_closed_total{app="/app",code="10000"}') == 1
 
 
 def test_refused_connections_are_counted_by_reason(tmp_path: Path) -> None:

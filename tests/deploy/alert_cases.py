@@ -1,0 +1,347 @@
+"""When each alert fires, with what it says, and when it does not: series a minute apart.
+
+Values are promtool's: `0+3x30` grows by 3 a minute for half an hour, `950x30` stays. NS stands for
+a namespace that no other case has, so that all can share one database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Series = Mapping[str, str]
+
+POD = 'namespace="NS",pod="my-app-6f7d9c-x2x7z"'
+WORKER = f'{POD},worker="0"'
+APP = f'{POD},app="/app"'
+LIMIT = {f"bokeh_memory_limit_bytes{{{POD}}}": "1000x30"}
+TARGET = 'policy="dashboards",namespace="NS",deployment="my-app"'
+
+OF_POD = {"namespace": "NS", "pod": "my-app-6f7d9c-x2x7z"}
+OF_APP = {"namespace": "NS", "deployment": "my-app"}
+OF_POLICY = {**OF_APP, "policy": "dashboards"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One alert. labels: without `severity`. quiet: why it must not fire, and with which series."""
+
+    alert: str
+    fires: Series
+    labels: Mapping[str, str]
+    says: str
+    quiet: Mapping[str, Series]
+
+
+def memory(used: int) -> dict[str, str]:
+    return {f"bokeh_memory_working_set_bytes{{{POD}}}": f"{used}x30"}
+
+
+def failures(metric: str, failed: int, tried: int) -> Series:
+    """Pages or messages a minute, and how many of them failed."""
+    pages = f'bokeh_request_duration_seconds_count{{{APP},code="2xx"}}'
+    messages = f"bokeh_message_duration_seconds_count{{{APP}}}"
+    return {
+        f"{metric}_total{{{APP}}}": f"0+{failed}x30",
+        messages if "message" in metric else pages: f"0+{tried}x30",
+    }
+
+
+def seats(capacity: int, free: int, replicas: int) -> Series:
+    return {
+        f'bokeh_autoscaler_seats{{{TARGET},kind="capacity"}}': f"{capacity}x30",
+        f'bokeh_autoscaler_seats{{{TARGET},kind="free"}}': f"{free}x30",
+        f'bokeh_autoscaler_replicas{{{TARGET},kind="current"}}': f"{replicas}x30",
+    }
+
+
+def replicas(desired: int, low: int, high: int) -> Series:
+    kinds = {"desired": desired, "min": low, "max": high}
+    return {
+        f'bokeh_autoscaler_replicas{{{TARGET},kind="{kind}"}}': f"{count}x30"
+        for kind, count in kinds.items()
+    }
+
+
+def decisions(reason: str, each: int, fine: int) -> Series:
+    """Decisions a minute that hold with a reason, and those that are as they should be."""
+    series = "bokeh_autoscaler_decisions_total"
+    return {
+        f'{series}{{{TARGET},direction="none",reason="{reason}"}}': f"0+{each}x30",
+        f'{series}{{{TARGET},direction="none",reason="DesiredWithinRange"}}': f"0+{fine}x30",
+    }
+
+
+def closes(broken: int, closed: int) -> Series:
+    """Connections a minute that end with 1006 and with 1000."""
+    series = "bokeh_connections_closed_total"
+    return {
+        f'{series}{{{APP},code="1006"}}': f"0+{broken}x30",
+        f'{series}{{{APP},code="1000"}}': f"0+{closed}x30",
+    }
+
+
+def durations(metric: str, bounds: Mapping[str, int], more: str = "") -> Series:
+    """A histogram: how many observations a minute are within each bound."""
+    return {
+        f'{metric}_bucket{{{APP},le="{bound}"{more}}}': f"0+{count}x30"
+        for bound, count in bounds.items()
+    }
+
+
+def last_pass(at: str, interval: int, **labels: str) -> Series:
+    own = "".join(f',{name}="{value}"' for name, value in labels.items())
+    daemon = f'{{namespace="NS",job="autoscaler"{own}}}'
+    return {
+        f"bokeh_autoscaler_last_pass_timestamp_seconds{daemon}": at,
+        f"bokeh_autoscaler_pass_interval_seconds{daemon}": f"{interval}x30",
+    }
+
+
+CASES = (
+    Case(
+        "BokehMemoryNearLimit",
+        memory(950) | LIMIT,
+        OF_POD,
+        "NS/my-app-6f7d9c-x2x7z uses 95% of its memory limit. "
+        "At 100% the kernel ends it, with all its sessions.",
+        {"there is room": memory(850) | LIMIT, "there is no limit": memory(950)},
+    ),
+    Case(
+        "BokehSessionsLost",
+        {f"bokeh_sessions_lost_total{{{APP}}}": "0x15 3x15"},
+        {**OF_POD, "app": "/app"},
+        "NS/my-app-6f7d9c-x2x7z lost 3 sessions of /app in 10 minutes: "
+        "a worker crashed, was killed or ran out of memory.",
+        {"none were": {f"bokeh_sessions_lost_total{{{APP}}}": "3x30"}},
+    ),
+    Case(
+        "BokehLoopSaturated",
+        {f"bokeh_event_loop_utilization_ratio{{{WORKER}}}": "0.97x30"},
+        {**OF_POD, "worker": "0"},
+        "Worker 0 of NS/my-app-6f7d9c-x2x7z is busy 97% of the time; "
+        "above 90% every click waits. A full worker is at 70%.",
+        {
+            "it is full": {f"bokeh_event_loop_utilization_ratio{{{WORKER}}}": "0.7x30"},
+            "for a moment": {f"bokeh_event_loop_utilization_ratio{{{WORKER}}}": "0.2x17 1x3"},
+        },
+    ),
+    Case(
+        "BokehWorkerStalled",
+        {f"bokeh_worker_stalled_seconds{{{WORKER}}}": "45x30"},
+        {**OF_POD, "worker": "0"},
+        "The event loop of worker 0 of NS/my-app-6f7d9c-x2x7z has been stuck for 45s. "
+        "All its users wait.",
+        {"a garbage collection": {f"bokeh_worker_stalled_seconds{{{WORKER}}}": "20x30"}},
+    ),
+    Case(
+        "BokehSlowPages",
+        durations(
+            "bokeh_request_duration_seconds", {"5.0": 10, "10.0": 20, "+Inf": 20}, ',code="2xx"'
+        ),
+        OF_APP,
+        "One page in twenty of NS/my-app takes longer than 9.5s.",
+        {
+            "pages are quick": durations(
+                "bokeh_request_duration_seconds", {"5.0": 20, "10.0": 20, "+Inf": 20}, ',code="2xx"'
+            ),
+            "only WebSockets last": durations(
+                "bokeh_request_duration_seconds", {"5.0": 10, "10.0": 20, "+Inf": 20}, ',code="1xx"'
+            ),
+        },
+    ),
+    Case(
+        "BokehSlowClicks",
+        durations("bokeh_message_duration_seconds", {"1.0": 10, "2.5": 20, "+Inf": 20}),
+        OF_APP,
+        "One message in twenty of NS/my-app is answered after more than 2.35s.",
+        {
+            "one in a hundred is slow": durations(
+                "bokeh_message_duration_seconds", {"1.0": 99, "2.5": 100, "+Inf": 100}
+            )
+        },
+    ),
+    Case(
+        "BokehPagesFail",
+        failures("bokeh_session_create_errors", 1, 10),
+        OF_APP,
+        "10% of the pages of NS/my-app failed in the last 10 minutes.",
+        {
+            "one in fifty": failures("bokeh_session_create_errors", 1, 50),
+            "nobody is there": failures("bokeh_session_create_errors", 0, 0),
+        },
+    ),
+    Case(
+        "BokehClicksFail",
+        failures("bokeh_message_errors", 1, 10),
+        OF_APP,
+        "10% of the messages of users of NS/my-app ended in an error in the last 10 minutes.",
+        {"one in fifty": failures("bokeh_message_errors", 1, 50)},
+    ),
+    Case(
+        "BokehWebSocketErrors",
+        closes(broken=4, closed=4),
+        OF_APP,
+        "50% of the connections of NS/my-app that ended in the last 10 minutes broke.",
+        {
+            "one in five": closes(broken=1, closed=4),
+            "it is one user": {f'bokeh_connections_closed_total{{{APP},code="1006"}}': "0x15 1x15"},
+        },
+    ),
+    Case(
+        "BokehUsersRefused",
+        {f'bokeh_connections_rejected_total{{{POD},reason="origin"}}': "0+3x30"},
+        {**OF_APP, "reason": "origin"},
+        "NS/my-app refused 30 WebSockets in 10 minutes, with the reason origin.",
+        {
+            "two pages from yesterday that try again": {
+                f'bokeh_connections_rejected_total{{{POD},reason="token_expired"}}': "0x15 12x15"
+            }
+        },
+    ),
+    Case(
+        "BokehSessionsOrphaned",
+        {
+            f"bokeh_sessions_orphaned_total{{{APP}}}": "0+3x30",
+            f"bokeh_sessions_created_total{{{APP}}}": "0+6x30",
+        },
+        OF_APP,
+        "50% of the sessions of NS/my-app never had a user. "
+        "Each costs memory and a run of the app.",
+        {
+            "one in ten": {
+                f"bokeh_sessions_orphaned_total{{{APP}}}": "0+1x30",
+                f"bokeh_sessions_created_total{{{APP}}}": "0+10x30",
+            },
+            "a look with curl": {
+                f"bokeh_sessions_orphaned_total{{{APP}}}": "0x15 2x15",
+                f"bokeh_sessions_created_total{{{APP}}}": "0x15 2x15",
+            },
+        },
+    ),
+    Case(
+        "BokehServerDown",
+        {f"bokeh_up{{{POD}}}": "0x30"},
+        OF_POD,
+        "Not every worker of NS/my-app-6f7d9c-x2x7z has answered for 5 minutes. "
+        "Its last session count is kept.",
+        {"it answers": {f"bokeh_up{{{POD}}}": "1x30"}},
+    ),
+    Case(
+        "BokehExporterDown",
+        {
+            f'up{{{POD},job="apps",instance="NS:9550"}}': "1x10 0x20",
+            f'bokeh_exporter_build_info{{{POD},job="apps",instance="NS:9550"}}': "1x10 stale",
+        },
+        {**OF_POD, "job": "apps", "instance": "NS:9550"},
+        "The exporter of NS/my-app-6f7d9c-x2x7z has not answered for 2 minutes. "
+        "Its pod counts as full and busy, so nothing shrinks.",
+        {
+            "it answers": {
+                f'up{{{POD},job="apps",instance="NS:9550"}}': "1x30",
+                f'bokeh_exporter_build_info{{{POD},job="apps",instance="NS:9550"}}': "1x30",
+            },
+            "another exporter of the pod": {
+                f'up{{{POD},job="logs",instance="NS:8080"}}': "0x30",
+                f'bokeh_exporter_build_info{{{POD},job="apps",instance="NS:9550"}}': "1x30",
+            },
+            "the pod is gone": {
+                f'up{{{POD},job="apps",instance="NS:9550"}}': "1x10 stale",
+                f'bokeh_exporter_build_info{{{POD},job="apps",instance="NS:9550"}}': "1x10 stale",
+            },
+        },
+    ),
+    Case(
+        "BokehNoFreeSeats",
+        seats(capacity=40, free=0, replicas=2),
+        {**OF_POLICY, "kind": "capacity"},
+        "None of the 40 seats of NS/my-app has been free for 5 minutes. New users crowd the pods.",
+        {
+            "one is free": seats(capacity=40, free=1, replicas=2),
+            "scaled to zero by hand": seats(capacity=0, free=0, replicas=0),
+        },
+    ),
+    Case(
+        "BokehAtMaxReplicas",
+        replicas(desired=5, low=1, high=5),
+        OF_POLICY,
+        "NS/my-app has been at the maximum of 5 replicas of policy dashboards for 15 minutes.",
+        {
+            "it may grow": replicas(desired=4, low=1, high=5),
+            "there is one number only": replicas(desired=5, low=5, high=5),
+        },
+    ),
+    Case(
+        "BokehPodsWithoutData",
+        {f"bokeh_autoscaler_pods_without_data{{{TARGET}}}": "2x30"},
+        OF_POLICY,
+        "Pods of NS/my-app that have given no session count for 5 minutes: 2. "
+        "They count as full and busy, so nothing shrinks.",
+        {"all have": {f"bokeh_autoscaler_pods_without_data{{{TARGET}}}": "0x30"}},
+    ),
+    Case(
+        "BokehDecisionsHeld",
+        decisions("FailedGetSessionsMetric", each=12, fine=0),
+        {**OF_POLICY, "reason": "FailedGetSessionsMetric"},
+        "100% of the decisions of policy dashboards for NS/my-app in the last 10 minutes "
+        "kept the replicas, with the reason FailedGetSessionsMetric.",
+        {
+            "now and then": decisions("PartialData", each=6, fine=6),
+            "for users who stay": decisions("SessionsStillOpen", each=12, fine=0),
+        },
+    ),
+    Case(
+        "BokehSessionsCut",
+        {f"bokeh_autoscaler_sessions_cut_total{{{TARGET}}}": "0x15 2x15"},
+        OF_POLICY,
+        "Shrinks of NS/my-app by policy dashboards ended 2 sessions in the last hour. "
+        "The goal is none.",
+        {"none were": {f"bokeh_autoscaler_sessions_cut_total{{{TARGET}}}": "2x30"}},
+    ),
+    Case(
+        "BokehVictimMismatch",
+        {f"bokeh_autoscaler_victim_mismatches_total{{{TARGET}}}": "0x15 1x15"},
+        OF_POLICY,
+        "Shrinks of NS/my-app in the last hour that removed another pod than policy dashboards "
+        "had emptied: 1. Shrinks rest for 10 minutes after each.",
+        {"none did": {f"bokeh_autoscaler_victim_mismatches_total{{{TARGET}}}": "0x30"}},
+    ),
+    Case(
+        "BokehPolicyFileRefused",
+        {'bokeh_autoscaler_policy_file_errors{file="NS.yaml"}': "3x30"},
+        {"file": "NS.yaml"},
+        "Errors in NS.yaml: 3. The version before it stays in force until the daemon is restarted.",
+        {"it was mended": {'bokeh_autoscaler_policy_file_errors{file="NS.yaml"}': "3x10 stale"}},
+    ),
+    Case(
+        "BokehTargetFails",
+        {f"bokeh_autoscaler_failures_total{{{TARGET}}}": "0+12x30"},
+        OF_POLICY,
+        "60 passes in 5 minutes could not read or scale NS/my-app for policy dashboards.",
+        {"for a moment": {f"bokeh_autoscaler_failures_total{{{TARGET}}}": "0x15 2x15"}},
+    ),
+    Case(
+        "BokehAutoscalerStalled",
+        last_pass("60x30", interval=5),
+        {"namespace": "NS", "job": "autoscaler"},
+        "No pass of the daemon in NS has ended for 19m 0s. Nothing grows or shrinks.",
+        {
+            "it passes": last_pass("0+60x30", interval=5),
+            "every ten minutes": last_pass("0x10 600x20", interval=600),
+            "another one passes": {
+                **last_pass("0x30", interval=5, pod="standby"),
+                **last_pass("0+60x30", interval=5, pod="leader"),
+            },
+        },
+    ),
+    Case(
+        "BokehAutoscalerDown",
+        {},
+        {},
+        "No daemon has answered Prometheus for 5 minutes. If it is gone, nothing grows or shrinks.",
+        {
+            "it answers": {"bokeh_autoscaler_info": "1x30"},
+            "it restarts": {"bokeh_autoscaler_info": "1x16 _x3 1x10"},
+        },
+    ),
+)
