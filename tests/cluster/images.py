@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from tests.cluster.build import PROMETHEUS, build
@@ -122,10 +123,24 @@ def _has(name: str) -> bool:
 
 
 def _buildah(*words: str) -> None:
-    storage = cache() / "images" / "storage"
-    storage.mkdir(parents=True, exist_ok=True)
-    places = ["--root", str(storage), "--runroot", str(storage / "run")]
-    _run(["buildah", *places, "--storage-driver", "vfs", *words])
+    _run([*_storage(), *words])
+
+
+@lru_cache
+def _storage() -> tuple[str, ...]:
+    """buildah with a storage of ours: overlay where it can be mounted, or copies (vfs, slower)."""
+    for driver in ("overlay", "vfs"):
+        folder = cache() / "images" / driver
+        folder.mkdir(parents=True, exist_ok=True)
+        places = ["--root", str(folder), "--runroot", str(folder / "run")]
+        command = ("buildah", *places, "--storage-driver", driver)
+        try:
+            _run([*command, "info"])
+        except BuildError as error:
+            problem = error
+        else:
+            return command
+    raise problem
 
 
 def _run(command: list[str]) -> None:

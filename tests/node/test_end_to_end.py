@@ -182,6 +182,24 @@ def test_an_edit_of_the_config_map_is_followed_and_a_broken_one_is_not(
     shipped.await_ready(2)
 
 
+def test_a_restart_of_the_daemon_loses_no_cooldown(shipped: Shipped, guests: list[User]) -> None:
+    shipped.write_policy("bokeh-app", policy(cooldown={"down": "20m"}))
+    guests += shipped.join(45)
+    shipped.await_replicas(3, within=KUBELET_SYNC)
+    for user in guests:
+        shipped.users.leave(user)
+    guests.clear()
+    wait_until(lambda: "cooldown for" in shipped.daemon_log(), SOON, "the rest after the change")
+
+    shipped.kubectl("rollout", "restart", f"deployment/{DAEMON}")
+    shipped.rolled_out(DAEMON)
+
+    wait_until(lambda: "cooldown for" in shipped.daemon_log(), SOON, "the new daemon to rest too")
+    assert shipped.replicas() == 3
+    shipped.write_policy("bokeh-app", policy())
+    shipped.await_replicas(2, within=KUBELET_SYNC + SOON)
+
+
 def test_the_daemon_goes_on_after_its_pod_was_deleted(shipped: Shipped, guests: list[User]) -> None:
     shipped.delete_pod(DAEMON)
 
