@@ -86,8 +86,8 @@ def test_users_are_spread_over_the_pods_and_cost_one_session_each(
     guests += shipped.join(20)
 
     wait_until(lambda: shipped.prometheus(created) == before + 20, SOON, "20 sessions, not 40")
-    each = [shipped.state(pod) for pod in shipped.ready_pods()]
-    assert all(state and state["sessions"]["connected"] for state in each)
+    states = [shipped.state(pod) for pod in shipped.ready_pods()]
+    assert sum(bool(state and state["sessions"]["connected"]) for state in states) >= 2
 
 
 def test_two_workers_in_a_pod_count_as_one_pod(shipped: Shipped, guests: list[User]) -> None:
