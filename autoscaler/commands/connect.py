@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def ports(args: argparse.Namespace, policies: PolicySource, lease: str | None = None) -> Ports:
     """The adapters that the options describe. Raises AutoscalerError.
 
-    lease: name of the Lease that whoever acts must hold; None: nobody acts, or without one.
+    lease: name of the Lease that a daemon must hold to act; None: take none.
     """
     from autoscaler.adapters.kubernetes import KubernetesCluster
     from autoscaler.adapters.leases import KubernetesLeases

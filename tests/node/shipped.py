@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from kubernetes import client
 
+from autoscaler.adapters.leases import MEMORY
 from tests.cluster import live
 from tests.cluster.access import Access
 from tests.cluster.live import NAMESPACE
@@ -178,6 +180,16 @@ class Shipped:
     def daemon_log(self) -> str:
         """The end of it, of the pod that is there now."""
         return self.kubectl("logs", f"deployment/{DAEMON}", "--tail=200")
+
+    def lease(self) -> Any:
+        """Who acts, and what the next one is to know."""
+        coordination = client.CoordinationV1Api(self.cluster.api)
+        return coordination.read_namespaced_lease(DAEMON, NAMESPACE)
+
+    def last_scale_up(self) -> float:
+        """When the app last grew, by the memory of the daemon that acts."""
+        entries = json.loads(self.lease().metadata.annotations[MEMORY])
+        return float(next(each["up"] for name, each in entries.items() if name.startswith(APP)))
 
     def reasons(self, deployment: str = APP) -> set[str]:
         """Of the Events that the daemon left on a Deployment."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -103,10 +104,20 @@ def test_a_drained_node_loses_no_session_and_no_click(shipped: Shipped, guests: 
 def test_an_upgrade_of_the_daemon_loses_no_session_and_no_click(
     shipped: Shipped, guests: list[User]
 ) -> None:
+    shipped.await_replicas(3)
+    grown, holder = shipped.last_scale_up(), shipped.lease().spec.holder_identity
+
+    def is_renewed_by_another() -> bool:
+        spec = shipped.lease().spec
+        renewed = spec.renew_time > spec.acquire_time + timedelta(seconds=1)
+        return renewed and spec.holder_identity not in (None, "", holder)
+
     with clicking(shipped, guests) as clickers:
         shipped.kubectl("rollout", "restart", f"deployment/{DAEMON}")
         shipped.rolled_out(DAEMON)
+    wait_until(is_renewed_by_another, SOON, "the new daemon to act")
 
+    assert shipped.last_scale_up() == grown, "its cooldown would begin then"
     assert lost(shipped, clickers) == []
     guests += shipped.join(20)
     wait_until(lambda: shipped.replicas() >= 4, SOON, "the new daemon to go on")
