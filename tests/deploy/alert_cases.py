@@ -14,6 +14,8 @@ Series = Mapping[str, str]
 POD = 'namespace="NS",pod="my-app-6f7d9c-x2x7z"'
 WORKER = f'{POD},worker="0"'
 APP = f'{POD},app="/app"'
+UP = f'up{{{POD},job="apps",instance="NS:9550"}}'
+BUILD_INFO = f"bokeh_exporter_build_info{UP.removeprefix('up')}"
 LIMIT = {f"bokeh_memory_limit_bytes{{{POD}}}": "1000x30"}
 TARGET = 'policy="dashboards",namespace="NS",deployment="my-app"'
 
@@ -229,26 +231,14 @@ CASES = (
     ),
     Case(
         "BokehExporterDown",
-        {
-            f'up{{{POD},job="apps",instance="NS:9550"}}': "1x10 0x20",
-            f'bokeh_exporter_build_info{{{POD},job="apps",instance="NS:9550"}}': "1x10 stale",
-        },
+        {UP: "1x10 0x20", BUILD_INFO: "1x10 stale"},
         {**OF_POD, "job": "apps", "instance": "NS:9550"},
         "The exporter of NS/my-app-6f7d9c-x2x7z has not answered for 2 minutes. "
         "Its pod counts as full and busy, so nothing shrinks.",
         {
-            "it answers": {
-                f'up{{{POD},job="apps",instance="NS:9550"}}': "1x30",
-                f'bokeh_exporter_build_info{{{POD},job="apps",instance="NS:9550"}}': "1x30",
-            },
-            "another exporter of the pod": {
-                f'up{{{POD},job="logs",instance="NS:8080"}}': "0x30",
-                f'bokeh_exporter_build_info{{{POD},job="apps",instance="NS:9550"}}': "1x30",
-            },
-            "the pod is gone": {
-                f'up{{{POD},job="apps",instance="NS:9550"}}': "1x10 stale",
-                f'bokeh_exporter_build_info{{{POD},job="apps",instance="NS:9550"}}': "1x10 stale",
-            },
+            "it answers": {UP: "1x30", BUILD_INFO: "1x30"},
+            "another job": {UP.replace("apps", "logs"): "0x30", BUILD_INFO: "1x30"},
+            "the pod is gone": {UP: "1x10 stale", BUILD_INFO: "1x10 stale"},
         },
     ),
     Case(
@@ -332,6 +322,18 @@ CASES = (
                 **last_pass("0x30", interval=5, pod="standby"),
                 **last_pass("0+60x30", interval=5, pod="leader"),
             },
+        },
+    ),
+    Case(
+        "BokehNobodyLeads",
+        {'bokeh_autoscaler_leader{namespace="NS",pod="a"}': "0x30"},
+        {"namespace": "NS"},
+        "No daemon has led in namespace NS for 5 minutes. Nothing grows or shrinks there.",
+        {
+            "another one does": {
+                'bokeh_autoscaler_leader{namespace="NS",pod="a"}': "0x30",
+                'bokeh_autoscaler_leader{namespace="NS",pod="b"}': "1x30",
+            }
         },
     ),
     Case(
