@@ -27,6 +27,7 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes)
 	@$(BIN)/python -m tests.cluster.parts
 	@$(BIN)/python -m tests.exporter.newer_bokeh
+	@$(BIN)/python -m tests.big_data.environment
 
 test: lint parts ## The whole suite against the real parts, fast tests first
 	@$(PYTEST) -m "not slow"
@@ -61,7 +62,8 @@ bench-kubernetes: parts ## Beside the real HPA: seconds to enough replicas, sess
 
 lock: install ## Renew the hashed requirements
 	@$(BIN)/python -m pip install --quiet uv
-	@for set in "--all-extras --group dev:dev" "--extra daemon:daemon" ":exporter"; do \
+	@for set in "--all-extras --group dev:dev" "--extra daemon:daemon" ":exporter" \
+	  "--group big-data:big-data" "--group big-data-service:big-data-service"; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url $${set%%:*} pyproject.toml -o requirements/$${set##*:}.txt > /dev/null; \
 	done

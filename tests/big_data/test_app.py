@@ -1,0 +1,130 @@
+"""The real app under our launcher: it draws for its users, counts them, and survives bad input."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.big_data import servers
+from tests.big_data.conftest import POINTS
+from tests.big_data.visitor import visit
+from tests.exporter.servers import Served, free_port, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def service_port() -> int:
+    """Where the app looks for the service."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def app(python: str, points: Path, service_port: int) -> Iterator[Served]:
+    address = f"http://127.0.0.1:{service_port}"
+    with servers.app(python, points, BIG_DATA_SERVICE=address) as started:
+        yield started
+
+
+def used(levels: np.ndarray) -> int:
+    """Pixels with something in them."""
+    return int((levels > 0).sum())
+
+
+def test_a_user_sees_a_picture_and_is_counted(app: Served) -> None:
+    with visit(app.url) as user:
+        levels = user.await_picture()
+
+        assert levels.dtype == np.uint8
+        assert levels.shape == (600, 900)
+        assert used(levels) > 30_000
+        # The bulge is denser than the rim.
+        assert levels[250:350, 400:500].mean() > 5 * levels[:60, :].mean()
+        assert user.await_text(f"{POINTS:,} stars")
+        assert app.connected() == 1
+    wait_until(lambda: app.connected() == 0, "the user to be gone")
+
+
+def test_a_filter_takes_points_out_of_the_picture_and_back(app: Served) -> None:
+    with visit(app.url) as user:
+        everything = user.await_picture()
+        user.type("kind=O,B&brightness=11..")
+        some = user.await_picture(other_than=everything)
+        assert 0 < used(some) < used(everything)
+
+        user.type("")
+
+        assert np.array_equal(user.await_picture(other_than=some), everything)
+
+
+def test_colours_show_a_mean_too(app: Served) -> None:
+    with visit(app.url) as user:
+        number = user.await_picture()
+        user.choose("brightness")
+
+        brightness = user.await_picture(other_than=number)
+
+        assert np.array_equal(brightness > 0, number > 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("mass=1..2", "there is no column 'mass': there are x, y, brightness, kind"),
+        ("x=5..1", "x=5..1 is reversed: the lower bound comes first"),
+        ("x=1e999..", "the bound '1e999' of x is beyond 3.4e+38: leave it out"),
+        ("bright stars", "'bright stars' is no filter"),
+    ],
+)
+def test_a_filter_that_means_nothing_is_said_and_the_next_one_works(
+    app: Served, text: str, sentence: str
+) -> None:
+    with visit(app.url) as user:
+        before = user.await_picture()
+        user.type(text)
+
+        user.await_text(sentence)
+
+        user.type("kind=M")
+        user.await_picture(other_than=before)
+        assert not any("column" in shown or "bound" in shown for shown in user.texts())
+
+
+def test_single_stars_come_from_the_service_and_its_absence_is_said(
+    python: str, points: Path, app: Served, service_port: int
+) -> None:
+    with visit(app.url) as user:
+        everything = user.await_picture()
+        user.type("kind=O&brightness=11..")
+        with servers.service(python, points, service_port):
+            user.press()
+            table = user.await_text("brightness")
+            assert re.search(r"\bO\b", table)
+            assert not re.search(r"\b[BAFGKM]\b", table)
+
+        user.press()
+
+        user.await_text(f"the service http://127.0.0.1:{service_port} does not answer")
+        user.type("kind=K")
+        user.await_picture(other_than=everything)
+
+
+def test_a_shard_that_is_cut_short_is_said_until_it_is_whole_again(
+    python: str, points: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(points, tmp_path / "data")
+    cut = folder / "points-00002.parquet"
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    with servers.app(python, folder) as app, visit(app.url) as user:
+        user.await_text("points-00002.parquet is cut short or no Parquet file")
+
+        cut.write_bytes(whole)
+
+        user.await_picture()
+        assert not any("cut short" in text for text in user.texts())
