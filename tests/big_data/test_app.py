@@ -1,4 +1,4 @@
-"""The real app under our launcher: it draws for its users, counts them, and survives bad input."""
+"""The real app under our launcher: it draws for its users, counts them, survives bad input."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import browser
 from tests.big_data import servers
 from tests.big_data.conftest import POINTS
+from tests.big_data.sight import Sight, sight
 from tests.big_data.visitor import visit
 from tests.exporter.servers import Served, free_port, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +33,29 @@ def app(python: str, points: Path, service_port: int) -> Iterator[Served]:
         yield started
 
 
+@pytest.fixture
+def page(app: Served) -> Iterator[Sight]:
+    if browser.driver() is None:
+        pytest.skip(f"NO BROWSER: {browser.HOW}")
+    with sight() as seen:
+        seen.open(app.url)
+        yield seen
+
+
 def used(levels: np.ndarray) -> int:
     """Pixels with something in them."""
     return int((levels > 0).sum())
+
+
+def lit(pixels: np.ndarray) -> float:
+    """The share of pixels that are not black."""
+    return float((pixels.max(axis=2) > 10).mean())
+
+
+def roughness(pixels: np.ndarray) -> float:
+    """The share of lit pixels that differ from the next one to the right."""
+    differs = np.any(np.diff(pixels.astype(int), axis=1) != 0, axis=2)
+    return float(differs[pixels[:, :-1].max(axis=2) > 10].mean())
 
 
 def test_a_user_sees_a_picture_and_is_counted(app: Served) -> None:
@@ -128,3 +150,38 @@ def test_a_shard_that_is_cut_short_is_said_until_it_is_whole_again(
 
         user.await_picture()
         assert not any("cut short" in text for text in user.texts())
+
+
+@pytest.mark.chrome
+def test_a_galaxy_is_seen_and_a_turn_of_the_wheel_draws_it_larger_and_as_sharp(
+    page: Sight,
+) -> None:
+    whole = page.pixels()
+    assert 0.1 < lit(whole) < 0.9
+    assert lit(whole[250:265, 485:500]) > 0.99  # the bulge
+    assert lit(whole[10:40, 10:40]) == 0  # far from everything
+    assert len(np.unique(whole.reshape(-1, 3), axis=0)) > 15  # shades, not a silhouette
+
+    page.zoom(0.5, 0.5, turns=8)
+
+    closer = page.pixels()
+    assert lit(closer) < 0.9 * lit(whole)  # as many points as before lie farther apart
+    # Single pixels still differ from their neighbours: it was drawn anew, not enlarged.
+    assert roughness(closer) > 0.9 * roughness(whole)
+
+
+@pytest.mark.chrome
+def test_a_wrong_filter_is_said_above_the_picture_and_a_right_one_takes_it_away(
+    page: Sight,
+) -> None:
+    everything = page.pixels()
+    page.type("mass=1..2")
+
+    said = wait_until(page.alerts, "what is wrong")
+
+    assert said == ["there is no column 'mass': there are x, y, brightness, kind"]
+    page.forget()
+    page.type("kind=O")
+    page.await_painted()
+    assert not page.alerts()
+    assert 0 < lit(page.pixels()) < 0.5 * lit(everything)
