@@ -99,7 +99,9 @@ def app(python: str, folder: Path, **variables: str) -> Iterator[Served]:
         yield started
 
 
-def make(python: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the generator."""
+def make(
+    python: str, folder: Path, *options: str, quiet: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run the generator. quiet: what it says is in the result instead of on the terminal."""
     command = [python, "-m", "big_data.make", str(folder), *options]
-    return subprocess.run(command, cwd=EXAMPLE, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=EXAMPLE, capture_output=quiet, text=True, check=False)
