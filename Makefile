@@ -9,7 +9,7 @@ export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 export CMD
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fast lint format demo cluster bench bench-kubernetes lock parts clean
+.PHONY: help install test test-fast lint format demo big-data cluster bench bench-kubernetes lock parts clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ format: install ## Format the code
 
 demo: install ## Real Bokeh servers on this machine, scaled by the real daemon (two minutes)
 	@$(BIN)/autoscaler demo
+
+big-data: install ## An app with 10 million points and the service beside it, until Ctrl-C; POINTS=1000000
+	@$(BIN)/python -m tests.big_data.live --points $(or $(POINTS),10000000)
 
 cluster: parts ## A real one-node Kubernetes with our images and manifests, as root; CMD='...' runs in it
 	@$(BIN)/python -m tests.cluster.live "$$CMD"

@@ -11,19 +11,17 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from tests import browser
 from tests.benchmarks.figure import Figure, median_seconds
 from tests.big_data import servers
 from tests.big_data.environment import ENVIRONMENT, HOW
+from tests.big_data.live import POINTS, made
 from tests.big_data.servers import Service
 from tests.big_data.sight import Sight, sight
-from tests.cluster.go import cache
 from tests.exporter.servers import Served
 
-GOAL_POINTS = 10_000_000  # up to so many the goals hold
-FIRST_VIEW, ZOOM = 2.0, 0.3  # seconds
+FIRST_VIEW, ZOOM = 2.0, 0.3  # seconds, for up to POINTS points
 VISITS, TURNS = 5, 8
 # Where the wheel is turned, in shares of the plot from its upper left corner.
 PLACES = {"the bulge": (0.5, 0.5), "an arm": (0.35, 0.35), "the rim": (0.1, 0.5)}
@@ -31,22 +29,14 @@ PLACES = {"the bulge": (0.5, 0.5), "an arm": (0.35, 0.35), "the rim": (0.1, 0.5)
 
 def measure(points: int) -> Iterator[Figure]:
     """All figures for so many points."""
-    python, folder = ENVIRONMENT.python(), _made(points)
+    python, folder = ENVIRONMENT.python(), made(points)
     began = time.perf_counter()
     with servers.app(python, folder) as app:
         yield Figure("start of the app", time.perf_counter() - began, "s")
-        yield from _seen(app, points <= GOAL_POINTS)
+        yield from _seen(app, points <= POINTS)
         yield Figure("app, RSS", app.value("bokeh_memory_rss_bytes") / 1e6, "MB")
     with servers.service(python, folder) as service:
         yield from _served(service)
-
-
-def _made(points: int) -> Path:
-    folder = cache() / f"points-{points}"
-    made = servers.make(ENVIRONMENT.python(), folder, "--points", str(points), quiet=False)
-    if made.returncode:
-        raise SystemExit(made.stderr or "no points were made")
-    return folder
 
 
 def _seen(app: Served, in_goal: bool) -> Iterator[Figure]:
@@ -91,7 +81,7 @@ def _served(service: Service) -> Iterator[Figure]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.big_data", description=__doc__)
-    parser.add_argument("--points", type=int, default=GOAL_POINTS, metavar="N")
+    parser.add_argument("--points", type=int, default=POINTS, metavar="N")
     options = parser.parse_args(arguments)
     for there, how in ((ENVIRONMENT.python(), HOW), (browser.driver(), browser.HOW)):
         if not there:

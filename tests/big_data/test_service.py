@@ -236,3 +236,25 @@ def test_requests_and_rows_are_counted(service: Service) -> None:
     assert value(service, 'big_data_requests_total{code="400",page="/points"}') >= 1
     assert value(service, 'big_data_requests_total{code="404",page="other"}') >= 1
     assert value(service, "process_cpu_seconds_total") > 0
+
+
+def test_the_questions_of_the_readme_have_answers(service: Service) -> None:
+    page = (servers.EXAMPLE / "README.md").read_text()
+    asked = re.findall(
+        r"^curl (?:-H 'Accept: (\S+)' )?'http://localhost:8000(\S+)'", page, re.MULTILINE
+    )
+
+    assert len(asked) == 5
+    for accept, target in asked:
+        answer = service.request("GET", target, {"Accept": accept or "*/*"})
+        assert answer.status == 200, (target, answer.body)
+
+
+def test_the_answers_of_the_readme_are_those_of_the_service(service: Service) -> None:
+    page = (servers.EXAMPLE / "README.md").read_text()
+    said = re.findall(r"^\| `(\w+=\S+)` \| (\d+): (.*) \|$", page, re.MULTILINE)
+
+    assert len(said) == 4
+    for asked, status, sentence in said:
+        answer = service.request("GET", f"/points?{asked}")
+        assert (str(answer.status), answer.problem()) == (status, sentence)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deploy.manifests import FOLDER, one, pod_specs, render
+from tests.deploy.manifests import BIG_DATA, FOLDER, one, pod_specs, render
 
-PAGES = (FOLDER / "README.md", FOLDER.parent / "README.md")
+PAGES = (FOLDER / "README.md", FOLDER.parent / "README.md", BIG_DATA / "README.md")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -53,3 +53,14 @@ def test_the_settings_of_an_untouched_app_are_of_a_container() -> None:
 
     folder = Path(variable["value"]).relative_to("/bokeh-exporter")
     assert (FOLDER.parents[1] / folder / "sitecustomize.py").is_file()
+
+
+def test_the_overlay_with_dask_renders(kubectl: Path, tmp_path: Path) -> None:
+    [text] = blocks(PAGES[2], "yaml")
+    here = os.path.relpath(BIG_DATA, tmp_path)
+    overlay = text.replace("../bokeh-autoscaler/deploy/examples/big-data", here)
+    (tmp_path / "kustomization.yaml").write_text(overlay)
+
+    deployments = dict(pod_specs(render(kubectl, tmp_path)))
+
+    assert {"bokeh-app", "points", "dask-scheduler", "dask-worker"} <= set(deployments)
