@@ -122,12 +122,13 @@ def test_single_stars_come_from_the_service_and_its_absence_is_said(
 ) -> None:
     with visit(app.url) as user:
         everything = user.await_picture()
-        user.type("kind=O&brightness=11..")
+        user.type("kind=O&brightness=11..&x=0..")  # x besides what is in view
         with servers.service(python, points, service_port):
             user.press()
             table = user.await_text("brightness")
             assert re.search(r"\bO\b", table)
             assert not re.search(r"\b[BAFGKM]\b", table)
+            assert all(float(row) > 0 for row in re.findall(r"(-?[\d.]+) -?[\d.]+ [\d.]+ O", table))
 
         user.press()
 

@@ -88,7 +88,7 @@ class Wish(NamedTuple):
 
     def stars(self) -> pd.DataFrame:
         """Single points, from the service. Raises Problem."""
-        return pd.DataFrame(rows(SERVICE, self.view(), self.text))
+        return pd.DataFrame(rows(SERVICE, self.view()))
 
 
 class Page:
@@ -96,8 +96,10 @@ class Page:
 
     def __init__(self) -> None:
         self.document = pn.state.curdoc
-        self.filter = pn.widgets.TextInput(name="Filter", placeholder="brightness=8..&kind=O,B")
-        self.colour = pn.widgets.Select(name="Colour", options=MEASURES)
+        self.filter = pn.widgets.TextInput(
+            name="Filter", placeholder="brightness=11..&kind=O,B", width=280
+        )
+        self.colour = pn.widgets.Select(name="Colour", options=MEASURES, width=160)
         self.list = pn.widgets.Button(name="List stars in view", visible=bool(SERVICE))
         self.problem = pn.pane.Alert(alert_type="danger", visible=False)
         self.status = pn.pane.Markdown("Reading the points")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
 
 import requests
 
+from big_data.filters import Range
 from big_data.problem import Problem
 from big_data.view import View, X, Y
 
@@ -15,10 +15,9 @@ PATIENCE = 10.0  # seconds
 SHOWN = 10  # rows
 
 
-def rows(service: str, view: View, text: str) -> dict[str, list[Any]]:
-    """The first points in a view that a filter lets through, by column. Raises Problem."""
-    corners = [(X, f"{view.x[0]}..{view.x[1]}"), (Y, f"{view.y[0]}..{view.y[1]}")]
-    query = [*corners, *parse_qsl(text), ("limit", str(SHOWN))]
+def rows(service: str, view: View) -> dict[str, list[Any]]:
+    """The first points in a view that its filter lets through, by column. Raises Problem."""
+    query = [*_query(view), ("limit", str(SHOWN))]
     try:
         answer = requests.get(f"{service}/points", params=query, timeout=PATIENCE)
         content = answer.json()
@@ -31,3 +30,15 @@ def rows(service: str, view: View, text: str) -> dict[str, list[Any]]:
         raise Problem(HTTPStatus(answer.status_code), content["detail"])
     columns: dict[str, list[Any]] = content["columns"]
     return columns
+
+
+def _query(view: View) -> list[tuple[str, str]]:
+    """The view and its filter as one condition for each column."""
+    corners = {X: Range(X, *view.x), Y: Range(Y, *view.y)}
+    others = []
+    for condition in view.conditions:
+        if isinstance(condition, Range) and condition.column in corners:
+            corners[condition.column] = corners[condition.column].within(condition)
+        else:
+            others.append(condition)
+    return [(each.column, each.text()) for each in (*corners.values(), *others)]

@@ -36,6 +36,17 @@ class Range:
         field = pc.field(self.column)
         return (field >= self.low) & (field <= self.high)
 
+    def text(self) -> str:
+        """As people write it."""
+        return f"{self.low}..{self.high}"
+
+    def within(self, other: Range) -> Range:
+        """What both let through. Raises Problem where that is nothing."""
+        low, high = max(self.low, other.low), min(self.high, other.high)
+        if low > high:
+            raise bad_request(f"the filter leaves no {self.column} of those in view")
+        return Range(self.column, low, high)
+
     def mask(self, frame: pd.DataFrame) -> np.ndarray:
         """Which rows it lets through."""
         values = frame[self.column].to_numpy()
@@ -52,6 +63,10 @@ class OneOf:
     def expression(self) -> pc.Expression:
         """For Parquet."""
         return pc.field(self.column).isin(list(self.values))
+
+    def text(self) -> str:
+        """As people write it."""
+        return ",".join(self.values)
 
     def mask(self, frame: pd.DataFrame) -> np.ndarray:
         """Which rows it lets through: the few categories are compared, not the many rows."""
