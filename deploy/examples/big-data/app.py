@@ -6,12 +6,12 @@ single stars; DASK_SCHEDULER, such as tcp://scheduler:8786, has a Dask cluster h
 
 from __future__ import annotations
 
+import asyncio
 import html
 import logging
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -111,6 +111,7 @@ class Page:
         self.drawing: Wish | None = None
         self.drawn: Wish | None = None
         self.may_mend = self.retrying = False
+        self.tasks: set[asyncio.Task[None]] = set()
         self._listen()
 
     def _listen(self) -> None:
@@ -167,25 +168,28 @@ class Page:
 
     def _work(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Have a thread do it; then, back in the session, go on with the result or say why not."""
+        # Not a callback of the future: what a thread adds to a document that Panel holds is lost.
+        task = asyncio.get_running_loop().create_task(self._await(work, then))
+        self.tasks.add(task)  # or it could be collected before its end
+        task.add_done_callback(self.tasks.discard)
 
-        def back(future: Future[Any]) -> None:
-            self.document.add_next_tick_callback(lambda: then(self._result(future)))
-
-        POOL.submit(work).add_done_callback(back)
-
-    def _result(self, future: Future[Any]) -> Any:
-        """None if it failed; the page says so until something succeeds."""
-        said, self.may_mend = "", False
+    async def _await(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        said, may_mend, result = "", False, None
         try:
-            return future.result()
+            result = await asyncio.get_running_loop().run_in_executor(POOL, work)
         except Problem as problem:
-            said, self.may_mend = problem.detail, problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            said, may_mend = problem.detail, problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         except Exception:
             logging.getLogger(__name__).exception("work for a page failed")
             said = FAULT
-        finally:
-            self.problem.object = html.escape(said, quote=False)
-            self.problem.visible = bool(said)
+        self.document.add_next_tick_callback(partial(self._go_on, said, may_mend, then, result))
+
+    def _go_on(self, said: str, may_mend: bool, then: Callable[[Any], None], result: Any) -> None:
+        """With the session's lock. result: None if it failed; the page says so until the next."""
+        self.problem.object = html.escape(said, quote=False)
+        self.problem.visible = bool(said)
+        self.may_mend = may_mend
+        then(result)
 
 
 Page().layout().servable(title="Galaxy")
