@@ -11,7 +11,7 @@ export CMD
 .DEFAULT_GOAL := help
 # `make test` runs these two side by side.
 .PHONY: test-node test-slow
-.PHONY: help install test test-fast lint format demo cluster bench bench-kubernetes lock parts clean
+.PHONY: help install test test-fast lint format demo big-data cluster bench bench-kubernetes lock parts clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -29,6 +29,7 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes)
 	@$(BIN)/python -m tests.cluster.parts
 	@$(BIN)/python -m tests.exporter.newer_bokeh
+	@$(BIN)/python -m tests.big_data.environment
 
 test: lint parts ## The whole suite against the real parts, fast tests first
 	@$(PYTEST) -m "not slow"
@@ -56,6 +57,9 @@ format: install ## Format the code
 demo: install ## Real Bokeh servers on this machine, scaled by the real daemon (two minutes)
 	@$(BIN)/autoscaler demo
 
+big-data: install ## An app with 10 million points and the service beside it, until Ctrl-C; POINTS=1000000
+	@$(BIN)/python -m tests.big_data.live --points $(or $(POINTS),10000000)
+
 cluster: parts ## A real one-node Kubernetes with our images and manifests, as root; CMD='...' runs in it
 	@$(BIN)/python -m tests.cluster.live "$$CMD"
 
@@ -68,7 +72,8 @@ bench-kubernetes: parts ## Beside the real HPA: seconds to enough replicas, sess
 
 lock: install ## Renew the hashed requirements
 	@$(BIN)/python -m pip install --quiet uv
-	@for set in "--all-extras --group dev:dev" "--extra daemon:daemon" ":exporter"; do \
+	@for set in "--all-extras --group dev:dev" "--extra daemon:daemon" ":exporter" \
+	  "--group big-data:big-data" "--group big-data-service:big-data-service"; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url $${set%%:*} pyproject.toml -o requirements/$${set##*:}.txt > /dev/null; \
 	done

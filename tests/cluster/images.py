@@ -1,6 +1,7 @@
 """Images without a container engine: Dockerfiles built by buildah, kept as docker archives.
 
 Built ones stay in the cache, keyed by everything that they were made from.
+`python -m tests.cluster.images bokeh-big-data bokeh-points` prints the paths of those archives.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.cluster.build import PROMETHEUS, build
 from tests.cluster.go import BuildError, cache
@@ -154,29 +156,50 @@ def _run(command: list[str]) -> None:
 
 
 ROOT = Path(__file__).parents[2]
+
+
+class Recipe(NamedTuple):
+    """What one image is made from, in the repository."""
+
+    dockerfile: str
+    requirements: str
+
+
 OURS = {
-    "bokeh-autoscaler": ("daemon", "requirements/daemon.txt"),
-    "bokeh-exporter": ("exporter", "requirements/exporter.txt"),
-    "bokeh-example": ("example", "deploy/images/example/requirements.txt"),
+    "bokeh-autoscaler": Recipe("deploy/images/daemon.Dockerfile", "requirements/daemon.txt"),
+    "bokeh-exporter": Recipe("deploy/images/exporter.Dockerfile", "requirements/exporter.txt"),
+    "bokeh-example": Recipe(
+        "deploy/images/example.Dockerfile", "deploy/images/example/requirements.txt"
+    ),
+}
+# Large, and on no node unless somebody asks for them.
+EXAMPLES = {
+    "bokeh-big-data": Recipe(
+        "deploy/examples/big-data/app.Dockerfile", "requirements/big-data.txt"
+    ),
+    "bokeh-points": Recipe(
+        "deploy/examples/big-data/service.Dockerfile", "requirements/big-data-service.txt"
+    ),
 }
 
 
 def our_image(name: str) -> Path:
     """One of the images that we ship, built from its Dockerfile without network. The archive."""
-    part, requirements = OURS[name]
+    recipe = {**OURS, **EXAMPLES}[name]
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
-        for path in ("requirements", "deploy/images"):
+        for path in ("requirements", Path(recipe.dockerfile).parent):
             shutil.copytree(ROOT / path, context / path)
         _pip("wheel", "--no-deps", "--no-build-isolation", "-w", str(context / "dist"), str(ROOT))
-        shutil.copytree(_wheels(ROOT / requirements), context / "wheels")
+        shutil.copytree(_wheels(ROOT / recipe.requirements), context / "wheels")
         arguments = {
             "BASE": build_base(),
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": "/context/wheels",
         }
-        dockerfile = context / "deploy" / "images" / f"{part}.Dockerfile"
-        return build_image(f"localhost/{name}:test", dockerfile, context, arguments)
+        return build_image(
+            f"localhost/{name}:test", context / recipe.dockerfile, context, arguments
+        )
 
 
 def prometheus_image() -> Path:
@@ -205,3 +228,7 @@ def _wheels(requirements: Path) -> Path:
 
 def _pip(*words: str) -> None:
     _run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words])
+
+
+if __name__ == "__main__":
+    print(*map(our_image, sys.argv[1:]), sep="\n")

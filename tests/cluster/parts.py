@@ -15,7 +15,12 @@ from tests.cluster.build import COMPONENTS, COREDNS, NODE, Component, build
 from tests.cluster.go import BuildError
 from tests.cluster.images import BUSYBOX, is_static
 
-PACKAGES = ("prometheus", "faketime")  # each has a program of the same name
+# What tests take from the distribution: package and its program.
+PACKAGES = {
+    "prometheus": "prometheus",
+    "faketime": "faketime",
+    "chromium-driver": "chromedriver",  # and the browser
+}
 # What the one-node cluster takes from the distribution: package and one program of it.
 NODE_PACKAGES = {
     "util-linux": "unshare",
@@ -37,14 +42,14 @@ def missing(name: str, problem: object, how: str) -> str:
     return f"NOT AVAILABLE: {name}: {problem}: tests that need it are skipped; to get it: {how}"
 
 
-def packaged(name: str) -> str:
+def packaged(name: str, program: str) -> str:
     """Install a package of the distribution where we may. One line: where it is, or why not."""
-    if not (shutil.which(name) or _may_install()):
+    if not (shutil.which(program) or _may_install()):
         return missing(name, "no apt-get here or not root", f"sudo apt-get install {name}")
-    problem = "" if shutil.which(name) else _install(name)
+    problem = "" if shutil.which(program) else _install(name)
     if problem:
         return missing(name, problem, f"sudo apt-get install {name}")
-    return f"{name} (packaged): {shutil.which(name)}"
+    return f"{name} (packaged): {shutil.which(program)}"
 
 
 def node_packages(packages: Mapping[str, str] = NODE_PACKAGES) -> str:
@@ -99,8 +104,8 @@ def _run(command: tuple[str, ...]) -> str:
 
 def main(components: Iterable[Component] | None = None) -> int:
     """Get everything. components: those to build, in place of all that this machine can use."""
-    for name in PACKAGES:
-        print(packaged(name), flush=True)
+    for name, program in PACKAGES.items():
+        print(packaged(name, program), flush=True)
     for component in _usable() if components is None else components:
         print(built(component), flush=True)
     return 0

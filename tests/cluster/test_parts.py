@@ -16,7 +16,7 @@ for word; do last=$word; done
 [ "$last" = update ] && { [ -f "$0.offline" ] || : > "$0.lists"; exit 0; }
 [ -f "$0.lists" ] || { echo "E: Unable to locate package $last" >&2; exit 100; }
 for word; do
-  case $word in -*|*=*|install) continue ;; esac
+  case $word in -*|*=*|install) continue ;; chromium-driver) word=chromedriver ;; esac
   printf '#!/bin/sh\\n' > "${0%/*}/$word" && /bin/chmod +x "${0%/*}/$word"
 done
 """
@@ -42,6 +42,10 @@ def add(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
+def found(programs: Path) -> list[str]:
+    return [f"{name} (packaged): {programs / program}" for name, program in PACKAGES.items()]
+
+
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -51,10 +55,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_packages_that_are_there_are_left_alone(
     programs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in PACKAGES:
-        add(programs, name, "#!/bin/sh\n")
+    for program in PACKAGES.values():
+        add(programs, program, "#!/bin/sh\n")
     assert main([]) == 0
-    assert lines(capsys) == [f"{name} (packaged): {programs / name}" for name in PACKAGES]
+    assert lines(capsys) == found(programs)
 
 
 def test_without_apt_each_missing_package_is_one_loud_line(
@@ -75,7 +79,7 @@ def test_root_gets_the_packages_even_from_old_package_lists(
     add(programs, "apt-get", APT)
     assert main([]) == 0
     installed = [line for line in lines(capsys) if "installing" not in line]
-    assert installed == [f"{name} (packaged): {programs / name}" for name in PACKAGES]
+    assert installed == found(programs)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root installs packages")

@@ -14,6 +14,7 @@ import yaml
 from tests.cluster.build import KUBERNETES, installed
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
+BIG_DATA = FOLDER.parent / "examples" / "big-data"
 COMPONENTS = ("monitoring", "prometheus", "zero-touch")
 
 Object = Mapping[str, Any]
@@ -32,10 +33,21 @@ def overlay(folder: Path, components: Iterable[str] = (), **settings: Any) -> Pa
 
     settings: further fields, such as `namespace` and `patches`.
     """
+    return _over(folder, FOLDER / "base", FOLDER / "components", components, settings)
+
+
+def big_data(folder: Path, components: Iterable[str] = (), **settings: Any) -> Path:
+    """The same over the example for big data, which has components of its own."""
+    return _over(folder, BIG_DATA, BIG_DATA, components, settings)
+
+
+def _over(
+    folder: Path, base: Path, parts: Path, components: Iterable[str], settings: Mapping[str, Any]
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     content = {
-        "resources": [os.path.relpath(FOLDER / "base", folder)],
-        "components": [os.path.relpath(FOLDER / "components" / c, folder) for c in components],
+        "resources": [os.path.relpath(base, folder)],
+        "components": [os.path.relpath(parts / name, folder) for name in components],
         **settings,
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))

@@ -10,7 +10,7 @@ import yaml
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.processes import wait_until
-from tests.deploy.manifests import overlay, run_kubectl
+from tests.deploy.manifests import big_data, overlay, run_kubectl
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
@@ -75,6 +75,19 @@ def apply(cluster: ControlPlane, kubectl: Path, folder: Path) -> None:
     run_kubectl(kubectl, "apply", *access, "--validate=strict", "-k", folder)
 
 
+def await_pods(cluster: ControlPlane, namespace: str, deployments: set[str]) -> None:
+    """Until all pods of these Deployments, which are all there are, are admitted and ready."""
+    labels = cluster.core.read_namespace(namespace).metadata.labels
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    wait_until(
+        lambda: all(ready_pods(cluster, namespace).values()),
+        30,
+        f"ready pods: {refusals(cluster, namespace)}",
+    )
+    assert set(ready_pods(cluster, namespace)) == deployments
+    assert not refusals(cluster, namespace)
+
+
 @pytest.mark.parametrize(
     "components",
     [(), ("prometheus",), ("zero-touch", "prometheus")],
@@ -86,16 +99,18 @@ def test_every_pod_is_admitted_and_ready(
     namespace = "-".join(["bokeh", *components])
     apply(control_plane, kubectl, overlay(tmp_path, components, namespace=namespace))
 
-    labels = control_plane.core.read_namespace(namespace).metadata.labels
-    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
-    wait_until(
-        lambda: all(ready_pods(control_plane, namespace).values()),
-        30,
-        f"ready pods: {refusals(control_plane, namespace)}",
-    )
     wanted = {"bokeh-app", "bokeh-autoscaler"} | ({"prometheus"} & set(components))
-    assert set(ready_pods(control_plane, namespace)) == wanted
-    assert not refusals(control_plane, namespace)
+    await_pods(control_plane, namespace, wanted)
+
+
+def test_every_pod_of_the_big_data_example_is_admitted_and_ready(
+    control_plane: ControlPlane, kubectl: Path, tmp_path: Path
+) -> None:
+    apply(control_plane, kubectl, big_data(tmp_path, ["dask"], namespace="big-data"))
+
+    dask = {"dask-scheduler", "dask-worker"}
+    wanted = {"bokeh-app", "bokeh-autoscaler", "points", "prometheus"}
+    await_pods(control_plane, "big-data", wanted | dask)
 
 
 def test_what_the_prometheus_operator_reads_has_no_unknown_field(

@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from tests.deploy.chart import render_chart
-from tests.deploy.manifests import FOLDER, one, pod_specs, render
+from tests.deploy.manifests import BIG_DATA, FOLDER, one, pod_specs, render
 from tests.deploy.monitoring import alerts
 from tests.deploy.pages import DEPLOY_PAGE, KUBERNETES_PAGE, blocks
 
-PAGES = (KUBERNETES_PAGE, DEPLOY_PAGE, FOLDER.parents[1] / "docs" / "runbook.md")
+BIG_DATA_PAGE = BIG_DATA / "README.md"
+PAGES = (KUBERNETES_PAGE, DEPLOY_PAGE, BIG_DATA_PAGE, FOLDER.parents[1] / "docs" / "runbook.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
@@ -71,3 +72,14 @@ def test_the_page_names_the_alerts_that_are_for_a_person_now() -> None:
     critical = {name for name, rule in alerts().items() if rule["labels"]["severity"] == "critical"}
 
     assert set(re.findall(r"\bBokeh[A-Z]\w+", DEPLOY_PAGE.read_text())) == critical
+
+
+def test_the_overlay_with_dask_renders(kubectl: Path, tmp_path: Path) -> None:
+    [text] = blocks(BIG_DATA_PAGE, "yaml")
+    here = os.path.relpath(BIG_DATA, tmp_path)
+    overlay = text.replace("../bokeh-autoscaler/deploy/examples/big-data", here)
+    (tmp_path / "kustomization.yaml").write_text(overlay)
+
+    deployments = dict(pod_specs(render(kubectl, tmp_path)))
+
+    assert {"bokeh-app", "points", "dask-scheduler", "dask-worker"} <= set(deployments)

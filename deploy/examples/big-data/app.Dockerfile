@@ -1,0 +1,26 @@
+# The galaxy, with the launcher as its first process; also Dask's scheduler and workers.
+# Context: the repository, with the wheel in dist/ (`make wheel`).
+# In production give BASE by digest: --build-arg BASE=python:3.12-slim@sha256:...
+ARG BASE=python:3.12-slim
+FROM ${BASE} AS build
+# Empty: the index that pip knows. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
+ARG PIP_NO_INDEX=
+ARG PIP_FIND_LINKS=
+RUN --mount=type=bind,target=/context \
+    python -m venv /opt/venv \
+ && /opt/venv/bin/pip install --quiet --no-cache-dir --require-hashes \
+        -r /context/requirements/big-data.txt \
+ && /opt/venv/bin/pip install --quiet --no-cache-dir --no-deps /context/dist/*.whl \
+ && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools \
+ && find /opt/venv -type d -name tests -path '*/site-packages/*' -prune -exec rm -r {} +
+
+FROM ${BASE}
+COPY --from=build /opt/venv /opt/venv
+COPY deploy/examples/big-data/app.py deploy/examples/big-data/warm.py /app/
+COPY deploy/examples/big-data/big_data /app/big_data
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+USER 65532:65532
+EXPOSE 5006
+ENTRYPOINT ["bokeh-exporter", "launch", "--"]
+CMD ["python", "-m", "panel", "serve", "app.py", "--setup=warm.py"]

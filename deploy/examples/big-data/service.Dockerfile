@@ -1,0 +1,22 @@
+# The service for single rows: no Bokeh in it, and nothing of the autoscaler.
+# Context: the repository.
+# In production give BASE by digest: --build-arg BASE=python:3.12-slim@sha256:...
+ARG BASE=python:3.12-slim
+FROM ${BASE} AS build
+# Empty: the index that pip knows. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
+ARG PIP_NO_INDEX=
+ARG PIP_FIND_LINKS=
+RUN --mount=type=bind,target=/context \
+    python -m venv /opt/venv \
+ && /opt/venv/bin/pip install --quiet --no-cache-dir --require-hashes \
+        -r /context/requirements/big-data-service.txt \
+ && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools
+
+FROM ${BASE}
+COPY --from=build /opt/venv /opt/venv
+COPY deploy/examples/big-data/big_data /app/big_data
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+USER 65532:65532
+EXPOSE 8000
+ENTRYPOINT ["python", "-m", "uvicorn", "big_data.service:app", "--host=0.0.0.0", "--port=8000"]

@@ -1,0 +1,96 @@
+"""How soon the example for big data shows something: `python -m tests.benchmarks.big_data`.
+
+The real app and service, and a real browser on the same machine: from asking for the page to its
+first picture, and from a turn of the wheel to the next. The points are made once, into the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from tests import browser
+from tests.benchmarks.figure import Figure, median_seconds
+from tests.big_data import servers
+from tests.big_data.environment import ENVIRONMENT, HOW
+from tests.big_data.live import POINTS, made
+from tests.big_data.servers import Service
+from tests.big_data.sight import Sight, sight
+from tests.exporter.servers import Served
+
+FIRST_VIEW, ZOOM = 2.0, 0.3  # seconds, for up to POINTS points
+VISITS, TURNS = 5, 8
+# Where the wheel is turned, in shares of the plot from its upper left corner.
+PLACES = {"the bulge": (0.5, 0.5), "an arm": (0.35, 0.35), "the rim": (0.1, 0.5)}
+
+
+def measure(points: int) -> Iterator[Figure]:
+    """All figures for so many points."""
+    python, folder = ENVIRONMENT.python(), made(points)
+    began = time.perf_counter()
+    with servers.app(python, folder) as app:
+        yield Figure("start of the app", time.perf_counter() - began, "s")
+        yield from _seen(app, points <= POINTS)
+        yield Figure("app, RSS", app.value("bokeh_memory_rss_bytes") / 1e6, "MB")
+    with servers.service(python, folder) as service:
+        yield from _served(service)
+
+
+def _seen(app: Served, in_goal: bool) -> Iterator[Figure]:
+    first, zoom = (FIRST_VIEW, ZOOM) if in_goal else (None, None)
+    with sight() as page:
+        yield Figure("first view, of a browser without a cache", page.open(app.url), "s", first)
+        visits = [page.open(app.url) for _ in range(VISITS)]
+        yield Figure(f"first view, {VISITS} more", statistics.median(visits), "s", first)
+        for name, place in PLACES.items():
+            page.open(app.url)
+            times = list(_turns(page, *place))
+            yield Figure(f"zoom into {name}, {TURNS} turns", statistics.median(times), "s", zoom)
+            yield Figure(f"zoom into {name}, the slowest", max(times), "s", zoom)
+        page.open(app.url)
+        page.type("kind=G,K&brightness=6..")
+        times = list(_turns(page, *PLACES["an arm"]))
+        yield Figure("zoom into an arm, filtered", statistics.median(times), "s", zoom)
+
+
+def _turns(page: Sight, x: float, y: float) -> Iterator[float]:
+    """Each from a page at rest."""
+    for _ in range(TURNS):
+        time.sleep(1)
+        yield page.zoom(x, y)
+
+
+def _served(service: Service) -> Iterator[Figure]:
+    """Pages of rows as a client would ask for them."""
+    corner = {"x": "9000..9100", "y": "6000..6100"}
+    tag = service.get("/points", **corner).headers["etag"]
+    asked: dict[str, Callable[[], object]] = {
+        "1,000 rows": lambda: service.get("/points"),
+        "rows of 100 x 100 light years": lambda: service.get("/points", **corner),
+        "the same, not modified": lambda: service.get("/points", {"If-None-Match": tag}, **corner),
+        "100,000 rows as Arrow": lambda: service.get(
+            "/points", {"Accept": "application/vnd.apache.arrow.stream"}, limit="100000"
+        ),
+    }
+    for what, ask in asked.items():
+        yield Figure(f"service: {what}", 1e3 * median_seconds(ask, rounds=7), "ms")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="tests.benchmarks.big_data", description=__doc__)
+    parser.add_argument("--points", type=int, default=POINTS, metavar="N")
+    options = parser.parse_args(arguments)
+    for there, how in ((ENVIRONMENT.python(), HOW), (browser.driver(), browser.HOW)):
+        if not there:
+            raise SystemExit(f"something is missing for this: {how}")
+    print(f"{f'with {options.points:,} points':<58}{'median':>12}{'goal':>12}")
+    for figure in measure(options.points):
+        print(figure.line(), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""A real browser: Debian's Chromium, without a window, led by its driver."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+
+HOW = "`make parts` installs chromium-driver"
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",  # it may be root that runs the tests
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
+
+
+def driver() -> str | None:
+    """The program that leads the browser, if there is one."""
+    return shutil.which("chromedriver")
+
+
+@contextmanager
+def browser(width: int = 1100, height: int = 800) -> Iterator[Chrome]:
+    """A fresh browser with a window of so many pixels; it ends with the block."""
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for option in (*OPTIONS, f"--window-size={width},{height}"):
+        options.add_argument(option)
+    started = Chrome(options=options, service=Service(driver()))
+    try:
+        yield started
+    finally:
+        started.quit()
+
+
+def pixels(started: Chrome) -> np.ndarray:
+    """What is to be seen: rows from the top, red, green and blue from 0 to 255."""
+    return np.asarray(Image.open(io.BytesIO(started.get_screenshot_as_png())).convert("RGB"))
