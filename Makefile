@@ -68,6 +68,7 @@ bench: install ## Measure the speed of everything that has a goal
 
 bench-kubernetes: parts ## Beside the real HPA: seconds to enough replicas, sessions lost (a quarter of an hour)
 	@$(BIN)/python -m tests.benchmarks.kubernetes
+	@$(BIN)/python -m tests.drain.twelve_to_three
 	@$(ONE_NODE) --stack --or-skip -- $(BIN)/python -m tests.node.waves
 
 lock: install ## Renew the hashed requirements

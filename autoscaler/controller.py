@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from autoscaler.core.decide import decide, record_removal, record_scaling
-from autoscaler.core.drain import is_leaving
-from autoscaler.errors import AutoscalerError, ConflictError, LeaseError
+from autoscaler.core.tidying import released
+from autoscaler.core.vacancy import is_leaving
+from autoscaler.errors import AutoscalerError, ConflictError, LeaseError, TargetNotFoundError
 from autoscaler.leadership import NoLeadership
 from autoscaler.memory import Key, Memory
 from autoscaler.model import Decision, Observation, State, TargetRef
@@ -100,12 +102,14 @@ class Controller:
         self._leadership = leadership or NoLeadership()
         self._memory = memory or Memory(clock)
         self._evaluated: dict[str, float] = {}
+        self._touched: set[TargetRef] = set()
 
     def run_pass(self) -> PassResult:
         """Observe every due policy's target, decide, act, record. Raises nothing an adapter may."""
         self._follow_clock(self._clock.stepped())
         policies = self._policies.load()
-        standings = self._leadership.seek({p.target.namespace for p in policies.policies})
+        in_force = {policy.target.ref for policy in policies.policies}
+        standings = self._leadership.seek({ref.namespace for ref in in_force | self._touched})
         now = self._clock.now()
         due = [p for p in policies.policies if self._is_due(p, standings, now)]
         targets = self._observe({policy.target.ref for policy in due}, standings)
@@ -126,6 +130,7 @@ class Controller:
 
         outcomes = _side_by_side(pursue, due)
         self._forget_all_but({policy.name for policy in policies.policies})
+        self._release(in_force, standings, now)
         result = PassResult(now, outcomes, policies, standings)
         for recorder in self._recorders:
             recorder.record(result)
@@ -142,7 +147,8 @@ class Controller:
         }
         found = {**self._cluster.observe(refs - barred.keys()), **barred}
         targets = {ref: each for ref, each in found.items() if isinstance(each, TargetState)}
-        leaving = [pod for target in targets.values() for pod in target.pods if is_leaving(pod)]
+        there = [pod for each in targets.values() for pod in each.pods if not pod.deleting]
+        leaving = [pod for pod in there if is_leaving(pod)]
         said = self._sidecars.occupancy(leaving) if leaving else {}
         for ref, target in targets.items():
             pods = tuple(replace(pod, occupancy=said.get(pod.uid)) for pod in target.pods)
@@ -200,6 +206,27 @@ class Controller:
             self._leadership.commit(namespace)
             self._cluster.scale(target, decision.desired)
         return replace(outcome, changed=True)
+
+    def _release(
+        self, in_force: set[TargetRef], standings: Mapping[str, Standing], now: float
+    ) -> None:
+        """Pods whose policy is gone carry nothing of ours any more; what fails is tried again."""
+        gone = set() if self._dry_run else self._touched - in_force
+        others = {ref for ref in gone if (s := standings.get(ref.namespace)) and s.stands_by}
+        self._touched = (self._touched | in_force) - others
+        for ref, target in self._observe(gone - others, standings).items():
+            with suppress(AutoscalerError):
+                self._take_back(target, now)
+                self._touched.discard(ref)
+
+    def _take_back(self, target: TargetState | AutoscalerError, now: float) -> None:
+        if isinstance(target, TargetNotFoundError):
+            return
+        if isinstance(target, AutoscalerError):
+            raise target
+        for pod, note in released(target.pods, target.replicas, now):
+            self._leadership.confirm(target.ref.namespace)
+            self._cluster.note(target, pod, note)
 
     def _is_due(self, policy: Policy, standings: Mapping[str, Standing], now: float) -> bool:
         """Whether the policy's interval has passed; a quarter second early counts as due.

@@ -15,11 +15,18 @@ from autoscaler.policy import Policy
 from autoscaler.ports import Cluster, PolicySet
 
 LOG = logging.getLogger("autoscaler")
-# Holds that do not end by themselves.
-NEEDS_SOMEBODY = {
-    Reason.OTHER_AUTOSCALER,
-    Reason.FOREIGN_DELETION_COST,
+# Doubts that keep the replicas as they are. A rollout ends by itself; the others may not.
+HOLDS = {
+    Reason.PARTIAL_DATA,
+    Reason.FAILED_GET_RESOURCE_METRIC,
+    Reason.FAILED_GET_SESSIONS_METRIC,
+    Reason.FAILED_GET_EXTERNAL_METRIC,
+    Reason.ROLLOUT_IN_PROGRESS,
     Reason.DELETION_ORDER_UNCERTAIN,
+    Reason.FOREIGN_DELETION_COST,
+    Reason.VICTIM_MISMATCH,
+    Reason.OTHER_AUTOSCALER,
+    Reason.NOT_CORDONABLE,
 }
 
 
@@ -81,11 +88,11 @@ class Journal:
 
 
 class EventRecorder:
-    """A `controller.Recorder` that leaves an Event for every change and every new problem."""
+    """A `controller.Recorder` that leaves an Event for every change, new hold and new problem."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, str | None] = {}
 
     def record(self, result: PassResult) -> None:
         """Leave Events; one that cannot be left is logged and forgotten."""
@@ -101,11 +108,13 @@ class EventRecorder:
         if outcome.decision is not None and outcome.decision.confirmed is not None:
             self._announce_cut(outcome, outcome.decision.confirmed)
         reason, problem = _trouble(outcome, policies)
+        news = reason if reason in HOLDS else problem  # a hold's numbers change with every pass
         if problem is None:
             self._problems.pop(name, None)
-        elif self._problems.get(name) != problem:
-            self._problems[name] = problem
-            self._announce(outcome, reason, f"{name}: {problem}", warning=True)
+        elif self._problems.get(name) != news:
+            self._problems[name] = news
+            warning = reason != Reason.ROLLOUT_IN_PROGRESS
+            self._announce(outcome, reason, f"{name}: {problem}", warning=warning)
 
     def _announce_cut(self, outcome: Outcome, confirmed: Confirmation) -> None:
         name = outcome.policy.name
@@ -132,7 +141,7 @@ def _trouble(outcome: Outcome, policies: PolicySet) -> tuple[str, str | None]:
     if outcome.problem:
         return "FailedRescale", outcome.problem
     decision = outcome.decision
-    if decision is not None and decision.reason in NEEDS_SOMEBODY:
+    if decision is not None and decision.reason in HOLDS:
         return decision.reason.value, decision.detail
     return "PolicyFileRefused", broken_edit(outcome.policy, policies)
 

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     FOREIGN_DELETION_COST = "ForeignDeletionCost"
     VICTIM_MISMATCH = "VictimMismatch"
     OTHER_AUTOSCALER = "OtherAutoscaler"
+    NOT_CORDONABLE = "NotCordonable"
 
 
 class TargetRef(NamedTuple):
@@ -142,9 +143,11 @@ class PodState:
     """One pod of the target as the API server and its exporter tell it.
 
     ready is None where the pod has no Ready condition yet; ready_since is that condition's last
-    transition in either direction. routable: new sessions may be sent to it.
+    transition in either direction. routable: new sessions may be sent to it. labelled: by a label
+    that Services can select by; without it a cordon keeps nobody away.
     node: "" while it has none. restarts: the most of any container. replica_set: its owner's uid.
-    cost_is_ours: the deletion cost was written by this daemon.
+    cost_is_ours: the deletion cost was written by this daemon. cost_writer: who wrote it else.
+    stray_mark: our note of a cost is there and that cost no longer is.
     occupancy: only of cordoned pods; None: not asked or no answer, which counts as busy.
     """
 
@@ -157,6 +160,7 @@ class PodState:
     created_at: float | None = None
     deleting: bool = False
     routable: bool = True
+    labelled: bool = True
     resources: Resources = _NO_RESOURCES
     sessions: Sample | None = None
     cpu: Sample | None = None
@@ -168,6 +172,8 @@ class PodState:
     replica_set: str = ""
     deletion_cost: int | None = None
     cost_is_ours: bool = False
+    cost_writer: str = ""
+    stray_mark: bool = False
     cordon: Cordon | None = None
     protected: bool = False
     occupancy: Occupancy | None = None

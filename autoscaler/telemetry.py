@@ -34,6 +34,7 @@ SUPPRESSING = {
     Reason.FOREIGN_DELETION_COST,
     Reason.VICTIM_MISMATCH,
     Reason.OTHER_AUTOSCALER,
+    Reason.NOT_CORDONABLE,
 }
 # A drain lasts as long as its last user stays: minutes to a working day.
 DRAIN_BUCKETS = (30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400, 28_800)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from exporter.estimate import PortUse, network_bytes, port_use
@@ -78,6 +79,8 @@ class Observer:
     def __init__(self, instance: str, app_port: int) -> None:
         self._ledger = Ledger(instance)
         self._app_port = app_port
+        # Without agents nobody tells of a disconnect: what was before counts as one.
+        self._established, self._fell_at = 0, time.time()
 
     def observe(self) -> Observation:
         """The pod now. Takes as long as the slowest worker, at most half a second."""
@@ -85,8 +88,16 @@ class Observer:
         if collected.workers:
             return Observation(collected, EXACT, sum_apps(collected.reports), None, network_bytes())
         port = port_use(self._app_port)
+        collected = replace(collected, last_disconnect_age_s=self._quiet_for(port, collected.at))
         users = AppReport(connected=port.established, live=port.established)
         return Observation(collected, ESTIMATED, {"": users}, port, network_bytes())
+
+    def _quiet_for(self, port: PortUse, now: float) -> float:
+        """Seconds since connections were seen to be fewer than before."""
+        if port.established < self._established:
+            self._fell_at = now
+        self._established = port.established
+        return max(0.0, now - self._fell_at)
 
 
 def sum_apps(reports: Iterable[Report]) -> dict[str, AppReport]:

@@ -64,6 +64,7 @@ class FakeCluster:
     sessions: dict[tuple[str, str], int] = field(default_factory=dict)
     failed: dict[tuple[Signal, str], str] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
     clock: FakeClock = field(default_factory=FakeClock)
     _made: int = 1_000
 
@@ -103,6 +104,7 @@ class FakeCluster:
 
     def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy]:
         counts = {name: count for (_, name), count in self.sessions.items()}
+        self.asked += [pod.name for pod in pods]
         answering = [pod for pod in pods if pod.name not in self.silent]
         return {pod.uid: Occupancy(counts.get(pod.name, 0)) for pod in answering}
 
@@ -203,4 +205,5 @@ def _noted(pod: PodState, note: PodNote) -> PodState:
         cordon=note.cordon,
         deletion_cost=note.cost,
         cost_is_ours=note.cost is not None,
+        protected=note.protected,
     )

@@ -22,7 +22,7 @@ from typing import Any
 
 from autoscaler.adapters.sidecars import occupancy
 from autoscaler.core.deletion_order import deletion_order
-from autoscaler.core.drain import SERVING
+from autoscaler.core.tidying import SERVING
 from autoscaler.errors import AutoscalerError, TargetNotFoundError
 from autoscaler.model import (
     Occupancy,

@@ -17,8 +17,9 @@ CORDONED_FOR = "bokeh-autoscaler/cordoned-for"
 CORDONED_AT = "bokeh-autoscaler/cordoned-at"
 OUR_COST = "bokeh-autoscaler/deletion-cost"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-# What node autoscalers heed: Cluster Autoscaler's word and Karpenter's.
+# What node autoscalers heed: Cluster Autoscaler's word and Karpenter's; and that both are ours.
 PROTECTED = {
+    "bokeh-autoscaler/protected": "true",
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }
@@ -36,8 +37,9 @@ Json = Mapping[str, Any]
 def pod_state(pod: Json) -> PodState:
     """One item of a pod list."""
     meta, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
-    notes = meta.get("annotations") or {}
+    notes, labels = meta.get("annotations") or {}, meta.get("labels") or {}
     ready, cost = _condition(status, "Ready"), notes.get(DELETION_COST)
+    is_ours = cost is not None and notes.get(OUR_COST) == cost
     return PodState(
         name=meta["name"],
         uid=meta["uid"],
@@ -47,7 +49,8 @@ def pod_state(pod: Json) -> PodState:
         started_at=unix(status.get("startTime")),
         created_at=unix(meta.get("creationTimestamp")),
         deleting=meta.get("deletionTimestamp") is not None,
-        routable=(meta.get("labels") or {}).get(ROUTABLE, "true") == "true",
+        routable=labels.get(ROUTABLE, "true") == "true",
+        labelled=ROUTABLE in labels,
         resources=resources(spec),
         ip=status.get("podIP"),
         node=spec.get("nodeName") or "",
@@ -55,7 +58,9 @@ def pod_state(pod: Json) -> PodState:
         sidecar_restarts=_most_restarts(_of_sidecars(spec, status)),
         replica_set=owner(pod) or "",
         deletion_cost=None if cost is None else int(cost),
-        cost_is_ours=cost is not None and notes.get(OUR_COST) == cost,
+        cost_is_ours=is_ours,
+        cost_writer="" if cost is None or is_ours else _cost_writer(meta),
+        stray_mark=OUR_COST in notes and not is_ours,
         cordon=_cordon(notes),
         protected=all(notes.get(key) == value for key, value in PROTECTED.items()),
     )
@@ -84,6 +89,15 @@ def _cordon(notes: Json) -> Cordon | None:
         return None
 
 
+def _cost_writer(meta: Json) -> str:
+    """Who wrote the deletion cost, by its fieldManager, such as karpenter; "" if it is not told."""
+    for entry in meta.get("managedFields") or ():
+        fields = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
+        if f"f:{DELETION_COST}" in (fields.get("f:annotations") or {}):
+            return str(entry.get("manager", ""))
+    return ""
+
+
 def note_patch(pod: PodState, note: PodNote) -> dict[str, Any]:
     """A merge patch that makes the pod carry the note; refused if the name is another pod's by now.
 
@@ -95,9 +109,12 @@ def note_patch(pod: PodState, note: PodNote) -> dict[str, Any]:
         CORDONED_AT: None if note.cordon is None else rfc3339(note.cordon.at),
     }
     if cost is not None or pod.cost_is_ours:
-        annotations |= {DELETION_COST: cost, OUR_COST: cost}
+        annotations[DELETION_COST] = cost
+    if cost is not None or pod.cost_is_ours or pod.stray_mark:
+        annotations[OUR_COST] = cost
     annotations |= {key: value if note.protected else None for key, value in PROTECTED.items()}
-    labels = {ROUTABLE: "true" if note.routable else "false"}
+    routable = {ROUTABLE: "true" if note.routable else "false"}
+    labels = routable if pod.labelled or not note.routable else {}
     return {"metadata": {"uid": pod.uid, "labels": labels, "annotations": annotations}}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from autoscaler.core import behavior, drain, hpa, removal, schedule
+from autoscaler.core import behavior, drain, hpa, removal, schedule, tidying
 from autoscaler.core.metrics import recommendations
 from autoscaler.core.schedule import Bounds
 from autoscaler.model import (
@@ -65,7 +65,7 @@ def decide(
     holds the present number with the reason. Call `record_scaling` after the change was made.
     """
     state = _remember_seeing(policy, observed, state, now)
-    confirmed, state, observed = _confirm_removal(observed, state, now)
+    confirmed, state = _confirm_removal(observed, state, now)
     if observed.replicas == 0:
         held = Step(Reason.SCALING_DISABLED, 0, "scaled to 0 by hand: not touched")
         return Decision(0, 0, (held,)), state
@@ -127,16 +127,15 @@ def _remember_seeing(
 
 def _confirm_removal(
     observed: Observation, state: State, now: float
-) -> tuple[Confirmation | None, State, Observation]:
-    """See how the last shrink ended. Until then its victims, still listed or not, are gone."""
+) -> tuple[Confirmation | None, State]:
+    """See how the last shrink ended."""
     if state.removal is None:
-        return None, state, observed
-    confirmed = removal.confirm(state.removal, observed, now)
+        return None, state
+    confirmed = removal.confirm(state.removal, observed)
     if confirmed is None:
-        pods = tuple(pod for pod in observed.pods if pod.uid not in state.removal.victims)
-        return None, state, replace(observed, pods=pods)
+        return None, state
     mismatch_at = now if confirmed.mismatch else state.mismatch_at
-    return confirmed, replace(state, removal=None, mismatch_at=mismatch_at), observed
+    return confirmed, replace(state, removal=None, mismatch_at=mismatch_at)
 
 
 def _combine(votes: tuple[Recommendation, ...], observed: Observation) -> Draft:
@@ -210,6 +209,18 @@ def _hold_shrink_after_mismatch(draft: Draft, state: State, now: float) -> Draft
         return draft
     detail = "hold: a pod went that was not chosen; see bokeh_autoscaler_victim_mismatches_total"
     return draft.to(draft.current, Reason.VICTIM_MISMATCH, detail)
+
+
+def _hold_shrink_without_label(draft: Draft, observed: Observation) -> Draft:
+    """Services cannot leave out a pod that lacks the label, so users would come to the victim."""
+    bare = next((pod for pod in observed.pods if not pod.labelled and not pod.deleting), None)
+    if bare is None or draft.replicas >= draft.current:
+        return draft
+    detail = (
+        f"hold: pod {bare.name} lacks the label bokeh-autoscaler/routable, so a cordon would keep "
+        "nobody away: add it to the pod template and to the Service's selector"
+    )
+    return draft.to(draft.current, Reason.NOT_CORDONABLE, detail)
 
 
 def _follow_schedule(draft: Draft, bounds: Bounds) -> Draft:
@@ -296,9 +307,11 @@ def _drain(
 ) -> tuple[Draft, DrainPlan | None]:
     """A shrink goes by cordoned and emptied pods, unless the policy says `drain: none`."""
     if policy.drain is None or observed.rival is not None:
-        return draft, None
+        notes = tidying.released(observed.pods, observed.replicas, now)
+        return draft, DrainPlan(draft.replicas, notes) if notes else None
     # A lower maximum waits too: a Deployment shares a shrink among its ReplicaSets.
     draft = _hold_shrink_in_rollout(draft, observed)
+    draft = _hold_shrink_without_label(draft, observed)
     wanted = draft.replicas if state.removal is None else max(draft.replicas, draft.current)
     plan = drain.plan(policy, policy.drain, observed, wanted, needed, bounds, now)
     return draft._replace(replicas=plan.replicas, steps=(*draft.steps, *plan.steps)), plan

@@ -20,8 +20,8 @@ EXACT_BELOW = 30.0
 class Connected(NamedTuple):
     """Sessions that need a seat on routable pods. measured: pods with a sample; unknown: without.
 
-    Each unknown pod is counted as full: missing is never zero. apart: pods that stay but get no new
-    users, so that their seats are nobody's; what they hold beyond their seats counts as sessions.
+    Each unknown pod is counted as full: missing is never zero. apart: pods with users that get no
+    new ones, so their seats are nobody's; what they hold beyond their seats counts as sessions.
     """
 
     sessions: int
@@ -38,9 +38,9 @@ def connected(pods: tuple[PodState, ...], seats: int, now: float) -> Connected:
             continue
         if not pod.routable:
             stays = pod.cordon is None or pod.cordon.cause is not Cause.SHRINK
-            apart += stays
             if stays and pod.sessions is not None:
                 sessions += max(0, pod.sessions.value - seats)
+            apart += stays and (pod.sessions is None or pod.sessions.value > 0)
         elif pod.sessions is not None:
             sessions += pod.sessions.value
             measured += 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-from autoscaler.core.drain import SERVING
+from autoscaler.core.tidying import SERVING
 from autoscaler.model import PodNote
 
 

@@ -7,8 +7,19 @@ from typing import Any
 import pytest
 
 from autoscaler.adapters.kubernetes import rolling_out
-from autoscaler.adapters.pods import milli, pod_state, resources, unix
-from autoscaler.model import Resources
+from autoscaler.adapters.pods import (
+    DELETION_COST as COST,
+)
+from autoscaler.adapters.pods import (
+    OUR_COST,
+    PROTECTED,
+    milli,
+    note_patch,
+    pod_state,
+    resources,
+    unix,
+)
+from autoscaler.model import PodNote, Resources
 
 
 @pytest.mark.parametrize(
@@ -131,6 +142,56 @@ def test_a_cordoned_pod_is_not_routable(labels: dict[str, str] | None, routable:
     item["metadata"]["labels"] = labels
 
     assert pod_state(item).routable is routable
+    assert pod_state(item).labelled is (labels is not None)
+
+
+def test_a_pod_without_the_label_gets_one_by_a_cordon_only() -> None:
+    bare = pod_state(a_pod())
+    assert note_patch(bare, PodNote(routable=True, protected=True))["metadata"]["labels"] == {}
+    assert note_patch(bare, PodNote(routable=False))["metadata"]["labels"] == {
+        "bokeh-autoscaler/routable": "false"
+    }
+
+
+WROTE = [
+    {"manager": "kubectl", "fieldsV1": {"f:metadata": {"f:labels": {"f:app": {}}}}},
+    {"manager": "karpenter", "fieldsV1": {"f:metadata": {"f:annotations": {f"f:{COST}": {}}}}},
+]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "ours", "stray", "writer"),
+    [
+        pytest.param({}, False, False, "", id="no cost"),
+        pytest.param({COST: "-5", OUR_COST: "-5"}, True, False, "", id="ours"),
+        pytest.param({COST: "-9"}, False, False, "karpenter", id="somebody else's"),
+        pytest.param({COST: "-9", OUR_COST: "-5"}, False, True, "karpenter", id="written over"),
+        pytest.param({OUR_COST: "-5"}, False, True, "", id="ours, removed by somebody"),
+    ],
+)
+def test_whose_deletion_cost_it_is(
+    annotations: dict[str, str], ours: bool, stray: bool, writer: str
+) -> None:
+    item = a_pod()
+    item["metadata"] |= {"annotations": annotations, "managedFields": WROTE}
+
+    seen = pod_state(item)
+    assert (seen.cost_is_ours, seen.stray_mark, seen.cost_writer) == (ours, stray, writer)
+
+    removed = note_patch(seen, PodNote(routable=True))["metadata"]["annotations"]
+    assert {key for key in (COST, OUR_COST) if removed.get(key, "") is None} == (
+        {COST, OUR_COST} if ours else {OUR_COST} if stray else set()
+    ), "what is ours goes, what is not stays"
+
+
+def test_protection_that_the_template_gives_is_not_ours_to_remove() -> None:
+    item = a_pod()
+    given = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+    item["metadata"]["annotations"] = {**given, "karpenter.sh/do-not-disrupt": "true"}
+    assert not pod_state(item).protected
+
+    item["metadata"]["annotations"] = PROTECTED
+    assert pod_state(item).protected
 
 
 def a_set(replicas: int, existing: int) -> dict[str, Any]:

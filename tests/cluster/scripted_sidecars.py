@@ -2,57 +2,76 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 from tests.cluster.processes import free_ports
 
+State = dict[str, object]
+REPLY = "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}"
+
 
 class ScriptedSidecars:
-    """One port on many addresses of 127.0.0.0/8; a pod that nothing was said of has nobody."""
+    """One port on many addresses of 127.0.0.0/8, thousands if need be, all served by one thread."""
 
     def __init__(self) -> None:
         (self.port,) = free_ports(1)
-        self._live: dict[str, int] = {}
-        self._servers: dict[str, ThreadingHTTPServer] = {}
+        self._states: dict[str, Callable[[], State]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._servers: list[asyncio.Server] = []
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sidecars")
+        self._thread.start()
 
     def say(self, ip: str, live: int) -> None:
         """From now on the sidecar at this address tells of so many users."""
-        self._live[ip] = live
-        if ip not in self._servers:
-            server = self._servers[ip] = ThreadingHTTPServer((ip, self.port), self._handler(ip))
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        self.ask(ip, partial(state, live))
+
+    def ask(self, ip: str, about: Callable[[], State]) -> None:
+        """From now on the sidecar at this address answers with what `about` gives then."""
+        listens = ip in self._states
+        self._states[ip] = about
+        if not listens:
+            asyncio.run_coroutine_threadsafe(self._listen(ip), self._loop).result()
 
     def stop(self) -> None:
-        for server in self._servers.values():
-            server.shutdown()
-            server.server_close()
-        self._servers = {}
+        if not self._thread.is_alive():
+            return
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
-    def _handler(self, ip: str) -> type[BaseHTTPRequestHandler]:
-        live = self._live
+    async def _listen(self, ip: str) -> None:
+        server = await asyncio.start_server(partial(self._answer, ip), ip, self.port)
+        self._servers.append(server)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = json.dumps(state(live[ip])).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+    async def _answer(
+        self, ip: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):  # who asked went away
+            await reader.readuntil(b"\r\n\r\n")
+            body = json.dumps(self._states[ip]())
+            writer.write(REPLY.format(len(body), body).encode())
+            await writer.drain()
+        writer.close()
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
+    async def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        answering = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*answering)
 
-        return Handler
 
-
-def state(live: int) -> dict[str, object]:
+def state(live: int, opening: int = 0, quiet_for: float | None = None) -> State:
     """The part of the exporter's `/state` that the daemon reads."""
     return {
         "workers": [{"ok": True}],
         "connections": {"live": live, "stale": 0},
-        "sessions": {"connected": live, "pending": 0, "opening": 0, "blocked": 0},
-        "last_disconnect_age_s": None,
+        "sessions": {"connected": live, "pending": opening, "opening": 0, "blocked": 0},
+        "last_disconnect_age_s": quiet_for,
         "last_activity_age_s": 0.0,
     }

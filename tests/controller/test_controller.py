@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from autoscaler.controller import Controller, Outcome, PassResult
-from autoscaler.errors import ConflictError, ForbiddenError
+from autoscaler.errors import ClusterError, ConflictError, ForbiddenError
 from autoscaler.journal import EventRecorder
-from autoscaler.model import Decision, Recommendation, TargetRef
+from autoscaler.model import Cause, Cordon, Decision, PodState, Recommendation, TargetRef
 from autoscaler.policy import Policy
 from autoscaler.telemetry import Telemetry
 from tests.builders import NOW, observation, policy
@@ -274,3 +275,94 @@ def test_of_two_queries_of_a_policy_the_larger_is_shown() -> None:
     samples = [s for family in telemetry.registry.collect() for s in family.samples]
     name = "bokeh_autoscaler_policy_desired_replicas"
     assert [sample.value for sample in samples if sample.name == name] == [3]
+
+
+def cordoned(world: World, ref: TargetRef = APP) -> list[str]:
+    return [pod.name for pod in world.cluster.targets[ref].pods if pod.cordon is not None]
+
+
+def carrying(world: World) -> list[PodState]:
+    return [
+        pod
+        for pod in world.cluster.targets[APP].pods
+        if not pod.routable or pod.cordon or pod.cost_is_ours or pod.protected
+    ]
+
+
+def test_pods_get_everything_back_when_their_policy_is_removed(world: World) -> None:
+    world.cluster.deploy(APP, 5, 1, 0)
+    world.run(passes=66)
+    assert cordoned(world)
+
+    world.policies.policies = ()
+    world.cluster.failures[APP] = ClusterError("the API does not answer")
+    world.run()
+    assert carrying(world), "nothing could be done"
+
+    del world.cluster.failures[APP]
+    world.run()
+    assert not carrying(world)
+
+
+def test_a_dry_run_gives_nothing_back() -> None:
+    world = World(dry_run=True)
+    world.cluster.deploy(APP, 5)
+    pod = replace(world.cluster.targets[APP].pods[0], routable=False, cordon=Cordon(Cause.HOT, 0))
+    world.cluster.targets[APP] = replace(world.cluster.targets[APP], pods=(pod,))
+    world.run()
+
+    world.policies.policies = ()
+    world.run()
+    assert carrying(world) == [pod]
+
+
+def test_a_pod_that_is_being_deleted_is_not_asked(world: World) -> None:
+    """Its sidecar may be gone, and each pass would wait for it."""
+    world.cluster.deploy(APP, 5, 5)
+    state = world.cluster.targets[APP]
+    gone = replace(
+        state.pods[0], routable=False, cordon=Cordon(Cause.SHRINK, 0), deleting=True, uid="gone"
+    )
+    world.cluster.targets[APP] = replace(state, pods=(gone, *state.pods[1:]))
+
+    world.run()
+    assert world.cluster.asked == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param({"rollout_in_progress": True}, "RolloutInProgress", id="a rollout"),
+        pytest.param({"rival": "HorizontalPodAutoscaler app"}, "OtherAutoscaler", id="an HPA"),
+    ],
+)
+def test_a_hold_leaves_one_event_with_its_reason(
+    world: World, change: dict[str, Any], reason: str
+) -> None:
+    world.cluster.deploy(APP, 5, 0, 0)
+    world.cluster.targets[APP] = replace(world.cluster.targets[APP], **change)
+    world.run(passes=70)
+
+    assert [each for _, each, _ in world.cluster.events] == [reason]
+    assert world.metric("suppressed_shrinks_total", policy="dashboards", reason=reason)
+
+
+def test_pods_that_no_service_can_leave_out_are_not_drained(world: World) -> None:
+    world.cluster.deploy(APP, 5, 0, 0)
+    state = world.cluster.targets[APP]
+    bare = tuple(replace(pod, labelled=False) for pod in state.pods)
+    world.cluster.targets[APP] = replace(state, pods=bare)
+    world.run(passes=70)
+
+    assert world.cluster.replicas(APP) == 3
+    assert not cordoned(world)
+    assert [reason for _, reason, _ in world.cluster.events] == ["NotCordonable"]
+
+
+def test_partial_data_holds_a_shrink_and_says_so(world: World) -> None:
+    world.cluster.deploy(APP, 5, 0, 0)
+    del world.cluster.sessions[APP.namespace, "pod-2"]
+    world.run(passes=70)
+
+    assert world.cluster.replicas(APP) == 3
+    assert [reason for _, reason, _ in world.cluster.events] == ["PartialData"]

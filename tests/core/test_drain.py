@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from autoscaler.core.drain import LOWEST_COST, is_vacated, plan
+from autoscaler.core.drain import plan
 from autoscaler.core.schedule import Bounds
+from autoscaler.core.vacancy import LOWEST_COST, is_vacated
 from autoscaler.model import (
     Cause,
     Cordon,
-    DrainPlan,
     Occupancy,
     PodNote,
     PodState,
@@ -19,55 +17,9 @@ from autoscaler.model import (
     Resources,
     Sample,
 )
-from autoscaler.policy import Drain, Policy
-from tests.builders import NOW, observation, pod, policy
-
-EMPTY = Occupancy(0)
-BUSY = Occupancy(3)
-
-
-def leaving(name: str, seen: Occupancy | None = EMPTY, ago: float = 60, **more: Any) -> PodState:
-    """A pod that was cordoned for a shrink `ago` seconds ago."""
-    cordon = Cordon(Cause.SHRINK, NOW - ago)
-    return pod(name, routable=False, cordon=cordon, occupancy=seen, node="a", **more)
-
-
-def marked(name: str, seen: Occupancy | None = EMPTY, **more: Any) -> PodState:
-    return leaving(name, seen, deletion_cost=LOWEST_COST, cost_is_ours=True, **more)
-
-
-def serving(name: str, sessions: int | None = 5, **more: Any) -> PodState:
-    protected = more.pop("protected", bool(sessions))
-    return pod(name, sessions=sessions, node="a", protected=protected, **more)
-
-
-def planned(
-    *pods: PodState,
-    wanted: int,
-    needed: int | None = None,
-    rules: Policy | None = None,
-    **seen: Any,
-) -> DrainPlan:
-    rules = rules or policy()
-    assert rules.drain is not None
-    bounds = Bounds(rules.replicas.min, rules.replicas.max)
-    needed = wanted if needed is None else needed
-    return plan(rules, rules.drain, observation(pods=pods, **seen), wanted, needed, bounds, NOW)
-
-
-def told(result: DrainPlan) -> dict[str, str]:
-    """What the notes mean, by pod."""
-    words = {}
-    for each, note in result.notes:
-        if note.cost is not None:
-            words[each.name] = "mark"
-        elif note.routable:
-            words[each.name] = "uncordon" if not each.routable else "tidy"
-        elif each.routable and note.cordon is not None:
-            words[each.name] = f"cordon {note.cordon.cause}"
-        else:
-            words[each.name] = "unmark"
-    return words
+from autoscaler.policy import Drain
+from tests.builders import NOW, observation, policy
+from tests.core.drains import BUSY, leaving, marked, planned, serving, told
 
 
 @pytest.mark.parametrize(
@@ -213,13 +165,6 @@ def test_users_who_come_back_before_the_shrink_keep_their_pod() -> None:
 def test_a_shrink_that_might_take_another_pod_holds(other: PodState, reason: Reason) -> None:
     result = planned(serving("keep"), other, marked("b"), wanted=2)
     assert (result.replicas, result.steps[-1].reason) == (3, reason)
-
-
-def test_a_shrink_waits_for_the_pods_that_an_earlier_one_is_yet_to_remove() -> None:
-    pods = [serving("a"), serving("b"), marked("c")]
-    result = planned(*pods, wanted=1, replicas=2)
-    assert (result.replicas, result.remove) == (2, ())
-    assert "yet to remove 1 pods" in result.steps[-1].detail
 
 
 @pytest.mark.parametrize(

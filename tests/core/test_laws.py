@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from autoscaler.core.behavior import DOWN_WINDOW, stabilize_down
 from autoscaler.core.decide import decide, record_scaling
 from autoscaler.core.deletion_order import first_to_go
-from autoscaler.core.drain import LOWEST_COST, is_marked, is_vacated
+from autoscaler.core.vacancy import LOWEST_COST, is_marked, is_vacated
 from autoscaler.model import (
     Cause,
     Cordon,

@@ -6,7 +6,9 @@ import socket
 from pathlib import Path
 
 from exporter.estimate import PortUse, network_bytes, port_use
-from tests.exporter.servers import free_port
+from exporter.observe import Observer
+from exporter.state import state
+from tests.exporter.servers import free_port, wait_until
 
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -52,3 +54,21 @@ def test_real_connections_are_seen_on_both_families() -> None:
 def test_network_bytes_leave_the_loopback_out(tmp_path: Path) -> None:
     (tmp_path / "dev").write_text(DEV)
     assert network_bytes(tmp_path) == (1050, 2007)
+
+
+def quiet_for(observer: Observer) -> float:
+    return float(state(observer.observe())["last_disconnect_age_s"])
+
+
+def test_a_connection_that_is_gone_counts_as_a_disconnect() -> None:
+    """Its user may be about to come back, and no agent is there to tell."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        observer = Observer("nobody-is-here", listener.getsockname()[1])
+        observer._fell_at -= 100.0
+        with socket.create_connection(listener.getsockname()):
+            assert quiet_for(observer) >= 100
+        wait_until(lambda: quiet_for(observer) < 50, "the connection to be missed")
+
+
+def test_what_was_before_an_observer_began_may_have_been_a_disconnect() -> None:
+    assert quiet_for(Observer("nobody-is-here", free_port())) < 50

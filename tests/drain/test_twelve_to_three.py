@@ -1,0 +1,35 @@
+"""From 12 pods to 3 while users come and go: no session ends by our shrinks; by the HPA's many do.
+
+`python -m tests.drain.twelve_to_three` does it 200 times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.drain import ours, theirs
+from tests.drain.twelve_to_three import seeds, summary
+from tests.hpa.oracle import Oracle
+
+pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(480)]
+
+RUNS = 20
+
+
+def test_no_session_is_cut_on_the_way_from_12_to_3_pods(
+    programs: Path, tmp_path: Path, seed: int, show: Callable[[str], None]
+) -> None:
+    """And whoever goes is a pod that was chosen when nobody was on it."""
+    chosen = seeds(seed, RUNS)
+    with Oracle(programs, tmp_path, theirs.OPTIONS) as oracle:
+        us, problems = ours.travel(oracle.cluster, chosen)
+        them = theirs.travel(oracle, chosen)
+
+    show(summary(seed, RUNS, us, them))
+    assert not problems
+    assert us.cut == 0
+    assert us.sessions == them.sessions
+    assert them.cut > 0, "a shrink that cuts nobody anyway proves nothing"

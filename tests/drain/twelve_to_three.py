@@ -1,0 +1,59 @@
+"""`python -m tests.drain.twelve_to_three [--seed S] [--runs N]`: sessions cut, ours beside HPA's.
+
+Many Deployments shrink from 12 to 3 pods while users come and go at random, on a real API server
+with the real Deployment, ReplicaSet and HPA controllers: once scaled by our controller, once by the
+real HPA, with the same users. How time passes for either is told in `ours` and `theirs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.cluster.build import KUBERNETES, installed
+from tests.drain import ours, theirs
+from tests.drain.fleet import Toll
+from tests.hpa.oracle import Oracle
+
+RUNS = 200
+
+
+def seeds(seed: int, runs: int) -> range:
+    """One for each run."""
+    return range(seed * 1_000, seed * 1_000 + runs)
+
+
+def summary(seed: int, runs: int, us: Toll, them: Toll) -> str:
+    return (
+        f"DRAIN_SEED={seed}: {runs} runs from 12 to 3 pods: ours cut {us.cut} of {us.sessions} "
+        f"sessions (with {us.pods:.1f} pods on average), "
+        f"the HPA {them.cut} of {them.sessions} (with {them.pods:.1f})"
+    )
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.drain.twelve_to_three")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
+    parser.add_argument("--runs", type=int, default=RUNS)
+    given = parser.parse_args(arguments)
+    programs = installed(KUBERNETES)
+    if programs is None:
+        print("no Kubernetes control plane: `make parts` builds it", file=sys.stderr)
+        return 2
+    chosen = seeds(given.seed, given.runs)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Oracle(programs, Path(folder), theirs.OPTIONS) as oracle,
+    ):
+        us, problems = ours.travel(oracle.cluster, chosen)
+        them = theirs.travel(oracle, chosen)
+    print(*problems, sep="\n", end="\n" if problems else "")
+    print(summary(given.seed, given.runs, us, them))
+    return 1 if problems or us.cut else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
