@@ -12,7 +12,8 @@ from autoscaler.ports import Readings, Signal, TargetState
 def signals_of(policy: Policy) -> dict[Signal, str]:
     """The signals that a policy needs and where each comes from.
 
-    Sessions are read whenever a shrink must not end one, also for a policy on CPU alone.
+    Sessions are read whenever a shrink must not end one, also for a policy on CPU alone; memory
+    also where it wears pods out.
     """
     wanted: dict[Signal, str] = {}
     if policy.sessions is not None or policy.drain is not None:
@@ -20,6 +21,8 @@ def signals_of(policy: Policy) -> dict[Signal, str]:
     for metric in policy.metrics:
         if isinstance(metric, CpuMetric | MemoryMetric):
             wanted[metric.type] = metric.source
+    if policy.recycle is not None and policy.recycle.memory is not None:
+        wanted.setdefault("memory", "exporter")
     return wanted
 
 

@@ -241,6 +241,14 @@ class Drain(Model):
         30.0, "How long a user whose connection broke may take to come back."
     )
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Drain:
+        soft, hard = self.deadline, self.hard_deadline
+        if soft is not None and hard is not None and hard < soft:
+            said = f"hardDeadline ({duration_text(hard)}) is before deadline"
+            raise ValueError(f"{said} ({duration_text(soft)}): expected deadline <= hardDeadline")
+        return self
+
 
 class Recycle(Model):
     """Replaces pods that are worn: what they leak then leaves with their last session."""
@@ -359,6 +367,12 @@ class Policy(Model):
             if kinds.count(kind) > 1:
                 raise ValueError(f"expected at most one {kind} metric, got {kinds.count(kind)}")
         return metrics
+
+    @model_validator(mode="after")
+    def _recycles_by_drains(self) -> Policy:
+        if self.recycle is not None and self.drain is None:
+            raise ValueError("recycle empties pods before they go: expected no `drain: none`")
+        return self
 
     @property
     def sessions(self) -> SessionsMetric | None:

@@ -17,6 +17,7 @@ from math import inf
 
 from autoscaler.core.deletion_order import deletion_order, first_to_go
 from autoscaler.core.fleet import Fleet, fleet_of
+from autoscaler.core.fullness import is_full
 from autoscaler.core.schedule import Bounds
 from autoscaler.core.tidying import SERVING, tidied
 from autoscaler.core.vacancy import (
@@ -61,7 +62,7 @@ def plan(
     fleet = fleet_of(policy, drain, observed, now)
     asked = fleet.staying if needed is None else needed
     goal = wanted if wanted > fleet.current else min(wanted, asked)
-    if fleet.leaving and not any(pod.serving for pod in fleet.serving):
+    if fleet.leaving and not fleet.is_open:
         goal = max(goal, fleet.staying + 1)  # new users find nobody: one that leaves comes back
     if goal > fleet.staying:
         return tidied(fleet, _grow(fleet, goal, bounds))
@@ -73,13 +74,14 @@ def plan(
 def _grow(fleet: Fleet, goal: int, bounds: Bounds) -> DrainPlan:
     """Cordoned pods first, of those that serve the ones with the most users; new ones for the rest.
 
-    A pod that does not say how many it has may be full, so it helps nobody for certain.
+    A full pod is no help, unless there is no other; one that does not say may be full.
     """
 
     def rank(pod: PodState) -> tuple[bool, float]:
         return pod.serving, -1.0 if users(pod) == inf else users(pod)
 
-    back = sorted(fleet.leaving, key=rank, reverse=True)[: goal - fleet.staying]
+    helpful = [pod for pod in fleet.leaving if not (fleet.is_open and is_full(pod, fleet.policy))]
+    back = sorted(helpful, key=rank, reverse=True)[: goal - fleet.staying]
     create = goal - fleet.staying - len(back)
     replicas = max(fleet.current, min(fleet.current + create, bounds.max))
     detail = f"load returned: {_names(back)} may have users again"

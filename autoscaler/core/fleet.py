@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from autoscaler.core.deletion_order import deletion_order, is_active
 from autoscaler.core.fullness import is_worn
-from autoscaler.core.vacancy import is_leaving, is_vacated
+from autoscaler.core.vacancy import is_apart, is_leaving, is_vacated
 from autoscaler.model import Observation, PodState
 from autoscaler.policy import Drain, Policy
 
@@ -48,6 +48,11 @@ class Fleet:
         return not moving and len(self.pods) == self.current and self.all_serve
 
     @property
+    def is_open(self) -> bool:
+        """Whether new users find a pod."""
+        return any(pod.serving for pod in self.serving)
+
+    @property
     def all_serve(self) -> bool:
         """Whether every pod that new users may be sent to is Ready."""
         return all(pod.serving for pod in self.serving)
@@ -79,12 +84,13 @@ def remaining(pods: Iterable[PodState], replicas: int, now: float) -> tuple[PodS
 
 
 def _due_for_recycling(fleet: Fleet) -> list[PodState]:
-    """Serving pods over the age or the memory of the policy, the oldest first.
+    """Pods over the age or the memory of the policy that stay, the oldest first.
 
     None while a rollout replaces them anyway.
     """
     recycle = fleet.policy.recycle
     if recycle is None or fleet.rolling:
         return []
-    worn = [pod for pod in fleet.serving if pod.serving and is_worn(pod, recycle, fleet.now)]
+    staying = (pod for pod in fleet.pods if pod.serving and (pod.routable or is_apart(pod)))
+    worn = [pod for pod in staying if is_worn(pod, recycle, fleet.now)]
     return sorted(worn, key=lambda pod: pod.created_at or 0.0)

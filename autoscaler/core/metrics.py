@@ -68,10 +68,12 @@ def _sessions(
         raise NoRecommendation(f"no session count from any of {count.unknown} pods")
     traffic = seats.follow_traffic(state.traffic, count.sessions, now)
     spare = seats.spare_seats(metric, count.sessions, traffic, policy.interval)
-    replicas = pods_for_sessions(count.sessions, spare, metric.seats) + count.apart
+    replicas = pods_for_sessions(count.sessions, spare, metric.seats)
     detail = f"sessions: ({count.sessions} connected + {spare} spare) / {metric.seats} seats"
-    if count.apart:
-        detail += f" + {count.apart} pods without new users"
+    # One without users goes first in a shrink, and is no help when more pods are needed.
+    if apart := count.apart + (count.idle if replicas > count.open else 0):
+        replicas += apart
+        detail += f" + {apart} pods without new users"
     if count.unknown:
         detail += f", {count.unknown} pods without data counted as full"
     return (

@@ -20,34 +20,35 @@ EXACT_BELOW = 30.0
 class Connected(NamedTuple):
     """Sessions that need a seat on routable pods. measured: pods with a sample; unknown: without.
 
-    Each unknown pod is counted as full: missing is never zero. apart: pods with users that get no
-    new ones, so their seats are nobody's; what they hold beyond their seats counts as sessions.
+    Each unknown pod is counted as full: missing is never zero. open: pods that new users can go to,
+    soon at least. apart: pods with users that get no new ones, so their seats are nobody's; what
+    they hold beyond their seats counts as sessions. idle: those of which the users have left.
     """
 
     sessions: int
     measured: int
     unknown: int
+    open: int = 0
     apart: int = 0
+    idle: int = 0
 
 
 def connected(pods: tuple[PodState, ...], seats: int, now: float) -> Connected:
     """Count sessions where new users may be sent; a pod that should say and does not is full."""
-    sessions = measured = unknown = apart = 0
-    for pod in pods:
-        if pod.deleting or pod.phase in ("Failed", "Succeeded"):
-            continue
-        if not pod.routable:
-            stays = pod.cordon is None or pod.cordon.cause is not Cause.SHRINK
-            if stays and pod.sessions is not None:
-                sessions += max(0, pod.sessions.value - seats)
-            apart += stays and (pod.sessions is None or pod.sessions.value > 0)
-        elif pod.sessions is not None:
-            sessions += pod.sessions.value
-            measured += 1
-        elif not is_arriving(pod, now):
-            sessions += seats
-            unknown += 1
-    return Connected(sessions, measured, unknown, apart)
+    there = [p for p in pods if not p.deleting and p.phase not in ("Failed", "Succeeded")]
+    routable = [pod for pod in there if pod.routable]
+    known = [pod.sessions.value for pod in routable if pod.sessions is not None]
+    unknown = sum(pod.sessions is None and not is_arriving(pod, now) for pod in routable)
+    apart = [pod for pod in there if _is_apart(pod)]
+    beyond = [max(0, pod.sessions.value - seats) for pod in apart if pod.sessions is not None]
+    idle = sum(pod.sessions is not None and pod.sessions.value == 0 for pod in apart)
+    sessions = sum(known) + seats * unknown + sum(beyond)
+    return Connected(sessions, len(known), unknown, len(routable), len(apart) - idle, idle)
+
+
+def _is_apart(pod: PodState) -> bool:
+    """Whether the pod gets no new users and is not on its way out."""
+    return not pod.routable and (pod.cordon is None or pod.cordon.cause is not Cause.SHRINK)
 
 
 class Seating(NamedTuple):

@@ -9,7 +9,6 @@ import pytest
 
 from autoscaler.core.decide import decide
 from autoscaler.core.removal import confirm, removal
-from autoscaler.core.seats import connected
 from autoscaler.core.tidying import released
 from autoscaler.model import (
     Cause,
@@ -21,6 +20,7 @@ from autoscaler.model import (
     Reason,
     State,
 )
+from autoscaler.policy import Policy
 from tests.builders import NOW, observation, policy
 from tests.core.drains import BUSY, EMPTY, leaving, marked, planned, serving, told
 
@@ -137,15 +137,37 @@ def test_a_pod_for_new_users_stays_whoever_else_has_fewer() -> None:
     assert told(planned(*last, wanted=1)) == {"a": "cordon shrink", "full": "uncordon"}
 
 
+def asked_for(pods: tuple[PodState, ...], rules: Policy) -> int | None:
+    """Replicas, by the sessions."""
+    decision, _ = decide(rules, observation(pods=pods), State(), NOW)
+    return decision.recommendations[0].replicas
+
+
 class TestAPodThatLeakedMemory:
-    RULES = policy(
-        metrics=[{"type": "sessions", "seats": 10}, {"type": "memory", "utilization": "80%"}]
+    METRICS: tuple[dict[str, Any], ...] = (
+        {"type": "sessions", "seats": 10},
+        {"type": "memory", "utilization": "80%"},
     )
+    RULES = policy(metrics=METRICS)
 
     def test_without_users_it_needs_no_place_of_its_own(self) -> None:
         leaky = apart("leaky", 0, memory=990_000)
-        assert connected((leaky, serving("b", 5)), 10, NOW).apart == 0
-        assert connected((replace(leaky, sessions=None), serving("b", 5)), 10, NOW).apart == 1
+        enough, more = (leaky, serving("b", 5)), (leaky, serving("b", 15))
+        assert asked_for(enough, self.RULES) == 1
+        assert asked_for(more, self.RULES) == 3, "nor does it give anybody one"
+        assert asked_for((replace(leaky, sessions=None), serving("b", 5)), self.RULES) == 2
+
+    def test_it_is_replaced_where_the_policy_says_so(self) -> None:
+        rules = policy(recycle={"memory": "85%"}, metrics=self.METRICS)
+        pods = [apart("leaky", 5, memory=990_000), serving("b", 5, memory=1)]
+        assert planned(*pods, wanted=2, rules=rules).replicas == 3
+        pods.append(serving("c", 0, memory=1))
+        assert told(planned(*pods, wanted=2, rules=rules)) == {"leaky": "cordon shrink"}
+
+    def test_it_does_not_come_back_when_load_returns(self) -> None:
+        pods = [serving("a", 5, memory=1), leaving("leaky", BUSY, memory=990_000, protected=True)]
+        result = planned(*pods, wanted=2, rules=self.RULES)
+        assert (told(result), result.replicas) == ({}, 3)
 
     def test_it_is_the_first_to_go(self) -> None:
         leaky = apart("leaky", 0, memory=990_000, protected=False)

@@ -173,6 +173,14 @@ WRONG_VALUES = {
             " expected a duration with its unit, such as 30s, 5m, 4h or 1h30m, or never"
         ),
     ),
+    "a hard deadline before the soft one": (
+        GOOD + "drain: {deadline: 4h, hardDeadline: 1h}\n",
+        "11: drain: hardDeadline (1h) is before deadline (4h): expected deadline <= hardDeadline",
+    ),
+    "worn pods that could not be emptied": (
+        GOOD + "recycle: {age: 24h}\ndrain: none\n",
+        "1: recycle empties pods before they go: expected no `drain: none`",
+    ),
     "a window without bounds": (
         GOOD + 'schedule:\n  - {from: "08:00", to: "18:00"}\n',
         "12: schedule[0]: expected min, max or both",

@@ -1,0 +1,34 @@
+"""What a pass has to read for a policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autoscaler.observe import signals_of
+from tests.builders import policy
+
+CPU = {"type": "cpu", "utilization": "70%"}
+MEMORY = {"type": "memory", "utilization": "80%", "source": "cadvisor"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        pytest.param({}, {"sessions"}, id="sessions"),
+        pytest.param({"metrics": [CPU]}, {"cpu", "sessions"}, id="a drain needs sessions"),
+        pytest.param({"metrics": [CPU], "drain": "none"}, {"cpu"}, id="without one it does not"),
+        pytest.param({"recycle": {"age": "24h"}}, {"sessions"}, id="age is no signal"),
+        pytest.param(
+            {"recycle": {"memory": "85%"}}, {"sessions", "memory"}, id="worn by memory alone"
+        ),
+    ],
+)
+def test_the_signals_of_a_policy(rules: dict[str, Any], expected: set[str]) -> None:
+    assert set(signals_of(policy(**rules))) == expected
+
+
+def test_memory_that_a_metric_reads_elsewhere_is_read_there() -> None:
+    rules = policy(metrics=[MEMORY], recycle={"memory": "85%"})
+    assert signals_of(rules)["memory"] == "cadvisor"
