@@ -26,7 +26,7 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes)
+parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes, nginx, HAProxy)
 	@$(BIN)/python -m tests.cluster.parts
 	@$(BIN)/python -m tests.exporter.newer_bokeh
 	@$(BIN)/python -m tests.big_data.environment

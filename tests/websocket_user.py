@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlencode
 
@@ -94,30 +95,56 @@ class Users:
         running = asyncio.run_coroutine_threadsafe(work, self._loop)
         return running.result(self._patience if patience is None else patience)
 
-    def get(self, url: str, source: str | None = None, **arguments: str) -> str:
-        """The page's HTML. Raises tornado.httpclient.HTTPError."""
-        return str(self._run(_get(self._request(with_arguments(url, arguments), source))))
+    def get(
+        self,
+        url: str,
+        source: str | None = None,
+        jar: SimpleCookie | None = None,
+        **arguments: str,
+    ) -> str:
+        """The page's HTML. Raises tornado.httpclient.HTTPError.
 
-    def join(self, url: str, source: str | None = None, **arguments: str) -> User:
+        jar: the cookies of one browser; the page's own are added to it.
+        """
+        request = self._request(with_arguments(url, arguments), source, jar)
+        return str(self._run(_get(request, SimpleCookie() if jar is None else jar)))
+
+    def join(
+        self,
+        url: str,
+        source: str | None = None,
+        jar: SimpleCookie | None = None,
+        **arguments: str,
+    ) -> User:
         """Open the page at `url` and wait until its document has arrived.
 
         source: the address of this machine that the user comes from.
         """
-        return self.connect(url, token_in(self.get(url, source, **arguments)), source=source)
+        token = token_in(self.get(url, source, jar, **arguments))
+        return self.connect(url, token, source=source, jar=jar)
 
     def connect(
-        self, url: str, token: str, origin: str | None = None, source: str | None = None
+        self,
+        url: str,
+        token: str,
+        origin: str | None = None,
+        source: str | None = None,
+        jar: SimpleCookie | None = None,
     ) -> User:
         """Open only the WebSocket, with a token from wherever."""
-        request = self._request(url.replace("http", "ws", 1) + "/ws", source)
+        request = self._request(url.replace("http", "ws", 1) + "/ws", source, jar)
         if origin:
             request.headers["Origin"] = origin
         user: User = self._run(_connect(request, token))
         self._open.append(user)
         return user
 
-    def _request(self, url: str, source: str | None) -> HTTPRequest:
-        return HTTPRequest(url, request_timeout=self._patience, network_interface=source)
+    def _request(self, url: str, source: str | None, jar: SimpleCookie | None) -> HTTPRequest:
+        pairs = [f"{each.key}={each.coded_value}" for each in (jar or {}).values()]
+        headers = {"Cookie": "; ".join(pairs)} if pairs else {}
+        return HTTPRequest(
+            url, headers=headers, request_timeout=self._patience, network_interface=source
+        )
 
     def try_join(self, url: str) -> User | None:
         """The same while the server may still be starting: None if nobody listens."""
@@ -185,13 +212,16 @@ def with_arguments(url: str, arguments: dict[str, str]) -> str:
     return f"{url}?{urlencode(arguments)}" if arguments else url
 
 
-async def _get(request: HTTPRequest) -> str:
+async def _get(request: HTTPRequest, jar: SimpleCookie) -> str:
     # Not the shared client: its connection would stay with the worker that answered first.
     client = AsyncHTTPClient(force_instance=True)
     try:
-        return (await client.fetch(request)).body.decode()
+        answer = await client.fetch(request)
     finally:
         client.close()
+    for line in answer.headers.get_list("Set-Cookie"):
+        jar.load(line)
+    return answer.body.decode()
 
 
 async def _connect(request: HTTPRequest, token: str) -> User:

@@ -9,7 +9,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 from tests.cluster.build import COMPONENTS, COREDNS, NODE, Component, build
 from tests.cluster.go import BuildError
@@ -19,6 +21,8 @@ from tests.cluster.images import BUSYBOX, is_static
 PACKAGES = {
     "prometheus": "prometheus",
     "faketime": "faketime",
+    "nginx": "nginx",
+    "haproxy": "haproxy",
     "chromium-driver": "chromedriver",  # and the browser
 }
 # What the one-node cluster takes from the distribution: package and one program of it.
@@ -35,6 +39,8 @@ NODE_PACKAGES = {
 }
 APT = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120")
 INSTALL = (*APT, "install", "--yes", "--no-install-recommends")
+# Asked by Debian's packages before they start their service; 101 is "no". Policy manual, 9.3.3.
+POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def missing(name: str, problem: object, how: str) -> str:
@@ -85,7 +91,24 @@ def _install(*names: str) -> str:
     """Empty when all are installed, else why not. The lists are renewed only when they fail us."""
     print(f"{' '.join(names)} (packaged): installing with apt-get", flush=True)
     install = (*INSTALL, *names)
-    return _run(install) and (_run((*APT, "update")) or _run(install))
+    with _no_services():
+        return _run(install) and (_run((*APT, "update")) or _run(install))
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Only the programs are wanted: an nginx of the system would take port 80."""
+    try:
+        with POLICY.open("x") as file:
+            file.write("#!/bin/sh\nexit 101\n")
+    except FileExistsError:  # the machine's own rule, which stays
+        yield
+        return
+    try:
+        POLICY.chmod(0o755)
+        yield
+    finally:
+        POLICY.unlink()
 
 
 def _run(command: tuple[str, ...]) -> str:

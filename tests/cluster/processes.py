@@ -81,6 +81,15 @@ class Processes:
         finally:
             process.send_signal(signal.SIGCONT)
 
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
+    def send(self, name: str, number: int) -> None:
+        self._running[name].send_signal(number)
+
+    def has_ended(self, name: str) -> bool:
+        return self._running[name].poll() is not None
+
     def stop(self, name: str) -> None:
         """SIGTERM, then SIGKILL after the grace period."""
         process = self._running.pop(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import parts
 from tests.cluster.build import Component
 from tests.cluster.parts import PACKAGES, main, node_packages
 
@@ -29,11 +30,13 @@ echo "no such module" && exit 1
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder on the PATH, empty, and an empty cache."""
+    """The only folder on the PATH, empty, and an empty cache; no rule for services."""
     folder = tmp_path / "programs"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setenv("BOKEH_AUTOSCALER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(parts, "POLICY", tmp_path / "policy-rc.d")
+    monkeypatch.setenv("POLICY", str(parts.POLICY))
     return folder
 
 
@@ -80,6 +83,29 @@ def test_root_gets_the_packages_even_from_old_package_lists(
     assert main([]) == 0
     installed = [line for line in lines(capsys) if "installing" not in line]
     assert installed == found(programs)
+
+
+# Stands in for apt-get: says what the machine's rule for new services is at that time.
+ASKS_THE_RULE = '#!/bin/sh\n"$POLICY" && answer=0 || answer=$?\necho "rule: $answer" >&2\nexit 1\n'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs packages")
+def test_no_service_of_a_package_is_started(programs: Path) -> None:
+    add(programs, "apt-get", ASKS_THE_RULE)
+
+    assert "rule: 101" in parts.packaged("alpha", "alpha")
+
+    assert not parts.POLICY.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs packages")
+def test_the_machines_own_rule_for_services_stays(programs: Path) -> None:
+    add(programs, "apt-get", ASKS_THE_RULE)
+    add(parts.POLICY.parent, parts.POLICY.name, "#!/bin/sh\nexit 104\n")
+
+    assert "rule: 104" in parts.packaged("alpha", "alpha")
+
+    assert parts.POLICY.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root installs packages")

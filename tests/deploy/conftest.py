@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.build import KUBERNETES, installed
 from tests.cluster.control_plane import ControlPlane
 from tests.deploy.chart import helm
-from tests.deploy.manifests import COMPONENTS, Object, kubectl, overlay, render
+from tests.deploy.manifests import OTHERS, STICKY, Object, kubectl, overlay, render
 
 HOW = "`make parts` builds it (Go 1.26 or PyPI, 5 min once), or set KUBEBUILDER_ASSETS"
 
@@ -31,10 +31,13 @@ def _helm() -> Path:
     return program
 
 
-@pytest.fixture(scope="session")
-def everything(kubectl: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """The base with every component."""
-    return render(kubectl, overlay(tmp_path_factory.mktemp("everything"), COMPONENTS))
+@pytest.fixture(scope="session", params=STICKY)
+def everything(
+    request: pytest.FixtureRequest, kubectl: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[Object]:
+    """The base with every component, but only one proxy."""
+    folder = tmp_path_factory.mktemp("everything")
+    return render(kubectl, overlay(folder, [*OTHERS, request.param]))
 
 
 @pytest.fixture(scope="module")

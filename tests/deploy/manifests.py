@@ -15,7 +15,9 @@ from tests.cluster.build import KUBERNETES, installed
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 BIG_DATA = FOLDER.parent / "examples" / "big-data"
-COMPONENTS = ("monitoring", "prometheus", "zero-touch")
+STICKY = ("sticky-haproxy", "sticky-nginx")  # one of them at a time
+OTHERS = ("gateway-api", "monitoring", "prometheus", "zero-touch")
+COMPONENTS = (*STICKY, "sticky-services", *OTHERS)
 
 Object = Mapping[str, Any]
 

@@ -10,10 +10,20 @@ from tests.deploy.manifests import FOLDER
 
 KUBERNETES_PAGE = FOLDER / "README.md"
 DEPLOY_PAGE = FOLDER.parent / "README.md"
+PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    """Its blocks of code in a language, also those within a list."""
+    fenced = rf"^( *)```{language}\n(.*?)^ *```"
+    found = re.findall(fenced, page.read_text(), re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def anchors(page: Path) -> set[str]:
+    """The names by which links lead to its headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def command(page: Path, beginning: str) -> list[str]:

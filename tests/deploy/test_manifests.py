@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 from fnmatch import fnmatch
 from importlib.metadata import version
@@ -118,6 +119,8 @@ def test_every_image_has_a_version_and_ours_have_this_one(everything: list[Objec
     tags = dict(image.partition(":")[::2] for image in images)
 
     assert tags.pop("prom/prometheus").startswith("v3.")
+    proxies = [tags.pop(name) for name in ("nginx", "haproxy") if name in tags]
+    assert re.fullmatch(r"\d+\.\d+", *proxies)
     assert tags == dict.fromkeys(OURS, version("bokeh-autoscaler"))
 
 

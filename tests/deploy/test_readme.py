@@ -12,16 +12,19 @@ import yaml
 from tests.deploy.chart import render_chart
 from tests.deploy.manifests import BIG_DATA, FOLDER, one, pod_specs, render
 from tests.deploy.monitoring import alerts
-from tests.deploy.pages import DEPLOY_PAGE, KUBERNETES_PAGE, blocks
+from tests.deploy.pages import DEPLOY_PAGE, KUBERNETES_PAGE, PROXY_PAGES, anchors, blocks
 
 BIG_DATA_PAGE = BIG_DATA / "README.md"
-PAGES = (KUBERNETES_PAGE, DEPLOY_PAGE, BIG_DATA_PAGE, FOLDER.parents[1] / "docs" / "runbook.md")
+RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
+PAGES = (KUBERNETES_PAGE, DEPLOY_PAGE, *PROXY_PAGES, BIG_DATA_PAGE, RUNBOOK)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
-        assert (page.parent / link).exists(), link
+    for link, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text()):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
@@ -31,11 +34,12 @@ def test_commands_name_files_that_exist(page: Path) -> None:
 
 
 def test_the_overlay_of_the_page_renders(kubectl: Path, tmp_path: Path) -> None:
-    overlay, patch, second = blocks(KUBERNETES_PAGE, "yaml")
+    overlay, *patches = blocks(KUBERNETES_PAGE, "yaml")
     here = os.path.relpath(FOLDER, tmp_path)
-    patches = patch + second.removeprefix("patches:\n")
-    text = overlay.replace("../bokeh-autoscaler/deploy/kubernetes", here) + patches
-    (tmp_path / "kustomization.yaml").write_text(text)
+    settings = yaml.safe_load(overlay.replace("../bokeh-autoscaler/deploy/kubernetes", here))
+    settings["components"].append(f"{here}/components/sticky-haproxy")
+    settings["patches"] = [each for text in patches for each in yaml.safe_load(text)["patches"]]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(settings))
 
     objects = render(kubectl, tmp_path)
 
@@ -46,6 +50,7 @@ def test_the_overlay_of_the_page_renders(kubectl: Path, tmp_path: Path) -> None:
     assert app["image"] == "registry.example.com/my-app:1"
     assert one(objects, "Deployment", "bokeh-autoscaler")["spec"]["replicas"] == 2
     assert one(objects, "Service", "prometheus")["metadata"]["namespace"] == "bokeh"
+    assert one(objects, "Service", "sticky-haproxy")["spec"]["type"] == "LoadBalancer"
 
 
 def test_the_settings_of_an_untouched_app_are_of_a_container() -> None:

@@ -94,13 +94,13 @@ class Served:
     def terminate(self) -> None:
         os.kill(self.launcher.pid, signal.SIGTERM)
 
-    def wait_workers(self, count: int) -> list[dict[str, Any]]:
+    def wait_workers(self, count: int, patience: float = PATIENCE) -> list[dict[str, Any]]:
         def ready() -> bool:
             assert self.launcher.poll() is None, f"the server ended: {self.output}"
             answered = [w["ok"] for w in self.state()["workers"]]
             return answered == [True] * count and self.get("/readyz")[0] == 200
 
-        wait_until(ready, f"{count} workers")
+        wait_until(ready, f"{count} workers", patience)
         workers: list[dict[str, Any]] = self.state()["workers"]
         return workers
 
@@ -114,13 +114,14 @@ def served(
     command: list[str],
     *,
     port: int,
+    address: str = "127.0.0.1",
     route: str = "/app",
     options: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
     prefix: tuple[str, ...] = (),
 ) -> Iterator[Served]:
     """Launch `command` in `folder`, with a sidecar; both are gone afterwards."""
-    instance = f"test-{port}"
+    instance = f"test-{port}" if address == "127.0.0.1" else f"test-{address}-{port}"
     sidecar_port = free_port()
     exporter = [str(BIN / "bokeh-exporter")]
     log = folder / f"{instance}.log"
@@ -134,7 +135,7 @@ def served(
             for line in (launch, [*sidecar, "--address", "127.0.0.1"])
         ]
     found = Served(
-        f"http://127.0.0.1:{port}{route}", f"http://127.0.0.1:{sidecar_port}", *processes, log
+        f"http://{address}:{port}{route}", f"http://127.0.0.1:{sidecar_port}", *processes, log
     )
     try:
         wait_until(lambda: _listens(sidecar_port), "the sidecar's port")
@@ -163,11 +164,15 @@ def _listens(port: int) -> bool:
 
 @contextmanager
 def bokeh_serve(
-    folder: Path, *arguments: str, options: tuple[str, ...] = (), **more: Any
+    folder: Path,
+    *arguments: str,
+    options: tuple[str, ...] = (),
+    port: int | None = None,
+    **more: Any,
 ) -> Iterator[Served]:
     """`bokeh serve app.py`, with the script APP."""
     (folder / "app.py").write_text(APP)
-    port = free_port()
+    port = port or free_port()
     command = [str(BIN / "bokeh"), "serve", "app.py", "--port", str(port), *arguments]
     with served(folder, command, port=port, options=options, **more) as server:
         yield server

@@ -1,0 +1,89 @@
+"""Real Bokeh servers with addresses of their own on one port, as pods have them."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.exporter.servers import Served, bokeh_serve, wait_until
+
+PORT = 5006
+CREATED = 'bokeh_sessions_created_total{app="/app"}'
+START_WITHIN = 60.0  # seconds; several fleets may start at once
+# Bokeh stands still for seconds when it discards a hundred sessions that nobody has come to.
+KEEP_SESSIONS = ("--unused-session-lifetime", "3600000")
+
+
+class Fleet:
+    """Servers at 127.X.Y.1, .2, .3, with X and Y at random: others may run tests here too.
+
+    arguments: further ones of `bokeh serve`.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, count: int = 3) -> None:
+        self.network = f"127.{secrets.randbelow(254) + 1}.{secrets.randbelow(256)}"
+        self.addresses = [f"{self.network}.{number}" for number in range(1, count + 1)]
+        self.servers: list[Served] = []
+        self._folder = folder
+        self._arguments = arguments
+        self._stacks: list[ExitStack] = []
+
+    def __enter__(self) -> Self:
+        self._stacks = [ExitStack() for _ in self.addresses]
+        try:
+            self.servers = [self._start(number) for number in range(len(self.addresses))]
+            self._await_all()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for server in self.servers:  # all at once: each takes a second to end
+            server.launcher.send_signal(signal.SIGINT)
+            server.sidecar.send_signal(signal.SIGINT)
+        with ExitStack() as everything:
+            for stack in self._stacks:
+                everything.push(stack)
+
+    def _start(self, number: int) -> Served:
+        address = self.addresses[number]
+        arguments = ("--address", address, *KEEP_SESSIONS, *self._arguments)
+        server = bokeh_serve(self._folder, *arguments, port=PORT, address=address)
+        return self._stacks[number].enter_context(server)
+
+    def stop(self, number: int) -> None:
+        """At once, whoever is there."""
+        self._stacks[number].close()
+
+    def start_stopped(self) -> None:
+        """Start those anew that have ended."""
+        for number, server in enumerate(self.servers):
+            if server.launcher.poll() is not None:
+                self.stop(number)
+                self.servers[number] = self._start(number)
+        self._await_all()
+
+    def _await_all(self) -> None:
+        for server in self.servers:
+            server.wait_workers(1, START_WITHIN)
+
+    def created(self) -> list[int]:
+        """How many sessions each server has ever built."""
+        return [int(server.value(CREATED)) for server in self.servers]
+
+    def connected(self) -> list[int]:
+        """How many users each server has."""
+        return [server.connected() for server in self.servers]
+
+    def await_connected(self, wanted: list[int]) -> None:
+        wait_until(lambda: self.connected() == wanted, f"{wanted} users, got {self.connected()}")

@@ -1,0 +1,95 @@
+"""Users of nginx and HAProxy get to their sessions, and to no others."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from tests.proxies.browser import Browser
+from tests.proxies.fleet import Fleet
+from tests.proxies.programs import Proxy
+from tests.websocket_user import Users
+
+pytestmark = pytest.mark.slow
+
+
+def difference(after: list[int], before: list[int]) -> list[int]:
+    return [a - b for a, b in zip(after, before, strict=True)]
+
+
+def test_each_user_costs_one_session_and_all_servers_have_as_many(
+    proxy: Proxy, fleet: Fleet, users: Users
+) -> None:
+    before = fleet.created()
+    proxy.start(fleet.addresses)
+
+    for _ in range(12):
+        Browser(users, proxy.url).open()
+
+    assert difference(fleet.created(), before) == [4, 4, 4]
+    assert fleet.connected() == [4, 4, 4]
+
+
+def test_without_cookies_users_cost_more_sessions_and_nothing_else_looks_wrong(
+    proxy: Proxy, fleet: Fleet, users: Users
+) -> None:
+    """So the sessions above were counted by something that can tell."""
+    before = fleet.created()
+    proxy.start(fleet.addresses)
+
+    for _ in range(6):
+        users.join(proxy.url)
+
+    assert sum(fleet.connected()) == 6
+    assert sum(difference(fleet.created(), before)) > 6
+
+
+@pytest.mark.parametrize("hours", [0, 5], ids=["at once", "after hours"])
+def test_a_page_that_reconnects_finds_its_session(
+    proxy: Proxy, fleet: Fleet, users: Users, hours: float
+) -> None:
+    proxy.start(fleet.addresses)
+    browsers = [Browser(users, proxy.url) for _ in range(3)]
+    sockets = [each.open() for each in browsers]
+    built, there = fleet.created(), fleet.connected()
+    for browser, socket in zip(browsers, sockets, strict=True):
+        users.leave(socket)
+        browser.age(hours * 3600)
+
+    for browser in reversed(browsers):  # in the same order a proxy could be right by chance
+        browser.connect()
+
+    assert fleet.created() == built
+    assert fleet.connected() == there == [1, 1, 1]
+
+
+def test_pages_follow_the_cookie_for_five_minutes_however_often_they_are_loaded(
+    proxy: Proxy, fleet: Fleet, users: Users
+) -> None:
+    proxy.start(fleet.addresses)
+    browser = Browser(users, proxy.url)
+    before = fleet.created()
+
+    for _ in range(3):
+        browser.load()
+        browser.age(200)
+        browser.load()
+        browser.age(200)
+
+    assert difference(fleet.created(), before) == [2, 2, 2]
+
+
+def test_a_page_with_large_cookies_gets_its_socket(
+    proxy: Proxy, fleet: Fleet, users: Users
+) -> None:
+    """Its token, which holds them, comes in one header beside them."""
+    proxy.start(fleet.addresses)
+    browser = Browser(users, proxy.url)
+    for number in range(4):
+        browser.jar[f"large{number}"] = secrets.token_hex(2000)
+
+    browser.open()
+
+    assert len(browser.token) > 16384
+    assert sum(fleet.connected()) == 1
