@@ -95,59 +95,50 @@ class Telemetry:
     """A `controller.Recorder` that keeps the daemon's own metrics in a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
+        self.registry = registry = CollectorRegistry()
+
+        def per_policy(name: str, words: str, *labels: str) -> Counter:
+            names = [*POLICY_LABELS, *labels]
+            return Counter(f"{PREFIX}_{name}", words, names, registry=registry)
+
+        def gauge(name: str, words: str, *labels: str) -> Gauge:
+            return Gauge(f"{PREFIX}_{name}", words, labels, registry=registry)
+
         Info(PREFIX, "This daemon.", registry=registry).info(
             {"version": version("bokeh-autoscaler")}
         )
         self._last = LastPass()
         registry.register(self._last)
-        self._decisions = Counter(
-            f"{PREFIX}_decisions",
+        self._decisions = per_policy(
+            "decisions",
             "Decisions by direction and by the reason that had the last word.",
-            [*POLICY_LABELS, "direction", "reason"],
-            registry=registry,
+            "direction",
+            "reason",
         )
-        self._changes = Counter(
-            f"{PREFIX}_changes",
-            "Patches of a scale that took effect.",
-            POLICY_LABELS,
-            registry=registry,
+        self._changes = per_policy("changes", "Patches of a scale that took effect.")
+        self._failures = per_policy(
+            "failures", "Passes in which a policy's target could not be read or scaled."
         )
-        self._failures = Counter(
-            f"{PREFIX}_failures",
-            "Passes in which a policy's target could not be read or scaled.",
-            POLICY_LABELS,
-            registry=registry,
-        )
-        self._broken = Gauge(
-            f"{PREFIX}_policy_file_errors",
+        self._broken = gauge(
+            "policy_file_errors",
             "Errors in a policy file; while there are any its last good version runs.",
-            ["file"],
-            registry=registry,
+            "file",
         )
-        self._leader = Gauge(
-            f"{PREFIX}_leader",
+        self._leader = gauge(
+            "leader",
             "Whether this daemon acts in the namespace (1), or another one, or none (0).",
-            ["namespace"],
-            registry=registry,
+            "namespace",
         )
-        self._policies = Gauge(f"{PREFIX}_policies", "Policies in force.", registry=registry)
+        self._policies = gauge("policies", "Policies in force.")
         self.pass_seconds = Histogram(
             f"{PREFIX}_pass_duration_seconds", "Time that one pass takes.", registry=registry
         )
-        self.pass_interval = Gauge(
-            f"{PREFIX}_pass_interval_seconds",
-            "Time from the start of one pass to the next.",
-            registry=registry,
+        self.pass_interval = gauge(
+            "pass_interval_seconds", "Time from the start of one pass to the next."
         )
-        self._last_pass = Gauge(
-            f"{PREFIX}_last_pass_timestamp_seconds", "When a pass last ended.", registry=registry
-        )
-        self._last_success = Gauge(
-            f"{PREFIX}_last_success_timestamp_seconds",
-            "When a pass last ended without a failure.",
-            registry=registry,
+        self._last_pass = gauge("last_pass_timestamp_seconds", "When a pass last ended.")
+        self._last_success = gauge(
+            "last_success_timestamp_seconds", "When a pass last ended without a failure."
         )
         self._drains = DrainTelemetry(registry)
 
