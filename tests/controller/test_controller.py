@@ -344,7 +344,7 @@ def test_a_hold_leaves_one_event_with_its_reason(
     world.run(passes=70)
 
     assert [each for _, each, _ in world.cluster.events] == [reason]
-    assert world.metric("suppressed_shrinks_total", policy="dashboards", reason=reason)
+    assert world.metric("suppressed_shrinks_total", reason=reason, **DASHBOARDS)
 
 
 def test_pods_that_no_service_can_leave_out_are_not_drained(world: World) -> None:
