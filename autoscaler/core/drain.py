@@ -84,8 +84,13 @@ def _grow(fleet: Fleet, goal: int, bounds: Bounds) -> DrainPlan:
     back = sorted(helpful, key=rank, reverse=True)[: goal - fleet.staying]
     create = goal - fleet.staying - len(back)
     replicas = max(fleet.current, min(fleet.current + create, bounds.max))
-    detail = f"load returned: {_names(back)} may have users again"
-    steps = (Step(Reason.UNCORDONED, replicas, detail),) if back else ()
+    steps: tuple[Step, ...] = ()
+    if back:
+        detail = f"load returned: {_names(back)} may have users again"
+        steps = (Step(Reason.UNCORDONED, replicas, detail),)
+    elif replicas > max(goal, fleet.current):
+        detail = f"{goal} wanted beside {_names(fleet.leaving)}, which drains and is full"
+        steps = (Step(Reason.SESSIONS_STILL_OPEN, replicas, detail),)
     return DrainPlan(replicas, tuple((pod, SERVING) for pod in back), steps=steps)
 
 

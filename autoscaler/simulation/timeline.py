@@ -35,7 +35,7 @@ class Steps(NamedTuple):
         count = len(self.times)
         if count <= limit:
             return self
-        size = -(-4 * count // limit)
+        size = -(-count // max(1, limit // 4))  # a stretch keeps up to four points
         kept = sorted(
             index
             for start in range(0, count, size)

@@ -184,6 +184,13 @@ def test_when_load_returns_cordoned_pods_come_back_before_any_is_made(
     assert (told(result), result.replicas) == (back, replicas)
 
 
+def test_a_pod_made_beside_a_full_one_that_drains_has_a_reason() -> None:
+    full = leaving("full", BUSY, sessions=10, protected=True)
+    result = planned(serving("a"), full, wanted=2)
+    assert (told(result), result.replicas) == ({}, 3)
+    assert result.steps[-1].detail == "2 wanted beside full, which drains and is full"
+
+
 def test_when_no_serving_pod_is_ready_one_that_leaves_comes_back() -> None:
     result = planned(
         serving("a", ready=False), leaving("b", BUSY, protected=True), wanted=1, needed=1

@@ -97,7 +97,7 @@ states = st.none() | st.builds(
 
 @st.composite
 def an_observation(draw: st.DrawFn) -> Observation:
-    pods = tuple(draw(st.lists(a_pod(), max_size=8)))
+    pods = tuple(draw(st.lists(a_pod(), max_size=8, unique_by=lambda pod: pod.uid)))
     replicas = draw(st.integers(0, 30)) if draw(st.booleans()) else len(pods)
     return Observation(replicas, pods, replicas, rollout_in_progress=draw(st.booleans()))
 
