@@ -17,7 +17,7 @@ from math import inf
 
 from autoscaler.core.deletion_order import deletion_order, first_to_go
 from autoscaler.core.fleet import Fleet, fleet_of
-from autoscaler.core.fullness import is_full
+from autoscaler.core.fullness import is_heavy
 from autoscaler.core.schedule import Bounds
 from autoscaler.core.tidying import SERVING, tidied
 from autoscaler.core.vacancy import (
@@ -74,13 +74,13 @@ def plan(
 def _grow(fleet: Fleet, goal: int, bounds: Bounds) -> DrainPlan:
     """Cordoned pods first, of those that serve the ones with the most users; new ones for the rest.
 
-    A full pod is no help, unless there is no other; one that does not say may be full.
+    One full of memory is no help, unless there is no other; one that does not say may be full.
     """
 
     def rank(pod: PodState) -> tuple[bool, float]:
         return pod.serving, -1.0 if users(pod) == inf else users(pod)
 
-    helpful = [pod for pod in fleet.leaving if not (fleet.is_open and is_full(pod, fleet.policy))]
+    helpful = [pod for pod in fleet.leaving if not (fleet.is_open and is_heavy(pod, fleet.policy))]
     back = sorted(helpful, key=rank, reverse=True)[: goal - fleet.staying]
     create = goal - fleet.staying - len(back)
     replicas = max(fleet.current, min(fleet.current + create, bounds.max))

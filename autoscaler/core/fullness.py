@@ -13,7 +13,12 @@ def is_full(pod: PodState, policy: Policy) -> bool:
     """Whether every seat is taken, or memory is halfway from its target to the limit."""
     seats = policy.sessions.seats if policy.sessions else None
     crowded = seats is not None and pod.sessions is not None and pod.sessions.value >= seats
-    return crowded or _over_memory(pod, policy, share=0.5)
+    return crowded or is_heavy(pod, policy)
+
+
+def is_heavy(pod: PodState, policy: Policy) -> bool:
+    """Whether memory is halfway from its target to the limit; users who leave rarely free it."""
+    return _over_memory(pod, policy, share=0.5)
 
 
 def has_room(pod: PodState, policy: Policy) -> bool:

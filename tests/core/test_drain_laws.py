@@ -263,4 +263,4 @@ class Shrinks(RuleBasedStateMachine):
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 TestShrinks = Shrinks.TestCase
-TestShrinks.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestShrinks.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
