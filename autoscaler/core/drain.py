@@ -89,7 +89,7 @@ def _grow(fleet: Fleet, goal: int, bounds: Bounds) -> DrainPlan:
         detail = f"load returned: {_names(back)} may have users again"
         steps = (Step(Reason.UNCORDONED, replicas, detail),)
     elif replicas > max(goal, fleet.current):
-        detail = f"{goal} wanted beside {_names(fleet.leaving)}, which drains and is full"
+        detail = f"{goal} wanted beside {_names(fleet.leaving)}, which drains and is full of memory"
         steps = (Step(Reason.SESSIONS_STILL_OPEN, replicas, detail),)
     return DrainPlan(replicas, tuple((pod, SERVING) for pod in back), steps=steps)
 

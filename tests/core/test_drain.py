@@ -185,10 +185,11 @@ def test_when_load_returns_cordoned_pods_come_back_before_any_is_made(
 
 
 def test_a_pod_made_beside_a_full_one_that_drains_has_a_reason() -> None:
-    full = leaving("full", BUSY, sessions=10, protected=True)
-    result = planned(serving("a"), full, wanted=2)
+    metrics = [{"type": "sessions", "seats": 10}, {"type": "memory", "utilization": "80%"}]
+    full = leaving("full", BUSY, memory=950_000, protected=True)
+    result = planned(serving("a"), full, wanted=2, rules=policy(metrics=metrics))
     assert (told(result), result.replicas) == ({}, 3)
-    assert result.steps[-1].detail == "2 wanted beside full, which drains and is full"
+    assert result.steps[-1].detail == "2 wanted beside full, which drains and is full of memory"
 
 
 def test_when_no_serving_pod_is_ready_one_that_leaves_comes_back() -> None:
