@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.big_data import servers
 from tests.big_data.environment import ENVIRONMENT, HOW
 
 POINTS, SHARD_ROWS = 250_000, 100_000
+READ = """
+import sys, numpy, pyarrow.dataset
+table = pyarrow.dataset.dataset(sys.argv[1]).to_table()
+kinds = table["kind"].combine_chunks().cast("string").to_numpy(zero_copy_only=False)
+numpy.savez(sys.argv[2], x=table["x"], y=table["y"], kinds=kinds.astype("U1"))
+"""
+
+
+@dataclass(frozen=True)
+class Stars:
+    """The points as they are in the files, to hold pictures against."""
+
+    x: np.ndarray
+    y: np.ndarray
+    kinds: np.ndarray
+    extent: tuple[tuple[float, float], tuple[float, float]]
+
+    def only(self, *kinds: str) -> Stars:
+        wanted = np.isin(self.kinds, kinds)
+        return Stars(self.x[wanted], self.y[wanted], self.kinds[wanted], self.extent)
+
+    def are_in(self, levels: np.ndarray) -> bool:
+        """Whether a picture of everything shows these: where there are none it is dark."""
+        rows, columns = levels.shape
+        x_range, y_range = self.extent
+        bins = np.histogram2d(self.y, self.x, (rows, columns), (y_range, x_range))[0]
+        return bool(np.mean((bins > 0) != (levels > 0)) < 1e-3)  # float32 at a pixel's edge
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +60,15 @@ def points(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert made.returncode == 0, made.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def stars(python: str, points: Path, tmp_path_factory: pytest.TempPathFactory) -> Stars:
+    file = tmp_path_factory.mktemp("stars") / "stars.npz"
+    subprocess.run([python, "-c", READ, points, file], check=True)
+    read = np.load(file)
+    x, y = read["x"], read["y"]
+    return Stars(x, y, read["kinds"], ((x.min(), x.max()), (y.min(), y.max())))
 
 
 @pytest.fixture(scope="module")

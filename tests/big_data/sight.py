@@ -22,9 +22,11 @@ const paint = () => requestAnimationFrame(() => requestAnimationFrame(
 const watch = () => {
   const models = (window.Bokeh?.documents ?? []).flatMap(each => [...each.all_models])
   const source = models.find(each => each.type == "ColumnDataSource" && each.data.image)
-  if (source === undefined) return requestAnimationFrame(watch)
+  const plot = models.find(each => each.type == "Figure")
+  const drawn = plot && Bokeh.index.find_one_by_id(plot.id)?.has_finished()
+  if (source === undefined || !drawn) return requestAnimationFrame(watch)
   source.properties.data.change.connect(paint)
-  if (source.data.image[0].length > 4) paint()
+  paint()
 }
 watch()
 addEventListener("wheel", () => { window.turned ??= performance.now() }, {capture: true})

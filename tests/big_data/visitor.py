@@ -68,10 +68,10 @@ class Visitor:
         return found[0]
 
     def picture(self) -> np.ndarray:
-        """The shades of the picture as it is now, rows from the bottom up."""
+        """The shades of the picture as it is now, rows from the bottom up; nothing before it."""
         sources = self._seen(ColumnDataSource)
-        levels: np.ndarray = next(s.data["image"][0] for s in sources if "image" in s.data)
-        return levels
+        found = [source.data["image"][0] for source in sources if "image" in source.data]
+        return found[0] if found else np.zeros((0, 0))
 
     def await_picture(self, other_than: np.ndarray | None = None) -> np.ndarray:
         """A picture of points, as soon as there is one."""

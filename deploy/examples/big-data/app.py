@@ -22,7 +22,6 @@ import pandas as pd
 import panel as pn
 from big_data.client import rows
 from big_data.filters import parse_text
-from big_data.picture import blank
 from big_data.problem import Problem
 from big_data.store import MEASURES, POOL, store
 from big_data.view import Span, View
@@ -34,10 +33,9 @@ hv.extension("bokeh")
 
 SERVICE = os.environ.get("BIG_DATA_SERVICE", "")
 FAULT = "that failed by a fault of this app: its log says how"
-START = View((-60_000, 60_000), (-60_000, 60_000))  # until the points are there
 LARGEST = 2_000  # pixels, however large a page says that it is
 RETRY = 3_000  # milliseconds, after what may mend itself: a scheduler that starts
-SETTLE = 50  # milliseconds after the last turn of the wheel; Bokeh waits 500 until it tells us
+SETTLE = 25  # milliseconds after the last turn of the wheel; Bokeh waits 500 until it tells us
 RangeXYCallback.debounce = None  # HoloViews waits 100 more, for what `look` does without waiting
 
 
@@ -104,19 +102,29 @@ class Page:
         self.problem = pn.pane.Alert(alert_type="danger", visible=False)
         self.status = pn.pane.Markdown("Reading the points")
         self.table = pn.pane.DataFrame(pd.DataFrame(), index=False, visible=False)
-        self.picture = Pipe(data=blank(START))
-        self.plot = hv.DynamicMap(lambda data: data, streams=[self.picture])
-        self.range = RangeXY(source=self.plot)
-        self.size = PlotSize(source=self.plot)
+        self.canvas = pn.Column(sizing_mode="stretch_both")
+        self.picture, self.range, self.size = Pipe(), RangeXY(), PlotSize()
         self.drawing: Wish | None = None
         self.drawn: Wish | None = None
         self.may_mend = self.retrying = False
         self.tasks: set[asyncio.Task[None]] = set()
+        if first := store().first():
+            self._open(first)
+            self.drawn = self.wish()
         self._listen()
 
-    def _listen(self) -> None:
+    def _open(self, first: hv.Image) -> None:
+        """Show a plot; until the points are there, nobody knows where its axes begin."""
+        self.picture = Pipe(data=first)
+        plot = hv.DynamicMap(lambda data: data, streams=[self.picture])
+        plot = plot.opts(hv.opts.Image(**LOOK))
+        self.range, self.size = RangeXY(source=plot), PlotSize(source=plot)
         for stream in (self.range, self.size):
             stream.add_subscriber(lambda **_: self.look())
+        self.canvas[:] = [pn.pane.HoloViews(plot, sizing_mode="stretch_both")]
+        self.status.object = f"{store().source().rows:,} stars"
+
+    def _listen(self) -> None:
         for widget in (self.filter, self.colour):
             widget.param.watch(lambda _: self.look(), "value")
         self.list.on_click(lambda _: self.list_stars())
@@ -124,9 +132,10 @@ class Page:
 
     def layout(self) -> pn.Column:
         """The whole page."""
-        plot = pn.pane.HoloViews(self.plot.opts(hv.opts.Image(**LOOK)), sizing_mode="stretch_both")
         controls = pn.Row(self.filter, self.colour, self.list, self.status)
-        return pn.Column(controls, self.problem, plot, self.table, sizing_mode="stretch_both")
+        return pn.Column(
+            controls, self.problem, self.canvas, self.table, sizing_mode="stretch_both"
+        )
 
     def wish(self) -> Wish:
         """What the page wants to see now."""
@@ -145,6 +154,8 @@ class Page:
     def _show(self, began: float, image: hv.Image | None) -> None:
         self.drawn, self.drawing = self.drawing, None
         if image is not None:
+            if not self.canvas:
+                self._open(image)
             self.picture.send(image)
             spent = time.perf_counter() - began
             self.status.object = f"{store().source().rows:,} stars, drawn in {1e3 * spent:.0f} ms"

@@ -45,7 +45,7 @@ class Cluster:
 
     def frame(self, view: View) -> dd.DataFrame:
         """All points, in as many parts as there are shards. To be used in `reading`."""
-        return self._points()[list(view.columns())].map_partitions(filtered, view.conditions)
+        return self._points()[list(view.columns())].map_partitions(filtered, view)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

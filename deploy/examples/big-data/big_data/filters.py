@@ -50,6 +50,10 @@ class Range:
     def mask(self, frame: pd.DataFrame) -> np.ndarray:
         """Which rows it lets through."""
         values = frame[self.column].to_numpy()
+        if self.high == LARGEST:
+            return values >= np.float32(self.low)
+        if self.low == -LARGEST:
+            return values <= np.float32(self.high)
         return (values >= np.float32(self.low)) & (values <= np.float32(self.high))
 
 

@@ -41,7 +41,7 @@ class Memory:
         # Beyond half of all, looking at every point is faster than copying those in the view.
         runs = list(_runs(near)) if near.mean() < 0.5 else [slice(None)]
         columns = {name: self._take(name, runs) for name in view.columns()}
-        return filtered(pd.DataFrame(columns, copy=False), view.conditions)
+        return filtered(pd.DataFrame(columns, copy=False), view)
 
     def reading(self) -> AbstractContextManager[None]:
         """Nothing can go wrong in memory."""

@@ -46,8 +46,3 @@ def image(levels: np.ndarray, view: View) -> hv.Image:
     """Rows from the bottom up, as an element for the page."""
     bounds = (view.x[0], view.y[0], view.x[1], view.y[1])
     return hv.Image(levels[::-1], bounds=bounds, kdims=[X, Y], vdims=["shade"])
-
-
-def blank(view: View) -> hv.Image:
-    """Where something is to come."""
-    return image(np.zeros((2, 2), np.uint8), view)

@@ -28,6 +28,7 @@ class Store:
         self._folder, self._scheduler = folder, scheduler
         self._lock = Lock()
         self._source: Source | None = None
+        self._first: hv.Image | None = None
         self.draw = functools.lru_cache(maxsize=KEPT)(self._draw)
 
     def source(self) -> Source:
@@ -49,13 +50,20 @@ class Store:
         x, y = self.source().extent
         return View(x, y, measure=measure)
 
+    def first(self) -> hv.Image | None:
+        """The whole, if it has been drawn before, so that nobody waits for it."""
+        return self._first
+
     def warm(self, measures: Iterable[str]) -> None:
         """Read the points and have the loops compiled before the first user comes."""
         for measure in measures:
             self.draw(self.whole(measure))
 
     def _draw(self, view: View) -> hv.Image:
-        return draw(self.source(), view)
+        image = draw(self.source(), view)
+        if view == self.whole():
+            self._first = image
+        return image
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -29,10 +28,14 @@ class View:
     measure: str = ""
     conditions: tuple[Condition, ...] = ()
 
+    def drawn(self) -> tuple[str, ...]:
+        """The columns that make the picture."""
+        return (X, Y, self.measure) if self.measure else (X, Y)
+
     def columns(self) -> tuple[str, ...]:
         """Those that have to be read for it."""
-        names = [X, Y, *filter(None, [self.measure]), *(each.column for each in self.conditions)]
-        return tuple(dict.fromkeys(names))
+        conditions = (condition.column for condition in self.conditions)
+        return tuple(dict.fromkeys([*self.drawn(), *conditions]))
 
 
 class Source(Protocol):
@@ -51,9 +54,10 @@ class Source(Protocol):
         ...
 
 
-def filtered(frame: pd.DataFrame, conditions: Sequence[Condition]) -> pd.DataFrame:
-    """The frame with the other points moved to nowhere: that copies one column, not all of them."""
-    if not conditions:
+def filtered(frame: pd.DataFrame, view: View) -> pd.DataFrame:
+    """What is drawn of the rows that the filter lets through."""
+    if not view.conditions:
         return frame
-    wanted = functools.reduce(lambda a, b: a & b, (each.mask(frame) for each in conditions))
-    return frame.assign(**{X: np.where(wanted, frame[X].to_numpy(), np.float32("nan"))})
+    masks = (condition.mask(frame) for condition in view.conditions)
+    rows = np.flatnonzero(functools.reduce(lambda a, b: a & b, masks))
+    return pd.DataFrame({name: frame[name].to_numpy()[rows] for name in view.drawn()}, copy=False)
