@@ -9,8 +9,6 @@ export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 export CMD
 
 .DEFAULT_GOAL := help
-# `make test` runs these two side by side.
-.PHONY: test-node test-slow
 .PHONY: help install test test-fast lint format demo big-data cluster bench bench-kubernetes lock parts clean
 
 help: ## Show this list
@@ -33,12 +31,7 @@ parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes
 
 test: lint parts ## The whole suite against the real parts, fast tests first
 	@$(PYTEST) -m "not slow"
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-node test-slow
-
-test-node: ## The tests on a real Kubernetes node; they wait most of the time
 	@$(ONE_NODE) --stack --or-skip -- $(PYTEST) -m node
-
-test-slow: ## The tests against all other real parts
 	@$(PYTEST) -m "slow and not node" -n 4 --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## Logic only, under 30 s

@@ -6,6 +6,7 @@ Built ones stay in the cache, keyed by everything that they were made from.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -91,20 +92,29 @@ def build_image(
     key = _digest([name, *map("=".join, sorted(arguments.items()))], [dockerfile, context])
     stem = name.replace("/", "_").replace(":", "_")
     archive = cache() / "images" / f"{stem}-{key}.tar"
-    if not archive.is_file():
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        print(f"images: building {name}", file=sys.stderr, flush=True)
-        words = [w for item in arguments.items() for w in ("--build-arg", "=".join(item))]
-        tag = ["--tag", name, "--file", str(dockerfile)]
-        _buildah("bud", "--isolation", "chroot", "--layers=false", *words, *tag, str(context))
-        partial = archive.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        _buildah("push", name, f"docker-archive:{partial}:{name}")
-        _buildah("rmi", "--force", name)
-        for outdated in archive.parent.glob(f"{stem}-*.tar"):
-            outdated.unlink()
-        partial.replace(archive)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with (archive.parent / f"{stem}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may build the same one just now
+        if not archive.is_file():
+            _build(name, dockerfile, context, arguments, archive)
+            for outdated in archive.parent.glob(f"{stem}-*.tar"):
+                if outdated != archive:
+                    outdated.unlink()
     return archive
+
+
+def _build(
+    name: str, dockerfile: Path, context: Path, arguments: Mapping[str, str], archive: Path
+) -> None:
+    print(f"images: building {name}", file=sys.stderr, flush=True)
+    words = [w for item in arguments.items() for w in ("--build-arg", "=".join(item))]
+    tag = ["--tag", name, "--file", str(dockerfile)]
+    _buildah("bud", "--isolation", "chroot", "--layers=false", *words, *tag, str(context))
+    partial = archive.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    _buildah("push", name, f"docker-archive:{partial}:{name}")
+    _buildah("rmi", "--force", name)
+    partial.replace(archive)
 
 
 def _digest(words: Iterable[str], trees: Iterable[Path]) -> str:
