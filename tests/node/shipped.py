@@ -21,6 +21,7 @@ from autoscaler.adapters.leases import MEMORY
 from tests.cluster import live
 from tests.cluster.access import Access
 from tests.cluster.live import NAMESPACE
+from tests.cluster.objects import ROUTABLE
 from tests.cluster.processes import wait_until
 from tests.cluster.stack import overlay
 from tests.cluster.worker_node import SOCKET
@@ -97,6 +98,11 @@ class Shipped:
 
     def ready_pods(self, app: str = APP) -> list[Any]:
         return [pod for pod in self.pods(app) if _is_ready(pod)]
+
+    def all_open(self) -> bool:
+        """Whether nobody is known to be there, and new users may be sent to every pod."""
+        open_pods = [pod.metadata.labels[ROUTABLE] == "true" for pod in self.pods()]
+        return all(open_pods) and self.scraped() == 0
 
     def await_ready(self, number: int, app: str = APP) -> list[Any]:
         """So many pods, all Ready, and no other."""

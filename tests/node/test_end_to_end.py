@@ -76,9 +76,10 @@ def test_users_arrive_through_the_service_and_pods_come(
     )
 
 
-def test_users_are_spread_over_the_pods_and_cost_one_session_each(
+def test_users_who_arrive_one_by_one_cost_one_session_each(
     shipped: Shipped, guests: list[User]
 ) -> None:
+    wait_until(shipped.all_open, SOON, "full pods to be open again")
     created = 'sum(bokeh_sessions_created_total{pod=~"bokeh-app-.*"})'
     wait_until(lambda: shipped.prometheus(created) is not None, SOON, "the count of sessions")
     before = shipped.prometheus(created) or 0
@@ -86,8 +87,6 @@ def test_users_are_spread_over_the_pods_and_cost_one_session_each(
     guests += shipped.join(20)
 
     wait_until(lambda: shipped.prometheus(created) == before + 20, SOON, "20 sessions, not 40")
-    states = [shipped.state(pod) for pod in shipped.ready_pods()]
-    assert sum(bool(state and state["sessions"]["connected"]) for state in states) >= 2
 
 
 def test_two_workers_in_a_pod_count_as_one_pod(shipped: Shipped, guests: list[User]) -> None:
