@@ -17,7 +17,7 @@ from tests.big_data.sight import Sight, sight
 from tests.big_data.visitor import visit
 from tests.exporter.servers import Served, free_port, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 @pytest.fixture(scope="module")

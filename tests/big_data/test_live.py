@@ -14,7 +14,7 @@ import pytest
 from tests.big_data.environment import ENVIRONMENT
 from tests.cluster.images import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 def test_both_servers_are_there_until_they_are_told_to_stop(python: str, tmp_path: Path) -> None:
