@@ -17,7 +17,7 @@ POINTS = 10_000_000
 
 def made(points: int) -> Path:
     """So many points, in the cache. Raises SystemExit where they cannot be made."""
-    folder = cache() / f"points-{points}"
+    folder = cache() / "big-data" / f"points-{points}"
     options = ("--points", str(points))
     if servers.make(ENVIRONMENT.python(), folder, *options, quiet=False).returncode:
         raise SystemExit(1)

@@ -13,7 +13,7 @@ from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from tests.browser import browser, pixels
 from tests.exporter.servers import wait_until
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 # Runs before the page's own scripts. `painted`: milliseconds since the page was asked for.
 WATCH = """
 window.painted = []

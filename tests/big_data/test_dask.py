@@ -37,7 +37,7 @@ def dask(python: str, port: int) -> Iterator[None]:
                 end(process)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 def test_the_app_draws_on_a_cluster_says_that_it_is_gone_and_comes_back(
     python: str, points: Path, stars: Stars
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.big_data.environment import ENVIRONMENT
 from tests.cluster.images import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 def test_both_servers_are_there_until_they_are_told_to_stop(python: str, tmp_path: Path) -> None:
@@ -25,14 +25,15 @@ def test_both_servers_are_there_until_they_are_told_to_stop(python: str, tmp_pat
     with subprocess.Popen(
         command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
-        urls = [process.stdout.readline().split()[-1] for _ in range(3)]
-        for url in urls:
-            with urllib.request.urlopen(url, timeout=30) as answer:
-                assert answer.status == 200
-
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        try:
+            assert process.stdout is not None
+            urls = [process.stdout.readline().split()[-1] for _ in range(3)]
+            for url in urls:
+                with urllib.request.urlopen(url, timeout=120) as answer:
+                    assert answer.status == 200
+        finally:  # whatever happened above, nothing stays behind
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=120)
 
     assert process.returncode == 0, said
     for url in urls:

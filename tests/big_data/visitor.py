@@ -16,7 +16,7 @@ from bokeh.models import Button, ColumnDataSource, Model, Select, TextInput
 
 from tests.exporter.servers import wait_until
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 class Visitor:
