@@ -32,7 +32,7 @@ HEARTBEAT = 10.0  # seconds; the node controller gives a node up after 50 withou
 TIMEOUT = 5.0  # seconds for one request
 CAPACITY = {"cpu": "10000", "memory": "100Ti", "pods": "10000"}
 # What the API server says when a pod or its revision is gone meanwhile, and when it stops itself.
-_PASSING = (ApiException, HTTPError, json.JSONDecodeError)
+_PASSING = (ApiException, HTTPError, ValueError)  # the last: a line that was cut short
 
 
 def rfc3339() -> str:

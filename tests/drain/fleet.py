@@ -17,6 +17,7 @@ from tests.cluster.processes import wait_until
 from tests.drain.pods_seen import Change, PodsSeen
 from tests.drain.visits import ENDS, FROM, TO, Users, script
 
+NAMESPACE = "default"
 WRITERS = 8
 DEPLOYED_WITHIN = 120.0
 
@@ -40,21 +41,25 @@ class App:
 
 @dataclass(frozen=True)
 class Toll:
-    """What the way from 12 to 3 pods cost: sessions cut, and pods used on average."""
+    """What the ways from 12 to 3 pods cost: sessions cut, and pods used on average, in all runs."""
 
+    runs: int
     sessions: int
     cut: int
     pods: float
 
+    def __add__(self, other: Toll) -> Toll:
+        pods = (one.pods * one.runs for one in (self, other))
+        runs = self.runs + other.runs
+        return Toll(runs, self.sessions + other.sessions, self.cut + other.cut, sum(pods) / runs)
+
 
 class Fleet:
-    """The apps of one namespace; time is that of the script, in seconds."""
+    """The apps of one namespace; time is that of the script, in seconds. whose: in their names."""
 
-    def __init__(
-        self, access: Access, seen: PodsSeen, namespace: str, seeds: Iterable[int]
-    ) -> None:
-        self._namespace = namespace
-        self.apps = {f"run-{seed}": App(f"run-{seed}", _users(seed)) for seed in seeds}
+    def __init__(self, access: Access, seen: PodsSeen, whose: str, seeds: Iterable[int]) -> None:
+        names = {f"{whose}-{seed}": seed for seed in seeds}
+        self.apps = {name: App(name, _users(seed)) for name, seed in names.items()}
         self._access = access
         self._seen = seen
         self._now = 0.0
@@ -68,7 +73,7 @@ class Fleet:
 
     def _create(self, name: str) -> None:
         create: Any = self._access.apps.create_namespaced_deployment
-        create(self._namespace, deployment(name, FROM), _preload_content=False)
+        create(NAMESPACE, deployment(name, FROM), _preload_content=False)
 
     def _is_complete(self) -> bool:
         self.follow()
@@ -76,7 +81,7 @@ class Fleet:
 
     def follow(self) -> list[Change]:
         """Take note of what became of the pods; whoever is on one that ended is cut."""
-        changes = list(self._seen.changes())
+        changes = [change for change in self._seen.changes() if change.app in self.apps]
         for change in changes:
             app, uid = self.apps[change.app], change.pod.uid
             if not change.ended:
@@ -102,7 +107,12 @@ class Fleet:
     def toll(self) -> Toll:
         every = [app.users for app in self.apps.values()]
         cut, sessions = sum(users.cut for users in every), sum(users.total for users in every)
-        return Toll(sessions, cut, self._pod_seconds / ENDS / len(every))
+        return Toll(len(every), sessions, cut, self._pod_seconds / ENDS / len(every))
+
+    def remove(self) -> None:
+        """Ask for the end of the Deployments; does not wait for it."""
+        for name in self.apps:
+            self._access.apps.delete_namespaced_deployment(name, NAMESPACE)
 
 
 def _users(seed: int) -> Users:

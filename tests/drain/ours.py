@@ -21,12 +21,11 @@ from autoscaler.policy import Policy
 from autoscaler.ports import Readings, Signal
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.scripted_sidecars import ScriptedSidecars, State, state
-from tests.drain.fleet import App, Fleet, Toll
+from tests.drain.fleet import NAMESPACE, App, Fleet, Toll
 from tests.drain.pods_seen import Change, PodsSeen
 from tests.drain.visits import FROM, SEATS, TO
 from tests.fakes import FakeClock, FakePolicies
 
-NAMESPACE = "ours"
 INTERVAL, SCRAPED_BEFORE = 20.0, 10.0
 WINDOW = 60  # seconds
 LIMIT = 2_400.0
@@ -45,7 +44,7 @@ class ScrapedSessions:
 
 
 class Journey:
-    """The 200 ways of one fleet, pass by pass. problems: what should not have happened."""
+    """The ways of one fleet, pass by pass. problems: what should not have happened."""
 
     def __init__(self, plane: ControlPlane, fleet: Fleet, sidecars: ScriptedSidecars) -> None:
         self.problems: list[str] = []
@@ -147,14 +146,14 @@ def _policy(name: str) -> Policy:
 
 def travel(plane: ControlPlane, seeds: Iterable[int]) -> tuple[Toll, list[str]]:
     """What it cost, and what should not have happened."""
-    plane.create_namespace(NAMESPACE)
     plane.node.network = "127.1"
     sidecars = ScriptedSidecars()
     with ExitStack() as stack:
         stack.callback(sidecars.stop)
         seen = stack.enter_context(PodsSeen(plane.admin, NAMESPACE))
-        fleet = Fleet(plane, seen, NAMESPACE, seeds)
+        fleet = Fleet(plane, seen, "ours", seeds)
         fleet.deploy()
         journey = Journey(plane, fleet, sidecars)
         journey.travel()
+        fleet.remove()
         return fleet.toll(), journey.problems + journey.unchosen()

@@ -71,7 +71,7 @@ class PodsSeen:
         with connected(self._kubeconfig) as api:
             self._core: Any = client.CoreV1Api(api)
             while not self._stopping.wait(0.05):
-                with suppress(ApiException, HTTPError, json.JSONDecodeError):
+                with suppress(ApiException, HTTPError, ValueError):  # the last: a line cut short
                     self._follow()
 
     def _follow(self) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.drain import ours, theirs
-from tests.drain.twelve_to_three import seeds, summary
+from tests.drain import theirs
+from tests.drain.twelve_to_three import seeds, summary, travel
 from tests.hpa.oracle import Oracle
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(480)]
@@ -23,12 +23,10 @@ def test_no_session_is_cut_on_the_way_from_12_to_3_pods(
     programs: Path, tmp_path: Path, seed: int, show: Callable[[str], None]
 ) -> None:
     """And whoever goes is a pod that was chosen when nobody was on it."""
-    chosen = seeds(seed, RUNS)
     with Oracle(programs, tmp_path, theirs.OPTIONS) as oracle:
-        us, problems = ours.travel(oracle.cluster, chosen)
-        them = theirs.travel(oracle, chosen)
+        us, them, problems = travel(oracle, seeds(seed, RUNS))
 
-    show(summary(seed, RUNS, us, them))
+    show(summary(seed, us, them))
     assert not problems
     assert us.cut == 0
     assert us.sessions == them.sessions

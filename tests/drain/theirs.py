@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any
 
 from tests.cluster.processes import wait_until
-from tests.drain.fleet import App, Fleet, Toll
+from tests.drain.fleet import NAMESPACE, App, Fleet, Toll
 from tests.drain.ours import INTERVAL, WINDOW
 from tests.drain.pods_seen import PodsSeen
 from tests.drain.visits import ENDS, FROM, SEATS, TO
-from tests.hpa.oracle import NAMESPACE, Oracle
+from tests.hpa.oracle import Oracle
 
 COMPRESSED = 10
 OPTIONS = {
@@ -31,7 +31,7 @@ LIMIT = 3 * ENDS / COMPRESSED
 
 def travel(oracle: Oracle, seeds: Iterable[int]) -> Toll:
     with PodsSeen(oracle.cluster.admin, NAMESPACE) as seen:
-        fleet = Fleet(oracle.cluster, seen, NAMESPACE, seeds)
+        fleet = Fleet(oracle.cluster, seen, "theirs", seeds)
         fleet.deploy()
         began = time.monotonic()
 
@@ -49,6 +49,7 @@ def travel(oracle: Oracle, seeds: Iterable[int]) -> Toll:
             fleet.advance(now())
         wait_until(arrived, LIMIT, f"{TO} pods of every Deployment")
         oracle.delete(fleet.apps)
+        fleet.remove()
         return fleet.toll()
 
 
