@@ -75,7 +75,7 @@ class Shipped:
         """Of the page, through the Service."""
         return f"http://{app}.{NAMESPACE}.svc.cluster.local/app"
 
-    def join(self, number: int = 1, app: str = APP, **arguments: str) -> list[User]:
+    def join(self, number: int = 1, app: str = APP, **arguments: Any) -> list[User]:
         """So many users open the page, each from an address of their own."""
         url = self.url(app)
         return [self.users.join(url, self._source(), **arguments) for _ in range(number)]
@@ -138,6 +138,16 @@ class Shipped:
             wait_until(lambda: self.replicas(deployment) == number, within, what)
         except AssertionError as error:
             raise AssertionError(f"{error}; the daemon said:\n{self.daemon_log()}") from None
+
+    def told_of_terminating_pods(self) -> str:
+        """What each of them, and its sidecar, says now."""
+        pods = self.cluster.core.list_namespaced_pod(NAMESPACE).items
+        terminating = [pod for pod in pods if pod.metadata.deletion_timestamp is not None]
+        return "\n".join(
+            f"{pod.metadata.name}: {self.state(pod)}\n"
+            f"{self.kubectl('logs', pod.metadata.name, '--all-containers', '--tail=20')}"
+            for pod in terminating
+        )
 
     def delete_pod(self, app: str) -> None:
         """The only one; returns when another is Ready."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -86,19 +87,33 @@ def test_a_drained_node_loses_no_session_and_no_click(shipped: Shipped, guests: 
     def moved() -> bool:
         return all(pod.spec.node_name == "node-2" for pod in shipped.ready_pods())
 
-    with clicking(shipped, guests) as clickers:
-        drain = subprocess.Popen(["kubectl", "drain", "node-1", *ours])
-        wait_until(moved, 2 * SOON, "all pods to be on the other node")
-        shipped.await_ready(shipped.replicas())
-        time.sleep(AFTERWARDS)
-        assert drain.poll() is None, "it waits for the users"
+    with draining("node-1", *ours) as drain:
+        with clicking(shipped, guests) as clickers:
+            wait_until(moved, 2 * SOON, "all pods to be on the other node")
+            shipped.await_ready(shipped.replicas())
+            time.sleep(AFTERWARDS)
+            assert drain.poll() is None, "it waits for the users"
+        assert shipped.all_connected(guests)
+        assert lost(shipped, clickers) == []
 
-    assert shipped.all_connected(guests)
-    assert lost(shipped, clickers) == []
-    for user in guests:
-        shipped.users.leave(user)
-    guests.clear()
-    assert drain.wait(SOON) == 0
+        for user in guests:
+            shipped.users.leave(user)
+        guests.clear()
+        try:
+            assert drain.wait(2 * SOON) == 0
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the node is not empty:\n{shipped.told_of_terminating_pods()}")
+
+
+@contextmanager
+def draining(node: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`kubectl drain`, which waits until the evicted pods have ended."""
+    process = subprocess.Popen(["kubectl", "drain", node, *options])
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def test_an_upgrade_of_the_daemon_loses_no_session_and_no_click(
