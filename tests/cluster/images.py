@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,35 @@ def busybox_image(name: str, *lines: str) -> Path:
         commands = ["FROM scratch", "COPY busybox /bin/busybox", "COPY busybox /bin/sh", *lines]
         (folder / "Dockerfile").write_text("\n".join(commands) + "\n")
         return build_image(name, folder / "Dockerfile", folder)
+
+
+def program_image(name: str, program: str, *lines: str) -> Path:
+    """A program of this machine with its libraries and a shell. The archive's path.
+
+    Stands in for the published image of that program. Raises BuildError.
+    """
+    place = shutil.which(program)
+    if place is None or not is_static(BUSYBOX):
+        raise BuildError(f"{name} needs {program} and a static {BUSYBOX}: run `make parts`")
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        root = Path(name_of_folder) / "root"
+        for file in (place, *_libraries(place)):
+            copy = root / file.lstrip("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
+        (root / "bin").mkdir()
+        shutil.copy(BUSYBOX, root / "bin" / "busybox")
+        for applet in ("sh", "awk"):
+            (root / "bin" / applet).symlink_to("busybox")
+        dockerfile = root.parent / "Dockerfile"
+        dockerfile.write_text("\n".join(["FROM scratch", "COPY root /", *lines]) + "\n")
+        return build_image(name, dockerfile, root.parent)
+
+
+def _libraries(program: str) -> list[str]:
+    """Every shared library that a program is linked to, and the loader that finds them."""
+    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    return re.findall(r"(?:=> |^\s)(/\S+) \(0x", told, re.MULTILINE)
 
 
 def is_static(program: Path) -> bool:
@@ -222,6 +252,14 @@ def prometheus_image() -> Path:
             'FROM scratch\nCOPY prometheus /\nENTRYPOINT ["/prometheus"]\n'
         )
         return build_image("localhost/prometheus:test", context / "Dockerfile", context)
+
+
+def proxy_images() -> list[Path]:
+    """nginx and HAProxy under the names of the published images, which end as those do."""
+    return [
+        program_image("localhost/nginx:test", "nginx", "STOPSIGNAL SIGQUIT"),
+        program_image("localhost/haproxy:test", "haproxy", "STOPSIGNAL SIGUSR1"),
+    ]
 
 
 def _wheels(requirements: Path) -> Path:

@@ -150,10 +150,14 @@ def main(arguments: list[str] | None = None) -> int:
             raise BuildError(reason)
         for component in (KUBERNETES, NODE, COREDNS):
             build(component)
-        pause_image()
-        options.image += archives() if options.stack else []
     except BuildError as error:
         return _refuse(error, options)
+    try:
+        pause_image()
+        options.image += archives() if options.stack else []
+    except BuildError as error:  # ours to mend, so nothing to skip for
+        print(f"NO IMAGES for the node: {error}", file=sys.stderr, flush=True)
+        return 1
     return _outside(options)
 
 

@@ -13,18 +13,20 @@ from pathlib import Path
 import yaml
 
 from tests.cluster.go import BuildError
-from tests.cluster.images import OURS, ROOT, our_image, prometheus_image
+from tests.cluster.images import OURS, ROOT, our_image, prometheus_image, proxy_images
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 PUBLISHED = {
     **{name: f"localhost/{name}" for name in OURS},
     "prom/prometheus": "localhost/prometheus",
+    "nginx": "localhost/nginx",
+    "haproxy": "localhost/haproxy",
 }
 
 
 def archives() -> list[Path]:
     """Every image that the stack needs, built where something changed."""
-    return [*map(our_image, OURS), prometheus_image()]
+    return [*map(our_image, OURS), prometheus_image(), *proxy_images()]
 
 
 def overlay(folder: Path, components: Sequence[str] = ("prometheus",)) -> Path:

@@ -6,6 +6,7 @@ import re
 import time
 
 import pytest
+from kubernetes import client
 
 from autoscaler.adapters.kubernetes import KubernetesCluster
 from autoscaler.errors import ClusterError, ConflictError, TargetNotFoundError
@@ -146,6 +147,22 @@ def test_a_deployment_that_is_deleted_and_made_again_has_another_uid(
     control_plane.settle(app.namespace, app.deployment, 2)
 
     assert seen(cluster, app).uid != before.uid
+
+
+def test_an_hpa_with_the_same_target_is_a_rival_until_it_is_gone(
+    control_plane: Access, cluster: KubernetesCluster, app: TargetRef
+) -> None:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": app.deployment}
+    hpa = {"metadata": {"name": "by-cpu"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}}
+    hpas = client.AutoscalingV2Api(control_plane.api)
+    assert seen(cluster, app).rival is None
+
+    hpas.create_namespaced_horizontal_pod_autoscaler(app.namespace, hpa)
+    wait_until(lambda: seen(cluster, app).rival is not None, WITHIN, "the HPA to be seen")
+    assert seen(cluster, app).rival == "HorizontalPodAutoscaler by-cpu"
+
+    hpas.delete_namespaced_horizontal_pod_autoscaler("by-cpu", app.namespace)
+    wait_until(lambda: seen(cluster, app).rival is None, WITHIN, "the HPA to be gone")
 
 
 def test_an_event_is_left_on_the_deployment(

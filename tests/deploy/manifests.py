@@ -16,7 +16,7 @@ from tests.cluster.build import KUBERNETES, installed
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 BIG_DATA = FOLDER.parent / "examples" / "big-data"
 STICKY = ("sticky-haproxy", "sticky-nginx")  # one of them at a time
-OTHERS = ("gateway-api", "monitoring", "prometheus", "zero-touch")
+OTHERS = ("gateway-api", "hpa-cpu-only", "monitoring", "prometheus", "zero-touch")
 COMPONENTS = (*STICKY, "sticky-services", *OTHERS)
 
 Object = Mapping[str, Any]

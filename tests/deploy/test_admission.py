@@ -107,8 +107,14 @@ def await_pods(cluster: ControlPlane, namespace: str, deployments: set[str]) -> 
 
 @pytest.mark.parametrize(
     "components",
-    [(), ("prometheus",), ("zero-touch", "prometheus"), *((each,) for each in STICKY)],
-    ids=["base", "prometheus", "zero-touch", *STICKY],
+    [
+        (),
+        ("prometheus",),
+        ("zero-touch", "prometheus"),
+        ("hpa-cpu-only",),
+        *((each,) for each in STICKY),
+    ],
+    ids=["base", "prometheus", "zero-touch", "hpa-cpu-only", *STICKY],
 )
 def test_every_pod_is_admitted_and_ready(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path, components: tuple[str, ...]
@@ -116,7 +122,7 @@ def test_every_pod_is_admitted_and_ready(
     namespace = "-".join(["bokeh", *components])
     apply(control_plane, kubectl, overlay(tmp_path, components, namespace=namespace))
 
-    wanted = {"bokeh-app", "bokeh-autoscaler", *components} - {"zero-touch"}
+    wanted = {"bokeh-app", "bokeh-autoscaler", *components} - {"zero-touch", "hpa-cpu-only"}
     await_pods(control_plane, namespace, wanted)
 
 

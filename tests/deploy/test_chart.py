@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.deploy.chart import (
     render_chart,
     template,
 )
-from tests.deploy.manifests import Object, overlay, render
+from tests.deploy.manifests import STICKY, Object, one, overlay, render
 
 EXAMPLE: Values = {"example": {"enabled": True}}
 MONITORING: Values = {
@@ -25,22 +26,45 @@ MONITORING: Values = {
 }
 
 
+# Both make a new name or text of a changed file, so that pods start anew: kustomize by the name of
+# the ConfigMap, a chart by an annotation of the pods.
+DIGEST = re.compile(r"^(sticky-\w+)-[0-9a-z]{10}$")
+CHECKSUM = "checksum/config"
+PROXY_FILES = (".cfg", ".conf")
+
+
 def by_identity(objects: Iterable[Object]) -> dict[str, Any]:
     """Objects by kind, namespace and name, but for the Namespace: `helm --create-namespace`."""
+    listed = [comparable(without_digests(each)) for each in objects if each["kind"] != "Namespace"]
     return {
-        "/".join((each["kind"], each["metadata"]["namespace"], each["metadata"]["name"])): (
-            comparable(each)
-        )
-        for each in objects
-        if each["kind"] != "Namespace"
+        "/".join((each["kind"], each["metadata"]["namespace"], each["metadata"]["name"])): each
+        for each in listed
     }
+
+
+def without_digests(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: without_digests(each) for key, each in value.items() if key != CHECKSUM}
+        return {key: each for key, each in kept.items() if (key, each) != ("annotations", {})}
+    if isinstance(value, list):
+        return [without_digests(each) for each in value]
+    return DIGEST.sub(r"\1", value) if isinstance(value, str) else value
 
 
 def comparable(each: Object) -> Object:
     """YAML texts of a ConfigMap as what they mean: comments and the order of keys do not count."""
     if each["kind"] != "ConfigMap":
         return each
-    return {**each, "data": {name: yaml.safe_load(text) for name, text in each["data"].items()}}
+    texts = each["data"].items()
+    return {
+        **each,
+        "data": {n: t if n.endswith(PROXY_FILES) else yaml.safe_load(t) for n, t in texts},
+    }
+
+
+def proxy_values(component: str, **further: Any) -> Values:
+    kind = component.removeprefix("sticky-")
+    return {"proxy": {"enabled": True, "kind": kind, **further}}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +72,8 @@ def comparable(each: Object) -> Object:
     [
         pytest.param((), {}, {}, id="base"),
         pytest.param(("monitoring",), {}, MONITORING, id="monitoring"),
+        *(pytest.param((name,), {}, proxy_values(name), id=name) for name in STICKY),
+        pytest.param(("gateway-api",), {}, {"gateway": {"enabled": True}}, id="gateway-api"),
     ],
 )
 def test_the_chart_renders_the_objects_of_kustomize(
@@ -71,6 +97,24 @@ def test_the_policies_in_the_schema_are_the_policies_of_the_daemon() -> None:
     definitions = json.loads(VALUES_SCHEMA.read_text())["$defs"]
 
     assert definitions == policy_definitions(), "bring it up to date: python -m tests.deploy.chart"
+
+
+@pytest.mark.parametrize("component", STICKY)
+def test_a_proxy_follows_the_app_that_the_values_name(
+    helm: Path, tmp_path: Path, component: str
+) -> None:
+    values = proxy_values(component, app="reports", port=5100)
+    objects = render_chart(helm, tmp_path, values)
+
+    settings = "".join(one(objects, "ConfigMap", component)["data"].values())
+    assert "reports-routable." in settings
+    assert "reports-all." in settings
+    assert "bokeh-app" not in settings
+    assert "5006" not in settings
+    for name in ("reports-routable", "reports-all"):
+        service = one(objects, "Service", name)["spec"]
+        assert service["selector"]["app.kubernetes.io/name"] == "reports"
+        assert [port["port"] for port in service["ports"]] == [5100]
 
 
 def daemon(objects: Iterable[Object]) -> Any:

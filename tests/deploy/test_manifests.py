@@ -84,6 +84,19 @@ def test_each_component_goes_with_the_base_alone(
     assert with_it != render(kubectl, FOLDER / "base")
 
 
+def test_the_hpa_for_comparison_has_the_target_and_the_bounds_of_the_policy(
+    kubectl: Path, tmp_path: Path
+) -> None:
+    objects = render(kubectl, overlay(tmp_path, ["hpa-cpu-only"]))
+    hpa = one(objects, "HorizontalPodAutoscaler", "bokeh-app")["spec"]
+    text = one(objects, "ConfigMap", "bokeh-autoscaler-policies")["data"]["bokeh-app.yaml"]
+    policy = yaml.safe_load(text)
+
+    assert hpa["scaleTargetRef"]["name"] == policy["target"]["deployment"]
+    bounds = {"min": hpa["minReplicas"], "max": hpa["maxReplicas"]}
+    assert bounds == policy["replicas"]
+
+
 def test_everything_is_in_one_namespace_and_nothing_is_cluster_wide(
     everything: list[Object],
 ) -> None:

@@ -258,9 +258,19 @@ def shipped_app(name: str, code: str | None = None, *args: str, **resources: str
     return objects
 
 
-def _rendered() -> list[Json]:
+def component(name: str) -> list[Json]:
+    """What a component adds to the base."""
+    base = {_identity(each) for each in _rendered([])}
+    return [each for each in _rendered([name]) if _identity(each) not in base]
+
+
+def _identity(each: Json) -> tuple[str, str]:
+    return each["kind"], each["metadata"]["name"]
+
+
+def _rendered(components: Sequence[str] = ("prometheus",)) -> list[Json]:
     with tempfile.TemporaryDirectory() as folder:
-        command = ["kubectl", "kustomize", str(overlay(Path(folder)))]
+        command = ["kubectl", "kustomize", str(overlay(Path(folder), components))]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return list(yaml.safe_load_all(text))
 

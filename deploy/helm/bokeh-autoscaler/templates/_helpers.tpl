@@ -48,6 +48,15 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* The proxy's files, after the Services and the port of its app. */}}
+{{- define "bokeh-autoscaler.proxyFiles" -}}
+{{- range $path, $_ := .Files.Glob (printf "files/%s/*" .Values.proxy.kind) }}
+{{ base $path }}: |
+{{- $text := $.Files.Get $path | replace "bokeh-app-" (printf "%s-" $.Values.proxy.app) }}
+{{- $text | replace ":5006" (printf ":%d" (int $.Values.proxy.port)) | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* The policies in force, with the example's, as a YAML list. */}}
 {{- define "bokeh-autoscaler.policies" -}}
 {{- $policies := .Values.policies -}}

@@ -1,0 +1,163 @@
+"""The shipped proxies as pods before the app: they follow its Services, and go unnoticed."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.cluster.objects import ROUTABLE
+from tests.cluster.processes import wait_until
+from tests.deploy.manifests import STICKY
+from tests.node.clicks import clicking, lost
+from tests.node.shipped import (
+    ANSWER_WITHIN,
+    APP,
+    EXPORTER_PORT,
+    KUBELET_SYNC,
+    NAME_LABEL,
+    NAMESPACE,
+    SOON,
+    Json,
+    Shipped,
+    component,
+    policy,
+)
+from tests.proxies.browser import Browser
+from tests.websocket_user import User
+
+pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
+
+USERS = 40
+AFTERWARDS = 12.0  # seconds that they go on clicking: longer than the old pods' preStop sleep
+FOLLOWED_AFTER = 5.0  # seconds; the proxies ask the name server every second, which is told at once
+CREATED = re.compile(r'^bokeh_sessions_created_total\{app="/app".*\} (\S+)$', re.MULTILINE)
+
+
+@pytest.fixture(scope="module", params=STICKY)
+def proxy(shipped: Shipped, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of one that runs before the app."""
+    name = str(request.param)
+    objects = component(name)
+    shipped.apply(objects)
+    shipped.rolled_out(name)
+    yield name
+    shipped.remove(objects)
+
+
+@pytest.fixture
+def browsers(shipped: Shipped, proxy: str) -> Iterator[Visitors]:
+    shipped.write_policy(APP, policy())
+    with ExitStack() as stack:
+        visitors = Visitors(shipped, shipped.url(proxy))
+        stack.callback(visitors.leave)
+        yield visitors
+
+
+class Visitors:
+    """Browsers before a proxy, each with its page open or between two connections."""
+
+    def __init__(self, shipped: Shipped, url: str) -> None:
+        self._shipped, self._url = shipped, url
+        self._browsers: list[Browser] = []
+        self.users: list[User] = []
+
+    def come(self, number: int) -> list[User]:
+        came = [Browser(self._shipped.users, self._url) for _ in range(number)]
+        self._browsers += came
+        self.users += [each.open() for each in came]
+        return self.users[-number:]
+
+    def reconnect(self) -> None:
+        """All connections end and come back, as after a loss of the network."""
+        self.leave()
+        self.users = [each.connect() for each in self._browsers]
+
+    def leave(self) -> None:
+        for user in self.users:
+            self._shipped.users.leave(user)
+        self.users = []
+
+
+def connected(shipped: Shipped) -> dict[str, int]:
+    """Users of each pod of the app."""
+    states = {pod.metadata.name: shipped.state(pod) for pod in shipped.pods()}
+    return {name: state["sessions"]["connected"] for name, state in states.items() if state}
+
+
+def created(shipped: Shipped) -> int:
+    """Sessions that the app's pods have ever made."""
+    return sum(map(_created, shipped.pods()))
+
+
+def _created(pod: Any) -> int:
+    url = f"http://{pod.status.pod_ip}:{EXPORTER_PORT}/metrics"
+    with urllib.request.urlopen(url, timeout=ANSWER_WITHIN) as answer:
+        return sum(int(float(value)) for value in CREATED.findall(answer.read().decode()))
+
+
+def cordoned(shipped: Shipped) -> list[str]:
+    return [pod.metadata.name for pod in shipped.pods() if pod.metadata.labels[ROUTABLE] != "true"]
+
+
+def test_a_cordoned_pod_gets_no_new_users_and_those_who_reconnect_come_back_to_it(
+    shipped: Shipped, browsers: Visitors
+) -> None:
+    patient = {"settle": "10s", "reconnect": "60s"}
+    shipped.write_policy(APP, policy(replicas={"min": 3, "max": 10}, drain=patient))
+    shipped.await_replicas(3, within=KUBELET_SYNC)
+    shipped.await_ready(3)
+    wait_until(shipped.all_open, SOON, "nobody to be there, and every pod to be open")
+    time.sleep(FOLLOWED_AFTER)
+    before = created(shipped)
+
+    while min(connected(shipped).values()) == 0:
+        browsers.come(6)
+    assert created(shipped) == before + len(browsers.users), "each user costs one session"
+    shipped.write_policy(APP, policy(drain=patient))
+    (going,) = wait_until(lambda: cordoned(shipped), KUBELET_SYNC, "a pod to be cordoned")
+    time.sleep(FOLLOWED_AFTER)
+
+    there = connected(shipped)
+    browsers.reconnect()
+    assert connected(shipped) == there, "everybody is on the own pod"
+    browsers.come(4)
+    assert connected(shipped)[going] == there[going]
+    assert created(shipped) == before + len(browsers.users)
+
+    shipped.write_policy(APP, policy())
+    browsers.leave()
+    wait_until(lambda: len(shipped.pods()) == 2, KUBELET_SYNC + SOON, "the empty pod to go")
+    assert going not in connected(shipped)
+
+
+def test_an_upgrade_of_the_proxy_and_of_the_app_loses_no_session_and_no_click(
+    shipped: Shipped, proxy: str, browsers: Visitors
+) -> None:
+    shipped.await_ready(shipped.replicas())
+    guests = browsers.come(USERS)
+
+    with clicking(shipped, guests) as clickers:
+        shipped.kubectl("rollout", "restart", f"deployment/{proxy}", f"deployment/{APP}")
+        shipped.rolled_out(proxy)
+        shipped.rolled_out(APP)
+        newcomers = browsers.come(4)
+        time.sleep(AFTERWARDS)
+
+    assert min(each.clicks for each in clickers) > 0
+    assert shipped.all_connected([*guests, *newcomers])
+    assert lost(shipped, clickers) == []
+    assert len(pods_of(shipped, proxy)) > 2, "the old proxies stay for their users"
+    browsers.leave()
+    wait_until(lambda: len(pods_of(shipped, proxy)) == 2, SOON, "the old proxies to end")
+
+
+def pods_of(shipped: Shipped, name: str) -> list[Json]:
+    """Those that are about to end too."""
+    selector = f"{NAME_LABEL}={name}"
+    return list(shipped.cluster.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items)
