@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 
 from tests.cluster.build import NODE, build
-from tests.cluster.namespaces import NAMESERVER, node_address
+from tests.cluster.namespaces import NAMESERVER, node_address, run
 from tests.cluster.processes import Processes
 
+MEMORY = Path("/proc/meminfo")
 TEMPLATES = Path(__file__).parent / "node_configuration"
+MEMORY_FOR_IMAGES = 8 << 30  # bytes free, from where on images are kept in it: they take 1.5 GB
 FIRST_PORT, FIRST_HEALTH_PORT, PORTS_APART = 10250, 10248, 10
 SOCKET = "containerd.sock"
 
@@ -32,6 +34,10 @@ class WorkerNode:
         """Returns when it takes images and pods."""
         networks = self._folder / "networks"
         networks.mkdir(parents=True)
+        if free_memory() > MEMORY_FOR_IMAGES:  # from a disk the daemon starts 10 s later
+            images = self._folder / "containerd"
+            images.mkdir()
+            run("mount", "-t", "tmpfs", "tmpfs", str(images))
         self._configure("network.conflist", networks / "10-pods.conflist")
         config = self._configure("containerd.toml", self._folder / "containerd.toml")
         self._processes.start(f"containerd-{self._number}", ["containerd", "--config", config])
@@ -71,6 +77,12 @@ class WorkerNode:
             "@HEALTH_PORT@": FIRST_HEALTH_PORT + apart,
         }
         return fill_in(TEMPLATES / template, target, values)
+
+
+def free_memory() -> int:
+    """Bytes that programs can still have."""
+    [line] = [x for x in MEMORY.read_text().splitlines() if x.startswith("MemAvailable:")]
+    return int(line.split()[1]) * 1024
 
 
 def fill_in(template: Path, target: Path, values: dict[str, object]) -> Path:
