@@ -331,7 +331,7 @@ class Policy(Model):
     metrics: Annotated[tuple[Metric, ...], Field(max_length=20)] = Field(
         description="What to scale by; the highest number wins.", json_schema_extra={"minItems": 1}
     )
-    interval: Duration = _duration(5.0, "How often to decide.")
+    interval: Duration = _duration(2.0, "How often to decide.")
     behavior: Behavior | None = Field(
         default=None, description="The `spec.behavior` of an HPA, with the same meaning."
     )

@@ -107,7 +107,7 @@ def seats_for_refusal(target: RefusalTarget, traffic: Traffic, interval: float) 
     """Seats for those who may arrive before new ones can exist, all but `refuse` of the time.
 
     Square-root staffing over the lead time: with 0.1 arrivals a second, 60 s to a Ready pod and
-    5 s between passes, 6.5 are expected and 16 are enough 99.9 % of the time.
+    2 s between passes, 6.2 are expected and 15 are enough 99.9 % of the time.
     """
     horizon = target.lead_time + interval
     arrivals, departures = traffic.arrivals * horizon, traffic.departures * horizon

@@ -165,9 +165,9 @@ def reply(
 ) -> None:
     handler.send_response(code)
     handler.send_header("Content-Length", str(len(body) if length is None else length))
+    handler.send_header("Connection", "close")  # which also makes the server do so
     handler.end_headers()
     handler.wfile.write(body)
-    handler.close_connection = True
 
 
 def drip(handler: BaseHTTPRequestHandler) -> None:

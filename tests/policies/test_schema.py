@@ -20,7 +20,7 @@ def test_the_schema_is_fresh():
 
 def test_the_schema_shows_defaults_as_people_write_them():
     properties = json.loads(schema_text())["properties"]
-    assert properties["interval"]["default"] == "5s"
+    assert properties["interval"]["default"] == "2s"
     assert properties["drain"]["default"]["deadline"] == "never"
     assert properties["drain"]["default"]["settle"] == "15s"
 

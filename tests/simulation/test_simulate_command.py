@@ -85,7 +85,7 @@ def test_comments_do_not_change_the_identity_of_a_policy(rules, visits, capsys, 
 @pytest.mark.parametrize(
     ("words", "name", "expected"),
     [
-        pytest.param((), "tick", 5.0, id="the policy's interval"),
+        pytest.param((), "tick", 5.0, id="more than the policy's interval, for speed"),
         pytest.param(("--tick", "10s"), "tick", 10.0, id="another tick"),
         pytest.param((), "seats", 10, id="the policy's seats"),
         pytest.param(("--seats", 12), "seats", 12, id="other seats"),
