@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-ONE_NODE := $(BIN)/python -m tests.cluster.one_node
+CLUSTER := $(BIN)/python -m tests.cluster.live
 CACHE ?= $(or $(BOKEH_AUTOSCALER_CACHE),$(HOME)/.cache/bokeh-autoscaler)
 export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 export CMD
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fast lint format demo big-data cluster bench bench-kubernetes lock parts clean
+.PHONY: help install test test-fast test-node test-slow lint format demo big-data cluster bench bench-kubernetes lock parts clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -31,10 +31,17 @@ parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes
 
 test: lint parts ## The whole suite against the real parts, fast tests first
 	@$(PYTEST) -m "not slow"
-	@$(ONE_NODE) --stack --or-skip -- $(PYTEST) -m node
+	@$(MAKE) --no-print-directory --jobs=2 test-node test-slow
+
+# Both wait more than they compute. What the first says comes at its end, in one piece.
+test-node:
+	@log=$$(mktemp); $(CLUSTER) --or-skip "$(PYTEST) -m node" > $$log 2>&1; code=$$?; \
+	cat $$log; rm $$log; exit $$code
+
+test-slow:
 	@$(PYTEST) -m "slow and not node" -n 4 --dist loadfile --no-loadscope-reorder
 
-test-fast: install ## Logic only, under 30 s
+test-fast: install ## Logic only, about a minute
 	@$(PYTEST) -m "not slow"
 
 lint: install ## ruff, mypy --strict and the import contracts
@@ -54,7 +61,7 @@ big-data: install ## An app with 10 million points and the service beside it, un
 	@$(BIN)/python -m tests.big_data.live --points $(or $(POINTS),10000000)
 
 cluster: parts ## A real one-node Kubernetes with our images and manifests, as root; CMD='...' runs in it
-	@$(BIN)/python -m tests.cluster.live "$$CMD"
+	@$(CLUSTER) "$$CMD"
 
 bench: install ## Measure the speed of everything that has a goal
 	@$(BIN)/python -m tests.benchmarks
@@ -62,7 +69,7 @@ bench: install ## Measure the speed of everything that has a goal
 bench-kubernetes: parts ## Beside the real HPA: seconds to enough replicas, sessions lost (a quarter of an hour)
 	@$(BIN)/python -m tests.benchmarks.kubernetes
 	@$(BIN)/python -m tests.drain.twelve_to_three
-	@$(ONE_NODE) --stack --or-skip -- $(BIN)/python -m tests.node.waves
+	@$(CLUSTER) --or-skip "$(BIN)/python -m tests.node.waves"
 
 lock: install ## Renew the hashed requirements
 	@$(BIN)/python -m pip install --quiet uv

@@ -126,15 +126,16 @@ def inside(options: argparse.Namespace) -> int:
     return 0
 
 
-def outside(command: str) -> int:
+def outside(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         listeners = [stack.enter_context(listen(door.port)) for door in DOORS]
         numbers = [str(listener.fileno()) for listener in listeners]
         kept = [word for number in numbers for word in ("--keep-fd", number)]
         given = [word for number in numbers for word in ("--fd", number)]
         inner = [sys.executable, "-m", "tests.cluster.live", "--inside", *given]
-        inner += ["--began", str(time.time()), command]
-        return one_node.main(["--stack", *kept, "--", *inner])
+        inner += ["--began", str(time.time()), options.command]
+        skip = ["--or-skip"] if options.or_skip else []
+        return one_node.main(["--stack", *skip, *kept, "--", *inner])
 
 
 def main() -> int:
@@ -142,10 +143,11 @@ def main() -> int:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--fd", action="append", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--or-skip", action="store_true", help="as of tests.cluster.one_node")
     parser.add_argument("command", nargs="?", default="", help="a shell line to run in it")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return inside(options) if options.inside else outside(options.command)
+    return inside(options) if options.inside else outside(options)
 
 
 if __name__ == "__main__":

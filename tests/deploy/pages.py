@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 from tests.deploy.manifests import FOLDER
 
 KUBERNETES_PAGE = FOLDER / "README.md"
 DEPLOY_PAGE = FOLDER.parent / "README.md"
+HELM_PAGE = FOLDER.parent / "helm" / "README.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
 
@@ -24,6 +27,29 @@ def anchors(page: Path) -> set[str]:
     """The names by which links lead to its headings."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def commands(page: Path) -> list[str]:
+    """Each on one line, without the comment behind it."""
+    text = "".join(blocks(page, "sh")).replace("\\\n", " ")
+    lines = [re.sub(r"(^|\s+)# .*", "", line).strip() for line in text.splitlines()]
+    return [re.sub(r"\s+", " ", line) for line in lines if line]
+
+
+def run_shell(command: str, folder: Path, **environment: str) -> str:
+    """What a printed command says, run in a folder. Fails with what it complains of."""
+    result = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 0, f"{command}: {result.stderr}"
+    return result.stdout
 
 
 def command(page: Path, beginning: str) -> list[str]:

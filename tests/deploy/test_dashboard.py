@@ -10,13 +10,14 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import PROGRAMS
 from tests.deploy.monitored import APPS, World, world
 from tests.deploy.monitoring import dashboard, filled, queries, recordings, rules
-from tests.deploy.pages import DEPLOY_PAGE, questions
+from tests.deploy.pages import DEPLOY_PAGE, KUBERNETES_PAGE, questions
 from tests.prometheus_server import PrometheusServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.prometheus]
@@ -87,8 +88,9 @@ def test_every_series_that_a_rule_selects_has_the_labels_that_it_selects_by(seen
     await_answers(seen, selectors())
 
 
-def test_every_question_of_the_page_has_an_answer(seen: World) -> None:
-    await_answers(seen, {question: question for question in questions(DEPLOY_PAGE)})
+@pytest.mark.parametrize("page", [DEPLOY_PAGE, KUBERNETES_PAGE], ids=["deploy", "kubernetes"])
+def test_every_question_of_a_page_has_an_answer(seen: World, page: Path) -> None:
+    await_answers(seen, {question: question for question in questions(page)})
 
 
 def test_the_variables_offer_the_deployment(seen: World) -> None:

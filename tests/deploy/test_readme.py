@@ -12,11 +12,18 @@ import yaml
 from tests.deploy.chart import render_chart
 from tests.deploy.manifests import BIG_DATA, FOLDER, one, pod_specs, render
 from tests.deploy.monitoring import alerts
-from tests.deploy.pages import DEPLOY_PAGE, KUBERNETES_PAGE, PROXY_PAGES, anchors, blocks
+from tests.deploy.pages import (
+    DEPLOY_PAGE,
+    HELM_PAGE,
+    KUBERNETES_PAGE,
+    PROXY_PAGES,
+    anchors,
+    blocks,
+)
 
 BIG_DATA_PAGE = BIG_DATA / "README.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
-PAGES = (KUBERNETES_PAGE, DEPLOY_PAGE, *PROXY_PAGES, BIG_DATA_PAGE, RUNBOOK)
+PAGES = (KUBERNETES_PAGE, DEPLOY_PAGE, HELM_PAGE, *PROXY_PAGES, BIG_DATA_PAGE, RUNBOOK)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")

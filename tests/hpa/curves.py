@@ -9,7 +9,7 @@ from functools import partial
 from itertools import pairwise
 from math import pi, sin
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from autoscaler.core.decide import decide, record_scaling
 from autoscaler.model import Observation, Sample, State
@@ -117,6 +117,10 @@ def _rate(random: Random, kind: str) -> dict[str, Any]:
     return {"type": kind, "value": value, "periodSeconds": random.choice((1, 5, 10, 15, 30, 60))}
 
 
+# A sync comes every second, and on a busy machine its clock is read so long after its look.
+CLOCKS_APART = (-1.0, -0.3, 0.3, 1.0)  # seconds
+
+
 def start(oracle: Oracle, curve: Curve) -> None:
     """Put a target under an HPA; its replicas follow what is asked for at once."""
     replicas = max(1, curve.sessions[0] // PER_REPLICA)
@@ -125,7 +129,14 @@ def start(oracle: Oracle, curve: Curve) -> None:
     oracle.create(curve.name, curve.hpa)
 
 
-def replay(curve: Curve, syncs: Sequence[Sync]) -> list[int]:
+class Decided(NamedTuple):
+    """Our number at a sync, and those if the clock is read up to a second early or late."""
+
+    replicas: int
+    about: frozenset[int]
+
+
+def replay(curve: Curve, syncs: Sequence[Sync]) -> list[Decided]:
     """Our decision at each sync of the controller, given the figure that it was given.
 
     As long as both decide alike, this is our own trajectory; where not, the next decision starts
@@ -138,8 +149,10 @@ def replay(curve: Curve, syncs: Sequence[Sync]) -> list[int]:
         assert sync.figure is not None, f"{curve.name}: a sync without a look at the metric"
         load = {QUERY: Sample(sync.figure, sync.at)}
         seen = Observation(sync.current, status_replicas=sync.current, external=load)
+        times = (sync.at + apart for apart in CLOCKS_APART)
+        about = frozenset(decide(policy, seen, state, at)[0].desired for at in times)
         decision, state = decide(policy, seen, state, sync.at)
-        decided.append(decision.desired)
+        decided.append(Decided(decision.desired, about))
         if sync.asked_at is not None:
             state = record_scaling(state, policy, sync.current, sync.replicas, sync.asked_at)
     return decided
@@ -158,19 +171,21 @@ class Comparison:
 def compare(curve: Curve, recorded: Sequence[Sync]) -> Comparison:
     """Ours is one sync apart if it lies between what the controller had a sync before and after.
 
-    A clock that is read a few milliseconds early or late still sees an entry that is just about to
-    leave its window or period, or has just missed it: no more than one sync can lie between. So
-    the last sync is there only to tell what came after the one before it.
+    A clock that is read a little early or late still sees an entry that is just about to leave its
+    window or period, or has just missed it: no more than one sync can lie between. So the last
+    sync is there only to tell what came after the one before it. It is one sync apart as well if
+    ours is the controller's number with a clock that is read that much earlier or later.
     """
     syncs = recorded[:-1]  # the last may be under way
-    real, ours = [sync.replicas for sync in syncs], replay(curve, syncs)
+    real, decided = [sync.replicas for sync in syncs], replay(curve, syncs)
+    ours = [each.replicas for each in decided]
     different = [i for i in range(len(real) - 1) if real[i] != ours[i]]
-    nearby = [real[max(0, i - 1) : i + 2] for i in different]
-    far = [
-        i
-        for i, near in zip(different, nearby, strict=True)
-        if not min(near) <= ours[i] <= max(near)
-    ]
+
+    def is_far(i: int) -> bool:
+        near = real[max(0, i - 1) : i + 2]
+        return not min(near) <= ours[i] <= max(near) and real[i] not in decided[i].about
+
+    far = [i for i in different if is_far(i)]
     changes = sum(before != after for before, after in pairwise(real))
     rows = _rows(curve, syncs, ours, far) if far else ""
     return Comparison(len(real), changes, len(different) - len(far), rows)

@@ -233,9 +233,9 @@ def policy(deployment: str = APP, **overrides: Any) -> Json:
         "metrics": [{"type": "sessions", "seats": 20, "spare": 10}],
         "behavior": {
             "scaleUp": {"policies": [{"type": "Pods", "value": 10, "periodSeconds": 1}]},
-            "scaleDown": {"stabilizationWindowSeconds": 10},
+            "scaleDown": {"stabilizationWindowSeconds": 5},
         },
-        "drain": {"settle": "10s", "reconnect": "5s"},
+        "drain": {"settle": "5s", "reconnect": "5s"},
         **overrides,
     }
 

@@ -1,0 +1,75 @@
+"""What the page of the chart prints works, on a real API server with the real helm."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.processes import wait_until
+from tests.deploy.chart import CHART, render_chart, run_helm, template
+from tests.deploy.manifests import FOLDER
+from tests.deploy.pages import HELM_PAGE, blocks, commands, run_shell
+
+NAMESPACE = "bokeh"
+# Pods of the control plane alone run nothing; tests/node runs the same line on a node.
+NEEDS_CONTAINERS = " logs "
+
+
+def first_values() -> Any:
+    return yaml.safe_load(blocks(HELM_PAGE, "yaml")[0])
+
+
+@pytest.mark.slow
+@pytest.mark.control_plane
+def test_the_commands_of_the_page_work(
+    control_plane: ControlPlane, kubectl: Path, helm: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "deploy").symlink_to(FOLDER.parent)
+    (tmp_path / "my-values.yaml").write_text(blocks(HELM_PAGE, "yaml")[0])
+    path = f"{kubectl.parent}:{helm.parent}:{os.environ['PATH']}"
+    environment = {"KUBECONFIG": str(control_plane.admin), "PATH": path}
+
+    def deployments() -> list[str]:
+        items = control_plane.apps.list_namespaced_deployment(NAMESPACE).items
+        return [each.metadata.name for each in items if each.status.ready_replicas]
+
+    for command in commands(HELM_PAGE):
+        if NEEDS_CONTAINERS in command:
+            continue
+        if command.startswith("helm uninstall"):
+            wait_until(lambda: deployments() == ["bokeh-autoscaler"], 30, "the daemon's pod")
+        run_shell(command, tmp_path, **environment)
+
+    wait_until(lambda: deployments() == [], 30, "nothing to be left")
+
+
+def test_a_wrong_key_is_refused_as_the_page_says(helm: Path, tmp_path: Path) -> None:
+    values = first_values()
+    values["policies"][0]["replicas"]["maximum"] = 20
+
+    result = template(helm, tmp_path, values)
+
+    said = [text for text in blocks(HELM_PAGE, "") if "maximum" in text]
+    assert result.returncode != 0
+    assert result.stderr.strip() == said[0].strip()
+
+
+@pytest.mark.parametrize(
+    "values", re.findall(r"^\| `(\w+: .+?)`", HELM_PAGE.read_text(), re.MULTILINE)
+)
+def test_each_value_of_the_table_brings_something(helm: Path, tmp_path: Path, values: str) -> None:
+    without = render_chart(helm, tmp_path, {})
+
+    assert render_chart(helm, tmp_path, yaml.safe_load(values)) != without
+
+
+def test_the_chart_has_no_fault_that_helm_knows_of(helm: Path) -> None:
+    result = run_helm(helm, "lint", CHART)
+
+    assert result.returncode == 0, result.stdout
