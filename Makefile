@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 CLUSTER := $(BIN)/python -m tests.cluster.live
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 CACHE ?= $(or $(BOKEH_AUTOSCALER_CACHE),$(HOME)/.cache/bokeh-autoscaler)
 export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 export CMD
@@ -30,7 +31,7 @@ parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes
 	@$(BIN)/python -m tests.big_data.environment
 
 test: lint parts ## The whole suite against the real parts, fast tests first
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow" -n $(WORKERS)
 	@$(MAKE) --no-print-directory --jobs=2 test-node test-slow
 
 # Both wait more than they compute. What the first says comes at its end, in one piece.
@@ -39,10 +40,10 @@ test-node:
 	cat $$log; rm $$log; exit $$code
 
 test-slow:
-	@$(PYTEST) -m "slow and not node" -n 4 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m "slow and not node" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test-fast: install ## Logic only, about a minute
-	@$(PYTEST) -m "not slow"
+test-fast: install ## Logic only, less than a minute
+	@$(PYTEST) -m "not slow" -n $(WORKERS)
 
 lint: install ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check .

@@ -152,7 +152,8 @@ def test_what_the_server_does_not_understand_is_a_close_with_its_own_code(tmp_pa
         user = users.join(server.url)
         with pytest.raises(ConnectionError, match="10000"):
             users.send(user, "NO-SUCH-MESSAGE", {})
-        assert server.value('bokeh_connections_closed_total{app="/app",code="10000"}') == 1
+        closed = 'bokeh_connections_closed_total{app="/app",code="10000"}'
+        wait_until(lambda: server.value(closed) == 1, "the server to see the end of it too")
 
 
 def test_refused_connections_are_counted_by_reason(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ class Browser:
             elif left < float("inf"):
                 cookie["max-age"] = str(left)
         name, *dates = self.jar["sticky_pod"].value.split("|")
-        self.jar["sticky_pod"] = "|".join([name, *(moved(each, -seconds) for each in dates)])
+        value = "|".join([name, *(moved(each, -seconds) for each in dates)])
+        self.jar["sticky_pod"].set("sticky_pod", value, value)  # a jar would quote the / of a date
 
 
 def moved(date: str, seconds: float) -> str:
