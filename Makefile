@@ -34,13 +34,13 @@ test: lint parts ## The whole suite against the real parts, fast tests first
 	@$(PYTEST) -m "not slow" -n $(WORKERS)
 	@$(MAKE) --no-print-directory --jobs=2 test-node test-slow
 
-# Both wait more than they compute. What the first says comes at its end, in one piece.
+# Side by side, for the first one waits most of its time. What it says comes at its end, in one piece.
 test-node:
 	@log=$$(mktemp); $(CLUSTER) --or-skip "$(PYTEST) -m node" > $$log 2>&1; code=$$?; \
 	cat $$log; rm $$log; exit $$code
 
 test-slow:
-	@$(PYTEST) -m "slow and not node" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@nice -n 5 $(PYTEST) -m "slow and not node" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## Logic only, less than a minute
 	@$(PYTEST) -m "not slow" -n $(WORKERS)

@@ -93,7 +93,11 @@ class Users:
 
     def _run(self, work: Coroutine[Any, Any, Any], patience: float | None = None) -> Any:
         running = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return running.result(self._patience if patience is None else patience)
+        try:
+            return running.result(self._patience if patience is None else patience)
+        except TimeoutError:
+            running.cancel()  # nobody is there any more to close what it might still open
+            raise
 
     def get(
         self,
@@ -225,7 +229,12 @@ async def _get(request: HTTPRequest, jar: SimpleCookie) -> str:
 
 
 async def _connect(request: HTTPRequest, token: str) -> User:
-    socket = await websocket_connect(request, subprotocols=["bokeh", token])
+    opening = asyncio.ensure_future(websocket_connect(request, subprotocols=["bokeh", token]))
+    try:
+        socket = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
     if socket.protocol is not None:  # as browsers do; else a message waits 40 ms for the first ACK
         socket.protocol.set_nodelay(True)
     user = User(socket, [], asyncio.Event(), asyncio.Event())
@@ -237,6 +246,11 @@ async def _connect(request: HTTPRequest, token: str) -> User:
         socket.close()
         raise
     return user
+
+
+def _close(opened: asyncio.Future[WebSocketClientConnection]) -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result().close()
 
 
 async def _pull(user: User) -> float:

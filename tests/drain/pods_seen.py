@@ -57,7 +57,7 @@ class PodsSeen:
         traceback: TracebackType | None,
     ) -> None:
         self._stopping.set()
-        with suppress(RuntimeError):  # the watch is just being renewed
+        with suppress(RuntimeError, OSError):  # the watch is just being renewed, or has ended
             if self._stream is not None:
                 self._stream.shutdown()  # ends the read that the watching thread sits in
         self._thread.join()

@@ -51,15 +51,16 @@ def test_the_commands_of_the_kubernetes_page_work(shipped: Shipped, tmp_path: Pa
 
 def goes_on(command: str, folder: Path) -> None:
     """Until it is told to end; a forwarded port leads to the app."""
-    process = subprocess.Popen(command.split(), cwd=folder, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline(), command
-        if "port-forward" in command:
-            wait_until(app_answers, SOON, "the page at the forwarded port")
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(
+        command.split(), cwd=folder, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline(), command
+            if "port-forward" in command:
+                wait_until(app_answers, SOON, "the page at the forwarded port")
+        finally:
+            process.terminate()
 
 
 def app_answers() -> bool:
