@@ -40,7 +40,7 @@ test-node:
 	cat $$log; rm $$log; exit $$code
 
 test-slow:
-	@nice -n 5 $(PYTEST) -m "slow and not node" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@nice -n 10 $(PYTEST) -m "slow and not node" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## Logic only, less than a minute
 	@$(PYTEST) -m "not slow" -n $(WORKERS)

@@ -160,7 +160,7 @@ class Waves:
         stay = self._period / 4
         self.crowds = [Crowd(shipped, app, Random(seed), stay) for app in (OURS, THEIRS)]
         self.began = time.time()
-        self.killed: dict[str, tuple[str, float]] = {}
+        self.killed: dict[str, tuple[str, float, float]] = {}
         self._pods: Counter[str] = Counter()
         self._ticks = 0
 
@@ -207,8 +207,9 @@ class Waves:
         """The pod with the most users of those that are to stay."""
         here = Counter(v.pod for v in crowd.visits if v.pod and not v.left and v.lost is None)
         pod = max(self._shipped.ready_pods(crowd.app), key=lambda pod: here[pod.metadata.name])
-        self.killed[crowd.app] = (pod.metadata.name, time.time())
+        asked = time.time()
         self._shipped.kill_container(pod, pod.status.container_statuses[0])
+        self.killed[crowd.app] = (pod.metadata.name, asked, time.time())
 
     def _count_pods(self) -> None:
         self._ticks += 1
@@ -217,9 +218,9 @@ class Waves:
                 self._pods[crowd.app] += len(self._shipped.pods(crowd.app))
 
     def toll(self, crowd: Crowd) -> Toll:
-        pod, at = self.killed.get(crowd.app, ("", 0.0))
+        pod, asked, done = self.killed.get(crowd.app, ("", 0.0, 0.0))
         lost = [visit for visit in crowd.visits if visit.lost is not None]
-        killed = [v for v in lost if v.pod == pod and abs((v.lost or 0.0) - at) < SHORTEST]
+        killed = [v for v in lost if v.pod == pod and asked < (v.lost or 0.0) < done + SHORTEST]
         return Toll(
             sessions=sum(not visit.refused for visit in crowd.visits),
             killed=len(killed),
