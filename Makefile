@@ -10,7 +10,7 @@ export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 export CMD
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fast test-node test-rest lint format demo big-data cluster bench bench-kubernetes lock parts clean
+.PHONY: help install test test-fast test-node test-slow lint format demo big-data cluster bench bench-kubernetes lock parts clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -21,7 +21,7 @@ $(VENV)/.installed: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make install PYTHON=python3.12"; exit 1; }
 	@echo "Installing into $(VENV) (about a minute the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -30,16 +30,16 @@ parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes
 	@$(BIN)/python -m tests.exporter.newer_bokeh
 	@$(BIN)/python -m tests.big_data.environment
 
-test: parts ## The whole suite against the real parts, fast tests first
-	@$(MAKE) --no-print-directory --jobs=2 test-node test-rest
+test: lint parts ## The whole suite against the real parts, fast tests first
+	@$(PYTEST) -m "not slow" -n $(WORKERS)
+	@$(MAKE) --no-print-directory --jobs=2 test-node test-slow
 
-# Beside all others, for it waits most of its time. What it says comes at its end, in one piece.
+# Side by side, for the first one waits most of its time. What it says comes at its end, in one piece.
 test-node:
 	@log=$$(mktemp); $(CLUSTER) --or-skip "$(PYTEST) -m node" > $$log 2>&1; code=$$?; \
 	cat $$log; rm $$log; exit $$code
 
-test-rest: lint
-	@$(PYTEST) -m "not slow" -n $(WORKERS)
+test-slow:
 	@nice -n 10 $(PYTEST) -m "slow and not node" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## Logic only, less than a minute
