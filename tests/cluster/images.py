@@ -35,14 +35,7 @@ def pause_image() -> Path:
 
 def busybox_image(name: str, *lines: str) -> Path:
     """A small image with a shell, for tests of the node itself. The archive's path."""
-    if not is_static(BUSYBOX):
-        raise BuildError(f"{name} needs a static {BUSYBOX}: apt-get install busybox-static")
-    with tempfile.TemporaryDirectory() as name_of_folder:
-        folder = Path(name_of_folder)
-        shutil.copy(BUSYBOX, folder / "busybox")
-        commands = ["FROM scratch", "COPY busybox /bin/busybox", "COPY busybox /bin/sh", *lines]
-        (folder / "Dockerfile").write_text("\n".join(commands) + "\n")
-        return build_image(name, folder / "Dockerfile", folder)
+    return _image_of_files(name, (), lines)
 
 
 def program_image(name: str, program: str, *lines: str) -> Path:
@@ -51,16 +44,21 @@ def program_image(name: str, program: str, *lines: str) -> Path:
     Stands in for the published image of that program. Raises BuildError.
     """
     place = shutil.which(program)
-    if place is None or not is_static(BUSYBOX):
-        raise BuildError(f"{name} needs {program} and a static {BUSYBOX}: run `make parts`")
+    if place is None:
+        raise BuildError(f"{name} needs {program}: run `make parts`")
+    return _image_of_files(name, (place, *_libraries(place)), lines)
+
+
+def _image_of_files(name: str, files: Iterable[str], lines: Iterable[str]) -> Path:
+    """Files of this machine where they are here, and busybox as the shell."""
+    if not is_static(BUSYBOX):
+        raise BuildError(f"{name} needs a static {BUSYBOX}: apt-get install busybox-static")
     with tempfile.TemporaryDirectory() as name_of_folder:
         root = Path(name_of_folder) / "root"
-        for file in (place, *_libraries(place)):
+        for file in (str(BUSYBOX), *files):
             copy = root / file.lstrip("/")
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy)
-        (root / "bin").mkdir()
-        shutil.copy(BUSYBOX, root / "bin" / "busybox")
         for applet in ("sh", "awk"):
             (root / "bin" / applet).symlink_to("busybox")
         dockerfile = root.parent / "Dockerfile"

@@ -29,6 +29,11 @@ def archives() -> list[Path]:
     return [*map(our_image, OURS), prometheus_image(), *proxy_images()]
 
 
+def local_images() -> list[dict[str, str]]:
+    """What a kustomization says to take them in place of the published ones."""
+    return [{"name": name, "newName": ours, "newTag": "test"} for name, ours in PUBLISHED.items()]
+
+
 def overlay(folder: Path, components: Sequence[str] = ("prometheus",)) -> Path:
     """A kustomization of the base with the locally built images; for `kubectl apply -k`."""
     here = os.path.relpath(KUBERNETES, folder.resolve())
@@ -38,9 +43,7 @@ def overlay(folder: Path, components: Sequence[str] = ("prometheus",)) -> Path:
         "namespace": "bokeh",
         "resources": [f"{here}/base"],
         "components": [f"{here}/components/{name}" for name in components],
-        "images": [
-            {"name": name, "newName": local, "newTag": "test"} for name, local in PUBLISHED.items()
-        ],
+        "images": local_images(),
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
     return folder

@@ -46,7 +46,7 @@ def run_shell(command: str, folder: Path, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
     assert result.returncode == 0, f"{command}: {result.stderr}"
     return result.stdout

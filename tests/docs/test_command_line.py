@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.pages import commands
+from tests.deploy.pages import commands, run_shell
 
 ROOT = Path(__file__).parents[2]
 ALONE = ("autoscaler check", "autoscaler simulate")
@@ -22,16 +21,6 @@ pytestmark = pytest.mark.slow
 )
 def test_a_command_that_is_printed_works(command: str, tmp_path: Path) -> None:
     (tmp_path / "policies").symlink_to(ROOT / "policies")  # what it writes stays here
-    program, *words = shlex.split(command)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
-    result = subprocess.run(
-        [Path(sys.executable).with_name(program), *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-
-    assert result.returncode == 0, result.stderr
-    assert result.stdout
+    assert run_shell(command, tmp_path, PATH=path)

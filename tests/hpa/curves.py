@@ -130,7 +130,7 @@ def start(oracle: Oracle, curve: Curve) -> None:
 
 
 class Decided(NamedTuple):
-    """Our number at a sync, and those if the clock is read up to a second early or late."""
+    """Our number at a sync; if not the controller's, those with a clock that is apart."""
 
     replicas: int
     about: frozenset[int]
@@ -149,10 +149,12 @@ def replay(curve: Curve, syncs: Sequence[Sync]) -> list[Decided]:
         assert sync.figure is not None, f"{curve.name}: a sync without a look at the metric"
         load = {QUERY: Sample(sync.figure, sync.at)}
         seen = Observation(sync.current, status_replicas=sync.current, external=load)
-        times = (sync.at + apart for apart in CLOCKS_APART)
+        decision, after = decide(policy, seen, state, sync.at)
+        alike = decision.desired == sync.replicas
+        times = () if alike else (sync.at + apart for apart in CLOCKS_APART)
         about = frozenset(decide(policy, seen, state, at)[0].desired for at in times)
-        decision, state = decide(policy, seen, state, sync.at)
         decided.append(Decided(decision.desired, about))
+        state = after
         if sync.asked_at is not None:
             state = record_scaling(state, policy, sync.current, sync.replicas, sync.asked_at)
     return decided

@@ -12,6 +12,7 @@ from tests.node.shipped import Shipped
 from tests.websocket_user import User
 
 EVERY = 0.5  # seconds
+AFTERWARDS = 12.0  # seconds that they go on clicking: longer than the old pods' preStop sleep
 STEP = 0.1  # of the slider, from 0.1 to 10
 STEPS = 100
 

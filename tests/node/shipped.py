@@ -92,9 +92,11 @@ class Shipped:
 
     def pods(self, app: str = APP) -> list[Any]:
         """Those that are not about to end."""
+        return [pod for pod in self.all_pods(app) if pod.metadata.deletion_timestamp is None]
+
+    def all_pods(self, app: str = APP) -> list[Any]:
         selector = f"{NAME_LABEL}={app}"
-        items = self.cluster.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items
-        return [pod for pod in items if pod.metadata.deletion_timestamp is None]
+        return list(self.cluster.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items)
 
     def ready_pods(self, app: str = APP) -> list[Any]:
         return [pod for pod in self.pods(app) if _is_ready(pod)]

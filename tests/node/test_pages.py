@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.cluster.processes import wait_until
-from tests.cluster.stack import PUBLISHED
+from tests.cluster.stack import local_images
 from tests.deploy.manifests import FOLDER
 from tests.deploy.pages import KUBERNETES_PAGE, blocks, commands, run_shell
 from tests.node.shipped import APP, SOON, Shipped
@@ -24,10 +24,7 @@ FOREVER = ("--watch", "port-forward")
 def overlay(folder: Path) -> None:
     """The page's, beside a checkout; its images are those that this node has."""
     settings: Any = yaml.safe_load(blocks(KUBERNETES_PAGE, "yaml")[0])
-    for each in settings["images"]:
-        each.update(newName=PUBLISHED[each["name"]], newTag="test")
-    settings["images"].append({"name": "prom/prometheus", "newName": "localhost/prometheus"})
-    settings["images"][-1]["newTag"] = "test"
+    settings["images"] = local_images()
     (folder / "my-overlay").mkdir()
     (folder / "my-overlay" / "kustomization.yaml").write_text(yaml.safe_dump(settings))
     (folder / "bokeh-autoscaler").symlink_to(FOLDER.parents[1])

@@ -14,16 +14,13 @@ import pytest
 from tests.cluster.objects import ROUTABLE
 from tests.cluster.processes import wait_until
 from tests.deploy.manifests import STICKY
-from tests.node.clicks import clicking, lost
+from tests.node.clicks import AFTERWARDS, clicking, lost
 from tests.node.shipped import (
     ANSWER_WITHIN,
     APP,
     EXPORTER_PORT,
     KUBELET_SYNC,
-    NAME_LABEL,
-    NAMESPACE,
     SOON,
-    Json,
     Shipped,
     component,
     policy,
@@ -34,7 +31,6 @@ from tests.websocket_user import User
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
 
 USERS = 40
-AFTERWARDS = 12.0  # seconds that they go on clicking: longer than the old pods' preStop sleep
 FOLLOWED_AFTER = 5.0  # seconds; the proxies ask the name server every second, which is told at once
 CREATED = re.compile(r'^bokeh_sessions_created_total\{app="/app".*\} (\S+)$', re.MULTILINE)
 
@@ -152,12 +148,6 @@ def test_an_upgrade_of_the_proxy_and_of_the_app_loses_no_session_and_no_click(
     assert min(each.clicks for each in clickers) > 0
     assert shipped.all_connected([*guests, *newcomers])
     assert lost(shipped, clickers) == []
-    assert len(pods_of(shipped, proxy)) > 2, "the old proxies stay for their users"
+    assert len(shipped.all_pods(proxy)) > 2, "the old proxies stay for their users"
     browsers.leave()
-    wait_until(lambda: len(pods_of(shipped, proxy)) == 2, SOON, "the old proxies to end")
-
-
-def pods_of(shipped: Shipped, name: str) -> list[Json]:
-    """Those that are about to end too."""
-    selector = f"{NAME_LABEL}={name}"
-    return list(shipped.cluster.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items)
+    wait_until(lambda: len(shipped.all_pods(proxy)) == 2, SOON, "the old proxies to end")

@@ -14,14 +14,13 @@ import pytest
 from tests.cluster.one_node import IMAGES
 from tests.cluster.processes import Processes, wait_until
 from tests.cluster.worker_node import WorkerNode
-from tests.node.clicks import clicking, lost
+from tests.node.clicks import AFTERWARDS, clicking, lost
 from tests.node.shipped import APP, DAEMON, NAME_LABEL, SOON, Shipped, policy
 from tests.websocket_user import User
 
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
 
 USERS = 40
-AFTERWARDS = 12.0  # seconds that they go on clicking: longer than the old pods' preStop sleep
 
 
 @pytest.fixture
