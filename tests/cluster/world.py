@@ -31,11 +31,17 @@ class Users:
     second, and at each pod's own address.
     """
 
-    def __init__(self, access: Access, namespace: str, prometheus: PrometheusServer) -> None:
+    def __init__(
+        self,
+        access: Access,
+        namespace: str,
+        prometheus: PrometheusServer,
+        sidecars: ScriptedSidecars,
+    ) -> None:
         self._access = access
         self._namespace = namespace
         self._prometheus = prometheus
-        self.sidecars = ScriptedSidecars()
+        self.sidecars = sidecars
         self.per_pod: Callable[[int], int] = lambda _: 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._push)
@@ -153,10 +159,15 @@ class World:
 
 @contextmanager
 def a_world(
-    access: Access, namespace: str, prometheus: PrometheusServer, folder: Path
+    access: Access,
+    namespace: str,
+    prometheus: PrometheusServer,
+    folder: Path,
+    sidecars: ScriptedSidecars | None = None,
 ) -> Iterator[World]:
+    """sidecars: those of all worlds that one daemon scales, for it asks them on one port."""
     kubeconfig = access.service_account(namespace, "daemon", our_rules())
-    users = Users(access, namespace, prometheus)
+    users = Users(access, namespace, prometheus, sidecars or ScriptedSidecars())
     world = World(access, namespace, prometheus, kubeconfig, folder, users)
     world.write_policy()
     yield world

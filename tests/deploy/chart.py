@@ -46,18 +46,28 @@ def values_file(folder: Path, values: Values) -> Path:
 
 
 def template(
-    program: Path, folder: Path, values: Values, *, release: str = RELEASE
+    program: Path,
+    folder: Path,
+    values: Values,
+    *,
+    release: str = RELEASE,
+    namespace: str = NAMESPACE,
 ) -> subprocess.CompletedProcess[str]:
     """`helm template` with an operator's values, written into `folder`."""
     file = values_file(folder, values)
-    return run_helm(program, "template", release, CHART, "--namespace", NAMESPACE, "-f", file)
+    return run_helm(program, "template", release, CHART, "--namespace", namespace, "-f", file)
 
 
 def render_chart(
-    program: Path, folder: Path, values: Values, *, release: str = RELEASE
+    program: Path,
+    folder: Path,
+    values: Values,
+    *,
+    release: str = RELEASE,
+    namespace: str = NAMESPACE,
 ) -> list[Object]:
     """The objects that the chart renders. Fails with what helm complains of."""
-    result = template(program, folder, values, release=release)
+    result = template(program, folder, values, release=release, namespace=namespace)
     assert result.returncode == 0, result.stderr
     return [each for each in yaml.safe_load_all(result.stdout) if each]
 

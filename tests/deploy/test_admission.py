@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kubernetes import client
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.pod_status import Health
 from tests.cluster.processes import wait_until
+from tests.deploy.chart import Values, template
 from tests.deploy.manifests import STICKY, big_data, overlay, run_kubectl
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
@@ -40,6 +42,11 @@ RULE = {
 RULE["properties"]["for"] = STRING
 GROUP = {**fields(name=STRING, rules=each(RULE)), "required": ["name"]}
 OPERATOR, GATEWAY = "monitoring.coreos.com", "gateway.networking.k8s.io"
+GROUPS = {"PodMonitor": OPERATOR, "PrometheusRule": OPERATOR, "HTTPRoute": GATEWAY}
+READ_BY_OTHERS = {"PodMonitor": 2, "PrometheusRule": 1, "HTTPRoute": 1}
+# What the chart's values switch on, but for the proxy.
+PARTS = ("example", "gateway", "hpaCpuOnly", "podMonitor", "prometheusRule", "dashboard")
+PARTS += ("networkPolicy",)
 REFERENCE = {**fields(name=STRING, port={"type": "integer"}), "required": ["name"]}
 HTTP_RULE = fields(
     sessionPersistence=fields(type={"enum": ["Cookie"], **STRING}, absoluteTimeout=DURATION),
@@ -92,6 +99,20 @@ def apply(cluster: ControlPlane, kubectl: Path, folder: Path) -> None:
     run_kubectl(kubectl, "apply", *access, "--validate=strict", "-k", folder)
 
 
+def apply_chart(
+    cluster: ControlPlane, kubectl: Path, helm: Path, folder: Path, namespace: str, values: Values
+) -> None:
+    """Into a new namespace that admits none but `restricted` pods."""
+    cluster.create_namespace(namespace)
+    label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    cluster.core.patch_namespace(namespace, label)
+    rendered = template(helm, folder, values, namespace=namespace)
+    assert rendered.returncode == 0, rendered.stderr
+    file = folder / "rendered.yaml"
+    file.write_text(rendered.stdout)
+    run_kubectl(kubectl, "apply", "--kubeconfig", cluster.admin, "--validate=strict", "-f", file)
+
+
 def await_pods(cluster: ControlPlane, namespace: str, deployments: set[str]) -> None:
     """Until all pods of these Deployments, which are all there are, are admitted and ready."""
     labels = cluster.core.read_namespace(namespace).metadata.labels
@@ -136,37 +157,51 @@ def test_every_pod_of_the_big_data_example_is_admitted_and_ready(
     await_pods(control_plane, "big-data", wanted | dask)
 
 
-@pytest.mark.parametrize(
-    ("component", "group", "kinds", "count"),
-    [
-        ("monitoring", OPERATOR, ["PodMonitor", "PrometheusRule"], 3),
-        ("gateway-api", GATEWAY, ["HTTPRoute"], 1),
-    ],
-    ids=["Prometheus Operator", "Gateway API"],
-)
-def test_what_others_read_has_no_unknown_field(
-    control_plane: ControlPlane,
-    kubectl: Path,
-    tmp_path: Path,
-    component: str,
-    group: str,
-    kinds: list[str],
-    count: int,
+@pytest.fixture(scope="module")
+def others(
+    control_plane: ControlPlane, kubectl: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """The API server knows what the Prometheus Operator and a Gateway read."""
     access = ("--kubeconfig", control_plane.admin)
-    definitions = tmp_path / "definitions.yaml"
-    definitions.write_text(yaml.safe_dump_all(definition(group, kind) for kind in kinds))
+    definitions = tmp_path_factory.mktemp("others") / "definitions.yaml"
+    definitions.write_text(yaml.safe_dump_all(definition(GROUPS[kind], kind) for kind in GROUPS))
     run_kubectl(kubectl, "apply", *access, "-f", definitions)
     established = ["--for=condition=Established", "--timeout=20s"]
     run_kubectl(kubectl, "wait", *access, *established, "-f", definitions)
-    namespace = f"with-{component}"
-    folder = overlay(tmp_path / "overlay", [component], namespace=namespace)
 
-    apply(control_plane, kubectl, folder)
 
-    asked = ",".join(f"{kind}.{group}" for kind in kinds)
-    got = run_kubectl(kubectl, "get", *access, "-n", namespace, asked, "-o", "name")
-    assert len(got.split()) == count
+def read_by_others(cluster: ControlPlane, kubectl: Path, namespace: str) -> Counter[str]:
+    """How many objects of each kind the namespace has."""
+    asked = ",".join(f"{kind}.{group}" for kind, group in GROUPS.items())
+    access = ("--kubeconfig", cluster.admin)
+    got = run_kubectl(kubectl, "get", *access, "-n", namespace, asked, "-o", "yaml")
+    return Counter(each["kind"] for each in yaml.safe_load(got)["items"])
+
+
+@pytest.mark.usefixtures("others")
+def test_what_others_read_has_no_unknown_field(
+    control_plane: ControlPlane, kubectl: Path, tmp_path: Path
+) -> None:
+    components = ["monitoring", "gateway-api"]
+
+    apply(control_plane, kubectl, overlay(tmp_path, components, namespace="with-others"))
+
+    assert read_by_others(control_plane, kubectl, "with-others") == READ_BY_OTHERS
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.parametrize("proxy", ["haproxy", "nginx"])
+def test_everything_that_the_chart_can_bring_is_admitted_and_ready(
+    control_plane: ControlPlane, kubectl: Path, helm: Path, tmp_path: Path, proxy: str
+) -> None:
+    namespace = f"chart-{proxy}"
+    values = {name: {"enabled": True} for name in PARTS}
+    values |= {"proxy": {"enabled": True, "kind": proxy}, "replicas": 2}
+
+    apply_chart(control_plane, kubectl, helm, tmp_path, namespace, values)
+
+    await_pods(control_plane, namespace, {"bokeh-app", "bokeh-autoscaler", f"sticky-{proxy}"})
+    assert read_by_others(control_plane, kubectl, namespace) == READ_BY_OTHERS
 
 
 def addresses(cluster: ControlPlane, namespace: str, service: str) -> set[str]:

@@ -74,6 +74,7 @@ def proxy_values(component: str, **further: Any) -> Values:
         pytest.param(("monitoring",), {}, MONITORING, id="monitoring"),
         *(pytest.param((name,), {}, proxy_values(name), id=name) for name in STICKY),
         pytest.param(("gateway-api",), {}, {"gateway": {"enabled": True}}, id="gateway-api"),
+        pytest.param(("hpa-cpu-only",), {}, {"hpaCpuOnly": {"enabled": True}}, id="hpa-cpu-only"),
     ],
 )
 def test_the_chart_renders_the_objects_of_kustomize(

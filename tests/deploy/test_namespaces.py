@@ -1,0 +1,69 @@
+"""One daemon with the rights that the chart gives it, on a real API server with two namespaces."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.scripted_sidecars import ScriptedSidecars
+from tests.cluster.world import World, a_world
+from tests.deploy.chart import NAMESPACE, RELEASE, render_chart
+from tests.deploy.manifests import one, run_kubectl
+from tests.prometheus_server import PrometheusServer
+
+TEAMS = ["team-a", "team-b"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.prometheus]
+
+
+def start(world: World, kubeconfig: Path, policies: dict[str, str]) -> None:
+    """The daemon with files of policies, as its pod would have them mounted."""
+    world.kubeconfig = kubeconfig
+    world.policy_file.unlink()
+    for name, text in policies.items():
+        (world.policy_file.parent / name).write_text(text)
+    world.start()
+
+
+@pytest.mark.parametrize("prometheus_program", ["current"], indirect=True)
+def test_it_scales_the_deployments_of_every_watched_namespace(
+    control_plane: ControlPlane,
+    kubectl: Path,
+    helm: Path,
+    prometheus: PrometheusServer,
+    tmp_path: Path,
+) -> None:
+    control_plane.node.network = "127.1"
+    sidecars = ScriptedSidecars()
+    with ExitStack() as stack:
+        worlds: list[World] = []
+        for name in TEAMS:
+            control_plane.create_namespace(name)
+            (folder := tmp_path / name).mkdir()
+            team = a_world(control_plane, name, prometheus, folder, sidecars)
+            worlds.append(stack.enter_context(team))
+        policies = [yaml.safe_load(each.policy_file.read_text()) for each in worlds]
+        named = [{**each, "name": each["target"]["namespace"]} for each in policies]
+        chart = render_chart(helm, tmp_path, {"watchNamespaces": TEAMS, "policies": named})
+        (rendered := tmp_path / "rendered.yaml").write_text(yaml.safe_dump_all(chart))
+        control_plane.create_namespace(NAMESPACE)
+        run_kubectl(kubectl, "apply", "--kubeconfig", control_plane.admin, "-f", rendered)
+        core = control_plane.core
+        answer = core.create_namespaced_service_account_token(RELEASE, NAMESPACE, {"spec": {}})
+
+        kubeconfig = control_plane.kubeconfig(answer.status.token)
+        start(worlds[0], kubeconfig, one(chart, "ConfigMap", f"{RELEASE}-policies")["data"])
+        for world in worlds:
+            world.log = worlds[0].log
+            world.users.per_pod = lambda index: 25 if index == 0 else 0
+            world.deploy(1)
+
+        for world in worlds:
+            world.reaches(3)
+        worlds[1].users.per_pod = lambda index: 3 if index == 0 else 0
+        worlds[1].reaches(1)
+        assert worlds[0].replicas() == 3
