@@ -118,9 +118,19 @@ class Shipped:
     def kill_container(self, pod: Any, status: Any) -> None:
         """SIGKILL from the node: from inside, the first process of a container cannot be killed."""
         container = status.container_id.removeprefix("containerd://")
-        address = self.cluster.admin.parent / pod.spec.node_name / SOCKET
-        control = ["ctr", "--address", str(address), "--namespace", "k8s.io"]
-        subprocess.run([*control, "tasks", "kill", "--signal", "SIGKILL", container], check=True)
+        self._containerd(pod.spec.node_name, "tasks", "kill", "--signal", "SIGKILL", container)
+
+    def tag_image(self, image: str, tag: str, node: str = "node-1") -> None:
+        """An image that our node has gets one more name there."""
+        self._containerd(node, "images", "tag", "--force", image, tag)
+
+    def _containerd(self, node: str, *words: str) -> None:
+        address = self.cluster.admin.parent / node / SOCKET
+        subprocess.run(
+            ["ctr", "--address", str(address), "--namespace", "k8s.io", *words],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
     def await_service(self, app: str) -> None:
         """One Ready pod, and a Service that sends to it: its rules follow some seconds later."""

@@ -21,6 +21,7 @@ from tests.websocket_user import User
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
 
 USERS = 40
+EXPORTER, NEXT_EXPORTER = "localhost/bokeh-exporter:test", "localhost/bokeh-exporter:next"
 
 
 @pytest.fixture
@@ -33,14 +34,23 @@ def guests(shipped: Shipped) -> Iterator[list[User]]:
         shipped.users.leave(user)
 
 
-def test_a_rolling_update_of_the_app_loses_no_session_and_no_click(
+def upgrade(shipped: Shipped) -> None:
+    """A new app and another image of the exporter in one update, as a release would bring."""
+    if shipped.ours:
+        shipped.tag_image(EXPORTER, NEXT_EXPORTER)
+        shipped.kubectl("set", "image", f"deployment/{APP}", f"exporter={NEXT_EXPORTER}")
+    else:
+        shipped.kubectl("rollout", "restart", f"deployment/{APP}")
+    shipped.rolled_out(APP)
+
+
+def test_a_rolling_update_of_app_and_exporter_loses_no_session_and_no_click(
     shipped: Shipped, guests: list[User]
 ) -> None:
     before = {pod.metadata.uid for pod in shipped.pods()}
 
     with clicking(shipped, guests) as clickers:
-        shipped.kubectl("rollout", "restart", f"deployment/{APP}")
-        shipped.rolled_out(APP)
+        upgrade(shipped)
         assert not before & {pod.metadata.uid for pod in shipped.pods()}
         time.sleep(AFTERWARDS)
 
@@ -60,6 +70,7 @@ def second_node(shipped: Shipped, tmp_path: Path) -> Iterator[None]:
         node.start_containerd()
         for archive in (cluster / IMAGES).read_text().splitlines():
             node.import_image(Path(archive))
+        shipped.tag_image(EXPORTER, NEXT_EXPORTER, node.name)
         node.start_kubelet()
         wait_until(lambda: node_is_ready(shipped), SOON, "the second node")
         yield
