@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from math import inf
 from random import Random
+from typing import Any
 
 from autoscaler.core.decide import decide, record_scaling
 from autoscaler.core.schedule import bounds
@@ -191,23 +192,12 @@ class _Simulation:
         )
 
     def _pod_state(self, pod: Pod, now: float) -> PodState:
-        state = PodState(
-            name=f"pod-{pod.number}",
-            uid=str(pod.number),
-            created_at=pod.created_at,
-            resources=RESOURCES,
-            node=NODE,
-            routable=pod.note.routable,
-            cordon=pod.note.cordon,
-            deletion_cost=pod.note.cost,
-            cost_is_ours=pod.note.cost is not None,
-        )
         if not pod.ready:
-            return replace(state, phase="Pending", ready=None)
+            return _state(pod, phase="Pending", ready=None)
         wanted, count = self._signals, len(pod.sessions)
         quiet = None if pod.left_at is None else now - pod.left_at
-        return replace(
-            state,
+        return _state(
+            pod,
             ready_since=pod.ready_at,
             started_at=pod.created_at,
             occupancy=Occupancy(count, quiet_for=quiet) if pod.note.cordon else None,
@@ -244,3 +234,19 @@ class _Simulation:
             tuple(self._changes),
         )
         return Run(timeline, self._served, self._cut, self._seconds_lost / 60.0)
+
+
+def _state(pod: Pod, **seen: Any) -> PodState:
+    """What is known of any pod, and what was seen of this one."""
+    return PodState(
+        name=f"pod-{pod.number}",
+        uid=str(pod.number),
+        created_at=pod.created_at,
+        resources=RESOURCES,
+        node=NODE,
+        routable=pod.note.routable,
+        cordon=pod.note.cordon,
+        deletion_cost=pod.note.cost,
+        cost_is_ours=pod.note.cost is not None,
+        **seen,
+    )
