@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 T = TypeVar("T")
+LEAST_PAUSE, MOST_PAUSE = 0.02, 0.5  # seconds
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL; etcd and the API server need under one
 
 
@@ -24,12 +25,19 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_until(predicate: Callable[[], T], timeout: float, what: str) -> T:
-    """Poll until `predicate` is true and return what it gave; fail after `timeout` seconds."""
-    until = time.monotonic() + timeout
-    while not (result := predicate()):
-        assert time.monotonic() < until, f"waited {timeout:g} s in vain for {what}"
-        time.sleep(0.02)
-    return result
+    """Poll until `predicate` is true and return what it gave; fail after `timeout` seconds.
+
+    It is asked less and less often: what takes 10 s is noticed half a second late, and asking takes
+    half of the time at most. Otherwise waiting would be most of the work of a cluster.
+    """
+    began = time.monotonic()
+    while True:
+        asked = time.monotonic()
+        if result := predicate():
+            return result
+        now = time.monotonic()
+        assert now < began + timeout, f"waited {timeout:g} s in vain for {what}"
+        time.sleep(min(MOST_PAUSE, max(LEAST_PAUSE, (now - began) / 20, now - asked)))
 
 
 class Processes:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.cluster import processes
 
 PATIENCE = 20.0
 BIN = Path(sys.executable).parent
@@ -47,11 +48,7 @@ def free_port() -> int:
 
 def wait_until(done: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
     """Poll a real process until `done` gives something true; fail loudly after `patience`."""
-    until = time.monotonic() + patience
-    while not (result := done()):
-        assert time.monotonic() < until, f"waited {patience:g} s in vain: {what}"
-        time.sleep(0.05)
-    return result
+    return processes.wait_until(done, patience, what)
 
 
 @dataclass
