@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from tests.big_data import servers
 from tests.big_data.conftest import POINTS, SHARD_ROWS
 from tests.big_data.servers import Service
+from tests.deploy.pages import BIG_DATA_PAGE, commands, run_shell
 
 pytestmark = pytest.mark.slow
 
@@ -258,3 +260,15 @@ def test_the_answers_of_the_readme_are_those_of_the_service(service: Service) ->
     for asked, status, sentence in said:
         answer = service.request("GET", f"/points?{asked}")
         assert (str(answer.status), answer.problem()) == (status, sentence)
+
+
+@pytest.mark.parametrize(
+    "command", [line for line in commands(BIG_DATA_PAGE) if line.startswith("curl")]
+)
+def test_a_question_of_the_page_is_answered(service: Service, tmp_path: Path, command: str) -> None:
+    asked = command.replace("http://localhost:8000", service.url)
+
+    answer = run_shell(f"{asked} --silent --show-error --fail-with-body", tmp_path)
+
+    arrow = tmp_path / "stars.arrow"
+    assert arrow.stat().st_size > 1000 if arrow.exists() else json.loads(answer)

@@ -14,13 +14,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.cluster.build import PROMETHEUS, build
 from tests.cluster.go import BuildError, cache
+from tests.deploy.pages import BIG_DATA_PAGE, DEPLOY_PAGE, command
 
 BASE = "localhost/python:3.11"
 SUITE = "bookworm"
@@ -111,20 +112,27 @@ def _bootstrap(target: Path) -> None:
 
 
 def build_image(
-    name: str, dockerfile: Path, context: Path, arguments: Mapping[str, str] = {}
+    name: str,
+    dockerfile: Path,
+    context: Path,
+    arguments: Mapping[str, str] = {},
+    printed: Sequence[str] = (),
 ) -> Path:
     """Build an image unless nothing changed since. The docker archive's path. Raises BuildError.
 
     name: with its tag. context: the folder that COPY sees; all of it is part of the key.
+    printed: options of a `docker build` in that folder that does it, in place of our own.
     """
-    key = _digest([name, *map("=".join, sorted(arguments.items()))], [dockerfile, context])
+    options = printed or ("-f", str(dockerfile), "-t", name, ".")
+    words = [name, *map("=".join, sorted(arguments.items())), *printed]
+    key = _digest(words, [dockerfile, context])
     stem = name.replace("/", "_").replace(":", "_")
     archive = cache() / "images" / f"{stem}-{key}.tar"
     archive.parent.mkdir(parents=True, exist_ok=True)
     with (archive.parent / f"{stem}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may build the same one just now
         if not archive.is_file():
-            _build(name, dockerfile, context, arguments, archive)
+            _build(name, context, arguments, options, archive)
             for outdated in archive.parent.glob(f"{stem}-*.tar"):
                 if outdated != archive:
                     outdated.unlink()
@@ -132,16 +140,17 @@ def build_image(
 
 
 def _build(
-    name: str, dockerfile: Path, context: Path, arguments: Mapping[str, str], archive: Path
+    name: str, context: Path, arguments: Mapping[str, str], options: Sequence[str], archive: Path
 ) -> None:
     print(f"images: building {name}", file=sys.stderr, flush=True)
-    words = [w for item in arguments.items() for w in ("--build-arg", "=".join(item))]
-    tag = ["--tag", name, "--file", str(dockerfile)]
-    _buildah("bud", "--isolation", "chroot", "--layers=false", *words, *tag, str(context))
+    given = [w for item in arguments.items() for w in ("--build-arg", "=".join(item))]
+    isolated = ("--isolation", "chroot", "--layers", *given)
+    _buildah("build", *isolated, *options, folder=context)
     partial = archive.with_suffix(".partial")
     partial.unlink(missing_ok=True)
-    _buildah("push", name, f"docker-archive:{partial}:{name}")
-    _buildah("rmi", "--force", name)
+    built = options[options.index("-t") + 1]
+    _buildah("push", built, f"docker-archive:{partial}:{name}")
+    _buildah("rmi", "--force", built)
     partial.replace(archive)
 
 
@@ -162,8 +171,8 @@ def _has(name: str) -> bool:
     return True
 
 
-def _buildah(*words: str) -> None:
-    _run([*_storage(), *words])
+def _buildah(*words: str, folder: Path | None = None) -> None:
+    _run([*_storage(), *words], folder)
 
 
 @lru_cache
@@ -197,10 +206,11 @@ ROOT = Path(__file__).parents[2]
 
 
 class Recipe(NamedTuple):
-    """What one image is made from, in the repository."""
+    """What one image is made from, in the repository. page: that says how."""
 
     dockerfile: str
     requirements: str
+    page: Path = DEPLOY_PAGE
 
 
 OURS = {
@@ -213,31 +223,39 @@ OURS = {
 # Large, and on no node unless somebody asks for them.
 EXAMPLES = {
     "bokeh-big-data": Recipe(
-        "deploy/examples/big-data/app.Dockerfile", "requirements/big-data.txt"
+        "deploy/examples/big-data/app.Dockerfile",
+        "requirements/big-data.txt",
+        BIG_DATA_PAGE,
     ),
     "bokeh-points": Recipe(
-        "deploy/examples/big-data/service.Dockerfile", "requirements/big-data-service.txt"
+        "deploy/examples/big-data/service.Dockerfile",
+        "requirements/big-data-service.txt",
+        BIG_DATA_PAGE,
     ),
 }
 
 
 def our_image(name: str) -> Path:
-    """One of the images that we ship, built from its Dockerfile without network. The archive."""
+    """One of the images that we ship, built as its page says, without network. The archive."""
     recipe = {**OURS, **EXAMPLES}[name]
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
         for path in ("requirements", Path(recipe.dockerfile).parent):
             shutil.copytree(ROOT / path, context / path)
-        _hatchling("build", "--target", "wheel", "--directory", str(context / "dist"))
-        shutil.copytree(_wheels(ROOT / recipe.requirements), context / "wheels")
+        our_wheel(context / "dist")
+        shutil.copytree(wheels(ROOT / recipe.requirements), context / "wheels")
         arguments = {
             "BASE": build_base(),
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": "/context/wheels",
         }
-        return build_image(
-            f"localhost/{name}:test", context / recipe.dockerfile, context, arguments
-        )
+        dockerfile, printed = context / recipe.dockerfile, _printed(recipe)
+        return build_image(f"localhost/{name}:test", dockerfile, context, arguments, printed)
+
+
+def _printed(recipe: Recipe) -> Sequence[str]:
+    """The options of the `docker build` that the page for this image tells its reader to run."""
+    return command(recipe.page, f"docker build -f {recipe.dockerfile}")[2:]
 
 
 def prometheus_image() -> Path:
@@ -260,7 +278,7 @@ def proxy_images() -> list[Path]:
     ]
 
 
-def _wheels(requirements: Path) -> Path:
+def wheels(requirements: Path) -> Path:
     """The pinned dependencies as files, downloaded once."""
     target = cache() / "images" / f"wheels-{_digest([], [requirements])}"
     if not target.is_dir():
@@ -272,8 +290,9 @@ def _wheels(requirements: Path) -> Path:
     return target
 
 
-def _hatchling(*words: str) -> None:
+def our_wheel(folder: Path) -> None:
     """The same wheel as by pip, to the byte, in a quarter of the time."""
+    words = ["build", "--target", "wheel", "--directory", str(folder)]
     _run([sys.executable, "-m", "hatchling", *words], ROOT)
 
 

@@ -8,10 +8,11 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from tests.deploy.manifests import FOLDER
+from tests.deploy.manifests import BIG_DATA, FOLDER
 
 KUBERNETES_PAGE = FOLDER / "README.md"
 DEPLOY_PAGE = FOLDER.parent / "README.md"
+BIG_DATA_PAGE = BIG_DATA / "README.md"
 HELM_PAGE = FOLDER.parent / "helm" / "README.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
@@ -54,9 +55,8 @@ def run_shell(command: str, folder: Path, **environment: str) -> str:
 
 def command(page: Path, beginning: str) -> list[str]:
     """The only command of a page that begins so, as words."""
-    lines = "".join(blocks(page, "sh")).splitlines()
-    [line] = [line for line in lines if line.startswith(beginning)]
-    return shlex.split(line, comments=True)
+    [line] = [line for line in commands(page) if line.startswith(beginning)]
+    return shlex.split(line)
 
 
 def questions(page: Path) -> list[str]:

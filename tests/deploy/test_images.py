@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
+import shlex
+import shutil
+import sys
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from exporter import cli
 from tests.cluster.go import BuildError
-from tests.cluster.images import OURS, ROOT, our_image
+from tests.cluster.images import (
+    OURS,
+    ROOT,
+    build_base,
+    build_image,
+    our_image,
+    our_wheel,
+    wheels,
+)
 from tests.cluster.one_node import problem
+from tests.deploy.pages import DEPLOY_PAGE, blocks, command, run_shell
 
 FOLDER = ROOT / "deploy" / "images"
 MEGABYTE = 1_000_000
@@ -54,11 +69,15 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 @functools.cache
 def built(name: str) -> Image:
-    """An image from its Dockerfile; the test is skipped where that cannot be."""
+    """An image as its page says to build it; the test is skipped where that cannot be."""
+    return built_here(lambda: our_image(name))
+
+
+def built_here(build: Callable[[], Path]) -> Image:
     if reason := problem():
         pytest.skip(f"NO IMAGES ARE BUILT HERE: {reason}")
     try:
-        return read(our_image(name))
+        return read(build())
     except BuildError as error:
         pytest.skip(f"NO IMAGES ARE BUILT HERE: {error}")
 
@@ -94,6 +113,54 @@ def test_the_exporter_has_one_dependency_and_nothing_of_the_daemon() -> None:
     assert {match[1] for match in found if match} == {"exporter", "prometheus_client"}
 
 
+@pytest.mark.slow
+def test_the_printed_command_makes_the_wheel_that_the_images_have(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("autoscaler", "exporter", "policies", "README.md", "LICENSE", "pyproject.toml"):
+        (copy / name).symlink_to(ROOT / name)
+    # Without an index: what builds it is in the environment of the tests.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PATH": path}
+    run_shell(shlex.join(command(DEPLOY_PAGE, "pip wheel")), copy, **offline)
+
+    our_wheel(tmp_path / "ours")
+
+    [printed], [ours] = (list(f.iterdir()) for f in (copy / "dist", tmp_path / "ours"))
+    assert printed.name == ours.name
+    assert printed.read_bytes() == ours.read_bytes()
+
+
+def own_image(folder: Path) -> Path:
+    """What the page adds to an image, added to one that has Python and finds wheels in a folder."""
+    shutil.copytree(wheels(ROOT / OURS["bokeh-exporter"].requirements), folder / "wheels")
+    our_wheel(folder / "wheels")
+    [ours] = blocks(DEPLOY_PAGE, "dockerfile")
+    (folder / "Dockerfile").write_text(
+        f"FROM {build_base()}\n"
+        "RUN python -m venv /opt/venv\n"
+        "ENV PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels PATH=/opt/venv/bin:$PATH\n"
+        f"COPY wheels /wheels\n{ours}"
+    )
+    return build_image("localhost/own-app:test", folder / "Dockerfile", folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_image_of_your_own_starts_your_app_through_the_launcher(tmp_path: Path) -> None:
+    image = built_here(lambda: own_image(tmp_path))
+
+    launcher, *words = image.config["Entrypoint"]
+    assert f"opt/venv/bin/{launcher}" in image.files
+    assert cli.parser().parse_args([*words, *image.config["Cmd"]])
+
+
+def installs(dockerfile: Path) -> list[str]:
+    """What each `pip install` is told."""
+    joined = dockerfile.read_text().replace("\\\n", " ")
+    return [each.strip() for each in re.findall(r"pip install ([^&\n]*)", joined)]
+
+
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.Dockerfile")), ids=lambda file: file.stem)
 class TestDockerfile:
     def test_takes_its_base_as_an_argument_in_every_stage(self, file: Path) -> None:
@@ -103,12 +170,11 @@ class TestDockerfile:
         assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${BASE}"] * 2
 
     def test_installs_nothing_but_pinned_wheels_and_ours(self, file: Path) -> None:
-        installs = re.findall(r"pip install (.*?)(?: && |\n\n)", file.read_text(), re.DOTALL)
+        pinned, ours = installs(file)
 
-        assert len(installs) == 2
-        assert "--require-hashes" in installs[0]
-        assert "--no-deps" in installs[1]
-        assert installs[1].rstrip(" \\\n").endswith("/context/dist/*.whl")
+        assert "--require-hashes" in pinned
+        assert "--no-deps" in ours
+        assert ours.endswith("/build/*.whl")
 
 
 def pins(file: Path) -> dict[str, str]:

@@ -13,6 +13,7 @@ from tests.deploy.chart import render_chart
 from tests.deploy.manifests import BIG_DATA, FOLDER, one, pod_specs, render
 from tests.deploy.monitoring import alerts
 from tests.deploy.pages import (
+    BIG_DATA_PAGE,
     DEPLOY_PAGE,
     HELM_PAGE,
     KUBERNETES_PAGE,
@@ -21,7 +22,6 @@ from tests.deploy.pages import (
     blocks,
 )
 
-BIG_DATA_PAGE = BIG_DATA / "README.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 PAGES = (KUBERNETES_PAGE, DEPLOY_PAGE, HELM_PAGE, *PROXY_PAGES, BIG_DATA_PAGE, RUNBOOK)
 

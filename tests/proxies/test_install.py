@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.deploy.pages import PROXY_PAGES, blocks
 NGINX, HAPROXY = PROXY_PAGES
 ROOT = NGINX.parents[2]
 DEBIAN = Path("/etc/nginx/nginx.conf")
+SERVICE = Path("/usr/lib/systemd/system/haproxy.service")
 
 
 def run(script: str, folder: Path) -> str:
@@ -58,11 +60,17 @@ def test_nginx_takes_our_files_beside_those_of_the_distribution(tmp_path: Path) 
 
 
 def test_haproxy_finds_no_fault_with_our_files(tmp_path: Path) -> None:
-    if shutil.which("haproxy") is None:
+    if shutil.which("haproxy") is None or not SERVICE.exists():
         pytest.skip("NO HAPROXY: `apt-get install haproxy` or `make parts` gets it")
     copy, check, *_ = blocks(HAPROXY, "sh")
+    (tmp_path / "etc" / "default").mkdir(parents=True)
 
     run(copy, tmp_path)
+    answer = run(check.replace("CONFIG=/etc", f"CONFIG={tmp_path}/etc"), tmp_path)
 
-    # Nothing is what newer versions say.
-    assert run(check.split("\n")[0], tmp_path) in {"", "Configuration file is valid\n"}
+    # Nothing is what newer versions say of valid files.
+    [setting] = (tmp_path / "etc" / "default" / "haproxy").read_text().splitlines()
+    assert answer.removeprefix("Configuration file is valid\n") == f"{setting}\n"
+    assert "EnvironmentFile=-/etc/default/haproxy\n" in SERVICE.read_text()
+    [service_checks] = re.findall(r"ExecReload=(.* -f \$CONFIG -c .*)", SERVICE.read_text())
+    assert run(f"{setting}; {service_checks}", tmp_path) == ""

@@ -6,11 +6,12 @@ FROM ${BASE} AS build
 # Empty: the index that pip knows. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
 ARG PIP_NO_INDEX=
 ARG PIP_FIND_LINKS=
+RUN python -m venv /opt/venv
+COPY requirements/big-data-service.txt /build/
 RUN --mount=type=bind,target=/context \
-    python -m venv /opt/venv \
- && /opt/venv/bin/pip install --quiet --no-cache-dir --require-hashes \
-        -r /context/requirements/big-data-service.txt \
- && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools
+    /opt/venv/bin/pip install --quiet --no-cache-dir --require-hashes \
+        -r /build/big-data-service.txt
+RUN /opt/venv/bin/pip uninstall --quiet --yes pip setuptools
 
 FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv
