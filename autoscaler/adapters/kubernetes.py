@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -157,7 +158,8 @@ class KubernetesCluster:
         except AutoscalerError as error:
             return dict.fromkeys(refs, error)
         by_name = {item["metadata"]["name"]: item for item in deployments}
-        found = {ref: _target(ref, by_name.get(ref.deployment), sets, pods) for ref in refs}
+        own_sets, own_pods = _by_owner(sets), _by_owner(pods)
+        found = {ref: _target(ref, by_name.get(ref.deployment), own_sets, own_pods) for ref in refs}
         return {ref: _beside(state, rivals) for ref, state in found.items()}
 
     def _list(
@@ -168,8 +170,19 @@ class KubernetesCluster:
         return items
 
 
+def _by_owner(items: Iterable[Json]) -> Mapping[str | None, Sequence[Json]]:
+    """Grouped once: each of 100 Deployments would look through the pods of all the others."""
+    groups: defaultdict[str | None, list[Json]] = defaultdict(list)
+    for item in items:
+        groups[owner(item)].append(item)
+    return groups
+
+
 def _target(
-    ref: TargetRef, deployment: Json | None, sets: Sequence[Json], pods: Sequence[Json]
+    ref: TargetRef,
+    deployment: Json | None,
+    sets: Mapping[str | None, Sequence[Json]],
+    pods: Mapping[str | None, Sequence[Json]],
 ) -> TargetState | AutoscalerError:
     """Join a Deployment with the pods that its own ReplicaSets own, not with look-alikes."""
     if deployment is None:
@@ -178,15 +191,15 @@ def _target(
             "change target in the policy, or create it"
         )
     meta, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
-    own_sets = [item for item in sets if owner(item) == meta["uid"]]
-    own = {item["metadata"]["uid"] for item in own_sets}
+    own_sets = sets.get(meta["uid"], ())
+    own_pods = [pod for each in own_sets for pod in pods.get(each["metadata"]["uid"], ())]
     return TargetState(
         ref=ref,
         uid=meta["uid"],
         resource_version=meta["resourceVersion"],
         replicas=spec.get("replicas", 1),
         status_replicas=status.get("replicas", 0),
-        pods=tuple(pod_state(pod) for pod in pods if owner(pod) in own),
+        pods=tuple(map(pod_state, own_pods)),
         rollout_in_progress=rolling_out(deployment, own_sets),
     )
 

@@ -7,21 +7,33 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import Self, TypeVar
 
 T = TypeVar("T")
 LEAST_PAUSE, MOST_PAUSE = 0.02, 0.5  # seconds
+PORTS = range(15_000, 30_000)
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL; etcd and the API server need under one
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nothing listens on, all different."""
+    """Ports of 127.0.0.1 that nothing listens on, all different.
+
+    From below those that the system gives to connections (32768 and up): a server may take ten
+    seconds to listen, and one of the hundreds of connections meanwhile would have its port.
+    """
     with ExitStack() as stack:
-        opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-        return [int(stack.enter_context(each).getsockname()[1]) for each in opened]
+        free: list[int] = []
+        for port in SystemRandom().sample(PORTS, 200):
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                free.append(port)
+            if len(free) == count:
+                return free
+        raise AssertionError(f"none but {len(free)} of 200 ports are free")
 
 
 def wait_until(predicate: Callable[[], T], timeout: float, what: str) -> T:

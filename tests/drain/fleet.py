@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.cluster.access import Access
+from tests.cluster.control_plane import ControlPlane
 from tests.cluster.objects import deployment
 from tests.cluster.processes import wait_until
 from tests.drain.pods_seen import Change, PodsSeen
@@ -57,7 +57,9 @@ class Toll:
 class Fleet:
     """The apps of one namespace; time is that of the script, in seconds. whose: in their names."""
 
-    def __init__(self, access: Access, seen: PodsSeen, whose: str, seeds: Iterable[int]) -> None:
+    def __init__(
+        self, access: ControlPlane, seen: PodsSeen, whose: str, seeds: Iterable[int]
+    ) -> None:
         names = {f"{whose}-{seed}": seed for seed in seeds}
         self.apps = {name: App(name, _users(seed)) for name, seed in names.items()}
         self._access = access
@@ -72,8 +74,11 @@ class Fleet:
         wait_until(self._is_complete, DEPLOYED_WITHIN, "12 Ready pods of every Deployment")
 
     def _create(self, name: str) -> None:
+        body = deployment(name, FROM)
+        # There is one node: nobody has to look for it.
+        body["spec"]["template"]["spec"]["nodeName"] = self._access.node.name
         create: Any = self._access.apps.create_namespaced_deployment
-        create(NAMESPACE, deployment(name, FROM), _preload_content=False)
+        create(NAMESPACE, body, _preload_content=False)
 
     def _is_complete(self) -> bool:
         self.follow()

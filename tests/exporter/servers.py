@@ -42,8 +42,8 @@ curdoc().on_message("sleep", time.sleep)
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    (port,) = processes.free_ports(1)
+    return port
 
 
 def wait_until(done: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
