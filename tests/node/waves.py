@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,6 +43,7 @@ SHORTEST = 2.0  # of a visit, in seconds
 # A session that does not answer any more is lost too; but a busy server may be late: to discard
 # the sessions of 100 users that left together, Bokeh 3.9 stops its loop for half a minute.
 ANSWERED_WITHIN = 120.0
+NOTICED_WITHIN = 5.0
 TICK = 0.25
 METRICS = {"external.metrics.k8s.io": "v1beta1"}
 # Its title names the pod; a page that asks for it blocks the server's loop.
@@ -217,10 +219,16 @@ class Waves:
             for crowd in self.crowds:
                 self._pods[crowd.app] += len(self._shipped.pods(crowd.app))
 
+    def _was_killed(self, app: str, visit: Visit) -> bool:
+        """Whether it was at the killed pod then, or had yet to learn at which pod it was."""
+        pod, asked, done = self.killed.get(app, ("", inf, inf))
+        lost = visit.lost or 0.0
+        there = visit.pod == pod or (not visit.pod and lost < done + NOTICED_WITHIN)
+        return there and visit.came < done and lost > asked
+
     def toll(self, crowd: Crowd) -> Toll:
-        pod, asked, done = self.killed.get(crowd.app, ("", 0.0, 0.0))
         lost = [visit for visit in crowd.visits if visit.lost is not None]
-        killed = [v for v in lost if v.pod == pod and asked < (v.lost or 0.0) < done + SHORTEST]
+        killed = [visit for visit in lost if self._was_killed(crowd.app, visit)]
         return Toll(
             sessions=sum(not visit.refused for visit in crowd.visits),
             killed=len(killed),
