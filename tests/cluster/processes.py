@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -59,11 +60,12 @@ class Processes:
         self.logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, command: Sequence[str | Path]) -> None:
-        """Start a program; all it writes goes to `<name>.log`."""
+    def start(self, name: str, command: Sequence[str | Path], **environment: str) -> None:
+        """Start a program; all it writes goes to `<name>.log`. environment: beside our own."""
         with self._log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(
                 [str(word) for word in command],
+                env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -54,8 +55,7 @@ class Users:
 
     def _push(self) -> None:
         while not self._stop.wait(0.5):
-            pods = self._access.core.list_namespaced_pod(self._namespace).items
-            pods.sort(key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
+            pods = self._pods()
             now = time.time()
             samples = {
                 series(
@@ -64,15 +64,22 @@ class Users:
                     state="connected",
                     quality="exact",
                     namespace=self._namespace,
-                    pod=pod.metadata.name,
+                    pod=name,
                 ): [(now, float(self.per_pod(index)))]
-                for index, pod in enumerate(pods)
+                for index, (name, _) in enumerate(pods)
             }
-            for index, pod in enumerate(pods):
-                if pod.status.pod_ip:
-                    self.sidecars.say(pod.status.pod_ip, self.per_pod(index))
+            for index, (_, address) in enumerate(pods):
+                if address:
+                    self.sidecars.say(address, self.per_pod(index))
             if samples:
                 self._prometheus.push(samples)
+
+    def _pods(self) -> list[tuple[str, str]]:
+        """Name and address of each, the oldest first."""
+        list_pods = self._access.core.list_namespaced_pod
+        found = json.loads(list_pods(self._namespace, _preload_content=False).data)["items"]
+        found.sort(key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+        return [(pod["metadata"]["name"], pod["status"].get("podIP", "")) for pod in found]
 
 
 @dataclass

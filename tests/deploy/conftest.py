@@ -40,7 +40,7 @@ def everything(
     return render(kubectl, overlay(folder, [*OTHERS, request.param]))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     programs = installed(KUBERNETES)
     if programs is None:

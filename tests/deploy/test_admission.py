@@ -140,7 +140,7 @@ def await_pods(cluster: ControlPlane, namespace: str, deployments: set[str]) -> 
 def test_every_pod_is_admitted_and_ready(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path, components: tuple[str, ...]
 ) -> None:
-    namespace = "-".join(["bokeh", *components])
+    namespace = "-".join(["admitted", *components])
     apply(control_plane, kubectl, overlay(tmp_path, components, namespace=namespace))
 
     wanted = {"bokeh-app", "bokeh-autoscaler", *components} - {"zero-touch", "hpa-cpu-only"}

@@ -11,11 +11,11 @@ import yaml
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.scripted_sidecars import ScriptedSidecars
 from tests.cluster.world import World, a_world
-from tests.deploy.chart import NAMESPACE, RELEASE, render_chart
+from tests.deploy.chart import RELEASE, render_chart
 from tests.deploy.manifests import one, run_kubectl
 from tests.prometheus_server import PrometheusServer
 
-TEAMS = ["team-a", "team-b"]
+TEAMS, OWN = ["team-a", "team-b"], "operators"
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.prometheus]
 
@@ -40,6 +40,7 @@ def test_it_scales_the_deployments_of_every_watched_namespace(
     control_plane.node.network = "127.1"
     sidecars = ScriptedSidecars()
     with ExitStack() as stack:
+        stack.callback(control_plane.node.reset)
         worlds: list[World] = []
         for name in TEAMS:
             control_plane.create_namespace(name)
@@ -48,12 +49,13 @@ def test_it_scales_the_deployments_of_every_watched_namespace(
             worlds.append(stack.enter_context(team))
         policies = [yaml.safe_load(each.policy_file.read_text()) for each in worlds]
         named = [{**each, "name": each["target"]["namespace"]} for each in policies]
-        chart = render_chart(helm, tmp_path, {"watchNamespaces": TEAMS, "policies": named})
+        values = {"watchNamespaces": TEAMS, "policies": named}
+        chart = render_chart(helm, tmp_path, values, namespace=OWN)
         (rendered := tmp_path / "rendered.yaml").write_text(yaml.safe_dump_all(chart))
-        control_plane.create_namespace(NAMESPACE)
+        control_plane.create_namespace(OWN)
         run_kubectl(kubectl, "apply", "--kubeconfig", control_plane.admin, "-f", rendered)
         core = control_plane.core
-        answer = core.create_namespaced_service_account_token(RELEASE, NAMESPACE, {"spec": {}})
+        answer = core.create_namespaced_service_account_token(RELEASE, OWN, {"spec": {}})
 
         kubeconfig = control_plane.kubeconfig(answer.status.token)
         start(worlds[0], kubeconfig, one(chart, "ConfigMap", f"{RELEASE}-policies")["data"])
