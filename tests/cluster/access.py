@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,18 @@ def write_kubeconfig(path: Path, cluster: Mapping[str, str], user: Mapping[str, 
     path.write_text(yaml.safe_dump(content))
     path.chmod(0o600)
     return path
+
+
+def raw(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """The JSON that a call of the client gives; to make models of it takes longer than the call.
+
+    It is read to its end: otherwise the next call would need a connection of its own, and a TLS
+    handshake is most of what a call costs. Raises ApiException.
+    """
+    answer = call(*arguments, **options, _preload_content=False)
+    if answer.status >= 400:
+        raise ApiException(status=answer.status, reason=answer.data.decode(errors="replace"))
+    return json.loads(answer.data)
 
 
 class Access:

@@ -22,7 +22,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from tests.cluster.access import connected
+from tests.cluster.access import connected, raw
 from tests.cluster.pod_status import Health, pod_status
 
 Pod = Mapping[str, Any]
@@ -113,18 +113,21 @@ class ScriptedNode:
 
     def _follow(self) -> None:
         """List the pods of this node, then follow their changes until the server ends the watch."""
-        where = {"field_selector": f"spec.nodeName={self.name}", "_preload_content": False}
-        listed = json.loads(
-            self._core.list_pod_for_all_namespaces(**where, _request_timeout=TIMEOUT).data
-        )
+        list_pods = self._core.list_pod_for_all_namespaces
+        where = {"field_selector": f"spec.nodeName={self.name}"}
+        listed = raw(list_pods, **where, _request_timeout=TIMEOUT)
         known = {pod["metadata"]["uid"] for pod in listed["items"]}
         for uid in set(self._pods) - known:
             del self._pods[uid]
         for pod in listed["items"]:
             self._see(pod)
         version = listed["metadata"]["resourceVersion"]
-        self._stream = self._core.list_pod_for_all_namespaces(
-            **where, watch=True, resource_version=version, timeout_seconds=300
+        self._stream = list_pods(
+            **where,
+            watch=True,
+            resource_version=version,
+            timeout_seconds=300,
+            _preload_content=False,
         )
         if self._stopping.is_set():
             return
@@ -160,16 +163,14 @@ class ScriptedNode:
         name, namespace = metadata["name"], metadata["namespace"]
         if "deletionTimestamp" in metadata:
             now = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
-            self._core.delete_namespaced_pod(
-                name, namespace, body=now, _request_timeout=TIMEOUT, _preload_content=False
-            )
+            delete = self._core.delete_namespaced_pod
+            raw(delete, name, namespace, body=now, _request_timeout=TIMEOUT)
         elif (health := self._health(played)) is not played.health:
             status = pod_status(
                 played.pod, health, ip=played.ip, started=played.started, now=rfc3339()
             )
-            self._core.patch_namespaced_pod_status(
-                name, namespace, status, _request_timeout=TIMEOUT, _preload_content=False
-            )
+            patch = self._core.patch_namespaced_pod_status
+            raw(patch, name, namespace, status, _request_timeout=TIMEOUT)
             played.health = health
 
     def _health(self, played: _Played) -> Health:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.access import Access
+from tests.cluster.access import Access, raw
 from tests.cluster.objects import ROUTABLE, deployment
 from tests.cluster.processes import free_ports, wait_until
 from tests.cluster.role import our_rules
@@ -76,8 +75,7 @@ class Users:
 
     def _pods(self) -> list[tuple[str, str]]:
         """Name and address of each, the oldest first."""
-        list_pods = self._access.core.list_namespaced_pod
-        found = json.loads(list_pods(self._namespace, _preload_content=False).data)["items"]
+        found = raw(self._access.core.list_namespaced_pod, self._namespace)["items"]
         found.sort(key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
         return [(pod["metadata"]["name"], pod["status"].get("podIP", "")) for pod in found]
 

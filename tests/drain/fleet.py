@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
+from tests.cluster.access import raw
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.objects import deployment
 from tests.cluster.processes import wait_until
@@ -77,8 +77,7 @@ class Fleet:
         body = deployment(name, FROM)
         # There is one node: nobody has to look for it.
         body["spec"]["template"]["spec"]["nodeName"] = self._access.node.name
-        create: Any = self._access.apps.create_namespaced_deployment
-        create(NAMESPACE, body, _preload_content=False)
+        raw(self._access.apps.create_namespaced_deployment, NAMESPACE, body)
 
     def _is_complete(self) -> bool:
         self.follow()

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from autoscaler.adapters.pods import pod_state
 from autoscaler.model import PodState
-from tests.cluster.access import connected
+from tests.cluster.access import connected, raw
 
 Json = dict[str, Any]
 
@@ -76,8 +76,7 @@ class PodsSeen:
 
     def _follow(self) -> None:
         """List, then follow until the server ends the watch, as it does when it has to queue."""
-        raw: Any = {"_preload_content": False}
-        listed = json.loads(self._core.list_namespaced_pod(self._namespace, **raw).data)
+        listed = raw(self._core.list_namespaced_pod, self._namespace)
         found = {item["metadata"]["uid"]: item for item in listed["items"]}
         for uid in self._known.keys() - found.keys():
             self._see(self._known[uid], gone=True)
@@ -88,7 +87,7 @@ class PodsSeen:
             watch=True,
             resource_version=listed["metadata"]["resourceVersion"],
             timeout_seconds=300,
-            **raw,
+            _preload_content=False,
         )
         if self._stopping.is_set():
             return

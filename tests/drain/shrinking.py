@@ -7,7 +7,6 @@ shrink among the ReplicaSets by rules of its own.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import Any
 from autoscaler.adapters.pods import pod_state
 from autoscaler.core.deletion_order import is_active
 from autoscaler.model import PodState
-from tests.cluster.access import Access
+from tests.cluster.access import Access, raw
 from tests.cluster.processes import wait_until
 from tests.drain.populations import NEWEST, OLDER, WAVES, Json, Population, now, replica_set
 
@@ -29,7 +28,6 @@ POLL = 0.3  # seconds between two looks at all the ReplicaSets, which cost the A
 WRITERS = 8
 APART = 1.5  # seconds from one wave of pods to the next, at least
 WITHIN = 60.0
-RAW: Any = {"_preload_content": False}
 Pods = dict[tuple[str, str], list[PodState]]
 
 
@@ -63,10 +61,11 @@ class Shrinking:
             ends = time.monotonic() + APART
 
             def create(pod: Any) -> None:
-                core.create_namespaced_pod(namespace, pod.body(), **RAW)
-                core.patch_namespaced_pod_status(pod.name, namespace, pod.status(began), **RAW)
+                raw(core.create_namespaced_pod, namespace, pod.body())
+                patch = core.patch_namespaced_pod_status
+                raw(patch, pod.name, namespace, pod.status(began))
                 if pod.gone:
-                    core.delete_namespaced_pod(pod.name, namespace, **RAW)
+                    raw(core.delete_namespaced_pod, pod.name, namespace)
 
             every = [pod for each in populations for pod in (*each.pods, *each.older)]
             self._side_by_side(create, [pod for pod in every if pod.wave == wave])
@@ -85,26 +84,27 @@ class Shrinking:
                 "template": older["spec"]["template"],
             },
         }
-        answer = apps.create_namespaced_deployment(namespace, body, **RAW)
+        created = raw(apps.create_namespaced_deployment, namespace, body)
         owner = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "name": population.id,
-            "uid": json.loads(answer.data)["metadata"]["uid"],
+            "uid": created["metadata"]["uid"],
             "controller": True,
         }
         for which in population.sets:
-            apps.create_namespaced_replica_set(
-                namespace, replica_set(population, which, owner), **RAW
+            raw(
+                apps.create_namespaced_replica_set,
+                namespace,
+                replica_set(population, which, owner),
             )
 
     def _shrink(self, population: Population) -> float:
         """Unix seconds just before."""
         at = time.time()
         scale = {"spec": {"replicas": population.replicas(NEWEST) - population.remove}}
-        self._access.apps.patch_namespaced_replica_set_scale(
-            f"{population.id}-{NEWEST}", self._namespace, scale, **RAW
-        )
+        patch = self._access.apps.patch_namespaced_replica_set_scale
+        raw(patch, f"{population.id}-{NEWEST}", self._namespace, scale)
         return at
 
     def _adopted(self, populations: Sequence[Population]) -> bool:
@@ -125,18 +125,17 @@ class Shrinking:
     def _replicas(self) -> dict[str, int]:
         """Of each ReplicaSet whose controller has seen its latest number."""
         time.sleep(POLL)
-        answer = self._access.apps.list_namespaced_replica_set(self._namespace, **RAW)
+        listed = raw(self._access.apps.list_namespaced_replica_set, self._namespace)
         return {
             item["metadata"]["name"]: item["status"]["replicas"]
-            for item in json.loads(answer.data)["items"]
+            for item in listed["items"]
             if item["status"].get("observedGeneration") == item["metadata"]["generation"]
         }
 
     def _pods(self) -> Pods:
         """By population and ReplicaSet, as the product reads them."""
         found: Pods = {}
-        answer = self._access.core.list_namespaced_pod(self._namespace, **RAW)
-        for item in json.loads(answer.data)["items"]:
+        for item in raw(self._access.core.list_namespaced_pod, self._namespace)["items"]:
             where = item["metadata"]["labels"]
             found.setdefault((where["population"], where["set"]), []).append(pod_state(item))
         return found

@@ -10,7 +10,7 @@ from typing import Any
 
 from kubernetes import client
 
-from tests.cluster.access import connected
+from tests.cluster.access import connected, raw
 from tests.cluster.processes import wait_until
 from tests.hpa import objects
 from tests.hpa.oracle import NAMESPACE, Oracle
@@ -47,11 +47,10 @@ def _set_up(oracle: Oracle, core: Any, fact: Fact) -> None:
     for number, shared in enumerate(objects.shared_pods(fact)):
         body = objects.pod(fact, name, number)
         pod = body["metadata"]["name"]
-        quick: Any = {"_preload_content": False}
-        core.create_namespaced_pod(NAMESPACE, body, **quick)
-        core.patch_namespaced_pod_status(pod, NAMESPACE, objects.pod_status(shared, now), **quick)
+        raw(core.create_namespaced_pod, NAMESPACE, body)
+        raw(core.patch_namespaced_pod_status, pod, NAMESPACE, objects.pod_status(shared, now))
         if shared.get("deleted"):
-            core.delete_namespaced_pod(pod, NAMESPACE, grace_period_seconds=0, **quick)
+            raw(core.delete_namespaced_pod, pod, NAMESPACE, grace_period_seconds=0)
 
 
 def target_name(fact: Fact) -> str:
