@@ -9,6 +9,8 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 CACHE ?= $(or $(BOKEH_AUTOSCALER_CACHE),$(HOME)/.cache/bokeh-autoscaler)
 export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 export MYPY_CACHE_DIR := $(CACHE)/mypy
+# The suite starts hundreds of Pythons: where none may keep what it compiled, each takes seconds.
+export PYTHONDONTWRITEBYTECODE :=
 export CMD
 
 .DEFAULT_GOAL := help
