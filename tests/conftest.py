@@ -24,10 +24,10 @@ FIGURE = "figure"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Longest first, by their time limit: then none keeps a worker busy when others are done.
 
-    Those on the node follow each other anyway, beside the others: the longest, whose users are most
-    in need of a quiet machine, comes when those are done.
+    On the node too, where they follow each other: its longest one takes the same time on a busy
+    machine, the others gain when nothing else runs any more.
     """
-    items.sort(key=lambda item: _time_limit(item) * (1 if item.get_closest_marker("node") else -1))
+    items.sort(key=lambda item: -_time_limit(item))
 
 
 def _time_limit(item: pytest.Item) -> float:
