@@ -139,6 +139,24 @@ def test_a_pod_that_the_kernel_ended_for_its_memory_serves_again(
     assert shipped.connected("hungry") == 2
 
 
+def test_pods_that_are_deleted_while_they_start_end_soon(shipped: Shipped) -> None:
+    """A first process hears no signal before it has asked for it, and the grace is an hour."""
+    objects = shipped_app("cancelled")
+    for each in objects:
+        if each["kind"] == "Deployment":
+            each["spec"]["replicas"] = 6
+
+    def starts() -> bool:
+        statuses = [pod.status.init_container_statuses for pod in shipped.all_pods("cancelled")]
+        return any(found and found[0].state.running for found in statuses)
+
+    shipped.apply(objects)
+    wait_until(starts, SOON, "the first sidecar to start")
+    shipped.remove(objects)
+
+    wait_until(lambda: not shipped.all_pods("cancelled"), SOON, "all pods to end")
+
+
 def test_a_killed_sidecar_comes_back_and_knows_its_users(
     shipped: Shipped, guests: list[User]
 ) -> None:
