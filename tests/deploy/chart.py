@@ -58,16 +58,9 @@ def template(
     return run_helm(program, "template", release, CHART, "--namespace", namespace, "-f", file)
 
 
-def render_chart(
-    program: Path,
-    folder: Path,
-    values: Values,
-    *,
-    release: str = RELEASE,
-    namespace: str = NAMESPACE,
-) -> list[Object]:
-    """The objects that the chart renders. Fails with what helm complains of."""
-    result = template(program, folder, values, release=release, namespace=namespace)
+def render_chart(program: Path, folder: Path, values: Values, **where: str) -> list[Object]:
+    """The objects that the chart renders. where: as of `template`. Fails with what helm says."""
+    result = template(program, folder, values, **where)
     assert result.returncode == 0, result.stderr
     return [each for each in yaml.safe_load_all(result.stdout) if each]
 

@@ -65,6 +65,13 @@ def run_kubectl(program: Path, *words: str | Path) -> str:
     return result.stdout
 
 
+def apply_objects(program: Path, access: Path, objects: Iterable[Object], folder: Path) -> None:
+    """As an operator would from a file, which goes into `folder`. access: a kubeconfig file."""
+    file = folder / "objects.yaml"
+    file.write_text(yaml.safe_dump_all(objects))
+    run_kubectl(program, "apply", "--kubeconfig", access, "--validate=strict", "-f", file)
+
+
 def render(program: Path, folder: Path) -> list[Object]:
     return list(yaml.safe_load_all(run_kubectl(program, "kustomize", folder)))
 

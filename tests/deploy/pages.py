@@ -16,6 +16,9 @@ BIG_DATA_PAGE = BIG_DATA / "README.md"
 HELM_PAGE = FOLDER.parent / "helm" / "README.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
+# All of them: tests hold their links and their commands.
+PAGES = (DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE, *PROXY_PAGES, BIG_DATA_PAGE)
+
 
 def blocks(page: Path, language: str) -> list[str]:
     """Its blocks of code in a language, also those within a list."""

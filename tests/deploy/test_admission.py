@@ -13,8 +13,8 @@ from kubernetes import client
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.pod_status import Health
 from tests.cluster.processes import wait_until
-from tests.deploy.chart import Values, template
-from tests.deploy.manifests import STICKY, big_data, overlay, run_kubectl
+from tests.deploy.chart import Values, render_chart
+from tests.deploy.manifests import STICKY, apply_objects, big_data, overlay, run_kubectl
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
@@ -45,8 +45,15 @@ OPERATOR, GATEWAY = "monitoring.coreos.com", "gateway.networking.k8s.io"
 GROUPS = {"PodMonitor": OPERATOR, "PrometheusRule": OPERATOR, "HTTPRoute": GATEWAY}
 READ_BY_OTHERS = {"PodMonitor": 2, "PrometheusRule": 1, "HTTPRoute": 1}
 # What the chart's values switch on, but for the proxy.
-PARTS = ("example", "gateway", "hpaCpuOnly", "podMonitor", "prometheusRule", "dashboard")
-PARTS += ("networkPolicy",)
+PARTS = (
+    "example",
+    "gateway",
+    "hpaCpuOnly",
+    "networkPolicy",
+    "podMonitor",
+    "prometheusRule",
+    "dashboard",
+)
 REFERENCE = {**fields(name=STRING, port={"type": "integer"}), "required": ["name"]}
 HTTP_RULE = fields(
     sessionPersistence=fields(type={"enum": ["Cookie"], **STRING}, absoluteTimeout=DURATION),
@@ -99,18 +106,11 @@ def apply(cluster: ControlPlane, kubectl: Path, folder: Path) -> None:
     run_kubectl(kubectl, "apply", *access, "--validate=strict", "-k", folder)
 
 
-def apply_chart(
-    cluster: ControlPlane, kubectl: Path, helm: Path, folder: Path, namespace: str, values: Values
-) -> None:
-    """Into a new namespace that admits none but `restricted` pods."""
+def create_restricted(cluster: ControlPlane, namespace: str) -> None:
+    """A new namespace that admits none but `restricted` pods."""
     cluster.create_namespace(namespace)
     label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
     cluster.core.patch_namespace(namespace, label)
-    rendered = template(helm, folder, values, namespace=namespace)
-    assert rendered.returncode == 0, rendered.stderr
-    file = folder / "rendered.yaml"
-    file.write_text(rendered.stdout)
-    run_kubectl(kubectl, "apply", "--kubeconfig", cluster.admin, "--validate=strict", "-f", file)
 
 
 def await_pods(cluster: ControlPlane, namespace: str, deployments: set[str]) -> None:
@@ -195,10 +195,12 @@ def test_everything_that_the_chart_can_bring_is_admitted_and_ready(
     control_plane: ControlPlane, kubectl: Path, helm: Path, tmp_path: Path, proxy: str
 ) -> None:
     namespace = f"chart-{proxy}"
-    values = {name: {"enabled": True} for name in PARTS}
+    values: Values = {name: {"enabled": True} for name in PARTS}
     values |= {"proxy": {"enabled": True, "kind": proxy}, "replicas": 2}
 
-    apply_chart(control_plane, kubectl, helm, tmp_path, namespace, values)
+    create_restricted(control_plane, namespace)
+    objects = render_chart(helm, tmp_path, values, namespace=namespace)
+    apply_objects(kubectl, control_plane.admin, objects, tmp_path)
 
     await_pods(control_plane, namespace, {"bokeh-app", "bokeh-autoscaler", f"sticky-{proxy}"})
     assert read_by_others(control_plane, kubectl, namespace) == READ_BY_OTHERS
@@ -248,9 +250,7 @@ def test_a_pod_that_asks_for_more_is_refused(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path
 ) -> None:
     """So the pods above were admitted by a check that is there."""
-    control_plane.create_namespace("refused")
-    label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-    control_plane.core.patch_namespace("refused", label)
+    create_restricted(control_plane, "refused")
     labels = {"app": "root"}
     pod = {"containers": [{"name": "app", "image": "root"}]}
     template = {"metadata": {"labels": labels}, "spec": pod}

@@ -152,7 +152,8 @@ def test_an_image_of_your_own_starts_your_app_through_the_launcher(tmp_path: Pat
 
     launcher, *words = image.config["Entrypoint"]
     assert f"opt/venv/bin/{launcher}" in image.files
-    assert cli.parser().parse_args([*words, *image.config["Cmd"]])
+    launched = cli.parser().parse_args([*words, *image.config["Cmd"]])
+    assert launched.command == ["--", *image.config["Cmd"]]
 
 
 def installs(dockerfile: Path) -> list[str]:

@@ -12,7 +12,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.scripted_sidecars import ScriptedSidecars
 from tests.cluster.world import World, a_world
 from tests.deploy.chart import RELEASE, render_chart
-from tests.deploy.manifests import one, run_kubectl
+from tests.deploy.manifests import apply_objects, one
 from tests.prometheus_server import PrometheusServer
 
 TEAMS, OWN = ["team-a", "team-b"], "operators"
@@ -51,9 +51,8 @@ def test_it_scales_the_deployments_of_every_watched_namespace(
         named = [{**each, "name": each["target"]["namespace"]} for each in policies]
         values = {"watchNamespaces": TEAMS, "policies": named}
         chart = render_chart(helm, tmp_path, values, namespace=OWN)
-        (rendered := tmp_path / "rendered.yaml").write_text(yaml.safe_dump_all(chart))
         control_plane.create_namespace(OWN)
-        run_kubectl(kubectl, "apply", "--kubeconfig", control_plane.admin, "-f", rendered)
+        apply_objects(kubectl, control_plane.admin, chart, tmp_path)
         core = control_plane.core
         answer = core.create_namespaced_service_account_token(RELEASE, OWN, {"spec": {}})
 
