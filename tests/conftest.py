@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,9 @@ from tests.prometheus_server import PrometheusServer
 # A slow machine is no counter-example.
 settings.register_profile("laws", deadline=None)
 settings.load_profile("laws")
+
+# Started in the background by a script we ignore it, and so would all that the tests start and end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIGURE = "figure"
 

@@ -167,12 +167,14 @@ class Users:
         self.ask(user, patience)
         return self._run(_document(user))
 
-    def change(self, user: User, model: str, attribute: str, value: Any) -> None:
+    def change(
+        self, user: User, model: str, attribute: str, value: Any, patience: float | None = None
+    ) -> None:
         """Do what a widget does that is moved: returns when the server has taken it.
 
         model: its id in the document.
         """
-        self._run(_change(user, model, attribute, value))
+        self._run(_change(user, model, attribute, value), patience)
 
     def stays(self, user: User, seconds: float) -> bool:
         """Whether the connection lasts for so long; returns at once when it ends."""

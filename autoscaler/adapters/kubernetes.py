@@ -1,7 +1,8 @@
 """Kubernetes through the official client: read Deployments and pods, patch `scale`, leave Events.
 
-Per pass and namespace four lists, however many policies there are. Every call has a deadline, and
-no client exception leaves this module: the reader gets one line that names verb and resource.
+Per pass and namespace four lists, however many policies there are; for one policy, of its own pods
+alone. Every call has a deadline, and no client exception leaves this module: the reader gets one
+line that names verb and resource.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
-from autoscaler.adapters.pods import Json, note_patch, owner, pod_state, rfc3339
+from autoscaler.adapters.pods import (
+    Json,
+    label_selector,
+    note_patch,
+    owner,
+    pod_state,
+    rfc3339,
+)
 from autoscaler.errors import (
     AutoscalerError,
     ClusterError,
@@ -147,15 +155,17 @@ class KubernetesCluster:
     def _observe_namespace(
         self, namespace: str, refs: Sequence[TargetRef]
     ) -> dict[TargetRef, TargetState | AutoscalerError]:
+        wanted = _named(refs)
         try:
             deployments = self._list(
-                "deployments", self._apps.list_namespaced_deployment, namespace
+                "deployments", self._apps.list_namespaced_deployment, namespace, **wanted
             )
+            own = _selected(deployments) if wanted else {}
             sets = self._list(
-                "replicasets", self._apps.list_namespaced_replica_set, namespace, **CACHED
+                "replicasets", self._apps.list_namespaced_replica_set, namespace, **CACHED, **own
             )
             # After the Deployments: a shrink that they do not tell of is not in the pods either.
-            pods = self._list("pods", self._core.list_namespaced_pod, namespace)
+            pods = self._list("pods", self._core.list_namespaced_pod, namespace, **own)
             list_rivals = self._autoscaling.list_namespaced_horizontal_pod_autoscaler
             rivals = self._list("horizontalpodautoscalers", list_rivals, namespace, **CACHED)
         except AutoscalerError as error:
@@ -171,6 +181,17 @@ class KubernetesCluster:
         answer = ask(("list", what, namespace, ""), call, namespace, **options)
         items: list[Json] = answer.get("items") or []
         return items
+
+
+def _named(refs: Sequence[TargetRef]) -> dict[str, str]:
+    """For one target only its own objects are listed: others of the namespace may be thousands."""
+    return {"field_selector": f"metadata.name={refs[0].deployment}"} if len(refs) == 1 else {}
+
+
+def _selected(deployments: Sequence[Json]) -> dict[str, str]:
+    """What the pods and ReplicaSets of these Deployments have in common, if it is one."""
+    selectors = [label_selector(each["spec"]["selector"]) for each in deployments]
+    return {"label_selector": selectors[0]} if len(selectors) == 1 else {}
 
 
 def _by_owner(items: Iterable[Json]) -> Mapping[str | None, Sequence[Json]]:

@@ -16,14 +16,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 from autoscaler.adapters.sidecars import occupancy
 from autoscaler.core.deletion_order import deletion_order
 from autoscaler.core.tidying import SERVING
-from autoscaler.errors import AutoscalerError, TargetNotFoundError
+from autoscaler.errors import AutoscalerError, ClusterError, TargetNotFoundError
 from autoscaler.model import (
     Occupancy,
     PodNote,
@@ -37,6 +39,8 @@ from autoscaler.ports import Clock, Readings, Signal, TargetState
 
 ANSWER_WITHIN = 1.0
 STOP_WITHIN = 10.0
+# Linux gives connections 32768 and up, other systems 49152 and up.
+PORTS, PORTS_TRIED = range(15_000, 30_000), 200
 
 
 @dataclass
@@ -282,7 +286,11 @@ def _end(replica: Replica) -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that the system gives to no connection: that would take it before the server listens.
+
+    Raises ClusterError.
+    """
+    for port in SystemRandom().sample(PORTS, PORTS_TRIED):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise ClusterError(f"{PORTS_TRIED} ports of 127.0.0.1 were tried and none is free")

@@ -173,6 +173,23 @@ def unix(timestamp: str | None) -> float | None:
     return None if timestamp is None else datetime.fromisoformat(timestamp).timestamp()
 
 
+def label_selector(selector: Json) -> str:
+    """A selector as lists are asked with it: `app=shop,tier in (web,api),!canary`."""
+    equal = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    return ",".join([*equal, *map(_requirement, selector.get("matchExpressions") or ())])
+
+
+def _requirement(expression: Json) -> str:
+    key, values = expression["key"], ",".join(expression.get("values") or ())
+    match expression["operator"]:
+        case "Exists":
+            return str(key)
+        case "DoesNotExist":
+            return f"!{key}"
+        case operator:
+            return f"{key} {operator.lower()} ({values})"
+
+
 def owner(item: Json) -> str | None:
     """The uid of the controller that owns an object."""
     owners = item["metadata"].get("ownerReferences") or ()

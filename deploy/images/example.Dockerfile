@@ -6,18 +6,22 @@ FROM ${BASE} AS build
 # Empty: the index that pip knows. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
 ARG PIP_NO_INDEX=
 ARG PIP_FIND_LINKS=
-RUN python -m venv /opt/venv
+# The installer stands beside the environment that it fills, and stays behind.
+ENV PIP_PYTHON=/opt/venv/bin/python
+RUN python -m venv /opt/pip && python -m venv --without-pip /opt/venv
 COPY deploy/images/example/requirements.txt /build/
 RUN --mount=type=bind,target=/context \
-    /opt/venv/bin/pip install --quiet --no-cache-dir --require-hashes \
+    /opt/pip/bin/pip install --quiet --no-cache-dir --require-hashes \
         -r /build/requirements.txt
-# Last, so that another wheel of ours is all that is installed anew.
+
+# In a layer of its own: our next release is a megabyte and not all of the packages again.
+FROM build AS ours
 COPY dist/*.whl /build/
-RUN /opt/venv/bin/pip install --quiet --no-cache-dir --no-deps /build/*.whl \
- && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools
+RUN /opt/pip/bin/pip install --quiet --no-cache-dir --no-deps --prefix /opt/ours /build/*.whl
 
 FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv
+COPY --from=ours /opt/ours /opt/venv
 COPY deploy/images/example/app.py /app/app.py
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app

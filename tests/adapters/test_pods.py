@@ -13,6 +13,7 @@ from autoscaler.adapters.pods import (
 from autoscaler.adapters.pods import (
     OUR_COST,
     PROTECTED,
+    label_selector,
     milli,
     note_patch,
     pod_state,
@@ -192,6 +193,30 @@ def test_protection_that_the_template_gives_is_not_ours_to_remove() -> None:
 
     item["metadata"]["annotations"] = PROTECTED
     assert pod_state(item).protected
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        pytest.param({"matchLabels": {"app": "a", "b": "c"}}, "app=a,b=c", id="labels"),
+        pytest.param(
+            {
+                "matchLabels": {"app": "a"},
+                "matchExpressions": [
+                    {"key": "tier", "operator": "In", "values": ["api", "web"]},
+                    {"key": "zone", "operator": "NotIn", "values": ["x"]},
+                    {"key": "team", "operator": "Exists"},
+                    {"key": "canary", "operator": "DoesNotExist"},
+                ],
+            },
+            "app=a,tier in (api,web),zone notin (x),team,!canary",
+            id="expressions",
+        ),
+        pytest.param({}, "", id="nothing, which selects everything"),
+    ],
+)
+def test_a_selector_as_lists_are_asked_with_it(selector: dict[str, Any], expected: str) -> None:
+    assert label_selector(selector) == expected
 
 
 def a_set(replicas: int, existing: int) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -87,13 +88,14 @@ def build_base() -> str:
     Stands in for python:3.12-slim where no image can be pulled. Raises BuildError.
     """
     target = cache() / "images" / "base" / f"{SUITE}.tar"
-    if not target.is_file():
-        _bootstrap(target)
-    if not _has(BASE):
-        with tempfile.TemporaryDirectory() as name:
-            (Path(name) / "Dockerfile").write_text(f"FROM scratch\nADD {target.name} /\n")
-            os.link(target, Path(name) / target.name)
-            _buildah("bud", "--isolation", "chroot", "--tag", BASE, name)
+    with _alone(target):
+        if not target.is_file():
+            _bootstrap(target)
+        if not _has(BASE):
+            with tempfile.TemporaryDirectory() as name:
+                (Path(name) / "Dockerfile").write_text(f"FROM scratch\nADD {target.name} /\n")
+                os.link(target, Path(name) / target.name)
+                _buildah("bud", "--isolation", "chroot", "--tag", BASE, name)
     return BASE
 
 
@@ -128,9 +130,7 @@ def build_image(
     key = _digest(words, [dockerfile, context])
     stem = name.replace("/", "_").replace(":", "_")
     archive = cache() / "images" / f"{stem}-{key}.tar"
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with (archive.parent / f"{stem}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may build the same one just now
+    with _alone(archive.with_name(stem)):
         if not archive.is_file():
             _build(name, context, arguments, options, archive)
             for outdated in archive.parent.glob(f"{stem}-*.tar"):
@@ -281,13 +281,24 @@ def proxy_images() -> list[Path]:
 def wheels(requirements: Path) -> Path:
     """The pinned dependencies as files, downloaded once."""
     target = cache() / "images" / f"wheels-{_digest([], [requirements])}"
-    if not target.is_dir():
-        partial = target.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        version = ["--python-version", "3.11", "--only-binary=:all:"]
-        _pip("download", "--require-hashes", *version, "-r", str(requirements), "-d", str(partial))
-        partial.replace(target)
+    with _alone(target):
+        if not target.is_dir():
+            partial = target.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            version = ["--python-version", "3.11", "--only-binary=:all:"]
+            words = ["--require-hashes", *version, "-r", str(requirements), "-d", str(partial)]
+            _pip("download", *words)
+            partial.replace(target)
     return target
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """The block runs in one process at a time: another run may make the same just now."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def our_wheel(folder: Path) -> None:

@@ -68,6 +68,25 @@ def test_pods_of_others_are_not_counted_even_with_the_same_labels(
     assert len(seen(cluster, app).pods) == 3
 
 
+def test_pods_are_found_by_a_selector_of_any_kind(
+    control_plane: Access, cluster: KubernetesCluster, namespace: str
+) -> None:
+    body = deployment("chosen", 2, labels={"tier": "web"})
+    body["spec"]["selector"] = {
+        "matchLabels": {"app": "chosen"},
+        "matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["api", "web"]},
+            {"key": "app", "operator": "NotIn", "values": ["other"]},
+            {"key": "app", "operator": "Exists"},
+            {"key": "canary", "operator": "DoesNotExist"},
+        ],
+    }
+    control_plane.apps.create_namespaced_deployment(namespace, body)
+    control_plane.settle(namespace, "chosen", 2)
+
+    assert len(seen(cluster, TargetRef(namespace, "chosen")).pods) == 2
+
+
 def test_it_scales_up_and_down(
     control_plane: Access, cluster: KubernetesCluster, app: TargetRef
 ) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.node.shipped import Shipped
+from tests.node.shipped import ANSWERED_WITHIN, Shipped
 from tests.websocket_user import User
 
 EVERY = 0.5  # seconds
@@ -59,7 +59,8 @@ def clicking(shipped: Shipped, users: list[User]) -> Iterator[list[Clicker]]:
             for each in clickers:
                 try:
                     each.clicks += 1
-                    shipped.users.change(each.user, each.slider, "value", each.value)
+                    change = (each.user, each.slider, "value", each.value, ANSWERED_WITHIN)
+                    shipped.users.change(*change)
                 except Exception as error:
                     problems.append(error)
 

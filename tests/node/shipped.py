@@ -32,6 +32,9 @@ NAME_LABEL = "app.kubernetes.io/name"
 POLICIES = "bokeh-autoscaler-policies"
 EXPORTER_PORT = 9550
 PATIENCE = 45.0  # of a user, in seconds; some are on a pod that is blocked for 20
+# A session that does not answer any more is lost too; but a busy server may be late: to discard
+# the sessions of 100 users that left together, Bokeh 3.9 stops its loop for half a minute.
+ANSWERED_WITHIN = 120.0
 SOON = 60.0  # seconds: a pod is there, a decision is made, a scrape has come
 ANSWER_WITHIN = 5.0
 # The kubelet looks at mounted ConfigMaps once a minute where it is not told otherwise.

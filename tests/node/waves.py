@@ -32,7 +32,7 @@ from tests.cluster.live import NAMESPACE
 from tests.cluster.processes import wait_until
 from tests.hpa.registration import registered
 from tests.hpa.served_apis import ServedApis
-from tests.node.shipped import PATIENCE, Json, Shipped, policy, shipped_app
+from tests.node.shipped import ANSWERED_WITHIN, PATIENCE, Json, Shipped, policy, shipped_app
 from tests.websocket_user import User, Users
 
 OURS, THEIRS = "waves", "waves-hpa"
@@ -40,9 +40,6 @@ WAVES, LOW, HIGH = 3, 5, 60  # users
 SEATS, SPARE, MOST = 10, 10, 12
 BLOCKED = 20.0  # seconds
 SHORTEST = 2.0  # of a visit, in seconds
-# A session that does not answer any more is lost too; but a busy server may be late: to discard
-# the sessions of 100 users that left together, Bokeh 3.9 stops its loop for half a minute.
-ANSWERED_WITHIN = 120.0
 NOTICED_WITHIN = 5.0
 TICK = 0.25
 METRICS = {"external.metrics.k8s.io": "v1beta1"}

@@ -6,12 +6,13 @@ FROM ${BASE} AS build
 # Empty: the index that pip knows. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
 ARG PIP_NO_INDEX=
 ARG PIP_FIND_LINKS=
-RUN python -m venv /opt/venv
+# The installer stands beside the environment that it fills, and stays behind.
+ENV PIP_PYTHON=/opt/venv/bin/python
+RUN python -m venv /opt/pip && python -m venv --without-pip /opt/venv
 COPY requirements/big-data-service.txt /build/
 RUN --mount=type=bind,target=/context \
-    /opt/venv/bin/pip install --quiet --no-cache-dir --require-hashes \
+    /opt/pip/bin/pip install --quiet --no-cache-dir --require-hashes \
         -r /build/big-data-service.txt
-RUN /opt/venv/bin/pip uninstall --quiet --yes pip setuptools
 
 FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv
