@@ -23,7 +23,7 @@ from tests.cluster.processes import Processes, free_ports
 # By default controllers ask 20 times a second: 100 pods would take 6 s.
 UNTHROTTLED = {"kube_api_qps": 500, "kube_api_burst": 1000}
 CONTROLLERS = {"controllers": "*,-node-ipam-controller,-cloud-node-lifecycle-controller"}
-LAZY = {"GOGC": "300"}  # collects garbage a third as often: a sixth of the API server's work
+LAZY = {"GOGC": "1000"}  # collects garbage a third as often: a sixth of the API server's work
 READY_WITHIN = 60.0  # seconds; 3 on two idle cores, but tests may run on busy ones
 
 

@@ -77,6 +77,7 @@ class Fleet:
         body = deployment(name, FROM)
         # There is one node: nobody has to look for it.
         body["spec"]["template"]["spec"]["nodeName"] = self._access.node.name
+        body["spec"]["template"]["spec"]["automountServiceAccountToken"] = False
         raw(self._access.apps.create_namespaced_deployment, NAMESPACE, body)
 
     def _is_complete(self) -> bool:

@@ -27,7 +27,7 @@ from tests.drain.visits import FROM, SEATS, TO
 from tests.fakes import FakeClock, FakePolicies
 
 INTERVAL, SCRAPED_BEFORE = 20.0, 10.0
-WINDOW = 60  # seconds
+WINDOW = 30  # seconds
 LIMIT = 2_400.0
 
 

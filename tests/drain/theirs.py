@@ -2,7 +2,7 @@
 
 Its controllers live in real time, so ten seconds of the script pass in one. Compressed alike: its
 sync period (15 s by default, 20 s of the script here, as often as ours decides) and its window for
-shrinking (60 s of the script, as ours). Nothing else differs from what it is in production.
+shrinking (30 s of the script, as ours). Nothing else differs from what it is in production.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from random import Random
 
 FROM, TO = 12, 3  # pods
 SEATS = 10
-ENDS = 600.0  # the last arrival; a visit that began before lasts a minute on average
-STAY = 60.0
+ENDS = 300.0  # the last arrival; whoever came before stays for 40 s on average
+STAY = 40.0
 # A user may still be sent to a pod so long after it was cordoned (proxies learn of it late) ...
 ROUTED_LATE = 10.0
 OPENS_FOR = (1.0, 8.0)  # ... and then its page loads before the WebSocket opens
@@ -44,7 +44,7 @@ def script(seed: int) -> list[Visit]:
     full, rest = random.uniform(60, 100), random.uniform(2, 15)
     levels = [full, random.uniform(30, 105), random.uniform(20, 105), random.uniform(10, 70)]
     levels += [rest, rest]
-    knots = [0.0, 110.0, 220.0, 330.0, 440.0, ENDS]
+    knots = [0.0, 55.0, 110.0, 165.0, 220.0, ENDS]
     visits = [_visit(random, 0.0) for _ in range(int(full))]
     at = 0.0
     while (at := at + random.expovariate(max(levels) / STAY)) < ENDS:

@@ -104,8 +104,7 @@ def cordoned(shipped: Shipped) -> list[str]:
 def test_a_cordoned_pod_gets_no_new_users_and_those_who_reconnect_come_back_to_it(
     shipped: Shipped, browsers: Visitors
 ) -> None:
-    patient = {"settle": "10s", "reconnect": "60s"}
-    shipped.write_policy(APP, policy(replicas={"min": 3, "max": 10}, drain=patient))
+    shipped.write_policy(APP, policy(replicas={"min": 3, "max": 10}))
     shipped.await_replicas(3, within=KUBELET_SYNC)
     shipped.await_ready(3)
     wait_until(shipped.all_open, SOON, "nobody to be there, and every pod to be open")
@@ -115,7 +114,7 @@ def test_a_cordoned_pod_gets_no_new_users_and_those_who_reconnect_come_back_to_i
     while min(connected(shipped).values()) == 0:
         browsers.come(6)
     assert created(shipped) == before + len(browsers.users), "each user costs one session"
-    shipped.write_policy(APP, policy(drain=patient))
+    shipped.write_policy(APP, policy(drain={"settle": "10s", "reconnect": "60s"}))
     (going,) = wait_until(lambda: cordoned(shipped), KUBELET_SYNC, "a pod to be cordoned")
     time.sleep(FOLLOWED_AFTER)
 
