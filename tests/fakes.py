@@ -53,7 +53,8 @@ class FakePolicies:
 class FakeCluster:
     """Deployments whose pods follow the scale at once, as a ReplicaSet would choose them.
 
-    Also the metrics of those pods, and their sidecars: `silent` ones do not answer.
+    Also the metrics of those pods, and their sidecars: `silent` ones do not answer. `doomed` pods
+    go before all others, as one does that stops being Ready at the moment of a shrink.
     """
 
     targets: dict[TargetRef, TargetState] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class FakeCluster:
     sessions: dict[tuple[str, str], int] = field(default_factory=dict)
     failed: dict[tuple[Signal, str], str] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
+    doomed: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     clock: FakeClock = field(default_factory=FakeClock)
     _made: int = 1_000
@@ -124,7 +126,9 @@ class FakeCluster:
         return self.targets.get(ref, missing)
 
     def _set(self, state: TargetState, replicas: int) -> None:
-        going = deletion_order(state.pods, self.clock.at)[: max(0, len(state.pods) - replicas)]
+        order = deletion_order(state.pods, self.clock.at)
+        order = sorted(order, key=lambda pod: pod.name not in self.doomed)
+        going = order[: max(0, len(state.pods) - replicas)]
         kept = tuple(pod for pod in state.pods if pod not in going)
         self._made += replicas - len(kept)
         new = tuple(_pod(self._made - index) for index in range(replicas - len(kept)))
@@ -199,11 +203,13 @@ def _pod(index: int) -> PodState:
 
 
 def _noted(pod: PodState, note: PodNote) -> PodState:
+    """As `adapters.pods.note_patch` has it: a cost of somebody else stays."""
+    is_foreign = pod.deletion_cost is not None and not pod.cost_is_ours
     return replace(
         pod,
         routable=note.routable,
         cordon=note.cordon,
-        deletion_cost=note.cost,
+        deletion_cost=pod.deletion_cost if is_foreign and note.cost is None else note.cost,
         cost_is_ours=note.cost is not None,
         protected=note.protected,
     )

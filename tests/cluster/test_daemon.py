@@ -18,7 +18,7 @@ from kubernetes.client.exceptions import ApiException
 from autoscaler.cli import main
 from tests.cluster.processes import wait_until
 from tests.cluster.role import single_rights, without
-from tests.cluster.world import WITHIN, World
+from tests.cluster.world import WITHIN, Usage, World
 
 pytestmark = [
     pytest.mark.slow,
@@ -66,6 +66,53 @@ def test_a_shrink_stops_at_the_pods_that_have_sessions(world: World) -> None:
     back = "may have users again"
     wait_until(lambda: back in world.log.read_text(), WITHIN, "a cordoned pod to come back")
     assert "3 -> 4 replicas" not in world.log.read_text().partition(back)[0]
+
+
+@once
+def test_beside_an_hpa_it_holds_and_takes_back_what_pods_carry(world: World) -> None:
+    world.users.per_pod = lambda index: 1 if index < 3 else 0
+    world.deploy(3)
+    world.start()
+    wait_until(lambda: world.cordoned() == 2, WITHIN, "two pods to be left out for new users")
+
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "bokeh-app"}
+    hpa = {"metadata": {"name": "by-cpu"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}}
+    hpas = client.AutoscalingV2Api(world.access.api)
+    hpas.create_namespaced_horizontal_pod_autoscaler(world.namespace, hpa)
+
+    wait_until(lambda: "OtherAutoscaler" in world.events(), WITHIN, "the Event")
+    assert "HorizontalPodAutoscaler by-cpu" in world.events()["OtherAutoscaler"]
+    wait_until(lambda: world.cordoned() == 0, WITHIN, "all pods to be open again")
+    assert world.replicas() == 3
+
+
+def busy(index: int, now: float) -> dict[str, float]:
+    """Two pods at 900m of CPU, of the 500m that they request; others idle."""
+    return {"bokeh_cpu_seconds_total": (0.9 if index < 2 else 0.0) * (now % 100_000)}
+
+
+def full(index: int, now: float) -> dict[str, float]:
+    """Two pods at 460 of the 512 MiB that they may have; others at 100."""
+    return {"bokeh_memory_working_set_bytes": (460 if index < 2 else 100) * 1024.0**2}
+
+
+@once
+@pytest.mark.parametrize(
+    ("metric", "usage"),
+    [
+        pytest.param({"type": "cpu", "utilization": "90%"}, busy, id="CPU: 2 x 180% / 90%"),
+        pytest.param({"type": "memory", "utilization": "50%"}, full, id="memory: 2 x 90% / 50%"),
+    ],
+)
+def test_it_scales_by_what_pods_use_too(world: World, metric: Any, usage: Usage) -> None:
+    world.users.usage = usage
+    world.write_policy(metrics=[metric])
+    world.deploy(2)
+    world.start()
+
+    world.reaches(4)
+    wait_until(lambda: "ValidMetricFound" in world.events(), WITHIN, "the Event")
+    assert metric["type"] in world.events()["ValidMetricFound"]
 
 
 @once

@@ -9,12 +9,13 @@ import pytest
 from kubernetes import client
 
 from autoscaler.adapters.kubernetes import KubernetesCluster
+from autoscaler.adapters.pods import DELETION_COST, PROTECTED
 from autoscaler.errors import ClusterError, ConflictError, TargetNotFoundError
-from autoscaler.model import TargetRef
+from autoscaler.model import Cause, Cordon, PodNote, TargetRef
 from autoscaler.ports import TargetState
 from tests.cluster.access import Access
 from tests.cluster.node import ScriptedNode
-from tests.cluster.objects import deployment
+from tests.cluster.objects import ROUTABLE, deployment
 from tests.cluster.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
@@ -182,6 +183,46 @@ def test_an_hpa_with_the_same_target_is_a_rival_until_it_is_gone(
 
     hpas.delete_namespaced_horizontal_pod_autoscaler("by-cpu", app.namespace)
     wait_until(lambda: seen(cluster, app).rival is None, WITHIN, "the HPA to be gone")
+
+
+def test_what_is_noted_on_a_pod_is_there_and_is_taken_back(
+    control_plane: Access, cluster: KubernetesCluster, app: TargetRef
+) -> None:
+    def carried(name: str) -> tuple[dict[str, str], dict[str, str]]:
+        metadata = control_plane.core.read_namespaced_pod(name, app.namespace).metadata
+        return metadata.labels, metadata.annotations or {}
+
+    state = seen(cluster, app)
+    name, at = state.pods[0].name, 1_800_000_000.0
+    before = carried(name)
+
+    marked = PodNote(routable=False, cordon=Cordon(Cause.SHRINK, at), cost=-5, protected=True)
+    cluster.note(state, state.pods[0], marked)
+    labels, notes = carried(name)
+    assert labels[ROUTABLE] == "false"
+    assert PROTECTED.items() <= notes.items()
+    assert notes[DELETION_COST] == "-5"
+    (pod,) = [each for each in seen(cluster, app).pods if each.name == name]
+    assert (pod.routable, pod.cordon, pod.deletion_cost) == (False, marked.cordon, -5)
+    assert pod.cost_is_ours
+    assert pod.protected
+
+    cluster.note(seen(cluster, app), pod, PodNote(routable=True))
+    assert carried(name) == before
+
+
+def test_who_writes_deletion_costs_beside_us_is_named(
+    control_plane: Access, cluster: KubernetesCluster, app: TargetRef
+) -> None:
+    state = seen(cluster, app)
+    patch = {"metadata": {"annotations": {DELETION_COST: "-9"}}}
+    control_plane.core.patch_namespaced_pod(
+        state.pods[0].name, app.namespace, patch, field_manager="karpenter"
+    )
+
+    (pod,) = [each for each in seen(cluster, app).pods if each.uid == state.pods[0].uid]
+
+    assert (pod.deletion_cost, pod.cost_is_ours, pod.cost_writer) == (-9, False, "karpenter")
 
 
 def test_an_event_is_left_on_the_deployment(

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from tests.prometheus_server import PrometheusServer, series
 
 AUTOSCALER = Path(sys.executable).with_name("autoscaler")
 WITHIN = 30.0
+Usage = Callable[[int, float], Mapping[str, float]]
 
 
 class Users:
@@ -43,6 +44,8 @@ class Users:
         self._prometheus = prometheus
         self.sidecars = sidecars
         self.per_pod: Callable[[int], int] = lambda _: 0
+        # Further metrics of a pod, by name, at a time.
+        self.usage: Usage = lambda *_: {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._push)
         self._thread.start()
@@ -66,6 +69,11 @@ class Users:
                     pod=name,
                 ): [(now, float(self.per_pod(index)))]
                 for index, (name, _) in enumerate(pods)
+            }
+            samples |= {
+                series(metric, namespace=self._namespace, pod=name): [(now, value)]
+                for index, (name, _) in enumerate(pods)
+                for metric, value in self.usage(index, now).items()
             }
             for index, (_, address) in enumerate(pods):
                 if address:

@@ -347,6 +347,60 @@ def test_a_hold_leaves_one_event_with_its_reason(
     assert world.metric("suppressed_shrinks_total", reason=reason, **DASHBOARDS)
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param({"deletion_cost": -9}, "ForeignDeletionCost", id="another writes costs"),
+        pytest.param({"ready": False}, "DeletionOrderUncertain", id="a busy pod is not Ready"),
+    ],
+)
+def test_a_pod_in_doubt_holds_and_leaves_one_event_with_the_reason(
+    world: World, change: dict[str, Any], reason: str
+) -> None:
+    world.cluster.deploy(APP, 5, 0, 0)
+    state = world.cluster.targets[APP]
+    doubtful = replace(state.pods[0], **change)
+    world.cluster.targets[APP] = replace(state, pods=(doubtful, *state.pods[1:]))
+    world.run(passes=70)
+
+    assert world.cluster.replicas(APP) == 3
+    assert [each for _, each, _ in world.cluster.events] == [reason]
+    assert world.metric("suppressed_shrinks_total", reason=reason, **DASHBOARDS)
+
+
+def test_a_pod_that_went_unchosen_is_told_and_counted_and_shrinks_rest(world: World) -> None:
+    world.cluster.deploy(APP, 4, 0, 0)
+    world.cluster.doomed = {"pod-0"}
+    world.run(passes=60 + DRAIN_PASSES)
+    assert world.cluster.replicas(APP) == 1
+
+    assert (APP, "VictimMismatch") in [(ref, reason) for ref, reason, _ in world.cluster.events]
+    assert "with 4 sessions" in world.cluster.events[-1][2]
+    assert world.metric("victim_mismatches_total", **DASHBOARDS) == 1
+    assert world.metric("sessions_cut_total", **DASHBOARDS) == 4
+
+    world.cluster.doomed = set()
+    world.cluster.edit_by_hand(APP, 3)
+    world.run(passes=100)
+    assert world.cluster.replicas(APP) == 3, "they rest for ten minutes"
+    world.run(passes=20 + 60 + DRAIN_PASSES)
+    assert world.cluster.replicas(APP) == 1
+
+
+def test_a_pod_past_its_hard_deadline_goes_and_what_that_cost_is_told_and_counted() -> None:
+    world = World(policy(drain={"hardDeadline": "10m"}))
+    world.cluster.deploy(APP, 5, 2, 0)
+    world.run(passes=60 + 120 + DRAIN_PASSES)
+
+    assert world.cluster.replicas(APP) == 1
+    assert world.cluster.events[-1][1:] == (
+        "DrainDeadlineExceeded",
+        "dashboards: 2 sessions ended with their pods, past their deadline",
+    )
+    assert world.metric("sessions_cut_total", **DASHBOARDS) == 2
+    assert world.metric("victim_mismatches_total", **DASHBOARDS) == 0
+
+
 def test_pods_that_no_service_can_leave_out_are_not_drained(world: World) -> None:
     world.cluster.deploy(APP, 5, 0, 0)
     state = world.cluster.targets[APP]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import yaml
 from autoscaler.core.deletion_order import deletion_order, first_to_go
 from autoscaler.model import PodState
 from tests.builders import NOW, pod
-from tests.victim_order import judge
+from tests.victim_order import judge, predict
 
 CASES = Path(__file__).parent / "data" / "victim_cases.yaml"
 PLAIN = pod("plain", node="a")
@@ -91,3 +93,36 @@ def _young(since: float) -> PodState:
 def test_it_predicts_what_the_real_controller_deleted() -> None:
     wrong, passed, undetermined = judge(yaml.safe_load(CASES.read_text())["populations"])
     assert (wrong, passed, undetermined) == ([], 146, 4)
+
+
+def test_the_command_prints_each_wrong_prediction_and_exits_1(tmp_path: Path) -> None:
+    population = next(
+        each
+        for each in yaml.safe_load(CASES.read_text())["populations"]
+        if len(each["deleted"]) < len(each["pods"]) and predict(each)
+    )
+    kept = [row["name"] for row in population["pods"] if row["name"] not in population["deleted"]]
+    file = tmp_path / "populations.yaml"
+    file.write_text(yaml.safe_dump({"populations": [population, {**population, "deleted": kept}]}))
+
+    run = victim_order(file)
+
+    assert run.returncode == 1
+    wrong, last = run.stdout.splitlines()
+    assert wrong.startswith(f"{population['id']}: expected {sorted(population['deleted'])}")
+    assert last == "1 passed, 1 failed, 0 undetermined"
+
+
+def test_the_command_says_what_it_cannot_read_and_exits_2(tmp_path: Path) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text("pods: []")
+
+    run = victim_order(file)
+
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith(f"{file}: no populations can be read")
+
+
+def victim_order(file: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.victim_order", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

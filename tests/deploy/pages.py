@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.deploy.manifests import BIG_DATA, FOLDER
 
+FIRST_PAGE = FOLDER.parents[1] / "README.md"
+POLICIES_PAGE = FIRST_PAGE.parent / "policies" / "README.md"
 KUBERNETES_PAGE = FOLDER / "README.md"
 DEPLOY_PAGE = FOLDER.parent / "README.md"
 BIG_DATA_PAGE = BIG_DATA / "README.md"

@@ -12,7 +12,7 @@ import yaml
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.processes import wait_until
-from tests.deploy.chart import CHART, render_chart, run_helm, template
+from tests.deploy.chart import CHART, Values, render_chart, run_helm, template
 from tests.deploy.manifests import FOLDER
 from tests.deploy.pages import HELM_PAGE, blocks, commands, run_shell
 
@@ -57,6 +57,31 @@ def test_a_wrong_key_is_refused_as_the_page_says(helm: Path, tmp_path: Path) -> 
 
     assert result.returncode != 0
     assert result.stderr.strip() in HELM_PAGE.read_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"replicas": "two"}, "at '/replicas': got string, want integer"),
+        ({"prometheus": "http://prometheus:9090"}, "at '/prometheus': got string, want object"),
+        ({"watchNamespaces": "team-a"}, "at '/watchNamespaces': got string, want array"),
+        ({"proxy": {"kind": "traefik"}}, "at '/proxy/kind': value must be one of"),
+        ({"example": {"enabled": "yes"}}, "at '/example/enabled': got string, want boolean"),
+        ({"replica": 2}, "at '': additional properties 'replica' not allowed"),
+        (
+            {"policies": [{"name": "a", "replicas": {"min": 1}}]},
+            "at '/policies/0/replicas': missing property 'max'",
+        ),
+    ],
+    ids=lambda given: "/".join(given) if isinstance(given, dict) else "",
+)
+def test_a_wrong_value_is_refused_with_its_path(
+    helm: Path, tmp_path: Path, values: Values, told: str
+) -> None:
+    result = template(helm, tmp_path, values)
+
+    assert result.returncode != 0
+    assert told in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -209,8 +209,9 @@ class Shipped:
     # The daemon
 
     def daemon_log(self) -> str:
-        """The end of it, of the pod that is there now."""
-        return self.kubectl("logs", f"deployment/{DAEMON}", "--tail=200")
+        """The end of it, of the pod that came last."""
+        pods = sorted(self.pods(DAEMON), key=lambda pod: pod.metadata.creation_timestamp)
+        return self.kubectl("logs", pods[-1].metadata.name, "--tail=200")
 
     def lease(self) -> Any:
         """Who acts, and what the next one is to know."""

@@ -207,10 +207,14 @@ def test_a_restart_of_the_daemon_loses_no_cooldown(shipped: Shipped, guests: lis
         shipped.users.leave(user)
     guests.clear()
     wait_until(lambda: "cooldown for" in shipped.daemon_log(), SOON, "the rest after the change")
+    holder = shipped.lease().spec.holder_identity
 
     shipped.kubectl("rollout", "restart", f"deployment/{DAEMON}")
     shipped.rolled_out(DAEMON)
 
+    wait_until(
+        lambda: shipped.lease().spec.holder_identity not in (None, "", holder), SOON, "the new one"
+    )
     wait_until(lambda: "cooldown for" in shipped.daemon_log(), SOON, "the new daemon to rest too")
     assert shipped.replicas() == 3
     shipped.write_policy("bokeh-app", policy())
