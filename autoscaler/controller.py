@@ -12,15 +12,23 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from autoscaler.core.decide import decide, record_removal, record_scaling
+from autoscaler.core.deletion_order import is_active
+from autoscaler.core.lease import LONGEST_WRITE
 from autoscaler.core.tidying import released
 from autoscaler.core.vacancy import is_leaving
-from autoscaler.errors import AutoscalerError, ConflictError, LeaseError, TargetNotFoundError
+from autoscaler.errors import (
+    AutoscalerError,
+    ClusterError,
+    ConflictError,
+    LeaseError,
+    TargetNotFoundError,
+)
 from autoscaler.leadership import NoLeadership
-from autoscaler.memory import Key, Memory
-from autoscaler.model import Decision, Observation, State, TargetRef
+from autoscaler.memory import REFUSED, Key, Memory
+from autoscaler.model import Decision, Observation, PodNote, PodState, State, TargetRef
 from autoscaler.observe import observation, queries_of, signals_of
 from autoscaler.policy import Policy
 from autoscaler.ports import (
@@ -37,8 +45,17 @@ from autoscaler.ports import (
 
 # Patches run side by side, so that one slow answer does not hold the others.
 PARALLEL_CHANGES = 8
+# A change without an answer may still take effect for so long, in seconds.
+UNSURE_FOR = LONGEST_WRITE + 2.0
 # How often one pass observes and decides again when the target changed under it (HTTP 409).
 CONFLICT_RETRIES = 2
+
+
+class ClockStep(NamedTuple):
+    """The wall clock was set. at: what it showed until then. seconds: by how much."""
+
+    at: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,8 @@ class Controller:
         self._leadership = leadership or NoLeadership()
         self._memory = memory or Memory(clock)
         self._evaluated: dict[str, float] = {}
+        self._steps: list[ClockStep] = []
+        self._unsure: dict[TargetRef, float] = {}
         self._touched: set[TargetRef] = set()
 
     def run_pass(self) -> PassResult:
@@ -112,12 +131,13 @@ class Controller:
         standings = self._leadership.seek({ref.namespace for ref in in_force | self._touched})
         now = self._clock.now()
         due = [p for p in policies.policies if self._is_due(p, standings, now)]
-        targets = self._observe({policy.target.ref for policy in due}, standings)
         readings = self._metrics.read(
             {pair for policy in due for pair in signals_of(policy).items()},
             {query for policy in due for query in queries_of(policy)},
             now,
         )
+        # Last, for a shrink rests on it: what the sidecars say must not grow old.
+        targets = self._observe({policy.target.ref for policy in due}, standings)
 
         def pursue(policy: Policy) -> Outcome:
             def observe(target: TargetState) -> Observation:
@@ -146,7 +166,12 @@ class Controller:
             if (standing := standings.get(ref.namespace)) and not standing.leads
         }
         found = {**self._cluster.observe(refs - barred.keys()), **barred}
-        targets = {ref: each for ref, each in found.items() if isinstance(each, TargetState)}
+        targets = {
+            ref: replace(each, pods=tuple(map(self._by_our_clock, each.pods)))
+            for ref, each in found.items()
+            if isinstance(each, TargetState)
+        }
+        found |= targets
         there = [pod for each in targets.values() for pod in each.pods if not pod.deleting]
         leaving = [pod for pod in there if is_leaving(pod)]
         said = self._sidecars.occupancy(leaving) if leaving else {}
@@ -164,6 +189,8 @@ class Controller:
     ) -> Outcome:
         """Decide and act for one policy; a target that changed meanwhile is looked at again."""
         outcome = Outcome(policy)
+        if now < self._unsure.get(policy.target.ref, 0.0):
+            return replace(outcome, problem="the last change was not answered and may still come")
         for _ in range(1 + CONFLICT_RETRIES):
             if isinstance(target, AutoscalerError):
                 return replace(outcome, problem=str(target))
@@ -199,13 +226,30 @@ class Controller:
             return outcome
         for pod, note in decision.drain.notes if decision.drain else ():
             self._leadership.confirm(namespace)
-            self._cluster.note(target, pod, note)
+            self._note(target, pod, note)
         if decision.desired == decision.current:
             return outcome
         with self._memory.change(_key(outcome.policy, target), lambda s: _after(s, outcome, now)):
             self._leadership.commit(namespace)
-            self._cluster.scale(target, decision.desired)
+            self._scale(target, decision.desired, now)
         return replace(outcome, changed=True)
+
+    def _note(self, target: TargetState, pod: PodState, note: PodNote) -> None:
+        """A conflict ends the pass: another look would take marks of this one for known by all."""
+        try:
+            self._cluster.note(target, pod, note)
+        except ConflictError as error:
+            raise ClusterError(str(error)) from None
+
+    def _scale(self, target: TargetState, replicas: int, now: float) -> None:
+        """Without an answer it may come late, and then no pod must have new users meanwhile."""
+        try:
+            self._cluster.scale(target, replicas)
+        except REFUSED:
+            raise
+        except AutoscalerError:
+            self._unsure[target.ref] = now + UNSURE_FOR
+            raise
 
     def _release(
         self, in_force: set[TargetRef], standings: Mapping[str, Standing], now: float
@@ -213,20 +257,22 @@ class Controller:
         """Pods whose policy is gone carry nothing of ours any more; what fails is tried again."""
         gone = set() if self._dry_run else self._touched - in_force
         others = {ref for ref in gone if (s := standings.get(ref.namespace)) and s.stands_by}
-        self._touched = (self._touched | in_force) - others
+        self._touched |= in_force  # those of others too: they may end before they have done it
         for ref, target in self._observe(gone - others, standings).items():
             with suppress(AutoscalerError):
-                self._take_back(target, now)
-                self._touched.discard(ref)
+                if self._took_back(target, now):
+                    self._touched.discard(ref)
 
-    def _take_back(self, target: TargetState | AutoscalerError, now: float) -> None:
+    def _took_back(self, target: TargetState | AutoscalerError, now: float) -> bool:
+        """Whether that was all: pods that a ReplicaSet is yet to remove may stay after all."""
         if isinstance(target, TargetNotFoundError):
-            return
+            return True
         if isinstance(target, AutoscalerError):
             raise target
         for pod, note in released(target.pods, target.replicas, now):
             self._leadership.confirm(target.ref.namespace)
             self._cluster.note(target, pod, note)
+        return sum(map(is_active, target.pods)) <= target.replicas
 
     def _is_due(self, policy: Policy, standings: Mapping[str, Standing], now: float) -> bool:
         """Whether the policy's interval has passed; a quarter second early counts as due.
@@ -247,7 +293,17 @@ class Controller:
         if step == 0:
             return
         self._memory.shift(step)
+        self._steps.append(ClockStep(self._clock.now() - step, step))
         self._evaluated = {name: at + step for name, at in self._evaluated.items()}
+
+    def _by_our_clock(self, pod: PodState) -> PodState:
+        """Cordoned before the clock was set forward, it was not so for longer by that."""
+        if pod.cordon is None:
+            return pod
+        at = pod.cordon.at
+        for step in self._steps:
+            at += step.seconds if step.seconds > 0 and at <= step.at else 0.0
+        return replace(pod, cordon=pod.cordon._replace(at=at))
 
     def _forget_all_but(self, names: set[str]) -> None:
         self._memory.forget_all_but(names)

@@ -9,10 +9,13 @@ from threading import Lock
 from typing import NamedTuple
 
 from autoscaler.core.memory import from_text, to_text
+from autoscaler.errors import ConflictError, ForbiddenError, LeaseError, TargetNotFoundError
 from autoscaler.model import State
 from autoscaler.ports import Clock
 
 LOG = logging.getLogger("autoscaler")
+# Whoever answers so has changed nothing.
+REFUSED = (ConflictError, ForbiddenError, TargetNotFoundError, LeaseError)
 
 
 class Key(NamedTuple):
@@ -44,12 +47,15 @@ class Memory:
 
     @contextmanager
     def change(self, key: Key, after: Callable[[State], State]) -> Iterator[None]:
-        """Remember a change already while it is made; taken back if it fails."""
+        """Remember a change already while it is made; taken back if it is refused.
+
+        One whose answer was lost may have been made: it is remembered.
+        """
         before = self._states[key]
         self.keep(key, after(before))
         try:
             yield
-        except BaseException:
+        except REFUSED:
             self.keep(key, before)
             raise
 

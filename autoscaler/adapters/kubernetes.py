@@ -25,12 +25,14 @@ from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from autoscaler.adapters.pods import (
+    ROUTABLE,
     Json,
     label_selector,
     note_patch,
     owner,
     pod_state,
     rfc3339,
+    selects_by,
 )
 from autoscaler.errors import (
     AutoscalerError,
@@ -217,13 +219,16 @@ def _target(
     meta, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
     own_sets = sets.get(meta["uid"], ())
     own_pods = [pod for each in own_sets for pod in pods.get(each["metadata"]["uid"], ())]
+    states: Iterable[PodState] = map(pod_state, own_pods)
+    if selects_by(spec["selector"], ROUTABLE):  # a pod that loses the label is not its own any more
+        states = (replace(pod, labelled=False) for pod in states)
     return TargetState(
         ref=ref,
         uid=meta["uid"],
         resource_version=meta["resourceVersion"],
         replicas=spec.get("replicas", 1),
         status_replicas=status.get("replicas", 0),
-        pods=tuple(map(pod_state, own_pods)),
+        pods=tuple(states),
         rollout_in_progress=rolling_out(deployment, own_sets),
     )
 

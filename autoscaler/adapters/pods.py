@@ -112,7 +112,8 @@ def note_patch(pod: PodState, note: PodNote) -> dict[str, Any]:
         annotations[DELETION_COST] = cost
     if cost is not None or pod.cost_is_ours or pod.stray_mark:
         annotations[OUR_COST] = cost
-    annotations |= {key: value if note.protected else None for key, value in PROTECTED.items()}
+    if note.protected or pod.protected:  # the template's own stay
+        annotations |= {key: value if note.protected else None for key, value in PROTECTED.items()}
     routable = {ROUTABLE: "true" if note.routable else "false"}
     labels = routable if pod.labelled or not note.routable else {}
     return {"metadata": {"uid": pod.uid, "labels": labels, "annotations": annotations}}
@@ -188,6 +189,12 @@ def _requirement(expression: Json) -> str:
             return f"!{key}"
         case operator:
             return f"{key} {operator.lower()} ({values})"
+
+
+def selects_by(selector: Json, label: str) -> bool:
+    """Whether a selector asks for anything of this label."""
+    keys = {expression["key"] for expression in selector.get("matchExpressions") or ()}
+    return label in keys or label in (selector.get("matchLabels") or {})
 
 
 def owner(item: Json) -> str | None:

@@ -41,7 +41,10 @@ class HttpSidecars:
                     allow_redirects=False,
                 )
                 answer.raise_for_status()
-                return occupancy(answer.json())
+                state = answer.json()
+                if pod.ready and not state["ready"]:  # it looks at another port, or sees no worker
+                    return None
+                return occupancy(state)
         except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError):
             return None
 

@@ -37,13 +37,15 @@ LONGEST_WINDOW = 3_600.0
 class Draft(NamedTuple):
     """A number on its way through the pipeline, with what moved it so far.
 
-    held: no metric gave a number, so the present one stays on purpose.
+    held: no metric gave a number, so the present one stays on purpose. least: what is needed then
+    all the same, if anything is.
     """
 
     current: int
     replicas: int
     steps: tuple[Step, ...] = ()
     held: bool = False
+    least: int | None = None
 
     def to(self, replicas: int, reason: Reason, detail: str) -> Draft:
         """The draft with another number and the reason for it; unchanged if it is the same."""
@@ -76,7 +78,8 @@ def decide(
 
     draft = _combine(votes, observed)
     draft, state = _fallback(draft, metrics, policy, state, now)
-    needed = None if draft.held else min(max(draft.replicas, bounds.min), bounds.max)
+    needed = draft.least if draft.held else draft.replicas
+    needed = None if needed is None else min(max(needed, bounds.min), bounds.max)
     draft = _hold_shrink_without_data(draft, votes)
     draft = _hold_shrink_in_rollout(draft, observed)
     draft = _hold_shrink_after_mismatch(draft, state, now)
@@ -185,6 +188,7 @@ def _fallback(
     if fallback is None or now - since < fallback.after:
         return draft, state
     detail = f"no metric for {duration_text(now - since)}: fallback to {fallback.replicas}"
+    draft = draft._replace(least=fallback.replicas)
     return draft.to(max(draft.replicas, fallback.replicas), Reason.FALLBACK, detail), state
 
 
@@ -212,13 +216,17 @@ def _hold_shrink_after_mismatch(draft: Draft, state: State, now: float) -> Draft
 
 
 def _hold_shrink_without_label(draft: Draft, observed: Observation) -> Draft:
-    """Services cannot leave out a pod that lacks the label, so users would come to the victim."""
+    """Services cannot leave out a pod that lacks the label, so users would come to the victim.
+
+    Where the Deployment selects by it, a cordoned pod would be no pod of it any more.
+    """
     bare = next((pod for pod in observed.pods if not pod.labelled and not pod.deleting), None)
     if bare is None or draft.replicas >= draft.current:
         return draft
     detail = (
-        f"hold: pod {bare.name} lacks the label bokeh-autoscaler/routable, so a cordon would keep "
-        "nobody away: add it to the pod template and to the Service's selector"
+        f"hold: pod {bare.name} cannot be left out for new users: add the label "
+        "bokeh-autoscaler/routable to the pod template and to the Service's selector, and not to "
+        "the Deployment's own selector"
     )
     return draft.to(draft.current, Reason.NOT_CORDONABLE, detail)
 
@@ -311,6 +319,7 @@ def _drain(
         return draft, DrainPlan(draft.replicas, notes) if notes else None
     # A lower maximum waits too: a Deployment shares a shrink among its ReplicaSets.
     draft = _hold_shrink_in_rollout(draft, observed)
+    draft = _hold_shrink_after_mismatch(draft, state, now)
     draft = _hold_shrink_without_label(draft, observed)
     wanted = draft.replicas if state.removal is None else max(draft.replicas, draft.current)
     plan = drain.plan(policy, policy.drain, observed, wanted, needed, bounds, now)

@@ -60,13 +60,14 @@ def plan(
     for it before any pod is created.
     """
     fleet = fleet_of(policy, drain, observed, now)
-    asked = fleet.staying if needed is None else needed
+    asked = max(fleet.staying, bounds.min) if needed is None else needed
     goal = wanted if wanted > fleet.current else min(wanted, asked)
     if fleet.leaving and not fleet.is_open:
         goal = max(goal, fleet.staying + 1)  # new users find nobody: one that leaves comes back
     if goal > fleet.staying:
         return tidied(fleet, _grow(fleet, goal, bounds))
-    if fleet.due and fleet.is_complete and needed is not None and wanted >= fleet.staying:
+    # Not by what is wanted: a hold that keeps the surplus pod would ask for one more, and again.
+    if fleet.due and fleet.is_complete and needed is not None and needed >= fleet.staying:
         return tidied(fleet, _surge(fleet, bounds))
     return tidied(fleet, _shrink(fleet, wanted))
 

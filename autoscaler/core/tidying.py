@@ -46,11 +46,14 @@ def _right_note(fleet: Fleet, pod: PodState) -> PodNote:
 
 
 def _full_pods(fleet: Fleet, planned: set[str]) -> list[tuple[PodState, PodNote]]:
-    """New users go elsewhere while a pod is full, as long as there is a pod with room."""
+    """New users go elsewhere while a pod is full, as long as there is a pod with room.
+
+    Not from one without the label: no Service heeds it, and having got it the pod would look as if.
+    """
     apart = [pod for pod in fleet.pods if is_apart(pod) and pod.uid not in planned]
     back = [(pod, SERVING) for pod in apart if has_room(pod, fleet.policy)]
     open_now = [p for p in fleet.serving if p.uid not in planned and p.serving]
-    full = [pod for pod in open_now if is_full(pod, fleet.policy)]
+    full = [pod for pod in open_now if pod.labelled and is_full(pod, fleet.policy)]
     if len(full) == len(open_now):  # the last ones stay open
         return [(pod, SERVING) for pod in apart] if not open_now else back
     note = PodNote(routable=False, cordon=Cordon(Cause.HOT, fleet.now))

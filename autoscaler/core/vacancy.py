@@ -39,7 +39,7 @@ def is_vacated(pod: PodState, drain: Drain, now: float) -> bool:
     """Whether a cordoned pod may go: its users have left, or a deadline for them has passed."""
     if pod.cordon is None:
         return False
-    if never_served(pod):
+    if never_served(pod) and (pod.occupancy is None or not users(pod)):
         return True
     since = now - pod.cordon.at
     if since < drain.settle:

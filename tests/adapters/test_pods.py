@@ -190,6 +190,8 @@ def test_protection_that_the_template_gives_is_not_ours_to_remove() -> None:
     given = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
     item["metadata"]["annotations"] = {**given, "karpenter.sh/do-not-disrupt": "true"}
     assert not pod_state(item).protected
+    patch = note_patch(pod_state(item), PodNote(routable=True))
+    assert not PROTECTED.keys() & patch["metadata"]["annotations"].keys()
 
     item["metadata"]["annotations"] = PROTECTED
     assert pod_state(item).protected

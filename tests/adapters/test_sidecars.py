@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,6 +71,11 @@ def test_an_empty_pod_says_so() -> None:
         }
 
 
+def test_in_a_pod_that_is_not_ready_no_server_means_nobody() -> None:
+    with answering(http(json.dumps(EMPTY | {"ready": False}))) as sidecars:
+        assert sidecars.occupancy([replace(HERE, ready=False)])
+
+
 def without(key: str) -> dict[str, Any]:
     return {name: value for name, value in EMPTY.items() if name != key}
 
@@ -92,6 +98,10 @@ def without(key: str) -> dict[str, Any]:
         pytest.param(http(json.dumps(without("sessions"))), id="no sessions"),
         pytest.param(http(json.dumps(without("workers"))), id="no workers"),
         pytest.param(http(json.dumps(without("last_disconnect_age_s"))), id="no last disconnect"),
+        pytest.param(http(json.dumps(without("ready"))), id="no word whether it is ready"),
+        pytest.param(
+            http(json.dumps(EMPTY | {"ready": False})), id="it sees no server in a pod that serves"
+        ),
         pytest.param(
             http(json.dumps(EMPTY | {"workers": [{"ok": True}, {"ok": False}]})),
             id="one worker of two does not answer it",

@@ -69,6 +69,7 @@ class ScriptedSidecars:
 def state(live: int, opening: int = 0, quiet_for: float | None = None) -> State:
     """The part of the exporter's `/state` that the daemon reads."""
     return {
+        "ready": True,
         "workers": [{"ok": True}],
         "connections": {"live": live, "stale": 0},
         "sessions": {"connected": live, "pending": opening, "opening": 0, "blocked": 0},

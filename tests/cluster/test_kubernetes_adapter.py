@@ -88,6 +88,20 @@ def test_pods_are_found_by_a_selector_of_any_kind(
     assert len(seen(cluster, TargetRef(namespace, "chosen")).pods) == 2
 
 
+def test_pods_of_a_deployment_that_selects_by_the_routable_label_cannot_be_cordoned(
+    control_plane: Access, cluster: KubernetesCluster, namespace: str
+) -> None:
+    """The ReplicaSet would let a cordoned pod go and make another."""
+    body = deployment("selects", 1)
+    body["spec"]["selector"]["matchLabels"][ROUTABLE] = "true"
+    control_plane.apps.create_namespaced_deployment(namespace, body)
+    control_plane.settle(namespace, "selects", 1)
+
+    [pod] = seen(cluster, TargetRef(namespace, "selects")).pods
+
+    assert (pod.routable, pod.labelled) == (True, False)
+
+
 def test_it_scales_up_and_down(
     control_plane: Access, cluster: KubernetesCluster, app: TargetRef
 ) -> None:

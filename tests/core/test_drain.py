@@ -76,6 +76,11 @@ def test_a_surplus_pod_is_cordoned(
     [
         pytest.param(leaving("x"), True, id="nobody there and nobody coming"),
         pytest.param(leaving("x", BUSY), False, id="users are connected"),
+        pytest.param(
+            leaving("x", BUSY, phase="Pending"),
+            False,
+            id="users of a pod that is said to be pending",
+        ),
         pytest.param(leaving("x", Occupancy(0, opening=1)), False, id="a page is loading"),
         pytest.param(leaving("x", None), False, id="the sidecar does not answer"),
         pytest.param(leaving("x", ago=14), False, id="users may still be on their way"),

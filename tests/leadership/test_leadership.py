@@ -104,7 +104,7 @@ def test_what_was_written_down_is_known_to_the_next_one(world: World) -> None:
     assert later.of(APP) == State(last_scale_up=NOW)
 
 
-def test_a_change_that_failed_is_not_in_the_next_renewal(world: World) -> None:
+def test_a_change_that_was_refused_is_not_in_the_next_renewal(world: World) -> None:
     daemon, memory = world.daemon("first")
     daemon.attempt()
     daemon.begin_pass()
@@ -114,9 +114,9 @@ def test_a_change_that_failed_is_not_in_the_next_renewal(world: World) -> None:
         with memory.change(APP, lambda state: replace(state, last_scale_up=NOW)):
             daemon.commit()
             assert str(NOW) in world.leases.leases[SPACE].memory
-            raise SILENT
+            raise REFUSED
 
-    with pytest.raises(ClusterError):
+    with pytest.raises(ForbiddenError):
         change()
     daemon.attempt()
 
