@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from autoscaler.controller import Controller
 from autoscaler.core.vacancy import is_leaving
 from autoscaler.policy import Policy
+from exporter.agent.census import OPENING_SECONDS
 from tests.builders import policy
 from tests.drain.model_cluster import INTERVAL, Crash, Fault, Late, ModelCluster
 from tests.drain.model_pod import Pod
@@ -27,7 +28,8 @@ SETTLED_WITHIN = 150  # passes: the patience with a shrink that nobody carries o
 pods = st.integers(0, MOST)  # those on their way out are the first
 users = st.integers(0, 5)
 passes = st.sampled_from([0, 0, 1, 1, 2, 3])
-openings = st.sampled_from([1, 4, 40])  # seconds from the page to its WebSocket
+# Seconds from the page to its WebSocket; the sidecar waits for it as long as that.
+openings = st.sampled_from([1, 4, OPENING_SECONDS - 2])
 lates = st.sampled_from(["replicasets", "everybody"])
 periods = st.integers(1, 8)  # passes
 COSTS = [0, 7, -(2**31), -(2**31) + 1]
