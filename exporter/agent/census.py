@@ -18,8 +18,8 @@ from typing import Any
 # (ping 15 sent and counted, pong 14 latest) and, until the answer to the newest arrives, two. Three
 # is two pings unanswered: a client gone or frozen for at least one keep-alive interval.
 STALE_PINGS = 3
-# A page opens its WebSocket within about a second after its GET, and over a slow network within half
-# a minute. Bokeh discards the session before, after 15 to 32 s, unless it is told otherwise.
+# A page opens its WebSocket within about a second after its GET, on a slow network within half a
+# minute. Bokeh discards the session after 15 to 32 s, unless it is told otherwise.
 OPENING_SECONDS = 30.0
 LOOK_SECONDS = 5.0
 

@@ -40,7 +40,8 @@ class Door:
 DOORS = (
     Door("the example app", "bokeh-app", 5006, "/app"),
     Door("the daemon's metrics", "bokeh-autoscaler", 9551, "/metrics"),
-    Door("Prometheus", "prometheus", 9090, "/"),
+    # As built here it has no pages of its own.
+    Door("Prometheus", "prometheus", 9090, "/api/v1/query?query=bokeh_sessions"),
 )
 
 

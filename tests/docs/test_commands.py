@@ -28,7 +28,7 @@ RUN_BY = {
     "make demo": "tests/demo/test_demo.py::test_the_demo_grows_shrinks_reports",
     "make test": SUITE,
     "make install": SUITE,
-    "make cluster": SUITE,
+    "make cluster": "tests/cluster/test_live.py::test_it_says_where_everything_is",
     "autoscaler check": COMMAND_LINE,
     "autoscaler simulate": COMMAND_LINE,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",

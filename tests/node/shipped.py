@@ -256,12 +256,19 @@ def policy(deployment: str = APP, **overrides: Any) -> Json:
     }
 
 
-def shipped_app(name: str, code: str | None = None, *args: str, **resources: str) -> list[Json]:
+def shipped_app(
+    name: str,
+    code: str | None = None,
+    *args: str,
+    components: Sequence[str] = (),
+    **resources: str,
+) -> list[Json]:
     """The shipped example under another name: its Deployment, Service and PodDisruptionBudget.
 
-    code: another app.py. args: after those of `bokeh serve`. resources: limits of the app.
+    code: another app.py. args: after those of `bokeh serve`. components: that change the app.
+    resources: limits of the app.
     """
-    objects = [each for each in _rendered() if each["metadata"]["name"] == APP]
+    objects = [each for each in _rendered(components) if each["metadata"]["name"] == APP]
     objects = [_renamed(each, name) for each in objects]
     deployment = next(each for each in objects if each["kind"] == "Deployment")
     container = deployment["spec"]["template"]["spec"]["containers"][0]
@@ -284,7 +291,7 @@ def _identity(each: Json) -> tuple[str, str]:
     return each["kind"], each["metadata"]["name"]
 
 
-def _rendered(components: Sequence[str] = ("prometheus",)) -> list[Json]:
+def _rendered(components: Sequence[str]) -> list[Json]:
     with tempfile.TemporaryDirectory() as folder:
         command = ["kubectl", "kustomize", str(overlay(Path(folder), components))]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -102,6 +102,30 @@ def test_two_workers_in_a_pod_count_as_one_pod(shipped: Shipped, guests: list[Us
     wait_until(lambda: shipped.scraped("two-workers") == 12, SOON, "Prometheus to count 12")
 
 
+def test_an_image_that_nobody_may_change_is_counted_and_drained(
+    shipped: Shipped, guests: list[User]
+) -> None:
+    objects = shipped_app("untouched", components=["zero-touch"])
+    shipped.apply(objects)
+    shipped.await_service("untouched")
+    (pod,) = shipped.ready_pods("untouched")
+    first = ("exec", pod.metadata.name, "-c", "app", "--", "cat", "/proc/1/cmdline")
+    assert "/bokeh-exporter\0launch" in shipped.kubectl(*first), "the copied launcher"
+
+    guests += shipped.join(3, "untouched")
+
+    state = shipped.state(pod)
+    assert state is not None
+    assert (state["quality"], state["sessions"]["connected"]) == ("exact", 3)
+    shipped.remove(objects)
+    wait_until(lambda: (shipped.state(pod) or {}).get("draining"), SOON, "the launcher to drain")
+    assert shipped.all_connected(guests)
+    for user in guests:
+        shipped.users.leave(user)
+    guests.clear()
+    wait_until(lambda: not shipped.all_pods("untouched"), SOON, "the pod to end")
+
+
 def test_memory_is_what_the_cgroup_of_the_container_says(shipped: Shipped) -> None:
     pod = shipped.ready_pods()[0]
     state = shipped.state(pod)
