@@ -24,10 +24,11 @@ from autoscaler.errors import (
     ClusterError,
     ConflictError,
     LeaseError,
+    RefusedError,
     TargetNotFoundError,
 )
 from autoscaler.leadership import NoLeadership
-from autoscaler.memory import REFUSED, Key, Memory
+from autoscaler.memory import Key, Memory
 from autoscaler.model import Decision, Observation, PodNote, PodState, State, TargetRef
 from autoscaler.observe import observation, queries_of, signals_of
 from autoscaler.policy import Policy
@@ -231,7 +232,7 @@ class Controller:
             return outcome
         with self._memory.change(_key(outcome.policy, target), lambda s: _after(s, outcome, now)):
             self._leadership.commit(namespace)
-            self._scale(target, decision.desired, now)
+            self._scale(target, decision.desired)
         return replace(outcome, changed=True)
 
     def _note(self, target: TargetState, pod: PodState, note: PodNote) -> None:
@@ -241,14 +242,14 @@ class Controller:
         except ConflictError as error:
             raise ClusterError(str(error)) from None
 
-    def _scale(self, target: TargetState, replicas: int, now: float) -> None:
+    def _scale(self, target: TargetState, replicas: int) -> None:
         """Without an answer it may come late, and then no pod must have new users meanwhile."""
         try:
             self._cluster.scale(target, replicas)
-        except REFUSED:
+        except RefusedError:
             raise
-        except AutoscalerError:
-            self._unsure[target.ref] = now + UNSURE_FOR
+        except ClusterError:
+            self._unsure[target.ref] = self._clock.now() + UNSURE_FOR
             raise
 
     def _release(
@@ -298,7 +299,7 @@ class Controller:
 
     def _by_our_clock(self, pod: PodState) -> PodState:
         """Cordoned before the clock was set forward, it was not so for longer by that."""
-        if pod.cordon is None:
+        if pod.cordon is None or not self._steps:
             return pod
         at = pod.cordon.at
         for step in self._steps:

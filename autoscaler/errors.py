@@ -23,15 +23,19 @@ class ClusterError(AutoscalerError):
     """The Kubernetes API (or the local process table) did not do what was asked."""
 
 
-class ConflictError(ClusterError):
+class RefusedError(ClusterError):
+    """The API said no (HTTP 4xx), so nothing was changed; without an answer something may be."""
+
+
+class ConflictError(RefusedError):
     """The object changed since it was read (HTTP 409): observe again and decide again."""
 
 
-class ForbiddenError(ClusterError):
+class ForbiddenError(RefusedError):
     """The credentials lack a permission (HTTP 401 or 403); the message names verb and resource."""
 
 
-class TargetNotFoundError(ClusterError):
+class TargetNotFoundError(RefusedError):
     """The Deployment of a policy does not exist (HTTP 404)."""
 
 

@@ -9,13 +9,11 @@ from threading import Lock
 from typing import NamedTuple
 
 from autoscaler.core.memory import from_text, to_text
-from autoscaler.errors import ConflictError, ForbiddenError, LeaseError, TargetNotFoundError
+from autoscaler.errors import LeaseError, RefusedError
 from autoscaler.model import State
 from autoscaler.ports import Clock
 
 LOG = logging.getLogger("autoscaler")
-# Whoever answers so has changed nothing.
-REFUSED = (ConflictError, ForbiddenError, TargetNotFoundError, LeaseError)
 
 
 class Key(NamedTuple):
@@ -55,7 +53,7 @@ class Memory:
         self.keep(key, after(before))
         try:
             yield
-        except REFUSED:
+        except (RefusedError, LeaseError):
             self.keep(key, before)
             raise
 

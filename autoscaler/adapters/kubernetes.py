@@ -39,6 +39,7 @@ from autoscaler.errors import (
     ClusterError,
     ConflictError,
     ForbiddenError,
+    RefusedError,
     TargetNotFoundError,
 )
 from autoscaler.model import PodNote, PodState, TargetRef
@@ -289,7 +290,8 @@ def _refusal(what: tuple[str, str, str, str], status: int, body: bytes) -> Autos
         return TargetNotFoundError(f"{_words(what)}: {said}")
     if status == 409:
         return ConflictError(f"{namespace}/{name} was changed meanwhile: {said}")
-    return ClusterError(f"{_words(what)}: HTTP {status}: {said}")
+    kind = RefusedError if 400 <= status < 500 else ClusterError
+    return kind(f"{_words(what)}: HTTP {status}: {said}")
 
 
 def _words(what: tuple[str, str, str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import commands, daemon, decide, exporter
+from tests.benchmarks import big_data, commands, daemon, decide, exporter
 from tests.benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "commands": commands.measure,
     "exporter": exporter.measure,
     "daemon": daemon.measure,
+    "big-data": big_data.measure,
 }
 
 

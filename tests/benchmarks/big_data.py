@@ -28,8 +28,12 @@ REST = 3.0  # seconds, until a browser that has just been started is done with i
 PLACES = {"the bulge": (0.5, 0.5), "an arm": (0.35, 0.35), "the rim": (0.1, 0.5)}
 
 
-def measure(points: int) -> Iterator[Figure]:
-    """All figures for so many points."""
+def measure(points: int = POINTS) -> Iterator[Figure]:
+    """All figures for so many points; none where something is missing for it, which is said."""
+    for there, how in ((ENVIRONMENT.python(), HOW), (browser.driver(), browser.HOW)):
+        if not there:
+            print(f"big data: something is missing for this: {how}", file=sys.stderr)
+            return
     python, folder = ENVIRONMENT.python(), made(points)
     began = time.perf_counter()
     with servers.app(python, folder) as app:
@@ -85,9 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.big_data", description=__doc__)
     parser.add_argument("--points", type=int, default=POINTS, metavar="N")
     options = parser.parse_args(arguments)
-    for there, how in ((ENVIRONMENT.python(), HOW), (browser.driver(), browser.HOW)):
-        if not there:
-            raise SystemExit(f"something is missing for this: {how}")
     print(f"{f'with {options.points:,} points':<58}{'median':>12}{'goal':>12}")
     for figure in measure(options.points):
         print(figure.line(), flush=True)

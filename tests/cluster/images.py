@@ -279,15 +279,15 @@ def proxy_images() -> list[Path]:
 
 
 def wheels(requirements: Path) -> Path:
-    """The pinned dependencies as files, downloaded once."""
+    """The pinned dependencies as files, downloaded once as the page says, for our base's Python."""
     target = cache() / "images" / f"wheels-{_digest([], [requirements])}"
     with _alone(target):
         if not target.is_dir():
             partial = target.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            version = ["--python-version", "3.11", "--only-binary=:all:"]
-            words = ["--require-hashes", *version, "-r", str(requirements), "-d", str(partial)]
-            _pip("download", *words)
+            ours = {"3.12": "3.11", "requirements/daemon.txt": requirements, "wheels": partial}
+            printed = command(DEPLOY_PAGE, "pip download")[1:]
+            _pip(*(str(ours.get(word, word)) for word in printed))
             partial.replace(target)
     return target
 

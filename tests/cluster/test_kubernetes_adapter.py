@@ -10,7 +10,7 @@ from kubernetes import client
 
 from autoscaler.adapters.kubernetes import KubernetesCluster
 from autoscaler.adapters.pods import DELETION_COST, PROTECTED
-from autoscaler.errors import ClusterError, ConflictError, TargetNotFoundError
+from autoscaler.errors import ClusterError, ConflictError, RefusedError, TargetNotFoundError
 from autoscaler.model import Cause, Cordon, PodNote, TargetRef
 from autoscaler.ports import TargetState
 from tests.cluster.access import Access
@@ -123,6 +123,15 @@ def test_what_changed_since_it_was_read_is_a_conflict(
     with pytest.raises(ConflictError, match="was changed meanwhile"):
         cluster.scale(old, 5)
     control_plane.settle(app.namespace, app.deployment, 4)
+
+
+def test_what_the_server_finds_wrong_is_refused_and_changes_nothing(
+    cluster: KubernetesCluster, app: TargetRef
+) -> None:
+    with pytest.raises(RefusedError, match="HTTP 422"):
+        cluster.scale(seen(cluster, app), -1)
+
+    assert seen(cluster, app).replicas == 3
 
 
 def test_a_dry_run_is_checked_by_the_server_and_changes_nothing(

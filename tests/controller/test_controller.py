@@ -139,6 +139,20 @@ def test_a_patch_that_was_refused_is_not_remembered_as_a_change() -> None:
     assert world.run().outcomes[0].changed, "no cooldown began"
 
 
+def test_a_patch_without_an_answer_is_waited_for_and_remembered_as_a_change() -> None:
+    world = World(policy(cooldown={"up": "10m"}))
+    world.cluster.deploy(APP, 10, 12)
+    world.cluster.refusals = [ClusterError("patch deployments/scale: the API does not answer")]
+
+    assert "does not answer" in (world.run().outcomes[0].problem or "")
+    assert "may still come" in (world.run().outcomes[0].problem or "")
+    decision = world.run(passes=2).outcomes[0].decision
+
+    assert decision is not None
+    assert decision.reason == "CooldownUp"
+    assert world.cluster.changes == []
+
+
 def test_a_problem_leaves_one_event_however_long_it_lasts(world: World) -> None:
     world.cluster.deploy(APP, 10, 12)
     world.cluster.refusals = [ForbiddenError("may not patch deployments/scale")] * 3
