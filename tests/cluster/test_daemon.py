@@ -115,6 +115,38 @@ def test_it_scales_by_what_pods_use_too(world: World, metric: Any, usage: Usage)
     assert metric["type"] in world.events()["ValidMetricFound"]
 
 
+def leaky(index: int, _: float) -> dict[str, float]:
+    """The oldest pod at 90 % of its limit; others at 20."""
+    return {"bokeh_memory_working_set_bytes": (460 if index == 0 else 100) * 1024.0**2}
+
+
+@once
+def test_a_pod_whose_memory_leaked_is_replaced_when_its_users_have_left(world: World) -> None:
+    def pods() -> list[str]:
+        found = world.access.core.list_namespaced_pod(world.namespace).items
+        return sorted(pod.metadata.name for pod in found if not pod.metadata.deletion_timestamp)
+
+    world.users.per_pod = lambda index: 3 if index < 2 else 0
+    world.users.usage = leaky
+    world.write_policy(replicas={"min": 2, "max": 8}, recycle={"memory": "85%"})
+    world.deploy(2)
+    wait_until(lambda: len(pods()) == 2, WITHIN, "two pods")
+    worn, other = pods()
+    world.start()
+
+    world.reaches(3)
+    wait_until(lambda: world.cordoned() == 1, WITHIN, "the worn pod to be left out")
+    time.sleep(4)
+    assert world.replicas() == 3, "its users stay, and nobody asks for a fourth pod"
+
+    world.users.usage = lambda *_: {"bokeh_memory_working_set_bytes": 100 * 1024.0**2}
+    world.users.per_pod = lambda index: 3 if index == 1 else 0
+    world.reaches(2)
+    wait_until(lambda: worn not in pods(), WITHIN, "the worn pod to go")
+    assert other in pods()
+    assert "Recycling" in world.events()
+
+
 @once
 def test_a_dry_run_says_what_it_would_do_and_changes_nothing(world: World) -> None:
     world.users.per_pod = lambda _: 25
