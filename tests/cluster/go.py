@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 OLDEST = (1, 26, 7)  # what the go.mod of Prometheus 3 asks for; Kubernetes 1.36 asks for 1.26
@@ -21,6 +24,15 @@ def cache() -> Path:
     """Where built programs are kept between runs, outside the repository."""
     chosen = os.environ.get("BOKEH_AUTOSCALER_CACHE")
     return Path(chosen) if chosen else Path.home() / ".cache" / "bokeh-autoscaler"
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """The block runs in one process at a time: another run may make the same just now."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def go_command() -> str:

@@ -6,22 +6,20 @@ Built ones stay in the cache, keyed by everything that they were made from.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.cluster.build import PROMETHEUS, build
-from tests.cluster.go import BuildError, cache
+from tests.cluster.debian import libraries, newer_programs
+from tests.cluster.go import BuildError, alone, cache
 from tests.deploy.pages import BIG_DATA_PAGE, DEPLOY_PAGE, command
 
 BASE = "localhost/python:3.11"
@@ -41,37 +39,40 @@ def busybox_image(name: str, *lines: str) -> Path:
 
 
 def program_image(name: str, program: str, *lines: str) -> Path:
-    """A program of this machine with its libraries and a shell. The archive's path.
+    """A program of Debian with its libraries and a shell. The archive's path.
 
     Stands in for the published image of that program. Raises BuildError.
     """
-    place = shutil.which(program)
+    try:
+        root = newer_programs()
+    except BuildError as error:
+        print(f"images: {name} has this machine's {program}: {error}", file=sys.stderr, flush=True)
+        root = Path("/")
+    place = shutil.which(program, path=f"{root}/usr/sbin")
     if place is None:
         raise BuildError(f"{name} needs {program}: run `make parts`")
-    return _image_of_files(name, (place, *_libraries(place)), lines)
+    inner = f"/{Path(place).relative_to(root)}"
+    return _image_of_files(name, (inner, *libraries(inner, root)), lines, root)
 
 
-def _image_of_files(name: str, files: Iterable[str], lines: Iterable[str]) -> Path:
-    """Files of this machine where they are here, and busybox as the shell."""
+def _image_of_files(
+    name: str, files: Iterable[str], lines: Iterable[str], root: Path = Path("/")
+) -> Path:
+    """Files below a root where they are there, and this machine's busybox as the shell."""
     if not is_static(BUSYBOX):
         raise BuildError(f"{name} needs a static {BUSYBOX}: apt-get install busybox-static")
     with tempfile.TemporaryDirectory() as name_of_folder:
-        root = Path(name_of_folder) / "root"
-        for file in (str(BUSYBOX), *files):
-            copy = root / file.lstrip("/")
+        context = Path(name_of_folder) / "root"
+        sources = {str(BUSYBOX): BUSYBOX, **{each: root / each.lstrip("/") for each in files}}
+        for file, source in sources.items():
+            copy = context / file.lstrip("/")
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, copy)
+            shutil.copy(source, copy)
         for applet in ("sh", "awk"):
-            (root / "bin" / applet).symlink_to("busybox")
-        dockerfile = root.parent / "Dockerfile"
+            (context / "bin" / applet).symlink_to("busybox")
+        dockerfile = context.parent / "Dockerfile"
         dockerfile.write_text("\n".join(["FROM scratch", "COPY root /", *lines]) + "\n")
-        return build_image(name, dockerfile, root.parent)
-
-
-def _libraries(program: str) -> list[str]:
-    """Every shared library that a program is linked to, and the loader that finds them."""
-    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    return re.findall(r"(?:=> |^\s)(/\S+) \(0x", told, re.MULTILINE)
+        return build_image(name, dockerfile, context.parent)
 
 
 def is_static(program: Path) -> bool:
@@ -88,7 +89,7 @@ def build_base() -> str:
     Stands in for python:3.12-slim where no image can be pulled. Raises BuildError.
     """
     target = cache() / "images" / "base" / f"{SUITE}.tar"
-    with _alone(target):
+    with alone(target):
         if not target.is_file():
             _bootstrap(target)
         if not _has(BASE):
@@ -130,7 +131,7 @@ def build_image(
     key = _digest(words, [dockerfile, context])
     stem = name.replace("/", "_").replace(":", "_")
     archive = cache() / "images" / f"{stem}-{key}.tar"
-    with _alone(archive.with_name(stem)):
+    with alone(archive.with_name(stem)):
         if not archive.is_file():
             _build(name, context, arguments, options, archive)
             for outdated in archive.parent.glob(f"{stem}-*.tar"):
@@ -281,7 +282,7 @@ def proxy_images() -> list[Path]:
 def wheels(requirements: Path) -> Path:
     """The pinned dependencies as files, downloaded once as the page says, for our base's Python."""
     target = cache() / "images" / f"wheels-{_digest([], [requirements])}"
-    with _alone(target):
+    with alone(target):
         if not target.is_dir():
             partial = target.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
@@ -290,15 +291,6 @@ def wheels(requirements: Path) -> Path:
             _pip(*(str(ours.get(word, word)) for word in printed))
             partial.replace(target)
     return target
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """The block runs in one process at a time: another run may make the same just now."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def our_wheel(folder: Path) -> None:

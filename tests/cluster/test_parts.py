@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import parts
+from tests.cluster import one_node, parts
 from tests.cluster.build import Component
 from tests.cluster.parts import PACKAGES, main, node_packages
 
@@ -163,3 +163,16 @@ def test_a_component_that_does_not_build_is_one_loud_line_and_no_failure(
         f"(all of it: {sample.folder / 'alpha.log'}): tests that need it are skipped; "
         "to get it: mend this, then python -m tests.cluster.build sample"
     )
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--or-skip"], 0), ([], 1)])
+def test_a_machine_that_cannot_have_a_node_says_in_one_line_what_is_not_run(
+    programs: Path, capfd: pytest.CaptureFixture[str], words: list[str], code: int
+) -> None:
+    assert not list(programs.iterdir())
+
+    assert one_node.main([*words, "--", "pytest", "-m", "node"]) == code
+
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("NO KUBERNETES NODE: ")
+    assert ("; SKIPPED: pytest -m node" in line) is (code == 0)

@@ -123,6 +123,19 @@ class Shipped:
         container = status.container_id.removeprefix("containerd://")
         self._containerd(pod.spec.node_name, "tasks", "kill", "--signal", "SIGKILL", container)
 
+    def upgrade(self, deployment: str, container: str, image: str) -> None:
+        """Another image in a container, as a release brings; a restart where none can be made."""
+        if self.ours:
+            self.tag_image(f"localhost/{image}:test", f"localhost/{image}:next")
+            new = f"{container}=localhost/{image}:next"
+            self.kubectl("set", "image", f"deployment/{deployment}", new)
+        else:
+            self.kubectl("rollout", "restart", f"deployment/{deployment}")
+
+    def import_image(self, archive: Path, node: str = "node-1") -> None:
+        """Our node gets an image from a docker archive."""
+        self._containerd(node, "images", "import", "--no-unpack", str(archive))
+
     def tag_image(self, image: str, tag: str, node: str = "node-1") -> None:
         """An image that our node has gets one more name there."""
         self._containerd(node, "images", "tag", "--force", image, tag)

@@ -10,10 +10,13 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import yaml
 
+from tests.cluster.debian import newer_programs
+from tests.cluster.go import BuildError
 from tests.cluster.objects import ROUTABLE
 from tests.cluster.processes import wait_until
-from tests.deploy.manifests import STICKY
+from tests.deploy.manifests import FOLDER, STICKY
 from tests.node.clicks import AFTERWARDS, clicking, lost
 from tests.node.shipped import (
     ANSWER_WITHIN,
@@ -30,6 +33,7 @@ from tests.websocket_user import User
 
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
 
+COMPONENTS = FOLDER / "components"
 USERS = 40
 FOLLOWED_AFTER = 5.0  # seconds; the proxies ask the name server every second, which is told at once
 CREATED = re.compile(r'^bokeh_sessions_created_total\{app="/app".*\} (\S+)$', re.MULTILINE)
@@ -101,6 +105,27 @@ def cordoned(shipped: Shipped) -> list[str]:
     return [pod.metadata.name for pod in shipped.pods() if pod.metadata.labels[ROUTABLE] != "true"]
 
 
+def version(text: str) -> tuple[int, ...]:
+    """(1, 30) of whatever names 1.30.6."""
+    found = re.search(r"(\d+)\.(\d+)", text)
+    assert found is not None, text
+    return tuple(map(int, found.groups()))
+
+
+def test_it_is_no_older_than_the_one_that_the_manifest_names(shipped: Shipped, proxy: str) -> None:
+    program = proxy.removeprefix("sticky-")
+    try:
+        newer_programs()
+    except BuildError as error:
+        pytest.skip(f"NO NEWER {program.upper()}: {error}")
+    component = yaml.safe_load((COMPONENTS / proxy / "kustomization.yaml").read_text())
+    [pinned] = (each["newTag"] for each in component["images"])
+
+    told = shipped.kubectl("exec", f"deployment/{proxy}", "--", "sh", "-c", f"{program} -v 2>&1")
+
+    assert version(told) >= version(pinned)
+
+
 def test_a_cordoned_pod_gets_no_new_users_and_those_who_reconnect_come_back_to_it(
     shipped: Shipped, browsers: Visitors
 ) -> None:
@@ -135,10 +160,12 @@ def test_an_upgrade_of_the_proxy_and_of_the_app_loses_no_session_and_no_click(
     shipped: Shipped, proxy: str, browsers: Visitors
 ) -> None:
     shipped.await_ready(shipped.replicas())
+    program = proxy.removeprefix("sticky-")
     guests = browsers.come(USERS)
 
     with clicking(shipped, guests) as clickers:
-        shipped.kubectl("rollout", "restart", f"deployment/{proxy}", f"deployment/{APP}")
+        shipped.upgrade(proxy, program, program)
+        shipped.kubectl("rollout", "restart", f"deployment/{APP}")
         shipped.rolled_out(proxy)
         shipped.rolled_out(APP)
         newcomers = browsers.come(4)

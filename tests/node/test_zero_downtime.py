@@ -21,7 +21,7 @@ from tests.websocket_user import User
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
 
 USERS = 40
-EXPORTER, NEXT_EXPORTER = "localhost/bokeh-exporter:test", "localhost/bokeh-exporter:next"
+EXPORTER = "bokeh-exporter"
 
 
 @pytest.fixture
@@ -34,23 +34,14 @@ def guests(shipped: Shipped) -> Iterator[list[User]]:
         shipped.users.leave(user)
 
 
-def upgrade(shipped: Shipped) -> None:
-    """A new app and another image of the exporter in one update, as a release would bring."""
-    if shipped.ours:
-        shipped.tag_image(EXPORTER, NEXT_EXPORTER)
-        shipped.kubectl("set", "image", f"deployment/{APP}", f"exporter={NEXT_EXPORTER}")
-    else:
-        shipped.kubectl("rollout", "restart", f"deployment/{APP}")
-    shipped.rolled_out(APP)
-
-
 def test_a_rolling_update_of_app_and_exporter_loses_no_session_and_no_click(
     shipped: Shipped, guests: list[User]
 ) -> None:
     before = {pod.metadata.uid for pod in shipped.pods()}
 
     with clicking(shipped, guests) as clickers:
-        upgrade(shipped)
+        shipped.upgrade(APP, "exporter", EXPORTER)
+        shipped.rolled_out(APP)
         assert not before & {pod.metadata.uid for pod in shipped.pods()}
         time.sleep(AFTERWARDS)
 
@@ -70,7 +61,7 @@ def second_node(shipped: Shipped, tmp_path: Path) -> Iterator[None]:
         node.start_containerd()
         for archive in (cluster / IMAGES).read_text().splitlines():
             node.import_image(Path(archive))
-        shipped.tag_image(EXPORTER, NEXT_EXPORTER, node.name)
+        shipped.tag_image(f"localhost/{EXPORTER}:test", f"localhost/{EXPORTER}:next", node.name)
         node.start_kubelet()
         wait_until(lambda: node_is_ready(shipped), SOON, "the second node")
         yield
@@ -138,7 +129,7 @@ def test_an_upgrade_of_the_daemon_loses_no_session_and_no_click(
         return renewed and spec.holder_identity not in (None, "", holder)
 
     with clicking(shipped, guests) as clickers:
-        shipped.kubectl("rollout", "restart", f"deployment/{DAEMON}")
+        shipped.upgrade(DAEMON, "autoscaler", DAEMON)
         shipped.rolled_out(DAEMON)
     wait_until(is_renewed_by_another, SOON, "the new daemon to act")
 
