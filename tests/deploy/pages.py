@@ -16,6 +16,7 @@ KUBERNETES_PAGE = FOLDER / "README.md"
 DEPLOY_PAGE = FOLDER.parent / "README.md"
 BIG_DATA_PAGE = BIG_DATA / "README.md"
 HELM_PAGE = FOLDER.parent / "helm" / "README.md"
+RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
 # All of them: tests hold their links and their commands.
@@ -29,6 +30,11 @@ def blocks(page: Path, language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
 
 
+def languages(page: Path) -> set[str]:
+    """Of all its blocks."""
+    return set(re.findall(r"^ *```(\w*)\n.*?^ *```$", page.read_text(), re.MULTILINE | re.DOTALL))
+
+
 def anchors(page: Path) -> set[str]:
     """The names by which links lead to its headings."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
@@ -40,6 +46,19 @@ def commands(page: Path) -> list[str]:
     text = "".join(blocks(page, "sh")).replace("\\\n", " ")
     lines = [re.sub(r"(^|\s+)# .*", "", line).strip() for line in text.splitlines()]
     return [re.sub(r"\s+", " ", line) for line in lines if line]
+
+
+# What a command begins with that stands within a sentence; a program alone is only a name.
+PROGRAMS = (
+    "autoscaler|bokeh-exporter|buildah|curl|docker|helm|kubectl|make|panel|pip|podman|promtool"
+    "|python -m|systemctl"
+)
+
+
+def mentioned(page: Path) -> list[str]:
+    """The commands within its sentences and tables."""
+    prose = re.sub(r"^( *)```.*?^\1```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"`((?:{PROGRAMS}) [^`\n]+)`", prose)
 
 
 def run_shell(command: str, folder: Path, **environment: str) -> str:

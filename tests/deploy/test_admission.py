@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.cluster.pod_status import Health
 from tests.cluster.processes import wait_until
 from tests.deploy.chart import Values, render_chart
 from tests.deploy.manifests import STICKY, apply_objects, big_data, overlay, run_kubectl
+from tests.deploy.pages import KUBERNETES_PAGE, commands, mentioned, run_shell
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
@@ -261,3 +263,17 @@ def test_a_pod_that_asks_for_more_is_refused(
     reasons = wait_until(lambda: refusals(control_plane, "refused"), 20, "a refusal")
 
     assert 'violates PodSecurity "restricted' in reasons[0]
+
+
+def test_nothing_is_left_when_the_page_has_removed_it(
+    control_plane: ControlPlane, kubectl: Path, tmp_path: Path
+) -> None:
+    overlay(tmp_path / "my-overlay", namespace="removed")
+    path = f"{kubectl.parent}:{os.environ['PATH']}"
+    lines = [*commands(KUBERNETES_PAGE), *mentioned(KUBERNETES_PAGE)]
+
+    for line in (each for each in lines if each.endswith(" -k my-overlay")):
+        run_shell(line, tmp_path, KUBECONFIG=str(control_plane.admin), PATH=path)
+
+    names = [each.metadata.name for each in control_plane.core.list_namespace().items]
+    assert "removed" not in names

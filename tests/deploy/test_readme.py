@@ -17,11 +17,11 @@ from tests.deploy.pages import (
     DEPLOY_PAGE,
     KUBERNETES_PAGE,
     PAGES,
+    RUNBOOK,
     anchors,
     blocks,
 )
 
-RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 WITH_LINKS = (*PAGES, RUNBOOK)
 
 

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from autoscaler.adapters.policy_files import PolicyFileError, load_policy
-from tests.deploy.pages import FIRST_PAGE, POLICIES_PAGE, blocks, commands, run_shell
+from tests.deploy.pages import FIRST_PAGE, POLICIES_PAGE, blocks, commands, mentioned, run_shell
 
 ROOT = FIRST_PAGE.parent
-ALONE = ("autoscaler check", "autoscaler simulate")
+OF_THE_CHECKOUT = ("make help", "python -m tests.hpa_conformance")
+ALONE = ("autoscaler check", "autoscaler simulate", "autoscaler schema", *OF_THE_CHECKOUT)
 
 
 def alone() -> list[str]:
-    every = {command for page in (FIRST_PAGE, POLICIES_PAGE) for command in commands(page)}
+    pages = (FIRST_PAGE, POLICIES_PAGE)
+    every = {command for page in pages for command in [*commands(page), *mentioned(page)]}
     return sorted(command for command in every if command.startswith(ALONE))
 
 
@@ -49,5 +51,6 @@ def test_a_wrong_file_says_what_the_page_says(
 def test_a_command_that_is_printed_works(command: str, tmp_path: Path) -> None:
     (tmp_path / "policies").symlink_to(ROOT / "policies")  # what it writes stays here
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    folder = ROOT if command.startswith(OF_THE_CHECKOUT) else tmp_path
 
-    assert run_shell(command, tmp_path, PATH=path)
+    assert run_shell(command, folder, PATH=path)

@@ -1,4 +1,4 @@
-"""No command is printed for an operator that no test runs."""
+"""Nothing is printed for an operator to run or to write that no test runs or reads."""
 
 from __future__ import annotations
 
@@ -7,29 +7,35 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.pages import FIRST_PAGE, PAGES, POLICIES_PAGE, commands
+from tests.deploy.pages import FIRST_PAGE, PAGES, POLICIES_PAGE, commands, languages, mentioned
 
 ROOT = Path(__file__).parents[2]
 WITH_COMMANDS = (FIRST_PAGE, POLICIES_PAGE, *PAGES)
 # What runs the whole suite runs these first; see the Makefile.
 SUITE = "Makefile"
 ON_THE_NODE = "tests/node/test_pages.py::test_the_commands_of_the_kubernetes_page_work"
-BY_HELM = "tests/deploy/test_helm_page.py::test_the_commands_of_the_page_work"
+HELM_PAGE = "tests/deploy/test_helm_page.py"
+BY_HELM = f"{HELM_PAGE}::test_the_commands_of_the_page_work"
 BUILT = "tests/cluster/images.py::our_image"  # by buildah, which takes the same arguments
 WHEEL = "tests/deploy/test_images.py::test_the_printed_command_makes_the_wheel"
 LAUNCHED = "tests/exporter/servers.py::bokeh_serve"
 NGINX = "tests/proxies/test_install.py::test_nginx_takes_our_files_beside_those_of_the_distribution"
 HAPROXY = "tests/proxies/test_install.py::test_haproxy_finds_no_fault_with_our_files"
-ADMITTED = "tests/deploy/test_admission.py::test_every_pod"
+LINES = "tests/big_data/test_page.py::test_points_service_and_app_come_up_by_the_printed_lines"
+BIG_DATA_ON_THE_NODE = "tests/node/test_pages.py::test_the_galaxy_and_its_service"
 COMMAND_LINE = "tests/docs/test_command_line.py::test_a_command_that_is_printed_works"
 DAEMON = "tests/cluster/test_daemon.py"
-# By the beginning of a command, the longest that fits: what runs it. Empty: the reader's own part.
+# By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
     "make demo": "tests/demo/test_demo.py::test_the_demo_grows_shrinks_reports",
     "make test": SUITE,
     "make install": SUITE,
     "make cluster": "tests/cluster/test_live.py::test_it_says_where_everything_is",
+    "make help": COMMAND_LINE,
+    "make lint": SUITE,
     "autoscaler check": COMMAND_LINE,
+    "autoscaler schema": COMMAND_LINE,
+    "autoscaler demo --app": "tests/demo/test_demo.py::test_the_users_own_app",
     "autoscaler simulate": COMMAND_LINE,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",
     "autoscaler run": f"{DAEMON}::test_it_scales_up_and_down_with_the_sessions",
@@ -37,16 +43,21 @@ RUN_BY = {
     "bokeh-exporter launch --metrics-port": "tests/exporter/test_without_sidecar.py::test_",
     "bokeh-exporter sidecar": LAUNCHED,
     "panel serve": "tests/exporter/test_without_sidecar.py::test_",
-    "pip install": "tests/cluster/environment.py::Environment",
+    "pip install": "tests/docs/test_install.py::test_each_install_has_what_it_is_for",
+    "pip install --require-hashes": BUILT,  # its Dockerfile says the same
     "pip wheel": WHEEL,
     "pip download": "tests/cluster/images.py::wheels",
     "docker build": BUILT,
     "kubectl": ON_THE_NODE,
-    "kubectl apply -k deploy/examples/big-data": f"{ADMITTED}_of_the_big_data_example",
+    "kubectl rollout restart": "tests/node/test_zero_downtime.py::test_an_upgrade_of_the_daemon",
+    "kubectl delete -k": "tests/deploy/test_admission.py::test_nothing_is_left",
+    "kubectl apply -k deploy/examples/big-data": BIG_DATA_ON_THE_NODE,
+    "promtool check rules": "tests/deploy/test_alerts.py::test_no_fault_is_found_with_the_rules",
+    "python -m tests.hpa_conformance": COMMAND_LINE,
+    "python -m tests.benchmarks.big_data": SUITE,  # by `make bench`: it takes minutes
     "make big-data": "tests/big_data/test_live.py::test_both_servers_are_there",
-    "python -m big_data.make": "tests/big_data/servers.py::make",
-    "BIG_DATA_FOLDER=data python -m uvicorn": "tests/big_data/servers.py::service",
-    "BIG_DATA_FOLDER=data BIG_DATA_SERVICE=": "tests/big_data/servers.py::app",
+    "python -m big_data.make": LINES,
+    "BIG_DATA_FOLDER=data": LINES,
     "curl": "tests/big_data/test_service.py::test_a_question_of_the_page_is_answered",
     "helm": BY_HELM,
     "sudo mkdir -p /etc/nginx": NGINX,
@@ -61,23 +72,52 @@ RUN_BY = {
 }
 
 
+# By page and language of its blocks that are no commands: what reads them.
+README = "tests/deploy/test_readme.py"
+ASKED = "tests/deploy/test_dashboard.py::test_every_question_of_a_page_has_an_answer"
+READ_BY = {
+    (".", "yaml"): "tests/docs/test_command_line.py::test_the_policy_of_the_first_page",
+    ("deploy", "dockerfile"): "tests/deploy/test_images.py::own_image",
+    ("deploy", "yaml"): f"{README}::test_the_values_of_the_page_bring_the_monitoring",
+    ("deploy", "promql"): ASKED,
+    ("deploy/kubernetes", "yaml"): f"{README}::test_the_overlay_of_the_page_renders",
+    ("deploy/kubernetes", "promql"): ASKED,
+    ("deploy/helm", "yaml"): f"{HELM_PAGE}::first_values",
+    ("policies", ""): "tests/docs/test_command_line.py::test_a_wrong_file_says_what_the_page_says",
+    (
+        "deploy/helm",
+        "",
+    ): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",
+    ("deploy/nginx", "nginx"): NGINX,
+    ("deploy/examples/big-data", "yaml"): f"{README}::test_the_overlay_with_dask_renders",
+}
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_something_reads_every_block_of_a_page(page: Path) -> None:
+    folder = str(page.parent.relative_to(ROOT))
+    ours = {language for place, language in READ_BY if place == folder}
+
+    assert languages(page) - {"sh"} == ours
+
+
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_something_runs_every_command_of_a_page(page: Path) -> None:
-    for command in commands(page):
+    for command in [*commands(page), *mentioned(page)]:
         fitting = [beginning for beginning in RUN_BY if command.startswith(beginning)]
 
         assert fitting, f"{page}: nothing runs `{command}`"
 
 
 def test_what_runs_them_is_there() -> None:
-    for place in filter(None, RUN_BY.values()):
+    for place in [*RUN_BY.values(), *READ_BY.values()]:
         file, _, name = place.partition("::")
         text = (ROOT / file).read_text()
         assert re.search(rf"(def|class) {name}", text) or file == SUITE, place
 
 
 def test_no_beginning_is_left_over() -> None:
-    printed = [command for page in WITH_COMMANDS for command in commands(page)]
+    printed = [command for page in WITH_COMMANDS for command in [*commands(page), *mentioned(page)]]
 
     for beginning in RUN_BY:
         assert any(command.startswith(beginning) for command in printed), beginning

@@ -1,24 +1,45 @@
-"""What the page for Kubernetes prints works: an operator's way from the overlay to the proxy."""
+"""What the pages print for a cluster works, line by line, as an operator types it."""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import subprocess
 import urllib.request
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.cluster import live
+from tests.cluster.images import EXAMPLES, OURS, our_image
+from tests.cluster.live import NAMESPACE
+from tests.cluster.objects import ROUTABLE
 from tests.cluster.processes import wait_until
-from tests.cluster.stack import local_images
-from tests.deploy.manifests import FOLDER
-from tests.deploy.pages import KUBERNETES_PAGE, blocks, commands, run_shell
-from tests.node.shipped import APP, SOON, Shipped
+from tests.cluster.stack import PUBLISHED, local_images
+from tests.deploy.manifests import BIG_DATA, FOLDER
+from tests.deploy.pages import (
+    BIG_DATA_PAGE,
+    FIRST_PAGE,
+    KUBERNETES_PAGE,
+    RUNBOOK,
+    blocks,
+    commands,
+    mentioned,
+    run_shell,
+)
+from tests.node.shipped import APP, NAME_LABEL, SOON, Shipped, policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
 
-FOREVER = ("--watch", "port-forward")
+FOREVER = ("--watch", "port-forward", " -f")
+FEWER = 200_000  # points, in place of ten million: a second for each of four pods instead of ten
+LITTLE = "{cpu: 10m"  # a pod asks for, in place of a whole one: this node may have two
+POINTS_ASKED = 'sum(big_data_requests_total{page="/points"})'
 
 
 def overlay(folder: Path) -> None:
@@ -35,15 +56,20 @@ def test_the_commands_of_the_kubernetes_page_work(shipped: Shipped, tmp_path: Pa
     overlay(tmp_path)
 
     try:
-        for command in commands(KUBERNETES_PAGE):
-            if any(each in command for each in FOREVER):
-                goes_on(command, tmp_path)
-            else:
-                run_shell(command, tmp_path)
+        run(commands(KUBERNETES_PAGE), tmp_path)
+        run((each for each in mentioned(FIRST_PAGE) if each.startswith("kubectl")), tmp_path)
     finally:  # or the tests after this one would have pods with a key and pods without
         shipped.kubectl("delete", "secret", APP, "--ignore-not-found")
 
     shipped.rolled_out(APP)
+
+
+def run(lines: Iterable[str], folder: Path) -> None:
+    for command in lines:
+        if any(each in command for each in FOREVER):
+            goes_on(command, folder)
+        else:
+            run_shell(command, folder)
 
 
 def goes_on(command: str, folder: Path) -> None:
@@ -66,3 +92,80 @@ def app_answers() -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+@pytest.fixture
+def published(shipped: Shipped) -> Iterator[None]:
+    """The node has every image of the example under its published name."""
+    if not shipped.ours:
+        pytest.skip("NO WAY TO LOAD IMAGES into a cluster that is not ours")
+    for name in EXAMPLES:
+        shipped.import_image(our_image(name))
+    names = {**PUBLISHED, **{name: f"localhost/{name}" for name in EXAMPLES}}
+    versions = {**dict.fromkeys([*OURS, *EXAMPLES], "0.1.0"), "prom/prometheus": prometheus()}
+    for name, version in versions.items():
+        place = name if "/" in name else f"library/{name}"
+        shipped.tag_image(f"{names[name]}:test", f"docker.io/{place}:{version}")
+    yield
+    shipped.kubectl("delete", "deployment,service,poddisruptionbudget", "points")
+    live.apply()
+
+
+def prometheus() -> str:
+    """The version that the component names."""
+    component = yaml.safe_load(
+        (FOLDER / "components" / "prometheus" / "kustomization.yaml").read_text()
+    )
+    return str(component["images"][0]["newTag"])
+
+
+@pytest.mark.usefixtures("published")
+def test_the_galaxy_and_its_service_run_as_their_page_says(
+    shipped: Shipped, tmp_path: Path
+) -> None:
+    shutil.copytree(FOLDER.parent, tmp_path / "deploy")
+    example = tmp_path / "deploy" / BIG_DATA.relative_to(FOLDER.parent)
+    for file in example.glob("*.yaml"):
+        text = file.read_text().replace("--points=10000000", f"--points={FEWER}")
+        file.write_text(re.sub("{cpu: [^,]+", LITTLE, text))
+
+    run((each for each in commands(BIG_DATA_PAGE) if each.startswith("kubectl")), tmp_path)
+    for deployment in (APP, "points"):
+        shipped.rolled_out(deployment)
+
+    def decided(deployment: str) -> float | None:
+        return shipped.prometheus(
+            f'max(bokeh_autoscaler_policy_desired_replicas{{deployment="{deployment}"}})'
+        )
+
+    for deployment in (APP, "points"):
+        wait_until(partial(decided, deployment), SOON, f"a decision about {deployment}")
+    (question,) = (each for each in commands(BIG_DATA_PAGE) if "limit=3" in each)
+    answer = run_shell(
+        question.replace("localhost:8000", f"points.{NAMESPACE}.svc.cluster.local"), tmp_path
+    )
+    assert json.loads(answer)["rows"] == 3
+    wait_until(lambda: shipped.prometheus(POINTS_ASKED), SOON, "the service to be scraped")
+    (user,) = shipped.join()
+    wait_until(lambda: shipped.scraped() == 1, SOON, "a user of the galaxy to be counted")
+    shipped.users.leave(user)
+
+
+# A metrics-server, and a container that has ended: neither is here.
+NOT_HERE = (" top ", " --previous")
+
+
+def test_what_the_runbook_tells_to_look_at_is_there(shipped: Shipped, tmp_path: Path) -> None:
+    shipped.write_policy(APP, policy())
+    shipped.kubectl("rollout", "restart", f"deployment/{APP}")  # there is a rollout to undo
+    shipped.rolled_out(APP)
+    (pod, *_) = shipped.await_ready(2)
+    told = [each for each in mentioned(RUNBOOK) if each.startswith("kubectl")]
+
+    for command in told:
+        if not any(each in command for each in NOT_HERE):
+            look, *_search = command.replace("POD", pod.metadata.name).split(" | ")
+            run_shell(look, tmp_path)
+
+    shipped.kubectl("label", "pod", "-l", f"{NAME_LABEL}={APP}", f"{ROUTABLE}=true", "--overwrite")
+    shipped.rolled_out(APP)
