@@ -67,21 +67,23 @@ def test_the_commands_of_the_kubernetes_page_work(shipped: Shipped, tmp_path: Pa
 def run(lines: Iterable[str], folder: Path) -> None:
     for command in lines:
         if any(each in command for each in FOREVER):
-            goes_on(command, folder)
+            wait_until(partial(goes_on, command, folder), SOON, command)
         else:
             run_shell(command, folder)
 
 
-def goes_on(command: str, folder: Path) -> None:
-    """Until it is told to end; a forwarded port leads to the app."""
+def goes_on(command: str, folder: Path) -> bool:
+    """Until it is told to end. Whether it says something, and a forwarded port leads to the app.
+
+    A port is forwarded to one pod, whose turn to end it may be: then one starts it again.
+    """
     with subprocess.Popen(
         command.split(), cwd=folder, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline(), command
-            if "port-forward" in command:
-                wait_until(app_answers, SOON, "the page at the forwarded port")
+            said = process.stdout.readline()
+            return bool(said) and ("port-forward" not in command or app_answers())
         finally:
             process.terminate()
 
