@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from autoscaler.controller import Controller
+from autoscaler.core.lease import LONGEST_WRITE
 from autoscaler.policy import Policy
 from tests.builders import policy
 from tests.drain.model_cluster import Crash, Fault, ModelCluster
@@ -82,10 +83,10 @@ def test_there_is_a_story() -> None:
 @pytest.mark.parametrize("late_for", [0, 12], ids=["at once", "late"])
 @pytest.mark.parametrize(
     ("effect", "crash"),
-    [(True, True), (False, True), (True, False)],
-    ids=["dies right after", "dies right before", "is told of a failure that is none"],
+    [(0.0, True), (None, True), (0.0, False), (LONGEST_WRITE, False)],
+    ids=["dies right after", "dies right before", "is told of a failure that is none", "and late"],
 )
-def test_at_any_write(effect: bool, crash: bool, late_for: int) -> None:
+def test_at_any_write(effect: float | None, crash: bool, late_for: int) -> None:
     """late_for: how many passes the ReplicaSet's controller takes from then on to act."""
     told = {
         write: wrong

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from autoscaler.controller import Controller
+from autoscaler.core.lease import LONGEST_WRITE
 from autoscaler.core.vacancy import is_leaving
 from autoscaler.policy import Policy
 from exporter.agent.census import OPENING_SECONDS
@@ -213,15 +214,30 @@ class Shrinks(RuleBasedStateMachine):
         self.cluster.roll_out()
         self.run(then)
 
+    @rule(seconds=st.sampled_from([-3600.0, -60.0, -2.0, 2.0, 60.0, 3600.0]), then=passes)
+    def the_clock_is_set(self, seconds: float, then: int) -> None:
+        self.cluster.set_clock_by(seconds)
+        self.ends = [(at + seconds, end) for at, end in self.ends]
+        self.run(then)
+
     @rule(
         kind=st.sampled_from(["note", "scale", "any"]),
         after=st.integers(0, 2),
-        effect=st.booleans(),
-        crash=st.booleans(),
+        effect=st.sampled_from([None, 0.0]),
         then=passes,
     )
-    def a_write_fails(self, kind: Any, after: int, effect: bool, crash: bool, then: int) -> None:
-        self.cluster.fault = Fault(kind, after, effect, crash)
+    def the_daemon_crashes(self, kind: Any, after: int, effect: float | None, then: int) -> None:
+        self.cluster.fault = Fault(kind, after, effect, crash=True)
+        self.run(then)
+
+    @rule(
+        kind=st.sampled_from(["note", "scale", "any"]),
+        after=st.integers(0, 2),
+        effect=st.sampled_from([None, 0.0, 1.0, 4.0, LONGEST_WRITE]),
+        then=passes,
+    )
+    def a_write_fails(self, kind: Any, after: int, effect: float | None, then: int) -> None:
+        self.cluster.fault = Fault(kind, after, effect, crash=False)
         self.run(then)
 
     # The end: everything comes to rest, and then the load does.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from autoscaler.adapters.pods import DELETION_COST, ROUTABLE, note_patch
@@ -35,12 +36,13 @@ class Crash(BaseException):
 class Fault:
     """What becomes of one of the next writes of a kind, `after` so many that go well.
 
-    effect: it is carried out although the daemon crashes, or is told that it failed.
+    effect: it is carried out although the daemon crashes, or is told that it failed: at once, or so
+    many seconds late; None: never.
     """
 
     kind: Literal["note", "scale", "any"]
     after: int
-    effect: bool
+    effect: float | None
     crash: bool
 
 
@@ -202,6 +204,7 @@ class ModelCluster(ModelDeployment):
         self.rival: str | None = None
         self.hasty: list[int] = []
         self.writes = 0
+        self._landing: list[tuple[float, Callable[[], None]]] = []
 
     # What the daemon sees and does.
 
@@ -240,9 +243,11 @@ class ModelCluster(ModelDeployment):
     def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
         if state.resource_version != str(self.version):
             raise ConflictError(f"{REF} was changed meanwhile")
-        self._write("scale", lambda: self._scale(replicas))
+        self._write("scale", lambda: self._scale(state.resource_version, replicas))
 
-    def _scale(self, replicas: int) -> None:
+    def _scale(self, version: str, replicas: int) -> None:
+        if version != str(self.version):
+            return  # it comes too late
         if replicas < self.replicas:
             for each in self.hasty:
                 self.arrive(each, opens_in=1.0)
@@ -261,15 +266,14 @@ class ModelCluster(ModelDeployment):
 
     def note(self, state: TargetState, pod: PodState, note: PodNote) -> None:
         found = next((each for each in self.pods if each.uid == pod.uid), None)
-        if found is not None:
-            self._write("note", lambda: self._note(found, pod, note))
-
-    def _note(self, found: Pod, pod: PodState, note: PodNote) -> None:
-        closes = found.is_open and not note.routable
-        patch = note_patch(pod, note)["metadata"]
-        found.patch(patch["labels"], patch["annotations"], self.clock.at)
-        if closes and not any(each.is_open for each in self.pods):
+        if found is None:
+            return
+        others = [each for each in self.pods if each.is_open and each is not found]
+        if found.is_open and not note.routable and not others:
             self.problems.append(f"{pod.name} was the last that new users could go to")
+        patch = note_patch(pod, note)["metadata"]
+        change = partial(found.patch, patch["labels"], patch["annotations"])
+        self._write("note", lambda: change(self.clock.at))
 
     def _write(self, kind: str, change: Callable[[], None]) -> None:
         """Carry a change out, unless the fault that waits for it says otherwise."""
@@ -285,8 +289,9 @@ class ModelCluster(ModelDeployment):
             self._fail(fault, change)
 
     def _fail(self, fault: Fault, change: Callable[[], None]) -> None:
-        if fault.effect:
-            change()
+        if fault.effect is not None:
+            self._landing.append((self.clock.at + fault.effect, change))
+            self._land()
         if fault.crash:
             raise Crash
         raise ClusterError("the API does not answer")
@@ -303,9 +308,26 @@ class ModelCluster(ModelDeployment):
         self.run_controllers()
 
     def _advance(self, seconds: float) -> None:
-        self.clock.advance(seconds)
+        for _ in range(round(seconds)):
+            self.clock.advance(1.0)
+            self._land()
+            for pod in self.pods:
+                pod.let_time_pass(self.clock.at)
+
+    def set_clock_by(self, seconds: float) -> None:
+        """Everybody's wall clock; what is on its way comes no sooner by that."""
+        self.clock.set_by(seconds)
+        self._late_until += seconds
+        self._landing = [(at + seconds, change) for at, change in self._landing]
         for pod in self.pods:
-            pod.let_time_pass(self.clock.at)
+            pod.follow_clock(seconds)
+
+    def _land(self) -> None:
+        """Changes without an answer take effect, of pods that are still there."""
+        over = [change for at, change in self._landing if at <= self.clock.at]
+        self._landing = [each for each in self._landing if each[0] > self.clock.at]
+        for change in over:
+            change()
 
     # Users.
 

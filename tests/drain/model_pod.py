@@ -115,6 +115,14 @@ class Pod:
         session.state, session.until = "broken", now + COMES_BACK_WITHIN
         self.last_disconnect = now
 
+    def follow_clock(self, seconds: float) -> None:
+        """The wall clock was set: what lies ahead or behind does so by as much as before."""
+        self.open_until += seconds
+        if self.last_disconnect is not None:
+            self.last_disconnect += seconds
+        for session in self.sessions:
+            session.until += seconds
+
     def let_time_pass(self, now: float) -> None:
         """Pages open, connections that stay broken are given up."""
         for session in [each for each in self.sessions if each.until <= now]:
