@@ -71,11 +71,13 @@ class User:
 class Users:
     """Users of servers on this machine; leaving the context closes every page.
 
-    patience: seconds that a user waits for any one answer.
+    patience: seconds that a user waits for any one answer. trusted: a file with the certificates
+    that they believe, in place of everybody's.
     """
 
-    def __init__(self, patience: float = PATIENCE) -> None:
+    def __init__(self, patience: float = PATIENCE, trusted: str | None = None) -> None:
         self._patience = patience
+        self._trusted = trusted
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._open: list[User] = []
@@ -147,7 +149,11 @@ class Users:
         pairs = [f"{each.key}={each.coded_value}" for each in (jar or {}).values()]
         headers = {"Cookie": "; ".join(pairs)} if pairs else {}
         return HTTPRequest(
-            url, headers=headers, request_timeout=self._patience, network_interface=source
+            url,
+            headers=headers,
+            request_timeout=self._patience,
+            network_interface=source,
+            ca_certs=self._trusted,
         )
 
     def try_join(self, url: str) -> User | None:

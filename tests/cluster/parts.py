@@ -23,6 +23,7 @@ PACKAGES = {
     "faketime": "faketime",
     "nginx": "nginx",
     "haproxy": "haproxy",
+    "socat": "socat",
     "chromium-driver": "chromedriver",  # and the browser
 }
 # What the one-node cluster takes from the distribution: package and one program of it.

@@ -19,8 +19,9 @@ BY_HELM = f"{HELM_PAGE}::test_the_commands_of_the_page_work"
 BUILT = "tests/cluster/images.py::our_image"  # by buildah, which takes the same arguments
 WHEEL = "tests/deploy/test_images.py::test_the_printed_command_makes_the_wheel"
 LAUNCHED = "tests/exporter/servers.py::bokeh_serve"
-NGINX = "tests/proxies/test_install.py::test_nginx_takes_our_files_beside_those_of_the_distribution"
-HAPROXY = "tests/proxies/test_install.py::test_haproxy_finds_no_fault_with_our_files"
+PROXIES = "tests/proxies/test_install.py"
+NGINX = f"{PROXIES}::install_nginx"
+HAPROXY = f"{PROXIES}::install_haproxy"
 LINES = "tests/big_data/test_page.py::test_points_service_and_app_come_up_by_the_printed_lines"
 BIG_DATA_ON_THE_NODE = "tests/node/test_pages.py::test_the_galaxy_and_its_service"
 COMMAND_LINE = "tests/docs/test_command_line.py::test_a_command_that_is_printed_works"
@@ -63,12 +64,13 @@ RUN_BY = {
     "sudo mkdir -p /etc/nginx": NGINX,
     "sudo cp deploy/nginx": NGINX,
     "sudo rm -f /etc/nginx": NGINX,
-    "sudo nginx": NGINX,
+    "sudo nginx": f"{PROXIES}::test_nginx_serves_beside_the_files_of_the_distribution",
     "sudo mkdir -p /etc/haproxy": HAPROXY,
     "sudo cp deploy/haproxy": HAPROXY,
     "haproxy -c": HAPROXY,
     "echo 'CONFIG=": HAPROXY,
-    'echo "set server': "tests/proxies/programs.py::_say_as_told",
+    'echo "set server': f"{PROXIES}::test_haproxy_serves_by_its_service_and_takes_a_server_out",
+    "curl http://10.0.0.11": f"{PROXIES}::nobody_is_connected",
 }
 
 
@@ -89,6 +91,7 @@ READ_BY = {
         "",
     ): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",
     ("deploy/nginx", "nginx"): NGINX,
+    ("deploy/haproxy", "haproxy"): f"{PROXIES}::test_haproxy_ends_tls_as_the_page_says",
     ("deploy/examples/big-data", "yaml"): f"{README}::test_the_overlay_with_dask_renders",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +22,15 @@ KEEP_SESSIONS = ("--unused-session-lifetime", "3600000")
 class Fleet:
     """Servers at 127.X.Y.1, .2, .3, with X and Y at random: others may run tests here too.
 
-    arguments: further ones of `bokeh serve`.
+    arguments: further ones of `bokeh serve`. addresses: others for them.
     """
 
-    def __init__(self, folder: Path, *arguments: str, count: int = 3) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, count: int = 3, addresses: Sequence[str] = ()
+    ) -> None:
         self.network = f"127.{secrets.randbelow(254) + 1}.{secrets.randbelow(256)}"
-        self.addresses = [f"{self.network}.{number}" for number in range(1, count + 1)]
+        numbers = range(1, count + 1)
+        self.addresses = list(addresses) or [f"{self.network}.{number}" for number in numbers]
         self.servers: list[Served] = []
         self._folder = folder
         self._arguments = arguments
