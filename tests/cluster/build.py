@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -38,12 +39,16 @@ class Component:
     def folder(self) -> Path:
         """Where the programs go: another pin or another flag is another folder."""
         digest = hashlib.sha256("\0".join([*self.packages.values(), *self.flags]).encode())
-        for name in ("go.mod", "go.sum", "tools.go"):
-            digest.update((self.module / name).read_bytes())
+        for pins in sorted(self.module.iterdir()):
+            digest.update(pins.read_bytes())
         return cache() / f"{self.name}-{digest.hexdigest()[:16]}"
 
     def missing(self, folder: Path) -> list[str]:
         return [name for name in self.packages if not (folder / name).is_file()]
+
+
+class Files(Component):
+    """Files of other modules, as they are: the path of each in its module, and that module."""
 
 
 _VERSION = "k8s.io/component-base/version.git"
@@ -94,7 +99,19 @@ HELM = Component(
     {"helm": "helm.sh/helm/v4/cmd/helm"},
     ("-ldflags", "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1"),
 )
-COMPONENTS = (KUBERNETES, PROMETHEUS, HELM, NODE, COREDNS)
+_OPERATOR = "example/prometheus-operator-crd/monitoring.coreos.com_"
+_GATEWAY = "config/crd/experimental/gateway.networking.k8s.io_"
+DEFINITIONS = Files(
+    "definitions",
+    TOOLS / "definitions",
+    {
+        f"{_OPERATOR}podmonitors.yaml": "github.com/prometheus-operator/prometheus-operator",
+        f"{_OPERATOR}prometheusrules.yaml": "github.com/prometheus-operator/prometheus-operator",
+        f"{_GATEWAY}httproutes.yaml": "sigs.k8s.io/gateway-api",
+    },
+    (),
+)
+COMPONENTS = (KUBERNETES, PROMETHEUS, HELM, DEFINITIONS, NODE, COREDNS)
 
 
 def installed(component: Component) -> Path | None:
@@ -127,7 +144,11 @@ def _build_missing(component: Component, folder: Path) -> None:
     go = go_command()
     total = len(component.packages)
     for number, (program, package) in enumerate(component.packages.items(), start=1):
-        if not (folder / program).is_file():
+        if (folder / program).is_file():
+            continue
+        if isinstance(component, Files):
+            _copy_file(go, component, package, program)
+        else:
             title = f"{component.name}: building {program} ({number} of {total})"
             _build_program(go, component, package, folder / program, title)
 
@@ -145,11 +166,30 @@ def _build_program(go: str, component: Component, package: str, target: Path, ti
         )
         status = _await(process, title)
     if status:
-        lines = log.read_text(errors="replace").split("\n")
-        first = next((line for line in lines if line and not line.startswith("go: down")), "")
-        raise BuildError(f"{target.name} could not be built: {first} (all of it: {log})")
+        reason = _reason(log.read_text(errors="replace"))
+        raise BuildError(f"{target.name} could not be built: {reason} (all of it: {log})")
     partial.replace(target)
     log.unlink()
+
+
+def _copy_file(go: str, component: Files, module: str, path: str) -> None:
+    for words in (["mod", "download", module], ["list", "-m", "-f", "{{.Dir}}", module]):
+        result = subprocess.run(
+            [go, *words], cwd=component.module, capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            raise BuildError(f"{path} cannot be had: {_reason(result.stderr)}")
+    target = component.folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    shutil.copyfile(Path(result.stdout.strip()) / path, partial)
+    partial.replace(target)
+
+
+def _reason(said: str) -> str:
+    """The first line of Go's that says what is wrong."""
+    lines = said.split("\n")
+    return next((line for line in lines if line and not line.startswith("go: down")), "")
 
 
 def _await(process: subprocess.Popen[bytes], title: str) -> int:

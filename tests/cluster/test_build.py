@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.build import KUBERNETES, Component, build, build_all, installed
+from tests.cluster.build import KUBERNETES, Component, Files, build, build_all, installed
 from tests.cluster.go import BuildError, go_command, go_version
 
 # Stands in for Go: writes the file after -o and counts its calls, or fails as a compiler would.
+# Any module is in its own folder.
 GO = """#!/bin/sh
 [ "$1" = version ] && echo "go version go1.99.0 linux/amd64" && exit
-[ -f "$0.broken" ] && echo "go: downloading it" && echo "main.go:7: undefined: Scale" && exit 1
+[ -f "$0.broken" ] && exec >&2 && echo "go: downloading it" && echo "main.go:7: undefined: Scale" \\
+  && exit 1
+[ "$1" = mod ] && exit
+[ "$1" = list ] && echo "${0%/*}" && exit
 echo built >> "$0.calls"
 while [ "$1" != -o ]; do shift; done
 echo program > "$2"
@@ -35,12 +39,14 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
-def component(folder: Path, packages: Mapping[str, str]) -> Component:
+def component(
+    folder: Path, packages: Mapping[str, str], kind: type[Component] = Component
+) -> Component:
     module = folder / "sample"
     module.mkdir()
     for name in ("go.mod", "go.sum", "tools.go"):
         (module / name).write_text(name)
-    return Component(module.name, module, packages, ("-tags", "one"))
+    return kind(module.name, module, packages, ("-tags", "one"))
 
 
 def test_each_program_is_built_once(tmp_path: Path, go: Path) -> None:
@@ -82,6 +88,24 @@ def test_a_failed_build_is_one_line_that_names_the_log(
         f"(all of it: {sample.folder / 'alpha.log'})\n"
     )
     assert installed(sample) is None
+
+
+def test_a_file_of_a_module_is_taken_as_it_is(tmp_path: Path, go: Path) -> None:
+    sample = component(tmp_path, {"go": "example.org/alpha"}, Files)
+
+    assert (build(sample) / "go").read_text() == go.read_text()
+
+
+def test_a_module_that_cannot_be_had_is_one_line(
+    tmp_path: Path, go: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go.with_suffix(".broken").touch()
+    sample = component(tmp_path, {"go": "example.org/alpha"}, Files)
+
+    assert build_all([sample]) == 1
+
+    said = capsys.readouterr().err
+    assert said == "sample: go cannot be had: main.go:7: undefined: Scale\n"
 
 
 def test_the_programs_of_kubebuilder_assets_are_taken_as_they_are(
