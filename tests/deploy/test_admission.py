@@ -139,6 +139,18 @@ def test_what_others_read_has_no_unknown_field(
 
 
 @pytest.mark.usefixtures("others")
+def test_what_others_read_of_the_big_data_example_has_no_unknown_field(
+    control_plane: ControlPlane, kubectl: Path, tmp_path: Path
+) -> None:
+    folder = big_data(tmp_path, ["monitoring"], namespace="big-data-with-others")
+
+    apply(control_plane, kubectl, folder)
+
+    read = read_by_others(control_plane, kubectl, "big-data-with-others")
+    assert read == {"PodMonitor": 3, "PrometheusRule": 1}
+
+
+@pytest.mark.usefixtures("others")
 def test_a_field_that_others_do_not_know_is_refused(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path
 ) -> None:

@@ -110,6 +110,16 @@ def test_prometheus_scrapes_the_service(objects: list[Object]) -> None:
     assert any(each.fullmatch(port["name"]) for each in kept)
 
 
+def test_the_prometheus_operator_scrapes_the_service(kubectl: Path, tmp_path: Path) -> None:
+    objects = render(kubectl, big_data(tmp_path, ["monitoring"]))
+    monitor = one(objects, "PodMonitor", "points")["spec"]
+    labels = one(objects, "Deployment", "points")["spec"]["template"]["metadata"]["labels"]
+    [port] = container(objects, "points", "service")["ports"]
+
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+    assert [each["port"] for each in monitor["podMetricsEndpoints"]] == [port["name"]]
+
+
 def test_requests_reach_the_port_that_the_image_listens_on(objects: list[Object]) -> None:
     service = one(objects, "Service", "points")["spec"]
     [port] = container(objects, "points", "service")["ports"]

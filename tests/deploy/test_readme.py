@@ -85,12 +85,14 @@ def test_the_page_names_the_alerts_that_are_for_a_person_now() -> None:
     assert set(re.findall(r"\bBokeh[A-Z]\w+", DEPLOY_PAGE.read_text())) == critical
 
 
-def test_the_overlay_with_dask_renders(kubectl: Path, tmp_path: Path) -> None:
+def test_the_overlay_of_the_example_renders(kubectl: Path, tmp_path: Path) -> None:
     [text] = blocks(BIG_DATA_PAGE, "yaml")
     here = os.path.relpath(BIG_DATA, tmp_path)
     overlay = text.replace("../bokeh-autoscaler/deploy/examples/big-data", here)
     (tmp_path / "kustomization.yaml").write_text(overlay)
 
-    deployments = dict(pod_specs(render(kubectl, tmp_path)))
+    objects = render(kubectl, tmp_path)
 
+    deployments = dict(pod_specs(objects))
     assert {"bokeh-app", "points", "dask-scheduler", "dask-worker"} <= set(deployments)
+    assert one(objects, "PodMonitor", "points")

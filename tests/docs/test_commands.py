@@ -92,7 +92,7 @@ READ_BY = {
     ): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",
     ("deploy/nginx", "nginx"): NGINX,
     ("deploy/haproxy", "haproxy"): f"{PROXIES}::test_haproxy_ends_tls_as_the_page_says",
-    ("deploy/examples/big-data", "yaml"): f"{README}::test_the_overlay_with_dask_renders",
+    ("deploy/examples/big-data", "yaml"): f"{README}::test_the_overlay_of_the_example_renders",
 }
 
 
