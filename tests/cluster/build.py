@@ -8,19 +8,17 @@ there it takes no time. `KUBEBUILDER_ASSETS` names a folder to take Kubernetes f
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.go import BuildError, cache, go_command
+from tests.cluster.go import BuildError, alone, cache, go_command
 
 TOOLS = Path(__file__).parent / "tools"
 REPORT_EVERY = 10.0  # seconds between lines where there is no terminal to redraw
@@ -46,9 +44,16 @@ class Component:
     def missing(self, folder: Path) -> list[str]:
         return [name for name in self.packages if not (folder / name).is_file()]
 
+    def make(self, go: str, program: str, title: str) -> None:
+        """One of them, into the folder. Raises BuildError."""
+        _build_program(go, self, self.packages[program], self.folder / program, title)
+
 
 class Files(Component):
     """Files of other modules, as they are: the path of each in its module, and that module."""
+
+    def make(self, go: str, program: str, title: str) -> None:
+        _copy_file(go, self, self.packages[program], program)
 
 
 _VERSION = "k8s.io/component-base/version.git"
@@ -135,7 +140,7 @@ def build(component: Component) -> Path:
     folder = component.folder
     if component.missing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_one_at_a_time(folder):
+        with alone(folder):
             _build_missing(component, folder)
     return folder
 
@@ -143,14 +148,11 @@ def build(component: Component) -> Path:
 def _build_missing(component: Component, folder: Path) -> None:
     go = go_command()
     total = len(component.packages)
-    for number, (program, package) in enumerate(component.packages.items(), start=1):
-        if (folder / program).is_file():
-            continue
-        if isinstance(component, Files):
-            _copy_file(go, component, package, program)
-        else:
-            title = f"{component.name}: building {program} ({number} of {total})"
-            _build_program(go, component, package, folder / program, title)
+    for number, program in enumerate(component.packages, start=1):
+        if not (folder / program).is_file():
+            component.make(
+                go, program, f"{component.name}: building {program} ({number} of {total})"
+            )
 
 
 def _build_program(go: str, component: Component, package: str, target: Path, title: str) -> None:
@@ -210,14 +212,6 @@ def _await(process: subprocess.Popen[bytes], title: str) -> int:
         if process.poll() is None:
             process.terminate()
             process.wait()
-
-
-@contextmanager
-def _only_one_at_a_time(folder: Path) -> Iterator[None]:
-    """Two test runs that start together must not build the same thing twice."""
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def build_all(components: Iterable[Component]) -> int:

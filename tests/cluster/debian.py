@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.cluster.go import BuildError, alone, cache
+from tests.cluster.go import BuildError, alone, cache, output_of
 
 SUITE = "forky"
 PACKAGES = ("nginx", "haproxy")
 KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
+INSTALL = ("install", "--yes", "--no-install-recommends", "--download-only")
 # Where a package's /bin is /usr/bin: no package of these brings the links.
 MERGED = ("bin", "sbin", "lib", "lib64")
 
@@ -31,7 +31,7 @@ def newer_programs() -> Path:
             with tempfile.TemporaryDirectory(dir=root.parent) as name:
                 partial = Path(name) / "root"
                 for archive in _download(Path(name)):
-                    _run("dpkg-deb", "--extract", str(archive), str(partial))
+                    output_of(["dpkg-deb", "--extract", str(archive), str(partial)])
                 for each in MERGED:
                     (partial / each).symlink_to(f"usr/{each}")
                 partial.rename(root)
@@ -42,7 +42,7 @@ def libraries(program: str, root: Path) -> list[str]:
     """Every shared library that a program below a root is linked to, and the loader of them."""
     with (root / program.lstrip("/")).open("rb") as file:
         [loader] = re.findall(rb"/lib\S*?/ld-linux[^\0]*", file.read(4096))
-    told = _run("chroot", str(root), loader.decode(), "--list", program)
+    told = output_of(["chroot", str(root), loader.decode(), "--list", program])
     return re.findall(r"(?:=> |^\s)(/\S+) \(0x", told, re.MULTILINE)
 
 
@@ -62,25 +62,18 @@ def _download(folder: Path) -> list[Path]:
     }
     options = [word for name, place in places.items() for word in ("-o", f"Dir::{name}={place}")]
     apt = ["apt-get", "-qq", *options]
-    _run(*apt, "update")
-    _run(*apt, "install", "--yes", "--no-install-recommends", "--download-only", *PACKAGES)
+    output_of([*apt, "update"])
+    output_of([*apt, *INSTALL, *PACKAGES])
     return sorted(archives.glob("*.deb"))
 
 
 def _mirror() -> str:
     """Where this machine has its own Debian from."""
+    if shutil.which("apt-get") is None:
+        raise BuildError("this machine has no apt")
+    asked = ("apt-get", "indextargets", "--format", "$(REPO_URI)")
     wanted = ("Created-By: Packages", "Component: main", "Label: Debian")
-    told = _run("apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted).splitlines()
+    told = output_of([*asked, *wanted]).splitlines()
     if not told:
         raise BuildError("this machine has no Debian")
     return told[0]
-
-
-def _run(*command: str) -> str:
-    if shutil.which(command[0]) is None:
-        raise BuildError(f"{command[0]} is missing")
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        lines = result.stderr.strip().splitlines() or ["it says nothing"]
-        raise BuildError(f"{command[0]} failed: {lines[-1]}")
-    return result.stdout

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +33,18 @@ def alone(target: Path) -> Iterator[None]:
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def output_of(command: Sequence[str], folder: Path | None = None) -> str:
+    """What a program prints. Raises BuildError, with the last line of what it complains of."""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    except FileNotFoundError:
+        raise BuildError(f"{command[0]} is missing: run `make parts`") from None
+    if result.returncode:
+        lines = (result.stderr or result.stdout).strip().splitlines() or ["it says nothing"]
+        raise BuildError(f"{command[0]} failed: {lines[-1]}")
+    return result.stdout
 
 
 def go_command() -> str:

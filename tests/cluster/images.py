@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 from tests.cluster.build import PROMETHEUS, build
 from tests.cluster.debian import libraries, newer_programs
-from tests.cluster.go import BuildError, alone, cache
+from tests.cluster.go import BuildError, alone, cache, output_of
 from tests.deploy.pages import BIG_DATA_PAGE, DEPLOY_PAGE, command
 
 BASE = "localhost/python:3.11"
@@ -105,12 +104,12 @@ def _bootstrap(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         root = Path(name) / "root"
-        _run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)])
+        output_of(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)])
         for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
             shutil.rmtree(root / waste, ignore_errors=True)
         (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
         partial = Path(name) / "base.tar"
-        _run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(partial), "."])
+        output_of(["tar", "--numeric-owner", "-C", str(root), "-cf", str(partial), "."])
         partial.replace(target)
 
 
@@ -173,7 +172,7 @@ def _has(name: str) -> bool:
 
 
 def _buildah(*words: str, folder: Path | None = None) -> None:
-    _run([*_storage(), *words], folder)
+    output_of([*_storage(), *words], folder)
 
 
 @lru_cache
@@ -185,22 +184,12 @@ def _storage() -> tuple[str, ...]:
         places = ["--root", str(folder), "--runroot", str(folder / "run")]
         command = ("buildah", *places, "--storage-driver", driver)
         try:
-            _run([*command, "info"])
+            output_of([*command, "info"])
         except BuildError as error:
             problem = error
         else:
             return command
     raise problem
-
-
-def _run(command: list[str], folder: Path | None = None) -> None:
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    except FileNotFoundError:
-        raise BuildError(f"{command[0]} is missing: run `make parts`") from None
-    if result.returncode:
-        lines = (result.stderr or result.stdout).strip().splitlines() or ["it says nothing"]
-        raise BuildError(f"{command[0]} failed: {lines[-1]}")
 
 
 ROOT = Path(__file__).parents[2]
@@ -296,11 +285,11 @@ def wheels(requirements: Path) -> Path:
 def our_wheel(folder: Path) -> None:
     """The same wheel as by pip, to the byte, in a quarter of the time."""
     words = ["build", "--target", "wheel", "--directory", str(folder)]
-    _run([sys.executable, "-m", "hatchling", *words], ROOT)
+    output_of([sys.executable, "-m", "hatchling", *words], ROOT)
 
 
 def _pip(*words: str) -> None:
-    _run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words])
+    output_of([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words])
 
 
 if __name__ == "__main__":

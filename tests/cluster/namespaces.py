@@ -1,4 +1,4 @@
-"""What the one-node cluster takes of its machine: namespaces from inside, a cgroup, a folder.
+"""What tests take of their machine: namespaces; for the one-node cluster a cgroup and a folder.
 
 Network, mounts and processes end with the namespaces. The cgroup and the folder are made and
 removed outside; those of a run that was killed are removed by the next one.
@@ -6,6 +6,7 @@ removed outside; those of a run that was killed are removed by the next one.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import shutil
@@ -22,8 +23,9 @@ ADDRESS = "10.0.0.1"  # of the first node, and of the API server
 NAMESERVER = "10.96.0.10"
 CLIENTS = "10.1.0.0/16"  # local addresses, so that each user of a test can come from one of its own
 # setpriv: killed with its parent, whatever kills that; --kill-child hands it on to the namespaces.
-NAMESPACES = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 UNSHARE = ("setpriv", "--pdeathsig", "KILL", "unshare", *NAMESPACES)
+NEW_NETWORK = 0x40000000  # CLONE_NEWNET of sched.h; Python has `os.setns` from 3.12 on
 CGROUPS = Path("/sys/fs/cgroup")
 # Sockets, logs and state that containerd, the kubelet and CNI plugins put there and nowhere else.
 HIDDEN = ("/run", "/var/log", "/var/lib/cni", "/var/lib/kubelet")
@@ -38,6 +40,26 @@ def node_address(number: int) -> str:
 def run(*command: str) -> None:
     """Raises CalledProcessError."""
     subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+@contextmanager
+def own_network(*addresses: str) -> Iterator[None]:
+    """This thread, with the threads and processes that it starts, is in a network of its own.
+
+    addresses: of this machine there, beside loopback. Needs root on Linux. Raises OSError.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/thread-self/ns/net").open() as home:
+        if libc.unshare(NEW_NETWORK):
+            raise OSError(ctypes.get_errno(), "unshare")
+        try:
+            run("ip", "link", "set", "lo", "up")
+            for each in addresses:
+                run("ip", "address", "add", f"{each}/32", "dev", "lo")
+            yield
+        finally:
+            if libc.setns(home.fileno(), NEW_NETWORK):
+                raise OSError(ctypes.get_errno(), "setns")
 
 
 def prepare_namespaces(folder: Path) -> None:

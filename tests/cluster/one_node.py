@@ -188,7 +188,7 @@ def _outside(options: argparse.Namespace) -> int:
         words = [word for image in options.image for word in ("--image", str(image.resolve()))]
         words += [word for number in options.keep_fd for word in ("--keep-fd", str(number))]
         inner = [sys.executable, "-m", "tests.cluster.one_node", "--inside", str(folder), *words]
-        command = [*UNSHARE, *inner, "--", *options.command]
+        command = [*UNSHARE, "--net", *inner, "--", *options.command]
         process = subprocess.Popen(command, pass_fds=options.keep_fd)
         (folder / PROCESS).write_text(str(process.pid))
         # A terminal sends Ctrl-C to the inner process too, which ends the node in good order.

@@ -56,6 +56,13 @@ def _over(
     return folder
 
 
+def pinned(component: str) -> str:
+    """The version of its only image."""
+    text = (FOLDER / "components" / component / "kustomization.yaml").read_text()
+    [image] = yaml.safe_load(text)["images"]
+    return str(image["newTag"])
+
+
 def run_kubectl(program: Path, *words: str | Path) -> str:
     """What it prints. Fails with what it complains of; nothing is said on success."""
     command = [str(program), *map(str, words)]

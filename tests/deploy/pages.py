@@ -61,6 +61,11 @@ def mentioned(page: Path) -> list[str]:
     return re.findall(rf"`((?:{PROGRAMS}) [^`\n]+)`", prose)
 
 
+def printed(page: Path) -> list[str]:
+    """All of its commands."""
+    return [*commands(page), *mentioned(page)]
+
+
 def run_shell(command: str, folder: Path, **environment: str) -> str:
     """What a printed command says, run in a folder. Fails with what it complains of."""
     result = subprocess.run(

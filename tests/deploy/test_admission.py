@@ -17,7 +17,7 @@ from tests.cluster.pod_status import Health
 from tests.cluster.processes import wait_until
 from tests.deploy.chart import Values, render_chart
 from tests.deploy.manifests import STICKY, apply_objects, big_data, overlay, run_kubectl
-from tests.deploy.pages import KUBERNETES_PAGE, commands, mentioned, run_shell
+from tests.deploy.pages import KUBERNETES_PAGE, printed, run_shell
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
@@ -244,9 +244,8 @@ def test_nothing_is_left_when_the_page_has_removed_it(
 ) -> None:
     overlay(tmp_path / "my-overlay", namespace="removed")
     path = f"{kubectl.parent}:{os.environ['PATH']}"
-    lines = [*commands(KUBERNETES_PAGE), *mentioned(KUBERNETES_PAGE)]
 
-    for line in (each for each in lines if each.endswith(" -k my-overlay")):
+    for line in (each for each in printed(KUBERNETES_PAGE) if each.endswith(" -k my-overlay")):
         run_shell(line, tmp_path, KUBECONFIG=str(control_plane.admin), PATH=path)
 
     names = [each.metadata.name for each in control_plane.core.list_namespace().items]

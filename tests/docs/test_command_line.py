@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.adapters.policy_files import PolicyFileError, load_policy
-from tests.deploy.pages import FIRST_PAGE, POLICIES_PAGE, blocks, commands, mentioned, run_shell
+from tests.deploy.pages import FIRST_PAGE, POLICIES_PAGE, blocks, printed, run_shell
 
 ROOT = FIRST_PAGE.parent
 OF_THE_CHECKOUT = ("make help", "python -m tests.hpa_conformance")
@@ -18,8 +18,7 @@ ALONE = ("autoscaler check", "autoscaler simulate", "autoscaler schema", *OF_THE
 
 
 def alone() -> list[str]:
-    pages = (FIRST_PAGE, POLICIES_PAGE)
-    every = {command for page in pages for command in [*commands(page), *mentioned(page)]}
+    every = {command for page in (FIRST_PAGE, POLICIES_PAGE) for command in printed(page)}
     return sorted(command for command in every if command.startswith(ALONE))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.pages import FIRST_PAGE, PAGES, POLICIES_PAGE, commands, languages, mentioned
+from tests.deploy.pages import FIRST_PAGE, PAGES, POLICIES_PAGE, languages, printed
 
 ROOT = Path(__file__).parents[2]
 WITH_COMMANDS = (FIRST_PAGE, POLICIES_PAGE, *PAGES)
@@ -86,10 +86,7 @@ READ_BY = {
     ("deploy/kubernetes", "promql"): ASKED,
     ("deploy/helm", "yaml"): f"{HELM_PAGE}::first_values",
     ("policies", ""): "tests/docs/test_command_line.py::test_a_wrong_file_says_what_the_page_says",
-    (
-        "deploy/helm",
-        "",
-    ): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",
+    ("deploy/helm", ""): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",
     ("deploy/nginx", "nginx"): NGINX,
     ("deploy/haproxy", "haproxy"): f"{PROXIES}::test_haproxy_ends_tls_as_the_page_says",
     ("deploy/examples/big-data", "yaml"): f"{README}::test_the_overlay_of_the_example_renders",
@@ -106,7 +103,7 @@ def test_something_reads_every_block_of_a_page(page: Path) -> None:
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_something_runs_every_command_of_a_page(page: Path) -> None:
-    for command in [*commands(page), *mentioned(page)]:
+    for command in printed(page):
         fitting = [beginning for beginning in RUN_BY if command.startswith(beginning)]
 
         assert fitting, f"{page}: nothing runs `{command}`"
@@ -120,7 +117,7 @@ def test_what_runs_them_is_there() -> None:
 
 
 def test_no_beginning_is_left_over() -> None:
-    printed = [command for page in WITH_COMMANDS for command in [*commands(page), *mentioned(page)]]
+    all_printed = [command for page in WITH_COMMANDS for command in printed(page)]
 
     for beginning in RUN_BY:
-        assert any(command.startswith(beginning) for command in printed), beginning
+        assert any(command.startswith(beginning) for command in all_printed), beginning

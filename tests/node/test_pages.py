@@ -21,7 +21,7 @@ from tests.cluster.live import NAMESPACE
 from tests.cluster.objects import ROUTABLE
 from tests.cluster.processes import wait_until
 from tests.cluster.stack import PUBLISHED, local_images
-from tests.deploy.manifests import BIG_DATA, FOLDER
+from tests.deploy.manifests import BIG_DATA, FOLDER, pinned
 from tests.deploy.pages import (
     BIG_DATA_PAGE,
     FIRST_PAGE,
@@ -104,21 +104,16 @@ def published(shipped: Shipped) -> Iterator[None]:
     for name in EXAMPLES:
         shipped.import_image(our_image(name))
     names = {**PUBLISHED, **{name: f"localhost/{name}" for name in EXAMPLES}}
-    versions = {**dict.fromkeys([*OURS, *EXAMPLES], "0.1.0"), "prom/prometheus": prometheus()}
+    versions = {
+        **dict.fromkeys([*OURS, *EXAMPLES], "0.1.0"),
+        "prom/prometheus": pinned("prometheus"),
+    }
     for name, version in versions.items():
         place = name if "/" in name else f"library/{name}"
         shipped.tag_image(f"{names[name]}:test", f"docker.io/{place}:{version}")
     yield
     shipped.kubectl("delete", "deployment,service,poddisruptionbudget", "points")
     live.apply()
-
-
-def prometheus() -> str:
-    """The version that the component names."""
-    component = yaml.safe_load(
-        (FOLDER / "components" / "prometheus" / "kustomization.yaml").read_text()
-    )
-    return str(component["images"][0]["newTag"])
 
 
 @pytest.mark.usefixtures("published")

@@ -10,13 +10,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.cluster.debian import newer_programs
 from tests.cluster.go import BuildError
 from tests.cluster.objects import ROUTABLE
 from tests.cluster.processes import wait_until
-from tests.deploy.manifests import FOLDER, STICKY
+from tests.deploy.manifests import STICKY, pinned
 from tests.node.clicks import AFTERWARDS, clicking, lost
 from tests.node.shipped import (
     ANSWER_WITHIN,
@@ -33,7 +32,6 @@ from tests.websocket_user import User
 
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
 
-COMPONENTS = FOLDER / "components"
 USERS = 40
 FOLLOWED_AFTER = 5.0  # seconds; the proxies ask the name server every second, which is told at once
 CREATED = re.compile(r'^bokeh_sessions_created_total\{app="/app".*\} (\S+)$', re.MULTILINE)
@@ -118,12 +116,10 @@ def test_it_is_no_older_than_the_one_that_the_manifest_names(shipped: Shipped, p
         newer_programs()
     except BuildError as error:
         pytest.skip(f"NO NEWER {program.upper()}: {error}")
-    component = yaml.safe_load((COMPONENTS / proxy / "kustomization.yaml").read_text())
-    [pinned] = (each["newTag"] for each in component["images"])
 
     told = shipped.kubectl("exec", f"deployment/{proxy}", "--", "sh", "-c", f"{program} -v 2>&1")
 
-    assert version(told) >= version(pinned)
+    assert version(told) >= version(pinned(proxy))
 
 
 def test_a_cordoned_pod_gets_no_new_users_and_those_who_reconnect_come_back_to_it(

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.namespaces import own_network
 from tests.deploy.pages import PROXY_PAGES, blocks, mentioned
 from tests.exporter.servers import BIN, end, wait_until
 from tests.proxies.browser import Browser
 from tests.proxies.fleet import PORT, Fleet
-from tests.proxies.machine import Machine, own_network, why_not
+from tests.proxies.machine import SERVICE, Machine, own_machine, why_not
 from tests.websocket_user import Users
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -22,7 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 NGINX, HAPROXY = PROXY_PAGES
 ROOT = NGINX.parents[2]
 ADDRESSES = ["10.0.0.11", "10.0.0.12", "10.0.0.13"]  # those of the shipped files
-SERVICE = Path("/usr/lib/systemd/system/haproxy.service")
 HTTP, HTTPS = "http://localhost/app", "https://localhost/app"
 
 
@@ -32,7 +32,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     if reason := why_not():
         pytest.skip(f"NO MACHINE OF ITS OWN for nginx and HAProxy: {reason}")
     folder = tmp_path_factory.mktemp("servers")
-    with own_network(ADDRESSES), Fleet(folder, addresses=ADDRESSES) as fleet:
+    with own_network(*ADDRESSES), Fleet(folder, addresses=ADDRESSES) as fleet:
         first = ADDRESSES[0]
         words = [f"--instance=test-{first}-{PORT}", f"--app-port={PORT}", f"--address={first}"]
         sidecar = subprocess.Popen([BIN / "bokeh-exporter", "sidecar", *words])
@@ -43,7 +43,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 @pytest.fixture
 def machine(servers: Fleet, tmp_path: Path) -> Iterator[Machine]:
     servers.await_connected([0, 0, 0])
-    with Machine(tmp_path) as machine:
+    with own_machine(tmp_path) as machine:
         yield machine
 
 
