@@ -25,6 +25,9 @@ Points = Iterable[tuple[float, float]]
 Target = tuple[str, Mapping[str, str]]
 READY_WITHIN = 20.0  # seconds; 0.04 on an idle machine
 TIMEOUT = 5.0  # seconds for one request
+# A week that is pushed at once is cut into blocks of two hours otherwise, while more is pushed:
+# that takes as long again, and once it closed a connection without an answer.
+_KEPT_IN_MEMORY = [f"--storage.tsdb.{each}-block-duration=30d" for each in ("min", "max")]
 
 
 def series(name: str, /, **labels: str) -> Series:
@@ -69,6 +72,7 @@ class PrometheusServer:
             f"--storage.tsdb.path={self.folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self._port}",
             "--web.enable-remote-write-receiver",
+            *_KEPT_IN_MEMORY,
             *self.options,
         ]
         self._processes.start("prometheus", command)
@@ -102,6 +106,9 @@ class PrometheusServer:
             with error:
                 reason = error.read().decode(errors="replace").strip()
             raise AssertionError(f"Prometheus refused the samples: {reason}") from None
+        except OSError as error:
+            log = self._processes.tail("prometheus")
+            raise AssertionError(f"Prometheus took no samples ({error}):\n{log}") from None
 
     def query(self, promql: str, at: float) -> list[dict[str, Any]]:
         """The result of an instant query at a Unix time."""

@@ -24,12 +24,20 @@ from tests.exporter.servers import Served
 FIRST_VIEW, ZOOM = 2.0, 0.3  # seconds, for up to POINTS points
 VISITS, TURNS = 5, 8
 REST = 3.0  # seconds, until a browser that has just been started is done with itself
-# Where the wheel is turned, in shares of the plot from its upper left corner.
-PLACES = {"the bulge": (0.5, 0.5), "an arm": (0.35, 0.35), "the rim": (0.1, 0.5)}
+# Where the wheel is turned, in shares of the plot from its upper left corner, and what is filtered.
+ZOOMS = {
+    "the bulge": ((0.5, 0.5), ""),
+    "an arm": ((0.35, 0.35), ""),
+    "the rim": ((0.1, 0.5), ""),
+    "an arm, filtered by two columns": ((0.35, 0.35), "kind=G,K&brightness=6.."),
+}
 
 
-def measure(points: int = POINTS) -> Iterator[Figure]:
-    """All figures for so many points; none where something is missing for it, which is said."""
+def measure(points: int = POINTS, turns: int = TURNS) -> Iterator[Figure]:
+    """All figures for so many points; none where something is missing for it, which is said.
+
+    turns: of the wheel at each place.
+    """
     for there, how in ((ENVIRONMENT.python(), HOW), (browser.driver(), browser.HOW)):
         if not there:
             print(f"big data: something is missing for this: {how}", file=sys.stderr)
@@ -37,36 +45,36 @@ def measure(points: int = POINTS) -> Iterator[Figure]:
     python, folder = ENVIRONMENT.python(), made(points)
     began = time.perf_counter()
     with servers.app(python, folder) as app:
-        yield Figure("start of the app", time.perf_counter() - began, "s")
-        yield from _seen(app, points <= POINTS)
-        yield Figure("app, RSS", app.value("bokeh_memory_rss_bytes") / 1e6, "MB")
+        yield Figure("start of the app until it is ready", time.perf_counter() - began, "s")
+        yield from _seen(app, turns, points <= POINTS)
+        memory = app.value("bokeh_memory_rss_bytes") / 1e6
+        yield Figure("memory of the app's process", memory, "MB")
     with servers.service(python, folder) as service:
         yield from _served(service)
 
 
-def _seen(app: Served, in_goal: bool) -> Iterator[Figure]:
+def _seen(app: Served, turns: int, in_goal: bool) -> Iterator[Figure]:
     first, zoom = (FIRST_VIEW, ZOOM) if in_goal else (None, None)
+    slowest = 0.0
     with sight() as page:
         time.sleep(REST)
         yield Figure("first view, nothing in the browser's cache", page.open(app.url), "s", first)
         visits = [page.open(app.url) for _ in range(VISITS)]
-        yield Figure(f"first view, {VISITS} more", statistics.median(visits), "s", first)
-        for name, place in PLACES.items():
+        yield Figure("first view, later visits", statistics.median(visits), "s", first)
+        for where, (place, filters) in ZOOMS.items():
             page.open(app.url)
-            times = list(_turns(page, *place))
-            yield Figure(f"zoom into {name}, {TURNS} turns", statistics.median(times), "s", zoom)
-            yield Figure(f"zoom into {name}, the slowest", max(times), "s", zoom)
-        page.open(app.url)
-        page.type("kind=G,K&brightness=6..")
-        times = list(_turns(page, *PLACES["an arm"]))
-        yield Figure("zoom into an arm, filtered", statistics.median(times), "s", zoom)
+            if filters:
+                page.type(filters)
+            times = [_turn(page, *place) for _ in range(turns)]
+            slowest = max(slowest, *times)
+            yield Figure(f"zoom into {where}", statistics.median(times), "s", zoom)
+    yield Figure("the slowest of these zooms", slowest, "s", zoom)
 
 
-def _turns(page: Sight, x: float, y: float) -> Iterator[float]:
-    """Each from a page at rest."""
-    for _ in range(TURNS):
-        time.sleep(1)
-        yield page.zoom(x, y)
+def _turn(page: Sight, x: float, y: float) -> float:
+    """From a page at rest."""
+    time.sleep(1)
+    return page.zoom(x, y)
 
 
 def _served(service: Service) -> Iterator[Figure]:
@@ -74,23 +82,24 @@ def _served(service: Service) -> Iterator[Figure]:
     corner = {"x": "9000..9100", "y": "6000..6100"}
     tag = service.get("/points", **corner).headers["etag"]
     asked: dict[str, Callable[[], object]] = {
-        "1,000 rows": lambda: service.get("/points"),
-        "rows of 100 x 100 light years": lambda: service.get("/points", **corner),
+        "a page of 1,000 rows": lambda: service.get("/points"),
+        "rows of 100 by 100 light years": lambda: service.get("/points", **corner),
         "the same, not modified": lambda: service.get("/points", {"If-None-Match": tag}, **corner),
         "100,000 rows as Arrow": lambda: service.get(
             "/points", {"Accept": "application/vnd.apache.arrow.stream"}, limit="100000"
         ),
     }
     for what, ask in asked.items():
-        yield Figure(f"service: {what}", 1e3 * median_seconds(ask, rounds=7), "ms")
+        yield Figure(what, 1e3 * median_seconds(ask, rounds=7), "ms")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.big_data", description=__doc__)
     parser.add_argument("--points", type=int, default=POINTS, metavar="N")
+    parser.add_argument("--turns", type=int, default=TURNS, metavar="N", help="at each place")
     options = parser.parse_args(arguments)
     print(f"{f'with {options.points:,} points':<58}{'median':>12}{'goal':>12}")
-    for figure in measure(options.points):
+    for figure in measure(options.points, options.turns):
         print(figure.line(), flush=True)
     return 0
 

@@ -1,8 +1,9 @@
-"""The lines that the page prints for a machine without `make`, typed as they stand."""
+"""The lines that the page prints for one machine, typed as they stand."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import browser
 from tests.big_data.servers import EXAMPLE, START
+from tests.cluster.images import ROOT
 from tests.cluster.namespaces import own_network
-from tests.deploy.pages import BIG_DATA_PAGE, commands, run_shell
+from tests.deploy.pages import BIG_DATA_PAGE, commands, mentioned, run_shell
 from tests.exporter.servers import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -53,3 +56,19 @@ def test_points_service_and_app_come_up_by_the_printed_lines(python: str, tmp_pa
         finally:
             os.killpg(shell.pid, signal.SIGTERM)
             shell.wait(60)
+
+
+def test_the_printed_measure_measures_what_its_table_lists(python: str) -> None:
+    if browser.driver() is None:
+        pytest.skip(f"NO BROWSER: {browser.HOW}")
+    [measure] = [each for each in mentioned(BIG_DATA_PAGE) if each.startswith("python -m tests")]
+    few = measure.replace("[--points N]", "--points 20000 --turns 1")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    head, *figures = run_shell(few, ROOT, PATH=path).splitlines()
+
+    assert "20,000 points" in head
+    table = BIG_DATA_PAGE.read_text().partition("## How fast")[2].partition("\n## ")[0]
+    for row in re.findall(r"^\| (\w.+?) \|", table, re.MULTILINE):
+        measured = rf"{re.escape(row)} +[\d.e+]+ (s|ms|MB)"
+        assert any(re.match(measured, each) for each in figures), row

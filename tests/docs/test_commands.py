@@ -55,7 +55,7 @@ RUN_BY = {
     "kubectl apply -k deploy/examples/big-data": BIG_DATA_ON_THE_NODE,
     "promtool check rules": "tests/deploy/test_alerts.py::test_no_fault_is_found_with_the_rules",
     "python -m tests.hpa_conformance": COMMAND_LINE,
-    "python -m tests.benchmarks.big_data": SUITE,  # by `make bench`: it takes minutes
+    "python -m tests.benchmarks.big_data": "tests/big_data/test_page.py::test_the_printed_measure",
     "make big-data": "tests/big_data/test_live.py::test_both_servers_are_there",
     "python -m big_data.make": LINES,
     "BIG_DATA_FOLDER=data": LINES,
