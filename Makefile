@@ -45,8 +45,9 @@ test-node:
 	@log=$$(mktemp); $(CLUSTER) --or-skip "$(PYTEST) -m node" > $$log 2>&1; code=$$?; \
 	cat $$log; rm $$log; exit $$code
 
+# One more than CPUs, for these wait too.
 test-slow:
-	@nice -n 10 $(PYTEST) -m "slow and not node" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@nice -n 10 $(PYTEST) -m "slow and not node" -n $$(($(WORKERS) + 1)) --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## Logic only, less than a minute
 	@$(PYTEST) -m "not slow" -n $(WORKERS)

@@ -24,6 +24,8 @@ from tests.deploy.pages import BIG_DATA_PAGE, DEPLOY_PAGE, command
 BASE = "localhost/python:3.11"
 SUITE = "bookworm"
 PACKAGES = "python3,python3-venv,ca-certificates"
+# Python leaves it beside a source that it runs: with it each clone would build its own images.
+COMPILED = shutil.ignore_patterns("__pycache__")
 BUSYBOX = Path("/bin/busybox")
 
 
@@ -231,7 +233,7 @@ def our_image(name: str) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
         for path in ("requirements", Path(recipe.dockerfile).parent):
-            shutil.copytree(ROOT / path, context / path)
+            shutil.copytree(ROOT / path, context / path, ignore=COMPILED)
         our_wheel(context / "dist")
         shutil.copytree(wheels(ROOT / recipe.requirements), context / "wheels")
         arguments = {
