@@ -27,6 +27,8 @@ NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 UNSHARE = ("setpriv", "--pdeathsig", "KILL", "unshare", *NAMESPACES)
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of sched.h; Python has `os.setns` from 3.12 on
 CGROUPS = Path("/sys/fs/cgroup")
+# Ten times the usual, on cgroup v1 and v2: or all pods together have what one other program has.
+WEIGHTS = {"cpu.shares": "10240", "cpu.weight": "1000"}
 # Sockets, logs and state that containerd, the kubelet and CNI plugins put there and nowhere else.
 HIDDEN = ("/run", "/var/log", "/var/lib/cni", "/var/lib/kubelet")
 PREFIX = "bokeh-autoscaler-node-"
@@ -142,6 +144,9 @@ def make_cgroup(name: str, root: Path = CGROUPS) -> None:
             given = folder.parent / setting
             if given.is_file() and (folder / setting).is_file():
                 (folder / setting).write_text(given.read_text())
+        for setting, weight in WEIGHTS.items():
+            if (folder / setting).is_file():
+                (folder / setting).write_text(weight)
 
 
 def delegate(root: Path) -> None:

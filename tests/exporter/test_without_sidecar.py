@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,15 @@ CONNECTED = re.compile(r'^bokeh_sessions\{app="/app",.*state="connected"\} (\S+)
 
 @contextmanager
 def running(folder: Path, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([str(word) for word in words], cwd=folder)
+    """A server until the end of the block; workers outlive a parent that is not our launcher."""
+    command = [str(word) for word in words]
+    process = subprocess.Popen(command, cwd=folder, start_new_session=True)
     try:
         yield process
     finally:
         end(process)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def page(url: str) -> tuple[int, str]:
