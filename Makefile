@@ -42,7 +42,7 @@ test: lint parts ## The whole suite against the real parts, fast tests first
 
 # Side by side, for the first one waits most of its time. What it says comes at its end, in one piece.
 test-node:
-	@log=$$(mktemp); $(CLUSTER) --or-skip "$(PYTEST) -m node" > $$log 2>&1; code=$$?; \
+	@log=$$(mktemp); $(CLUSTER) --or-skip "$(PYTEST) -m node -n 2 --dist loadgroup" > $$log 2>&1; code=$$?; \
 	cat $$log; rm $$log; exit $$code
 
 # One more than CPUs, for these wait too.
