@@ -20,14 +20,6 @@ HOW = "`python -m tests.cluster.one_node --stack -- python -m pytest -m node`, o
 Kubectl = Callable[..., str]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """At most two streams: the waves have apps of their own, the others share one in turn."""
-    for item in items:
-        if item.get_closest_marker("node"):
-            alone = item.path.name == "test_waves.py"
-            item.add_marker(pytest.mark.xdist_group("waves" if alone else "the app"))
-
-
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
     """A cluster whose pods really run, as its administrator reaches it."""
