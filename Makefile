@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export CMD
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fast test-node node-waves node-others test-slow lint format demo big-data cluster bench bench-kubernetes lock parts clean
+.PHONY: help install test test-fast test-node test-slow lint format demo big-data cluster bench bench-kubernetes lock parts clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -42,19 +42,12 @@ test: lint parts ## The whole suite against the real parts, fast tests first
 
 # Side by side, for the first one waits most of its time. What it says comes at its end, in one piece.
 test-node:
-	@log=$$(mktemp); $(CLUSTER) --or-skip "env -u MAKEFLAGS $(MAKE) --no-print-directory --jobs=2 --output-sync node-waves node-others" > $$log 2>&1; code=$$?; \
+	@log=$$(mktemp); $(CLUSTER) --or-skip "$(PYTEST) -m node" > $$log 2>&1; code=$$?; \
 	cat $$log; rm $$log; exit $$code
 
-# The waves have apps of their own; the others share one, in turn.
-node-waves:
-	@$(PYTEST) -m node tests/node/test_waves.py
-
-node-others:
-	@$(PYTEST) -m node --ignore=tests/node/test_waves.py
-
-# One more than CPUs, for these wait too.
+# One more than CPUs, for these wait too. They have what the node leaves, whose tests take longest.
 test-slow:
-	@nice -n 10 $(PYTEST) -m "slow and not node" -n $$(($(WORKERS) + 1)) --dist loadfile --no-loadscope-reorder
+	@nice -n 15 $(PYTEST) -m "slow and not node" -n $$(($(WORKERS) + 1)) --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## Logic only, less than a minute
 	@$(PYTEST) -m "not slow" -n $(WORKERS)

@@ -16,7 +16,6 @@ from tests.cluster.processes import Processes, wait_until
 from tests.cluster.worker_node import WorkerNode
 from tests.node.clicks import AFTERWARDS, clicking, lost
 from tests.node.shipped import APP, DAEMON, NAME_LABEL, SOON, Shipped, policy
-from tests.node.waves import OURS
 from tests.websocket_user import User
 
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
@@ -56,8 +55,6 @@ def second_node(shipped: Shipped, tmp_path: Path) -> Iterator[None]:
     """A node beside the first one, as long as the test."""
     if not shipped.ours:
         pytest.skip("NO SECOND NODE in a cluster that is not ours")
-    # What starts meanwhile would start here, and end with it.
-    wait_until(lambda: not shipped.all_pods(OURS), 2 * SOON, "the waves to be over")
     cluster = shipped.cluster.admin.parent
     with Processes(tmp_path) as processes:
         node = WorkerNode(2, cluster, cluster.name, processes)
