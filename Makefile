@@ -45,9 +45,8 @@ test-node:
 	@log=$$(mktemp); $(CLUSTER) --or-skip "$(PYTEST) -m node" > $$log 2>&1; code=$$?; \
 	cat $$log; rm $$log; exit $$code
 
-# One more than CPUs, for these wait too. They have what the node leaves, whose tests take longest.
 test-slow:
-	@nice -n 15 $(PYTEST) -m "slow and not node" -n $$(($(WORKERS) + 1)) --dist loadfile --no-loadscope-reorder
+	@nice -n 10 $(PYTEST) -m "slow and not node" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## Logic only, less than a minute
 	@$(PYTEST) -m "not slow" -n $(WORKERS)

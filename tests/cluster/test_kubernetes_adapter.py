@@ -20,7 +20,7 @@ from tests.cluster.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
-WITHIN = 60.0
+WITHIN = 20.0
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def leads(world: World, value: float) -> None:
 
 def is_ready(world: World) -> bool:
     try:
-        with urllib.request.urlopen(f"{world.url}/readyz", timeout=20) as answer:
+        with urllib.request.urlopen(f"{world.url}/readyz", timeout=5) as answer:
             return bool(answer.status == 200)
     except urllib.error.HTTPError as refused:
         refused.close()

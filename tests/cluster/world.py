@@ -23,7 +23,7 @@ from tests.cluster.scripted_sidecars import ScriptedSidecars
 from tests.prometheus_server import PrometheusServer, series
 
 AUTOSCALER = Path(sys.executable).with_name("autoscaler")
-WITHIN = 60.0
+WITHIN = 30.0
 Usage = Callable[[int, float], Mapping[str, float]]
 
 
@@ -166,7 +166,7 @@ class World:
         return {e.reason: e.message for e in items if e.source.component == "bokeh-autoscaler"}
 
     def metric(self, line: str) -> bool:
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=20) as answer:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
             return line in answer.read().decode()
 
 

@@ -139,7 +139,7 @@ def get(server: WebServer, path: str, accept: str = "") -> tuple[int, str, str]:
         f"http://127.0.0.1:{server.port}{path}", headers={"Accept": accept}
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.status, answer.headers["Content-Type"], answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

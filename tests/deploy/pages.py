@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.deploy.manifests import BIG_DATA, FOLDER
@@ -67,12 +68,16 @@ def printed(page: Path) -> list[str]:
 
 
 def run_shell(command: str, folder: Path, **environment: str) -> str:
-    """What a printed command says, run in a folder. Fails with what it complains of."""
+    """What a printed command says, run in a folder. Fails with what it complains of.
+
+    It finds our own programs first, as in an environment that is activated.
+    """
+    ours = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     result = subprocess.run(
         command,
         shell=True,
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**os.environ, "PATH": ours, **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.cluster import processes
 
-PATIENCE = 60.0
+PATIENCE = 20.0
 BIN = Path(sys.executable).parent
 
 # ?busy=S sleeps while the session is created, ?gil=S does so in C code that keeps the GIL. The

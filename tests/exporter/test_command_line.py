@@ -17,7 +17,7 @@ COMMAND = str(BIN / "bokeh-exporter")
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [COMMAND, *arguments], capture_output=True, text=True, timeout=20, check=False
     )
 
 

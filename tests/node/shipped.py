@@ -35,9 +35,8 @@ PATIENCE = 45.0  # of a user, in seconds; some are on a pod that is blocked for 
 # A session that does not answer any more is lost too; but a busy server may be late: to discard
 # the sessions of 100 users that left together, Bokeh 3.9 stops its loop for half a minute.
 ANSWERED_WITHIN = 120.0
-# Seconds: a pod is there, a decision is made, a scrape has come. 2 to 20, if nobody else is busy.
-SOON = 120.0
-ANSWER_WITHIN = 20.0
+SOON = 60.0  # seconds: a pod is there, a decision is made, a scrape has come
+ANSWER_WITHIN = 5.0
 # The kubelet looks at mounted ConfigMaps once a minute where it is not told otherwise.
 KUBELET_SYNC = 120.0
 Json = dict[str, Any]

@@ -19,7 +19,7 @@ from tests.deploy.manifests import FOLDER as KUBERNETES
 from tests.proxies.fleet import PORT
 
 DEPLOY = KUBERNETES.parent
-PATIENCE = 60.0
+PATIENCE = 20.0
 EXAMPLE = "10.0.0."
 Changes = Mapping[str, str]
 AS_SHIPPED: Changes = MappingProxyType({})
