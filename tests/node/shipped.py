@@ -204,6 +204,14 @@ class Shipped:
         states = [self.state(pod) for pod in self.ready_pods(app)]
         return sum(state["sessions"]["connected"] for state in states if state)
 
+    def await_connected(self, number: int, app: str = APP) -> None:
+        """So many users: a sidecar that gets no answer in a busy moment tells what it last knew."""
+        try:
+            wait_until(lambda: self.connected(app) == number, SOON, f"{number} users of {app}")
+        except AssertionError as error:
+            said = {pod.metadata.name: self.state(pod) for pod in self.all_pods(app)}
+            raise AssertionError(f"{error}; the sidecars say:\n{json.dumps(said)}") from None
+
     def prometheus(self, query: str) -> float | None:
         """The single value of a query; None while there is none."""
         words = urllib.parse.urlencode({"query": query})
