@@ -32,7 +32,7 @@ from tests.deploy.pages import (
     mentioned,
     run_shell,
 )
-from tests.node.shipped import APP, NAME_LABEL, SOON, Shipped, policy
+from tests.node.shipped import APP, KUBELET_SYNC, NAME_LABEL, SOON, Shipped, policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
 
@@ -98,9 +98,12 @@ def app_answers() -> bool:
 
 @pytest.fixture
 def published(shipped: Shipped) -> Iterator[None]:
-    """The node has every image of the example under its published name."""
+    """Two pods, and a node that has every image of the example under its published name."""
     if not shipped.ours:
         pytest.skip("NO WAY TO LOAD IMAGES into a cluster that is not ours")
+    shipped.write_policy(APP, policy())
+    shipped.await_replicas(2, within=KUBELET_SYNC + SOON)  # each one more is rolled out twice
+    shipped.await_ready(2)
     for name in EXAMPLES:
         shipped.import_image(our_image(name))
     names = {**PUBLISHED, **{name: f"localhost/{name}" for name in EXAMPLES}}
