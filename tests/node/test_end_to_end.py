@@ -198,7 +198,8 @@ def test_a_killed_sidecar_comes_back_and_knows_its_users(
 
     def another() -> bool:
         (seen,) = [p for p in shipped.pods() if p.metadata.uid == pod.metadata.uid]
-        return bool(seen.status.init_container_statuses[0].restart_count > sidecar.restart_count)
+        restarts = seen.status.init_container_statuses[0].restart_count
+        return bool(restarts == sidecar.restart_count + 1)
 
     wait_until(another, SOON, "another sidecar")
     shipped.await_connected(10)
