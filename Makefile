@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export CMD
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fast test-alone test-node test-slow lint format demo big-data cluster bench bench-kubernetes lock parts clean
+.PHONY: help install test test-fast test-waves test-waiting test-node test-slow lint format demo big-data cluster bench bench-kubernetes lock parts clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -38,20 +38,24 @@ parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes
 
 test: lint parts ## The whole suite against the real parts, fast tests first
 	@$(PYTEST) -m "not slow" -n $(WORKERS)
-	@$(MAKE) --no-print-directory test-alone
+	@$(MAKE) --no-print-directory --jobs=2 test-waves test-waiting
 	@$(MAKE) --no-print-directory --jobs=2 test-node test-slow
 
-# Users wait for their pages only so long: beside the suite it is two cores, not us, that lose them.
-test-alone:
-	@$(CLUSTER) --or-skip "$(PYTEST) -m 'node and alone'"
+# Of two side by side, one says at its end what it has to say.
+IN_ONE_PIECE = log=$$(mktemp); $(1) > $$log 2>&1; code=$$?; cat $$log; rm $$log; exit $$code
 
-# Side by side, for the first one waits most of its time. What it says comes at its end, in one piece.
+# Users wait for their pages only so long: beside the suite it is two cores, not us, that lose them.
+test-waves:
+	@$(CLUSTER) --or-skip "$(PYTEST) -m 'node and calm'"
+
+test-waiting:
+	@$(call IN_ONE_PIECE,nice -n 19 $(PYTEST) -m "waits" -n $(WORKERS) --dist loadfile --no-loadscope-reorder)
+
 test-node:
-	@log=$$(mktemp); $(CLUSTER) --or-skip "$(PYTEST) -m 'node and not alone'" > $$log 2>&1; code=$$?; \
-	cat $$log; rm $$log; exit $$code
+	@$(call IN_ONE_PIECE,$(CLUSTER) --or-skip "$(PYTEST) -m 'node and not calm'")
 
 test-slow:
-	@nice -n 10 $(PYTEST) -m "slow and not node" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@nice -n 10 $(PYTEST) -m "slow and not node and not waits" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: install ## Logic only, less than a minute
 	@$(PYTEST) -m "not slow" -n $(WORKERS)

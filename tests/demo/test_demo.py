@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.waits]
+
 AUTOSCALER = Path(sys.executable).with_name("autoscaler")
 
 
@@ -32,7 +34,6 @@ def demo(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_demo_grows_shrinks_reports_and_leaves_no_process(tmp_path: Path) -> None:
     name = f"demo-{uuid4().hex[:8]}"
@@ -53,7 +54,6 @@ def test_the_demo_grows_shrinks_reports_and_leaves_no_process(tmp_path: Path) ->
     assert processes_about(name) == []
 
 
-@pytest.mark.slow
 def test_the_users_own_app_is_taken_and_a_missing_one_is_one_line(tmp_path: Path) -> None:
     missing = demo("--app", "nowhere.py", cwd=tmp_path)
     assert missing.returncode == 2

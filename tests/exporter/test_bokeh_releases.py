@@ -12,7 +12,7 @@ from tests.exporter import newer_bokeh
 from tests.exporter.servers import APP, free_port, served, wait_until
 from tests.websocket_user import Users
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.waits]
 
 RELEASES = {"this Bokeh": sys.executable, "Bokeh 3.10": newer_bokeh.given()}
 

@@ -23,7 +23,7 @@ from tests.exporter.servers import (
 )
 from tests.websocket_user import Users
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.waits]
 
 LAUNCH = [str(BIN / "bokeh-exporter"), "launch", "--instance", "test-launching"]
 OWN_SCRIPT = """

@@ -16,7 +16,12 @@ from tests.hpa.oracle import Oracle
 from tests.hpa.trials import outcomes
 from tests.hpa_conformance import check, holds
 
-pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.control_plane,
+    pytest.mark.waits,
+    pytest.mark.timeout(400),
+]
 
 CASES = 300
 CURVES, SECONDS = 20, 180
