@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export CMD
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fast test-waves test-waiting test-node test-slow lint format demo big-data cluster bench bench-kubernetes lock parts clean
+.PHONY: help install test test-fast test-waves test-waiting test-node test-pages test-slow lint format demo big-data cluster bench bench-kubernetes lock parts clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -39,9 +39,9 @@ parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes
 test: lint parts ## The whole suite against the real parts, fast tests first
 	@$(PYTEST) -m "not slow" -n $(WORKERS)
 	@$(MAKE) --no-print-directory --jobs=2 test-waves test-waiting
-	@$(MAKE) --no-print-directory --jobs=2 test-node test-slow
+	@$(MAKE) --no-print-directory --jobs=3 test-node test-pages test-slow
 
-# Of two side by side, one says at its end what it has to say.
+# Of those side by side, all but one say at their end what they have to say.
 IN_ONE_PIECE = log=$$(mktemp); $(1) > $$log 2>&1; code=$$?; cat $$log; rm $$log; exit $$code
 
 # Users wait for their pages only so long: beside the suite it is two cores, not us, that lose them.
@@ -51,8 +51,17 @@ test-waves:
 test-waiting:
 	@$(call IN_ONE_PIECE,nice -n 19 $(PYTEST) -m "waits" -n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 
+# On the node tests wait most of their time: two nodes halve it. A cluster that is given is one.
+PAGES := tests/node/test_pages.py tests/node/test_proxies.py
+ifdef KUBECONFIG
+test-pages: test-node
+endif
+
 test-node:
-	@$(call IN_ONE_PIECE,$(CLUSTER) --or-skip "$(PYTEST) -m 'node and not calm'")
+	@$(call IN_ONE_PIECE,$(CLUSTER) --or-skip "$(PYTEST) -m 'node and not calm' $(PAGES:%=--ignore=%)")
+
+test-pages:
+	@$(call IN_ONE_PIECE,$(CLUSTER) --or-skip "$(PYTEST) -m node $(PAGES)")
 
 test-slow:
 	@nice -n 10 $(PYTEST) -m "slow and not node and not waits" -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -98,12 +98,12 @@ def app_answers() -> bool:
 
 @pytest.fixture
 def published(shipped: Shipped) -> Iterator[None]:
-    """Two pods, and a node that has every image of the example under its published name."""
+    """One pod, and a node that has every image of the example under its published name."""
     if not shipped.ours:
         pytest.skip("NO WAY TO LOAD IMAGES into a cluster that is not ours")
-    shipped.write_policy(APP, policy())
-    shipped.await_replicas(2, within=KUBELET_SYNC + SOON)  # each one more is rolled out twice
-    shipped.await_ready(2)
+    shipped.write_policy(APP, policy(replicas={"min": 1, "max": 10}))
+    shipped.await_replicas(1, within=KUBELET_SYNC + SOON)  # each one more is rolled out twice
+    shipped.await_ready(1)
     for name in EXAMPLES:
         shipped.import_image(our_image(name))
     names = {**PUBLISHED, **{name: f"localhost/{name}" for name in EXAMPLES}}
