@@ -27,8 +27,8 @@ NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 UNSHARE = ("setpriv", "--pdeathsig", "KILL", "unshare", *NAMESPACES)
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of sched.h; Python has `os.setns` from 3.12 on
 CGROUPS = Path("/sys/fs/cgroup")
-# Ten times the usual, on cgroup v1 and v2: or all pods together have what one other program has.
-WEIGHTS = {"cpu.shares": "10240", "cpu.weight": "1000"}
+# Twice the usual, on cgroup v1 and v2: the pods go before the suite, but do not starve their node.
+WEIGHTS = {"cpu.shares": "2048", "cpu.weight": "200"}
 # Sockets, logs and state that containerd, the kubelet and CNI plugins put there and nowhere else.
 HIDDEN = ("/run", "/var/log", "/var/lib/cni", "/var/lib/kubelet")
 PREFIX = "bokeh-autoscaler-node-"

@@ -23,6 +23,7 @@ from tests.cluster.world import WITHIN, Usage, World
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.control_plane,
+    pytest.mark.waits,
     pytest.mark.prometheus,
     pytest.mark.timeout(180),
 ]

@@ -23,7 +23,12 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.processes import wait_until
 from tests.cluster.world import WITHIN, World
 
-pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.control_plane,
+    pytest.mark.waits,
+    pytest.mark.timeout(120),
+]
 with_daemons = pytest.mark.parametrize("prometheus_program", ["current"], indirect=True)
 
 NAME = "bokeh-autoscaler"

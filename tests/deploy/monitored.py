@@ -29,7 +29,7 @@ from tests.cluster.processes import free_ports, wait_until
 from tests.deploy.manifests import FOLDER
 from tests.deploy.monitoring import RULES
 from tests.exporter.agents import Agent, answer, app
-from tests.exporter.servers import APP, PATIENCE, Served, bokeh_serve
+from tests.exporter.servers import APP, PATIENCE, QUICK, Served, bokeh_serve
 from tests.prometheus_server import PrometheusServer
 from tests.websocket_user import User, Users, token_in
 
@@ -46,7 +46,6 @@ POLICY = {
     # Long enough for Prometheus to see that no drain has ended yet.
     "drain": {"settle": "6s", "reconnect": "0s"},
 }
-QUICK = ("--unused-session-lifetime", "500", "--check-unused-sessions", "300")
 
 
 def scrape_target(ref: TargetRef, address: str, port_name: str, number: int) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from tests.cluster import processes
 
 PATIENCE = 20.0
 BIN = Path(sys.executable).parent
+# By default Bokeh takes up to 32 s to discard the copy of a session that its page left at another
+# worker. A drain waits for that: the page's user might still come.
+QUICK = ("--unused-session-lifetime", "500", "--check-unused-sessions", "300")
 
 # ?busy=S sleeps while the session is created, ?gil=S does so in C code that keeps the GIL. The
 # message `sleep` sleeps in a callback, which raises if it is told anything but seconds.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.exporter import newer_bokeh
-from tests.exporter.servers import APP, free_port, served, wait_until
+from tests.exporter.servers import APP, QUICK, free_port, served, wait_until
 from tests.websocket_user import Users
 
 pytestmark = [pytest.mark.slow, pytest.mark.waits]
@@ -63,7 +63,7 @@ def test_users_come_are_counted_and_drained(
     (tmp_path / "app.py").write_text(APP if server_of == "bokeh" else PANEL)
     port = free_port()
     command = [python, "-m", server_of, "serve", "app.py", "--port", str(port)]
-    command += ["--num-procs", str(processes)]
+    command += ["--num-procs", str(processes), *QUICK]
     with served(tmp_path, command, port=port) as server, Users() as users:
         server.wait_workers(processes)
         there = [users.join(server.url) for _ in range(4)]

@@ -18,7 +18,7 @@ from tornado.httpclient import HTTPClientError
 
 from exporter.ledger import Ledger
 from exporter.observe import sum_apps
-from tests.exporter.servers import BIN, Served, bokeh_serve, free_port, served, wait_until
+from tests.exporter.servers import BIN, QUICK, Served, bokeh_serve, free_port, served, wait_until
 from tests.websocket_user import Users, token_in
 
 pytestmark = pytest.mark.slow
@@ -132,8 +132,7 @@ def test_a_session_that_is_being_created_is_pending(tmp_path: Path) -> None:
 
 
 def test_sessions_without_a_client_are_counted_as_orphans_once_discarded(tmp_path: Path) -> None:
-    quick = ("--unused-session-lifetime", "500", "--check-unused-sessions", "200")
-    with bokeh_serve(tmp_path, *quick) as server, Users() as users:
+    with bokeh_serve(tmp_path, *QUICK) as server, Users() as users:
         server.wait_workers(1)
         users.leave(users.join(server.url))
         users.get(server.url)

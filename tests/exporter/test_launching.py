@@ -15,6 +15,7 @@ import pytest
 from tests.exporter.servers import (
     BIN,
     PATIENCE,
+    QUICK,
     Served,
     bokeh_serve,
     free_port,
@@ -34,7 +35,13 @@ from bokeh.server.server import Server
 def page(document):
     document.add_root(Div(text="hello"))
 
-server = Server({"/app": page}, port=int(sys.argv[1]), num_procs=int(sys.argv[2]))
+server = Server(
+    {"/app": page},
+    port=int(sys.argv[1]),
+    num_procs=int(sys.argv[2]),
+    unused_session_lifetime_milliseconds=500,
+    check_unused_sessions_milliseconds=300,
+)
 server.start()
 server.run_until_shutdown()
 """
@@ -78,7 +85,7 @@ def test_sigterm_without_users_ends_everything_quickly_with_the_workers_code(
 
 
 def test_sigterm_keeps_serving_until_the_last_user_leaves(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path, "--num-procs", "2") as server, Users() as users:
+    with bokeh_serve(tmp_path, "--num-procs", "2", *QUICK) as server, Users() as users:
         server.wait_workers(2)
         first, second = users.join(server.url), users.join(server.url)
         server.terminate()
@@ -220,7 +227,7 @@ def test_as_pid_1_it_drains_ends_and_takes_the_namespace_with_it(
     if not can_unshare():
         pytest.skip("SKIPPED LOUDLY: no permission for `unshare --pid`, PID 1 was not tested")
     prefix = ("unshare", "--pid", "--fork", "--mount-proc")
-    options = ("--num-procs", str(processes))
+    options = ("--num-procs", str(processes), *QUICK)
     with bokeh_serve(tmp_path, *options, prefix=prefix) as server, Users() as users:
         server.wait_workers(processes)
         user = users.join(server.url)
