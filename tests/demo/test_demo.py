@@ -34,7 +34,7 @@ def demo(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(200)
 def test_the_demo_grows_shrinks_reports_and_leaves_no_process(tmp_path: Path) -> None:
     name = f"demo-{uuid4().hex[:8]}"
     policy = tmp_path / "policy.yaml"
