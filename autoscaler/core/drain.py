@@ -183,13 +183,25 @@ def _removable(fleet: Fleet, marked: list[PodState]) -> tuple[list[PodState], St
     if not marked:
         return [], None
     uids = frozenset(pod.uid for pod in marked)
-    if first_to_go(fleet.pods, len(marked), fleet.now) == uids:
+    others = [pod for pod in deletion_order(fleet.pods, fleet.now) if pod.uid not in uids]
+    ahead = _overtaken(marked, others)
+    if not ahead and first_to_go(fleet.pods, len(marked), fleet.now) == uids:
         return marked, None
-    first = next((p for p in deletion_order(fleet.pods, fleet.now) if p.uid not in uids), None)
+    first = next(iter(ahead or others), None)
     state = "not Ready" if first is not None and first.ready is not True else "equal in rank"
     other = "another pod" if first is None else f"{first.name} ({state})"
     detail = f"hold: the ReplicaSet might remove {other} in place of {marked[0].name}"
     return [], Step(Reason.DELETION_ORDER_UNCERTAIN, fleet.current, detail)
+
+
+def _overtaken(marked: list[PodState], others: list[PodState]) -> list[PodState]:
+    """Pods with users that go first once a marked one, which still starts, gets Ready.
+
+    It may be Ready before the ReplicaSet acts, and whoever is not goes first, whatever the marks.
+    """
+    if all(pod.ready for pod in marked):
+        return []
+    return [pod for pod in others if pod.ready is not True and not never_served(pod)]
 
 
 def _told(

@@ -173,6 +173,23 @@ def test_a_shrink_that_might_take_another_pod_holds(other: PodState, reason: Rea
 
 
 @pytest.mark.parametrize(
+    ("other", "removed"),
+    [
+        pytest.param(serving("a", ready=False), [], id="not while one with users is not Ready"),
+        pytest.param(serving("a"), ["new"], id="while all with users are Ready"),
+        pytest.param(
+            serving("a", None, phase="Pending", ready=None), ["new"], id="beside one like it"
+        ),
+    ],
+)
+def test_a_pod_that_still_starts_is_removed(other: PodState, removed: list[str]) -> None:
+    """It may be Ready when the ReplicaSet acts, and whoever is not Ready then goes first."""
+    new = marked("new", None, phase="Pending", ready=None, sessions=None)
+    result = planned(serving("keep"), other, new, wanted=2)
+    assert [pod.name for pod in result.remove] == removed
+
+
+@pytest.mark.parametrize(
     ("wanted", "needed", "back", "replicas"),
     [
         pytest.param(3, 2, {"many": "uncordon"}, 3, id="one is enough: the one with most users"),

@@ -77,6 +77,11 @@ class ModelDeployment:
     def surplus(self) -> int:
         return len(self.pods) - self.replicas
 
+    @property
+    def shrinks(self) -> bool:
+        """Whether pods are yet to be removed."""
+        return self.surplus > 0
+
     def first_to_go(self, count: int) -> list[Pod]:
         by_uid = {pod.uid: pod for pod in self.pods}
         order = deletion_order([pod.seen for pod in self.pods], self.clock.at)
@@ -127,7 +132,8 @@ class ModelDeployment:
             self._excused -= bool(pod.sessions and self._excused)
             self.pods.remove(pod)
         self.pods += [self._new_pod() for _ in range(-surplus)]
-        self._excused = 0
+        if not self.shrinks:
+            self._excused = 0
         self.version += surplus != 0
 
     def _roll(self) -> None:
@@ -149,11 +155,12 @@ class ModelDeployment:
     # Other people's hands.
 
     def _excuse(self) -> None:
-        """Nobody can help it if the order changes between the shrink and a ReplicaSet that is late.
+        """Nobody can help it if the order changes between our last look and the removal.
 
-        Then the launcher in the pod, which serves on until its users have left, is their net.
+        The shrink may be on its way to the API server, or the ReplicaSet be late. Then the launcher
+        in the pod, which serves on until its users have left, is their net.
         """
-        self._excused += self.surplus > 0
+        self._excused += self.shrinks
 
     def set_ready(self, pod: Pod, ready: bool) -> None:
         """Its readiness probe begins to fail, or no longer does."""
@@ -198,13 +205,17 @@ class ModelCluster(ModelDeployment):
     """
 
     def __init__(self, replicas: int, least: int) -> None:
+        self._landing: list[tuple[float, str, Callable[[], None]]] = []
         super().__init__(replicas)
         self.least = least
         self.fault: Fault | None = None
         self.rival: str | None = None
         self.hasty: list[int] = []
         self.writes = 0
-        self._landing: list[tuple[float, Callable[[], None]]] = []
+
+    @property
+    def shrinks(self) -> bool:
+        return super().shrinks or any(kind == "scale" for _, kind, _ in self._landing)
 
     # What the daemon sees and does.
 
@@ -286,11 +297,11 @@ class ModelCluster(ModelDeployment):
             change()
         else:
             self.fault = None
-            self._fail(fault, change)
+            self._fail(fault, kind, change)
 
-    def _fail(self, fault: Fault, change: Callable[[], None]) -> None:
+    def _fail(self, fault: Fault, kind: str, change: Callable[[], None]) -> None:
         if fault.effect is not None:
-            self._landing.append((self.clock.at + fault.effect, change))
+            self._landing.append((self.clock.at + fault.effect, kind, change))
             self._land()
         if fault.crash:
             raise Crash
@@ -318,13 +329,13 @@ class ModelCluster(ModelDeployment):
         """Everybody's wall clock; what is on its way comes no sooner by that."""
         self.clock.set_by(seconds)
         self._late_until += seconds
-        self._landing = [(at + seconds, change) for at, change in self._landing]
+        self._landing = [(at + seconds, kind, change) for at, kind, change in self._landing]
         for pod in self.pods:
             pod.follow_clock(seconds)
 
     def _land(self) -> None:
         """Changes without an answer take effect, of pods that are still there."""
-        over = [change for at, change in self._landing if at <= self.clock.at]
+        over = [change for at, _, change in self._landing if at <= self.clock.at]
         self._landing = [each for each in self._landing if each[0] > self.clock.at]
         for change in over:
             change()
