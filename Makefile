@@ -49,7 +49,7 @@ test-waves:
 	@$(CLUSTER) --or-skip "$(PYTEST) -m 'node and calm'"
 
 test-waiting:
-	@$(call IN_ONE_PIECE,nice -n 19 $(PYTEST) -m "waits" -n $(WORKERS) --dist loadfile --no-loadscope-reorder)
+	@$(call IN_ONE_PIECE,$(BIN)/python -m tests.background $(PYTEST) -m "waits" -n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 
 # On the node tests wait most of their time: two nodes halve it. A cluster that is given is one.
 PAGES := tests/node/test_pages.py tests/node/test_proxies.py
