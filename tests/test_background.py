@@ -33,7 +33,7 @@ def test_its_exit_code_is_the_commands(code: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_ends_it_ends_the_command(number: signal.Signals) -> None:
-    script = "echo there; trap 'exit 3' INT TERM; while :; do sleep 0.1; done"
+    script = "trap 'exit 3' INT TERM; echo there; while :; do sleep 0.1; done"
     command = [*BACKGROUND, "sh", "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
