@@ -27,5 +27,6 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 USER 65532:65532
 EXPOSE 5006
-ENTRYPOINT ["bokeh-exporter", "launch", "--"]
+# A first process that has not asked for a signal yet never hears it; a blocked one waits for it.
+ENTRYPOINT ["env", "--block-signal=TERM", "bokeh-exporter", "launch", "--"]
 CMD ["bokeh", "serve", "app.py"]

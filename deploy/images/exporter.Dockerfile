@@ -26,5 +26,6 @@ COPY --from=ours /opt/ours /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 EXPOSE 9550
-ENTRYPOINT ["bokeh-exporter"]
+# A first process that has not asked for a signal yet never hears it; a blocked one waits for it.
+ENTRYPOINT ["env", "--block-signal=TERM", "bokeh-exporter"]
 CMD ["sidecar"]

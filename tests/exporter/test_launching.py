@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +56,12 @@ pn.serve({"app": lambda: pn.pane.Markdown("hello")}, port=int(sys.argv[1]), show
 
 def can_unshare() -> bool:
     return subprocess.run(["unshare", "--pid", "--fork", "true"], check=False).returncode == 0
+
+
+def entrypoint(dockerfile: Path) -> list[str]:
+    (words,) = re.findall(r"^ENTRYPOINT (.+)$", dockerfile.read_text(), re.MULTILINE)
+    command: list[str] = json.loads(words)
+    return command
 
 
 def group_of(server: Served) -> int:
@@ -237,6 +245,20 @@ def test_as_pid_1_it_drains_ends_and_takes_the_namespace_with_it(
         assert users.is_connected(user)
         users.leave(user)
         assert server.exit_code() == 0
+
+
+@pytest.mark.parametrize("image", ["exporter", "example"])
+def test_in_our_images_a_signal_that_comes_before_anything_listens_is_heard(image: str) -> None:
+    if not can_unshare():
+        pytest.skip("SKIPPED LOUDLY: no permission for `unshare --pid`, PID 1 was not tested")
+    entry = entrypoint(Path(f"deploy/images/{image}.Dockerfile"))
+    at = entry.index("bokeh-exporter")
+    too_early = ["sh", "-c", 'kill -TERM $$; exec "$@"', "sh"]
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *entry[:at], *too_early]
+    words = ["sidecar", "--port", str(free_port())] if image == "exporter" else ["sleep", "1000"]
+    ours = [str(BIN / entry[at]), *entry[at + 1 :], *words]
+    ended = subprocess.run([*inside, *ours], timeout=PATIENCE, check=False)
+    assert ended.returncode in (0, 128 + signal.SIGTERM)
 
 
 def test_as_pid_1_it_reaps_the_orphans_of_others(tmp_path: Path) -> None:
