@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 CLUSTER := $(BIN)/python -m tests.cluster.live
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+BY_FILE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 CACHE ?= $(or $(BOKEH_AUTOSCALER_CACHE),$(HOME)/.cache/bokeh-autoscaler)
 export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 export MYPY_CACHE_DIR := $(CACHE)/mypy
@@ -49,7 +50,7 @@ test-waves:
 	@$(CLUSTER) --or-skip "$(PYTEST) -m 'node and calm'"
 
 test-waiting:
-	@$(call IN_ONE_PIECE,$(BIN)/python -m tests.background $(PYTEST) -m "waits" -n $(WORKERS) --dist loadfile --no-loadscope-reorder)
+	@$(call IN_ONE_PIECE,$(BIN)/python -m tests.background $(PYTEST) -m "waits" $(BY_FILE))
 
 # On the node tests wait most of their time: two nodes halve it. A cluster that is given is one.
 PAGES := tests/node/test_pages.py tests/node/test_proxies.py
@@ -64,7 +65,7 @@ test-pages:
 	@$(call IN_ONE_PIECE,$(CLUSTER) --or-skip "$(PYTEST) -m node $(PAGES)")
 
 test-slow:
-	@nice -n 10 $(PYTEST) -m "slow and not node and not waits" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@nice -n 10 $(PYTEST) -m "slow and not node and not waits" $(BY_FILE)
 
 test-fast: install ## Logic only, less than a minute
 	@$(PYTEST) -m "not slow" -n $(WORKERS)

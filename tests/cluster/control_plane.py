@@ -18,7 +18,7 @@ from typing import Self
 
 from tests.cluster.access import Access, write_kubeconfig
 from tests.cluster.node import ScriptedNode
-from tests.cluster.processes import Processes, free_ports
+from tests.cluster.processes import Processes, free_ports, stopped
 
 # By default controllers ask 20 times a second: 100 pods would take 6 s.
 UNTHROTTLED = {"kube_api_qps": 500, "kube_api_burst": 1000}
@@ -125,7 +125,7 @@ class ControlPlane(Access):
 
     def outage(self) -> AbstractContextManager[None]:
         """The API server accepts connections and answers nothing, for the length of the block."""
-        return self._processes.paused("kube-apiserver")
+        return stopped(self._processes.pid("kube-apiserver"))
 
     def restart_controllers(self) -> None:
         """They discover API groups at their start, and then only every 30 s."""

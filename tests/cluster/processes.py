@@ -53,6 +53,16 @@ def wait_until(predicate: Callable[[], T], timeout: float, what: str) -> T:
         time.sleep(min(MOST_PAUSE, max(LEAST_PAUSE, (now - began) / 20, now - asked)))
 
 
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """The process neither runs nor ends: its peers wait for answers that do not come."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 class Processes:
     """Child processes that end with the `with` block, last started first."""
 
@@ -92,16 +102,6 @@ class Processes:
 
     def tail(self, name: str, lines: int = 20) -> str:
         return "\n".join(self._log(name).read_text(errors="replace").splitlines()[-lines:])
-
-    @contextmanager
-    def paused(self, name: str) -> Iterator[None]:
-        """The program neither runs nor ends: its peers wait for answers that do not come."""
-        process = self._running[name]
-        process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGCONT)
 
     def pid(self, name: str) -> int:
         return self._running[name].pid

@@ -8,9 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from tornado.httpclient import HTTPClientError
 
 from exporter.ledger import Ledger
 from exporter.observe import sum_apps
+from tests.cluster.processes import stopped
 from tests.exporter.servers import BIN, QUICK, Served, bokeh_serve, free_port, served, wait_until
 from tests.websocket_user import Users, token_in
 
@@ -32,16 +31,6 @@ def a_worker_with_users(server: Served) -> int:
     """Its pid. The kernel may give all users to one worker."""
     workers = second_collector(server).collect().workers
     return next(w.name.pid for w in workers if w.report and w.report.apps["/app"].connected)
-
-
-@contextmanager
-def stopped(worker: int) -> Iterator[None]:
-    """All that comes meanwhile comes to the others, which otherwise is the kernel's choice."""
-    os.kill(worker, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(worker, signal.SIGCONT)
 
 
 def test_sessions_are_counted_over_all_workers(tmp_path: Path) -> None:
@@ -63,7 +52,7 @@ def test_sessions_are_counted_over_all_workers(tmp_path: Path) -> None:
 def test_the_copy_of_a_session_at_the_worker_that_made_the_page_is_no_user(tmp_path: Path) -> None:
     with bokeh_serve(tmp_path, "--num-procs", "2") as server, Users() as users:
         first, second = (worker["pid"] for worker in server.wait_workers(2))
-        with stopped(second):
+        with stopped(second):  # which of them answers is the kernel's choice otherwise
             token = token_in(users.get(server.url))
         with stopped(first):
             users.connect(server.url, token)
