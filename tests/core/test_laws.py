@@ -176,6 +176,8 @@ def _moved(p: PodState, shift: float) -> PodState:
         memory=sample(p.memory),
         started_at=None if p.started_at is None else p.started_at + shift,
         ready_since=None if p.ready_since is None else p.ready_since + shift,
+        created_at=None if p.created_at is None else p.created_at + shift,
+        cordon=p.cordon and p.cordon._replace(at=p.cordon.at + shift),
     )
 
 
