@@ -1,28 +1,33 @@
-# One line of help for each target: `make help`.
+# `make help` lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
-CLUSTER := $(BIN)/python -m tests.cluster.live
+CLUSTER := $(BIN)/python -m tests.lab.live_cluster
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 BY_FILE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 CACHE ?= $(or $(BOKEH_AUTOSCALER_CACHE),$(HOME)/.cache/bokeh-autoscaler)
 export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 export MYPY_CACHE_DIR := $(CACHE)/mypy
-# The suite starts hundreds of Pythons: where none may keep what it compiled, each takes seconds.
+# The suite starts hundreds of Python processes; without compiled files each takes seconds to start.
 export PYTHONDONTWRITEBYTECODE :=
 export CMD
+# File in which each part of the suite records how many tests it ran, for the summary at the end.
+ifndef TEST_COUNTS
+TEST_COUNTS := $(shell mktemp)
+endif
+export TEST_COUNTS
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-fast test-waves test-waiting test-node test-pages test-slow lint format demo big-data cluster bench bench-kubernetes lock parts clean
+.PHONY: help install parts images test test-node test-all test-fast fast idle slow waves node pages lint format demo big-data cluster bench bench-kubernetes lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-install: $(VENV)/.installed ## Make .venv with everything (quick when nothing changed)
+install: $(VENV)/.installed ## Create .venv with all dependencies (quick if nothing changed)
 
-# With uv: in 5 s what takes pip 80. pip follows, for an index that only its own settings name.
+# uv takes 5 s where pip takes 80. pip is the fallback, for an index that only pip's settings name.
 $(VENV)/.installed: requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make install PYTHON=python3.12"; exit 1; }
 	@echo "Installing into $(VENV) (up to two minutes the first time)"
@@ -32,45 +37,62 @@ $(VENV)/.installed: requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-parts: install ## Get the real parts that the tests need (Prometheus, Kubernetes, nginx, HAProxy)
-	@$(BIN)/python -m tests.cluster.parts
-	@$(BIN)/python -m tests.exporter.newer_bokeh
-	@$(BIN)/python -m tests.big_data.environment
+parts: install ## Get the programs that the tests need (Prometheus, Kubernetes, nginx, HAProxy)
+	@$(BIN)/python -m tests.lab.parts
+	@$(BIN)/python -m tests.lab.newer_bokeh
+	@$(BIN)/python -m tests.lab.big_data_environment
 
-test: lint parts ## The whole suite against the real parts, fast tests first
+# Built before the tests that need them, so that builds do not count towards their timeouts.
+images: parts
+	@$(CLUSTER) --or-skip "$(BIN)/python -m tests.lab.images bokeh-big-data bokeh-points"
+
+test: lint ## Run the suite without a node, fast tests first (20 minutes)
+	@$(MAKE) --no-print-directory --jobs=2 fast parts
+	@$(MAKE) --no-print-directory --jobs=2 idle slow
+	@$(BIN)/python -m tests.lab.counts
+
+test-node: images ## Run the tests on a real Kubernetes node, as root (20 minutes)
+	@$(MAKE) --no-print-directory waves
+	@$(MAKE) --no-print-directory --jobs=2 node pages
+	@$(BIN)/python -m tests.lab.counts
+
+test-all: lint ## Run both in parallel, which is faster (as CI does)
+	@$(MAKE) --no-print-directory --jobs=2 fast images
+	@$(MAKE) --no-print-directory --jobs=2 waves idle
+	@$(MAKE) --no-print-directory --jobs=3 node pages slow
+	@$(BIN)/python -m tests.lab.counts
+
+test-fast: fast ## Run only the logic tests (less than a minute)
+
+fast: install
 	@$(PYTEST) -m "not slow" -n $(WORKERS)
-	@$(MAKE) --no-print-directory --jobs=2 test-waves test-waiting
-	@$(MAKE) --no-print-directory --jobs=3 test-node test-pages test-slow
 
-# Of those side by side, all but one say at their end what they have to say.
+# Targets that run in parallel buffer their output and print it when they finish.
 IN_ONE_PIECE = log=$$(mktemp); $(1) > $$log 2>&1; code=$$?; cat $$log; rm $$log; exit $$code
 
-# Users wait for their pages only so long: beside the suite it is two cores, not us, that lose them.
-test-waves:
-	@$(CLUSTER) --or-skip "$(PYTEST) -m 'node and calm'"
+idle:
+	@$(call IN_ONE_PIECE,$(BIN)/python -m tests.lab.background $(PYTEST) -m "mostly_idle" $(BY_FILE))
 
-test-waiting:
-	@$(call IN_ONE_PIECE,$(BIN)/python -m tests.background $(PYTEST) -m "waits" $(BY_FILE))
+slow:
+	@nice -n 10 $(PYTEST) -m "slow and not node and not mostly_idle" $(BY_FILE)
 
-# On the node tests wait most of their time: two nodes halve it. A cluster that is given is one.
+# Users wait only a limited time for a page: next to the suite, two cores would be too slow for them.
+waves:
+	@$(CLUSTER) --or-skip "$(PYTEST) -m 'node and timing_sensitive'"
+
+# Tests on a node mostly wait, so two nodes halve the time. With KUBECONFIG there is only one cluster.
 PAGES := tests/node/test_pages.py tests/node/test_proxies.py
 ifdef KUBECONFIG
-test-pages: test-node
+pages: node
 endif
 
-test-node:
-	@$(call IN_ONE_PIECE,$(CLUSTER) --or-skip "$(PYTEST) -m 'node and not calm' $(PAGES:%=--ignore=%)")
+node:
+	@$(call IN_ONE_PIECE,$(CLUSTER) --or-skip "$(PYTEST) -m 'node and not timing_sensitive' $(PAGES:%=--ignore=%)")
 
-test-pages:
+pages:
 	@$(call IN_ONE_PIECE,$(CLUSTER) --or-skip "$(PYTEST) -m node $(PAGES)")
 
-test-slow:
-	@nice -n 10 $(PYTEST) -m "slow and not node and not waits" $(BY_FILE)
-
-test-fast: install ## Logic only, less than a minute
-	@$(PYTEST) -m "not slow" -n $(WORKERS)
-
-lint: install ## ruff, mypy --strict and the import contracts
+lint: install ## Check style, types and import contracts (ruff, mypy --strict, import-linter)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -80,24 +102,24 @@ format: install ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-demo: install ## Real Bokeh servers on this machine, scaled by the real daemon (two minutes)
+demo: install ## Scale real Bokeh servers on this machine with the real controller (two minutes)
 	@$(BIN)/autoscaler demo
 
-big-data: install ## An app with 10 million points and the service beside it, until Ctrl-C; POINTS=1000000
-	@$(BIN)/python -m tests.big_data.live --points $(or $(POINTS),10000000)
+big-data: install ## Start the app with 10 million points and its service, until Ctrl-C; POINTS=1000000
+	@$(BIN)/python -m tests.lab.live_big_data --points $(or $(POINTS),10000000)
 
-cluster: parts ## A real one-node Kubernetes with our images and manifests, as root; CMD='...' runs in it
+cluster: parts ## Start a one-node Kubernetes with our images and manifests, as root; CMD='...' runs in it
 	@$(CLUSTER) "$$CMD"
 
-bench: install ## Measure the speed of everything that has a goal
+bench: install ## Measure everything that has a performance goal
 	@$(BIN)/python -m tests.benchmarks
 
-bench-kubernetes: parts ## Beside the real HPA: seconds to enough replicas, sessions lost (a quarter of an hour)
+bench-kubernetes: parts ## Compare with the real HPA: time to enough replicas, lost sessions (a quarter of an hour)
 	@$(BIN)/python -m tests.benchmarks.kubernetes
 	@$(BIN)/python -m tests.drain.twelve_to_three
 	@$(CLUSTER) --or-skip "$(BIN)/python -m tests.node.waves"
 
-lock: install ## Renew the hashed requirements
+lock: install ## Update the pinned requirements and their hashes
 	@echo uv | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url - -o requirements/uv.txt > /dev/null
 	@for set in "--all-extras --group dev:dev" "--extra daemon:daemon" ":exporter" \
@@ -108,5 +130,5 @@ lock: install ## Renew the hashed requirements
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header \
 	  --no-emit-index-url requirements/bokeh-3.10.in -o requirements/bokeh-3.10.txt > /dev/null
 
-clean: ## Remove what was made here
+clean: ## Delete everything that these targets created in this folder
 	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

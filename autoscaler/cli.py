@@ -1,7 +1,7 @@
 """The `autoscaler` command. Each subcommand is a module of `autoscaler.commands`.
 
-Only the chosen one is imported, so `--help` and `check` answer at once.
-Exit codes: 0 done, 1 it failed (the reason is on standard error), 2 bad input or usage.
+Only the chosen subcommand is imported, so `--help` and `check` start fast. Exit codes: 0 for
+success, 1 for a failure (the reason is on standard error), 2 for wrong input or usage.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from importlib.metadata import version
 from io import TextIOWrapper
 
 COMMANDS = {
-    "run": "watch the policies' targets and scale them (the daemon)",
-    "check": "say whether policy files are right, and every error if not",
-    "decide": "print one decision and how it came about",
-    "simulate": "show what a policy would do, before it ships",
+    "run": "run the daemon, which scales the targets of all policies",
+    "check": "check policy files and print every error in them",
+    "decide": "print one scaling decision and how it was made, without scaling",
+    "simulate": "simulate a policy on recorded or generated sessions",
     "demo": "scale real Bokeh servers on this machine for two minutes",
-    "schema": "print the JSON schema of a policy, for editors",
+    "schema": "print the JSON Schema of a policy, for editors",
 }
 USAGE, FAILED = 2, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
+    """Run one command and return its exit code."""
     _print_what_the_terminal_cannot()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in COMMANDS:
@@ -41,12 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, words: Sequence[str]) -> int:
     try:
         module = import_module(f"autoscaler.commands.{name}")
-        parser = argparse.ArgumentParser(f"autoscaler {name}", description=COMMANDS[name])
+        about = COMMANDS[name]
+        parser = argparse.ArgumentParser(
+            f"autoscaler {name}", description=f"{about[0].upper()}{about[1:]}."
+        )
         module.add_arguments(parser)
         code: int = module.run(parser.parse_args(words))
     except ModuleNotFoundError as error:
         problem = f"autoscaler {name}: the package {error.name} is missing"
-        print(f"{problem}: pip install 'bokeh-autoscaler[daemon,report]'", file=sys.stderr)
+        print(f"{problem}; run pip install 'bokeh-autoscaler[daemon,report]'", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return 130
@@ -57,7 +60,7 @@ def _run(name: str, words: Sequence[str]) -> int:
 
 
 def _print_what_the_terminal_cannot() -> None:
-    """A name with an accent on an ASCII terminal is escaped, not a traceback."""
+    """Escape characters that the terminal cannot show, instead of failing on them."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -67,15 +70,15 @@ def _overview() -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS)) + 2
     parser = argparse.ArgumentParser(
         "autoscaler",
-        description="Scales Bokeh and Panel Deployments by their sessions.",
+        description="Scale Bokeh and Panel Deployments by their sessions.",
         epilog="commands:\n"
         + "\n".join(f"  {name:<{width}}{about}" for name, about in COMMANDS.items())
-        + "\n\nautoscaler COMMAND --help shows the options of one."
-        + "\nexit codes: 0 done, 1 failed, 2 bad input or usage",
+        + "\n\n`autoscaler COMMAND --help` shows the options of a command."
+        + "\nexit codes: 0 success, 1 failure, 2 wrong input or usage",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=version("bokeh-autoscaler"))
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="subcommand to run")
     return parser
 
 

@@ -1,4 +1,7 @@
-"""The daemon: the controller's passes on a schedule, with its own metrics, probes and signals."""
+"""The daemon: runs the controller's reconcile passes on a schedule, and serves metrics and probes.
+
+A reconcile pass is one round of observing all targets, deciding, and acting.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,27 @@ from types import FrameType
 from autoscaler.adapters.clock import steady
 from autoscaler.adapters.scheduler import Scheduler
 from autoscaler.adapters.web import WebServer
-from autoscaler.controller import Controller, PassResult, Recorder
-from autoscaler.leadership import LeaseLeadership, Leases, NoLeadership
-from autoscaler.memory import Memory
+from autoscaler.control.controller import Controller
+from autoscaler.control.leadership import LeaseLeadership, Leases, NoLeadership
+from autoscaler.control.pass_result import PassResult, Recorder
+from autoscaler.control.state_store import StateStore
 from autoscaler.ports import Clock, Cluster, MetricsSource, PolicySource, Sidecars
-from autoscaler.telemetry import Telemetry
+from autoscaler.reporting.events import nobody_evaluates
+from autoscaler.reporting.metrics import DaemonMetrics
+from exporter.texts import LONGEST_EVENT, visible
 
 LOG = logging.getLogger("autoscaler")
 
-# A pass that is under way at SIGTERM may finish for so long; the whole daemon ends within 5 s.
+# Seconds that a running pass may take after SIGTERM; the whole daemon ends within 5 s.
 STOP_WITHIN = 4.0
-# Without a finished pass for this long (or four intervals), the liveness probe fails.
+# If no pass finishes for this long (or for four intervals), the liveness probe fails.
 STALLED_AFTER = 60.0
 IDLE_INTERVAL = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything of the world that the daemon uses.
-
-    leases: None where no other daemon can be.
-    """
+    """The adapters that the daemon uses. leases: None if no other daemon can run."""
 
     policies: PolicySource
     metrics: MetricsSource
@@ -44,7 +47,7 @@ class Ports:
 
 
 class Daemon:
-    """Build it, `run` it; `stop` may be called from any thread or signal handler."""
+    """The daemon. `run` blocks until `stop`, which any thread or signal handler may call."""
 
     def __init__(
         self,
@@ -54,11 +57,11 @@ class Daemon:
         listen: tuple[str, int] | None = None,
         dry_run: bool = False,
     ) -> None:
-        self.telemetry = Telemetry()
-        memory = Memory(ports.clock)
+        self.telemetry = DaemonMetrics()
+        store = StateStore(ports.clock)
         self._leadership: LeaseLeadership | NoLeadership = NoLeadership()
         if ports.leases is not None:
-            self._leadership = LeaseLeadership(ports.leases, memory, steady)
+            self._leadership = LeaseLeadership(ports.leases, store, steady)
         self._controller = Controller(
             ports.policies,
             ports.metrics,
@@ -67,9 +70,10 @@ class Daemon:
             ports.clock,
             (*recorders, self.telemetry),
             leadership=self._leadership,
-            memory=memory,
+            store=store,
             dry_run=dry_run,
         )
+        self._clock = ports.clock
         self._listen = listen
         self._scheduler = Scheduler(self.run_once)
         self._stopping = threading.Event()
@@ -79,21 +83,25 @@ class Daemon:
         self._began = time.monotonic()
 
     def run_once(self) -> PassResult | None:
-        """One pass. Whatever goes wrong in it is logged; None then, and the loop lives on."""
+        """Run one pass and return its result.
+
+        An exception is logged, so that the next pass can run; the result is None then.
+        """
         if self._stopping.is_set():
             return None
         try:
-            with self.telemetry.pass_seconds.time():
+            with self.telemetry.pass_seconds.time(), self._leadership.watched():
                 result = self._controller.run_pass()
         except Exception:
-            LOG.exception("a pass failed, nothing was changed")
+            LOG.exception("reconcile pass failed; retrying at the next interval")
             return None
+        self.telemetry.clock_offset.set(self._clock.ahead())
         self._last_pass, self._last_result = time.monotonic(), result
         self._replan(result)
         return result
 
     def run(self) -> None:
-        """Pass after pass until `stop`; returns within 5 s of it."""
+        """Run one pass after another until `stop`, and return within 5 s after it."""
         web = self._serve()
         self._scheduler.start()
         self._scheduler.plan(self._interval)
@@ -105,15 +113,15 @@ class Daemon:
             web.stop()
 
     def release(self) -> None:
-        """Let other daemons act from now on, and this one no more."""
+        """Give up leadership, so that another daemon can take over."""
         self._leadership.release()
 
     def stop(self) -> None:
-        """End `run`."""
+        """Make `run` return."""
         self._stopping.set()
 
     def stop_on_signals(self) -> None:
-        """SIGTERM and SIGINT end the daemon cleanly."""
+        """Stop the daemon cleanly on SIGTERM and SIGINT."""
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             self.stop()
@@ -122,7 +130,7 @@ class Daemon:
             signal.signal(number, handle)
 
     def _finish(self) -> None:
-        """No other daemon may start before the last pass has ended."""
+        """Wait for the last pass, and only then let another daemon take over."""
         self._scheduler.stop(wait=True)
         self.release()
 
@@ -137,23 +145,37 @@ class Daemon:
         if self._listen is None:
             return None
         checks = {"/healthz": self.unhealthy, "/readyz": self.unready}
-        web = WebServer(self._listen, self.telemetry.registry, checks)
+        remarks = {"/readyz": self.ready}
+        web = WebServer(self._listen, self.telemetry.registry, checks, remarks)
         web.start()
-        LOG.info("metrics and probes on port %d", web.port)
+        LOG.info("serving metrics and probes on port %d", web.port)
         return web
 
     def unhealthy(self) -> str | None:
-        """What the liveness probe says: passes no longer finish."""
+        """Return why the liveness probe fails (passes no longer finish), or None."""
         quiet = time.monotonic() - (self._last_pass or self._began)
         limit = max(STALLED_AFTER, 4 * self._interval)
-        return f"no pass finished for {quiet:.0f} s" if quiet > limit else None
+        return f"no reconcile pass has finished for {quiet:.0f} s" if quiet > limit else None
 
     def unready(self) -> str | None:
-        """What the readiness probe says: no pass yet, or every policy has a problem."""
+        """Return why the readiness probe fails, or None.
+
+        It fails before the first pass, and while every policy has a problem.
+        """
         result = self._last_result
         if result is None:
-            return "no pass has finished yet"
+            return "no reconcile pass has finished yet"
         problems = [outcome.problem for outcome in result.outcomes if outcome.problem]
         if problems and len(problems) == len(result.outcomes):
-            return problems[0]
+            return visible(problems[0], LONGEST_EVENT)
         return None
+
+    def ready(self) -> str:
+        """Return the text of a readiness probe that passes.
+
+        It names the policies that no daemon evaluates, if any. The probe passes nevertheless,
+        because a standby that is not ready would block the rollout of the daemon.
+        """
+        result = self._last_result
+        told = nobody_evaluates(result.unevaluated) if result is not None else ""
+        return visible(f"ok, but {told}") if told else "ok"

@@ -1,14 +1,14 @@
-"""The errors of the shell. Each is one line for the reader: what failed, where, what to change.
+"""The errors that adapters raise. Each is one line: what failed, where, and what to change.
 
-Adapters translate their client's exceptions into these at the line of the call, so nothing above
-an adapter knows which client library is in use.
+An adapter translates the exceptions of its client library into these where it calls it, so the code
+above the adapters does not depend on any client library.
 """
 
 from __future__ import annotations
 
 
 class AutoscalerError(Exception):
-    """Base of everything the daemon reports in one line instead of a traceback."""
+    """Base class of the errors that are reported in one line instead of a traceback."""
 
 
 class PolicyError(AutoscalerError):
@@ -16,19 +16,22 @@ class PolicyError(AutoscalerError):
 
 
 class MetricsError(AutoscalerError):
-    """Prometheus (or an exporter) did not give a usable answer."""
+    """Prometheus (or an exporter) gave no usable answer."""
 
 
 class ClusterError(AutoscalerError):
-    """The Kubernetes API (or the local process table) did not do what was asked."""
+    """A request to the Kubernetes API (or to the demo's local cluster) failed."""
 
 
 class RefusedError(ClusterError):
-    """The API said no (HTTP 4xx), so nothing was changed; without an answer something may be."""
+    """The API rejected a request (HTTP 4xx), so it changed nothing.
+
+    Other errors, such as a missing answer, leave open whether it did.
+    """
 
 
 class ConflictError(RefusedError):
-    """The object changed since it was read (HTTP 409): observe again and decide again."""
+    """The object has changed since it was read (HTTP 409); observe and decide again."""
 
 
 class ForbiddenError(RefusedError):
@@ -39,5 +42,9 @@ class TargetNotFoundError(RefusedError):
     """The Deployment of a policy does not exist (HTTP 404)."""
 
 
+class NotEmptyError(RefusedError):
+    """A pod that was about to be removed is no longer empty, or its sidecar does not confirm it."""
+
+
 class LeaseError(AutoscalerError):
-    """This daemon may not act in a namespace: the Lease is another's, or not renewed in time."""
+    """This daemon may not act in a namespace: it does not hold the Lease or renewed it too late."""

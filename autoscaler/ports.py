@@ -1,27 +1,28 @@
-"""What the controller needs of the world: small interfaces, one adapter each.
+"""The interfaces between the controller and the outside world, with one adapter each.
 
-Every method raises only `autoscaler.errors`. An adapter bounds every call in time.
+Methods raise only `autoscaler.errors`, and an adapter limits the time of every call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from autoscaler.errors import AutoscalerError
-from autoscaler.model import Occupancy, PodNote, PodState, Sample, TargetRef, Unavailable
+from autoscaler.model import Occupancy, PodMarks, PodState, Sample, TargetRef, Unavailable
 from autoscaler.policy import Policy
 
-Signal = Literal["sessions", "cpu", "memory"]
-SIGNALS: tuple[Signal, ...] = ("sessions", "cpu", "memory")
+Signal = Literal["sessions", "cpu", "memory", "memory_limit", "arrivals", "departures"]
 
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """A Deployment and its pods as the cluster tells them; pods carry no samples yet.
+    """A Deployment and its pods, as read from the cluster; the pods have no samples yet.
 
-    rival: another autoscaler that scales it too, as its kind and name.
+    other_autoscaler: kind and name of another autoscaler that scales the same target, if any.
+    replicas_writer: the last other writer of spec.replicas; "" if we wrote it, or it is unknown.
+    paused: spec.paused, so that a rollout does not go on.
     """
 
     ref: TargetRef
@@ -31,16 +32,21 @@ class TargetState:
     status_replicas: int
     pods: tuple[PodState, ...] = ()
     rollout_in_progress: bool = False
-    rival: str | None = None
+    paused: bool = False
+    other_autoscaler: str | None = None
+    replicas_writer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Every sample of one pass, for all targets at once.
+    """All samples of one pass, for all targets.
 
-    samples: (signal, source) to (namespace, pod) to its sample; a pod that is absent has no data.
-    external: query text to its single sample or why there is none.
-    failed: (signal, source) to why the whole signal could not be read.
+    samples: by (signal, source), then by (namespace, pod); a pod without data is absent.
+    containers: by (namespace, pod), the memory of each container, if cAdvisor is the source.
+    external: by query text, its single sample or why there is none.
+    failed: by (signal, source), why the whole signal could not be read.
+    hints: by (signal, source), the likely reason for absent pods, such as a missing label.
+    fresh_for: age in seconds above which the source left samples out.
     """
 
     samples: Mapping[tuple[Signal, str], Mapping[tuple[str, str], Sample]] = field(
@@ -48,6 +54,9 @@ class Readings:
     )
     external: Mapping[str, Sample | Unavailable] = field(default_factory=dict)
     failed: Mapping[tuple[Signal, str], str] = field(default_factory=dict)
+    containers: Mapping[tuple[str, str], Mapping[str, Sample]] = field(default_factory=dict)
+    hints: Mapping[tuple[Signal, str], str] = field(default_factory=dict)
+    fresh_for: float = 30.0
 
 
 class MetricsSource(Protocol):
@@ -56,85 +65,94 @@ class MetricsSource(Protocol):
     def read(
         self, signals: Iterable[tuple[Signal, str]], queries: Iterable[str], now: float
     ) -> Readings:
-        """All pods' samples of the given (signal, source) pairs, and the external queries.
+        """Return all pods' samples of the given (signal, source) pairs and queries.
 
-        Costs a number of requests that does not depend on the number of targets. Never raises for
-        a bad answer: what could not be read is in `failed` or is an `Unavailable`.
+        The number of requests does not depend on the number of targets. Never raises for a bad
+        answer: a failure is in `failed`, or is an `Unavailable`. now: in Unix seconds.
         """
 
 
 class Cluster(Protocol):
-    """Kubernetes, or the local process table."""
+    """Kubernetes, or the demo's local processes."""
 
     def observe(
         self, refs: Iterable[TargetRef]
     ) -> Mapping[TargetRef, TargetState | AutoscalerError]:
-        """The present state of every target, or the error that kept it from being read."""
+        """Return the current state of every target, or the error that prevented reading it."""
 
     def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
-        """Set spec.replicas if the target is still as `state` saw it.
+        """Set spec.replicas, if the target has not changed since `state` was read.
 
         Raises ConflictError, ForbiddenError, TargetNotFoundError or ClusterError.
         """
 
-    def note(self, state: TargetState, pod: PodState, note: PodNote) -> None:
-        """Make one pod carry the note, whatever it carried; nothing to do if the pod is gone.
+    def mark_pod(self, state: TargetState, pod: PodState, marks: PodMarks) -> None:
+        """Set the marks of a pod, replacing those that it has; does nothing if the pod is gone.
 
-        Raises ConflictError if its name is another pod's by now, ForbiddenError or ClusterError.
+        Raises ConflictError if its name belongs to another pod by now, ForbiddenError or
+        ClusterError.
         """
 
-    def announce(self, state: TargetState, reason: str, message: str, *, warning: bool) -> None:
-        """Leave an Event on the target. Raises ClusterError."""
+    def announce(
+        self, ref: TargetRef, uid: str, reason: str, message: str, *, warning: bool
+    ) -> None:
+        """Create an Event for the target. Raises ClusterError."""
 
 
 class Sidecars(Protocol):
-    """The exporters in the pods, asked directly: newer than any scrape."""
+    """The exporters in the pods, asked directly, because their answers are newer than a scrape."""
 
-    def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy]:
-        """By uid what each pod's own sidecar says now; one that does not answer in time is absent.
+    def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy | Unavailable]:
+        """Return each pod's occupancy as reported by its sidecar, or why it is unknown, by UID.
 
-        Asks all side by side and never raises.
+        Asks all sidecars concurrently and never raises. A pod that was not asked is absent.
         """
 
 
-class Standing(NamedTuple):
-    """Whether this daemon may act in a namespace, in words too.
+class LeadershipStatus(NamedTuple):
+    """Whether this daemon may act in a namespace, and the reason in words (`detail`).
 
-    stands_by: another daemon acts there, and all is well. Neither: the Lease cannot be had or
-    renewed, and nothing may be changed there.
+    is_standby: another daemon is the leader there, as intended. If neither is true, the Lease could
+    not be acquired or renewed, and this daemon may change nothing there. evaluated: the policies
+    that the other daemon evaluates there (`leadership.label`), or None if it does not say.
     """
 
-    leads: bool
+    is_leader: bool
     detail: str = ""
-    stands_by: bool = False
+    is_standby: bool = False
+    evaluated: frozenset[str] | None = None
 
 
 class Leadership(Protocol):
-    """Which daemon acts where, so that no two scale by the same policies."""
+    """Leader election per namespace, so that no two daemons scale by the same policies."""
 
-    def seek(self, namespaces: Iterable[str]) -> Mapping[str, Standing]:
-        """Begin a pass: where this daemon may act from now on. Never raises.
+    def seek(
+        self, wanted: Mapping[str, frozenset[str]], set_clock: Callable[[], None]
+    ) -> Mapping[str, LeadershipStatus]:
+        """Begin a pass, and return the leadership status of each namespace. Never raises.
 
-        It tries to lead in these namespaces and gives up all others. One that is absent from the
-        answer needs no leadership.
+        wanted: the policies that this daemon evaluates as the leader, by namespace. It tries to
+        lead in these namespaces and gives up all others. A namespace that is absent from the result
+        needs no leadership. set_clock: called before the times of a previous leader are read,
+        because the answers of the API server correct the clock.
         """
 
     def confirm(self, namespace: str) -> None:
-        """Raises LeaseError unless this daemon has led there since the pass began."""
+        """Raise LeaseError unless this daemon has been the leader there since the pass began."""
 
     def commit(self, namespace: str) -> None:
-        """Write what is remembered of the namespace, and confirm by that.
+        """Write the state of the namespace to its Lease, which also confirms the leadership.
 
-        Raises LeaseError, or what keeps it from being written.
+        Raises LeaseError, or the error that prevented the write.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
-    """The policies in force and, for each file that cannot be used, what is wrong with it.
+    """The active policies, and what is wrong with each rejected file.
 
-    problems: file name to its messages; its last good version stays in `policies`.
-    files: policy name to the file that it comes from.
+    problems: messages by file name; the last valid version of such a file stays in `policies`.
+    files: the file of each policy, by the policy's name.
     """
 
     policies: tuple[Policy, ...] = ()
@@ -143,17 +161,23 @@ class PolicySet:
 
 
 class PolicySource(Protocol):
-    """Where policies come from; called at every pass, cheap when nothing changed."""
+    """The source of policies, read in every pass; reading is cheap if nothing has changed."""
 
     def load(self) -> PolicySet:
-        """The policies in force now."""
+        """Return the active policies."""
 
 
 class Clock(Protocol):
-    """The wall clock, and how far it was stepped."""
+    """The wall clock and its steps; the API server's clock if the machine's is wrong."""
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return the time in Unix seconds."""
+
+    def steady(self) -> float:
+        """Return seconds since an arbitrary start, independent of the wall clock."""
 
     def stepped(self) -> float:
-        """Seconds by which the wall clock was set since the last call, beyond its own running."""
+        """Return the seconds by which the wall clock was set since the last call."""
+
+    def ahead(self) -> float:
+        """Return the seconds by which the machine's clock is ahead of the clock in use."""

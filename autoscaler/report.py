@@ -1,6 +1,7 @@
-"""One offline HTML page that shows a run: users and seats, replicas and why they changed.
+"""One offline HTML page that shows a run: sessions and seats, replicas and why they changed.
 
-The only module that knows Bokeh. Importing it costs a third of a second: do it where it is used.
+This is the only module that imports Bokeh. The import takes a third of a second, so callers import
+this module where they use it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
 from autoscaler.simulation.timeline import Change, Steps, Table, Timeline
+from exporter.texts import visible
 
-# The palette of Okabe and Ito: told apart with every kind of colour vision, and in grey.
+# The palette of Okabe and Ito, whose colors differ for every kind of color vision, and in gray.
 BLUE, SKY, ORANGE, RED, GREEN, BLACK = (
     "#0072B2",
     "#56B4E9",
@@ -30,7 +32,7 @@ BLUE, SKY, ORANGE, RED, GREEN, BLACK = (
 )
 MAX_POINTS = 5_000
 TOOLS = "xpan,xwheel_zoom,xbox_zoom,reset,save"
-# Blocks of Bokeh's own page: it lacks phones, and a table that needs no script.
+# Blocks of Bokeh's template, which lacks support of phones and a table without a script.
 TEMPLATE = """\
 {% block preamble %}
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -56,12 +58,15 @@ TEMPLATE = """\
 {% endblock %}
 """
 
-# A trace that ends within a year of second 0 counts from there: nobody means 1970.
+# The times of a trace that ends within a year of second 0 are elapsed times, not dates in 1970.
 ELAPSED = 366 * 86_400.0
 
 
 class TimeAxis(NamedTuple):
-    """How times are shown. to_axis: Unix seconds to the axis's milliseconds; pointed: in hovers."""
+    """How times are shown.
+
+    to_axis: converts Unix seconds to the axis's milliseconds. pointed: format of times in tooltips.
+    """
 
     kind: Literal["datetime", "timedelta"]
     label: str
@@ -72,7 +77,7 @@ class TimeAxis(NamedTuple):
 def write_report(
     path: Path, timeline: Timeline, summary: Table, title: str, note: str = ""
 ) -> None:
-    """Write the page; it needs no network. Raises OSError if the file cannot be written.
+    """Write the page, which needs no network. Raises OSError if the file cannot be written.
 
     note: a paragraph below the table.
     """
@@ -80,7 +85,7 @@ def write_report(
 
 
 def report_html(timeline: Timeline, summary: Table, title: str, note: str = "") -> str:
-    """The page as text, for a browser of any width."""
+    """Return the page as HTML, for a browser of any width."""
     axis = _axis(timeline)
     span = Range1d(
         start=axis.to_axis(timeline.start), end=axis.to_axis(timeline.end), bounds="auto"
@@ -89,14 +94,14 @@ def report_html(timeline: Timeline, summary: Table, title: str, note: str = "") 
     return file_html(
         plots,
         INLINE,
-        title,
+        visible(title),
         template=TEMPLATE,
-        template_variables={"summary": _table_html(summary), "note": note},
+        template_variables={"summary": _table_html(summary), "note": visible(note)},
     )
 
 
 def _axis(timeline: Timeline) -> TimeAxis:
-    """Bokeh's axes know no zones, so each time is moved by its zone's offset."""
+    """Return the axis of times; Bokeh has no time zones, so times are shifted by their offset."""
     if timeline.end < ELAPSED:
         return TimeAxis(
             "timedelta", "time from second 0", lambda at: at * 1_000, "day %-d, %H:%M:%S"
@@ -133,7 +138,7 @@ def _plot(title: str, unit: str, height: int, span: Range1d, axis: TimeAxis) -> 
 
 
 def _put_legend_above(plot: figure) -> None:
-    """Beside no curve, and narrow enough that a phone shows all of it."""
+    """Put the legend above the plot, where it covers no curve and fits on a phone."""
     legend = plot.legend[0]
     legend.update(
         orientation="horizontal",
@@ -152,27 +157,37 @@ def _put_legend_above(plot: figure) -> None:
 
 
 def _users_plot(timeline: Timeline, span: Range1d, axis: TimeAxis) -> figure:
-    plot = _plot("Users and seats", "sessions, seats", 360, span, axis)
+    plot = _plot("Sessions and seats", "sessions, seats", 360, span, axis)
     paid = _source(timeline.billed.scaled(timeline.seats), timeline.end, axis)
     ready = _source(timeline.ready.scaled(timeline.seats), timeline.end, axis)
     sessions = _source(timeline.sessions, timeline.end, axis)
     plot.varea_step(
-        "x", 0, "y", source=paid, step_mode="after", color=SKY, alpha=0.3, legend_label="seats paid"
+        "x",
+        0,
+        "y",
+        source=paid,
+        step_mode="after",
+        color=SKY,
+        alpha=0.3,
+        legend_label="billed seats",
     )
     plot.step(
-        "x", "y", source=ready, mode="after", color=GREEN, line_width=2, legend_label="seats ready"
+        "x", "y", source=ready, mode="after", color=GREEN, line_width=2, legend_label="ready seats"
     )
     plot.step(
         "x", "y", source=sessions, mode="after", color=BLUE, line_width=1.5, legend_label="sessions"
     )
-    _tell_sessions(plot, sessions, axis)
-    _mark_refused(plot, timeline, axis)
+    _add_tooltip(plot, sessions, axis)
+    _add_refused(plot, timeline, axis)
     _put_legend_above(plot)
     return plot
 
 
-def _tell_sessions(plot: figure, sessions: ColumnDataSource, axis: TimeAxis) -> None:
-    """How many users at the pointer. Bokeh finds no point on steps, so an unseen line is asked."""
+def _add_tooltip(plot: figure, sessions: ColumnDataSource, axis: TimeAxis) -> None:
+    """Add a tooltip with the sessions at the pointer.
+
+    Bokeh's tooltips do not work on steps, so an invisible line is added.
+    """
     line = plot.line("x", "y", source=sessions, alpha=0)
     plot.add_tools(
         HoverTool(
@@ -186,8 +201,8 @@ def _tell_sessions(plot: figure, sessions: ColumnDataSource, axis: TimeAxis) -> 
     )
 
 
-def _mark_refused(plot: figure, timeline: Timeline, axis: TimeAxis) -> None:
-    """A red tick for each user who was turned away, thinned where they are thousands."""
+def _add_refused(plot: figure, timeline: Timeline, axis: TimeAxis) -> None:
+    """Add a red tick for each refused user, at most 5,000."""
     refused = timeline.refused
     step = -(-len(refused) // MAX_POINTS) or 1
     plot.scatter(
@@ -203,7 +218,7 @@ def _mark_refused(plot: figure, timeline: Timeline, axis: TimeAxis) -> None:
 
 
 def _replicas_plot(timeline: Timeline, span: Range1d, axis: TimeAxis) -> figure:
-    plot = _plot("Replicas, and why they changed", "replicas", 300, span, axis)
+    plot = _plot("Replicas and the reasons for changes", "replicas", 300, span, axis)
     desired = _source(timeline.desired, timeline.end, axis)
     ready = _source(timeline.ready, timeline.end, axis)
     plot.step(
@@ -212,16 +227,16 @@ def _replicas_plot(timeline: Timeline, span: Range1d, axis: TimeAxis) -> figure:
     plot.step("x", "y", source=ready, mode="after", color=GREEN, line_width=2, legend_label="ready")
     ups = [change for change in timeline.changes if change.after > change.before]
     downs = [change for change in timeline.changes if change.after < change.before]
-    _mark_changes(plot, ups, axis, "triangle", "added")
-    _mark_changes(plot, downs, axis, "inverted_triangle", "removed")
+    _add_changes(plot, ups, axis, "triangle", "scale-up")
+    _add_changes(plot, downs, axis, "inverted_triangle", "scale-down")
     _put_legend_above(plot)
     return plot
 
 
-def _mark_changes(
+def _add_changes(
     plot: figure, changes: Iterable[Change], axis: TimeAxis, marker: str, name: str
 ) -> None:
-    """One marker a change; pointing at it tells the reason and the figures behind it."""
+    """Add a marker for each change, whose tooltip shows the reason and the numbers behind it."""
     chosen = list(changes)
     source = ColumnDataSource(
         {
@@ -229,7 +244,7 @@ def _mark_changes(
             "y": [change.after for change in chosen],
             "move": [f"{change.before} → {change.after} replicas" for change in chosen],
             "reason": [str(change.reason) for change in chosen],
-            "detail": [change.detail for change in chosen],
+            "detail": [visible(change.detail) for change in chosen],
         }
     )
     markers = plot.scatter(
@@ -242,7 +257,7 @@ def _mark_changes(
             tooltips=[
                 ("change", "@move"),
                 ("reason", "@reason"),
-                ("because", "@detail"),
+                ("detail", "@detail"),
                 ("at", f"@x{{{axis.pointed}}}"),
             ],
             formatters={"@x": "datetime"},
@@ -251,7 +266,7 @@ def _mark_changes(
 
 
 def _source(steps: Steps, end: float, axis: TimeAxis) -> ColumnDataSource:
-    """The steps, few enough for a browser, and drawn on to the end of the run."""
+    """Return the steps, thinned out for a browser and extended to the end of the run."""
     times, values = steps.thinned(MAX_POINTS)
     if times:
         times, values = (*times, end), (*values, values[-1])
@@ -259,8 +274,7 @@ def _source(steps: Steps, end: float, axis: TimeAxis) -> ColumnDataSource:
 
 
 def _table_html(table: Table) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
-    )
+    head = "".join(f"<th>{escape(visible(column))}</th>" for column in table.columns)
+    rows = ("".join(f"<td>{escape(visible(cell))}</td>" for cell in row) for row in table.rows)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

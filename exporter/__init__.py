@@ -1,1 +1,1 @@
-"""Counts Bokeh sessions, memory and load beside every server. Imports nothing of `autoscaler`."""
+"""Count the sessions, memory and load of a Bokeh server. Imports nothing from `autoscaler`."""

@@ -1,4 +1,4 @@
-"""Durations with their unit, as on the command line: 30s, 5m, 4h, 1h30m."""
+"""Durations with units, as on the command line: 30s, 5m, 4h, 1h30m."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ PATTERN = re.compile(r"(\d+d)?(\d+h)?(\d+m)?(\d+s)?")
 
 
 def seconds(value: str) -> float:
-    """The duration in seconds. Raises ValueError for anything without a unit."""
+    """Return a duration such as `1h30m` in seconds. Raises ValueError if a unit is missing."""
     match = PATTERN.fullmatch(value)
     if match is None or not value:
-        raise ValueError(f"{value!r} is no duration; write it with its unit, such as 30s, 5m or 4h")
+        raise ValueError(
+            f"{value!r} is not a duration; expected a number with its unit, such as 30s, 5m or 4h"
+        )
     return float(sum(int(part[:-1]) * UNITS[part[-1]] for part in match.groups() if part))
 
 
-def text(value: float) -> str:
-    """Whole seconds as a person writes them: 5400 is `1h30m`."""
+def duration_text(value: float) -> str:
+    """Return whole seconds as people write them: 5400 is `1h30m`."""
     rest, parts = int(value), []
     for unit, size in UNITS.items():
         count, rest = divmod(rest, size)

@@ -1,4 +1,7 @@
-"""/metrics: an observation as Prometheus text 0.0.4 or OpenMetrics 1.0, after the metric table."""
+"""/metrics: an observation as Prometheus text 0.0.4 or OpenMetrics 1.0.
+
+Names, types and help texts come from the table in `exporter.metrics`.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,23 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from exporter.metrics import BY_NAME, CONNECTION_STATES, SESSION_STATES, TABLE, MetricSpec
-from exporter.observe import Observation
-from exporter.report import HistogramTotal
+from exporter.observe import PodView
+from exporter.wire import HistogramTotal
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-class Sample(NamedTuple):
-    """A value of a metric of the table; `labels` are in the order of its spec."""
+class MetricSample(NamedTuple):
+    """One value of a metric; `labels` are in the order of the metric's spec."""
 
     name: str
     labels: tuple[str, ...]
     value: float | HistogramTotal
 
 
-def render(seen: Observation, accept: str) -> tuple[bytes, str]:
-    """The body and its Content-Type, in the format that the Accept header prefers."""
+def render(seen: PodView, accept: str) -> tuple[bytes, str]:
+    """Return the body and its Content-Type, in the format that the Accept header prefers."""
     as_openmetrics = prefers_openmetrics(accept)
     families = Families(samples(seen))
     if as_openmetrics:
@@ -40,7 +43,7 @@ def render(seen: Observation, accept: str) -> tuple[bytes, str]:
 
 
 def prefers_openmetrics(accept: str) -> bool:
-    """Whether an Accept header weighs OpenMetrics above text; Prometheus sends both with q."""
+    """Return whether an Accept header prefers OpenMetrics to text, by the q of each."""
     weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0, "*/*": 0.0}
     for part in accept.split(","):
         media, *parameters = (piece.strip() for piece in part.split(";"))
@@ -58,21 +61,21 @@ def _weight(parameters: Iterable[str]) -> float:
 
 
 class Families(Collector):
-    """Samples grouped into prometheus_client's families, in the order of the table."""
+    """Groups samples into the families of prometheus_client, in the order of the table."""
 
-    def __init__(self, all_samples: Iterable[Sample]) -> None:
-        self._by_name: dict[str, list[Sample]] = {}
+    def __init__(self, all_samples: Iterable[MetricSample]) -> None:
+        self._by_name: dict[str, list[MetricSample]] = {}
         for sample in all_samples:
             self._by_name.setdefault(sample.name, []).append(sample)
 
     def collect(self) -> Iterator[Metric]:
-        """One family for each metric that has samples."""
+        """Yield one family for each metric that has samples."""
         for spec in TABLE:
             if spec.name in self._by_name:
                 yield _family(spec, self._by_name[spec.name])
 
 
-def _family(spec: MetricSpec, own: Iterable[Sample]) -> Metric:
+def _family(spec: MetricSpec, own: Iterable[MetricSample]) -> Metric:
     suffix = {"counter": "_total", "info": "_info"}.get(spec.type, "")
     base = spec.name.removesuffix(suffix)
     unit = spec.unit if spec.unit and base.endswith(f"_{spec.unit}") else ""
@@ -101,12 +104,12 @@ def _le(bound: float) -> str:
     return str(floatToGoString(bound))  # type: ignore[no-untyped-call]
 
 
-def samples(seen: Observation) -> Iterator[Sample]:
-    """Every sample of an observation."""
-    yield Sample("bokeh_up", (), float(seen.up))
-    yield Sample("bokeh_workers", (), len(seen.collected.workers))
-    yield Sample("bokeh_draining", (), float(seen.collected.draining))
-    yield Sample("bokeh_exporter_build_info", (own_version(),), 1)
+def samples(seen: PodView) -> Iterator[MetricSample]:
+    """Yield every sample of an observation."""
+    yield MetricSample("bokeh_up", (), float(seen.up))
+    yield MetricSample("bokeh_workers", (), len(seen.collected.workers))
+    yield MetricSample("bokeh_draining", (), float(seen.collected.draining))
+    yield MetricSample("bokeh_exporter_build_info", (own_version(),), 1)
     yield from _workers(seen)
     yield from _apps(seen)
     yield from _totals(seen)
@@ -115,60 +118,70 @@ def samples(seen: Observation) -> Iterator[Sample]:
 
 @cache
 def own_version() -> str:
-    """The installed version of this package, empty when run from a bare copy."""
+    """Return the installed version of this package, or "" when it runs from a copy."""
     try:
         return version("bokeh-autoscaler")
     except PackageNotFoundError:
         return ""
 
 
-def _workers(seen: Observation) -> Iterator[Sample]:
-    """By slot; should two servers of one pod share a slot, the worse of both is shown."""
+def _workers(seen: PodView) -> Iterator[MetricSample]:
+    """Yield the samples of each slot; if two servers share a slot, the worse values are used."""
     slots: dict[str, list[tuple[float, float, float]]] = {}
     for worker in seen.collected.workers:
         busy = worker.report.utilization if worker.report is not None else 0.0
         slots.setdefault(worker.name.slot, []).append((float(worker.ok), worker.stalled_s, busy))
     for slot, seen_here in slots.items():
         ok, stalled, shares = zip(*seen_here, strict=True)
-        yield Sample("bokeh_worker_up", (slot,), min(ok))
-        yield Sample("bokeh_worker_stalled_seconds", (slot,), max(stalled))
-        yield Sample("bokeh_event_loop_utilization_ratio", (slot,), max(shares))
+        yield MetricSample("bokeh_worker_up", (slot,), min(ok))
+        yield MetricSample("bokeh_worker_stalled_seconds", (slot,), max(stalled))
+        yield MetricSample("bokeh_event_loop_utilization_ratio", (slot,), max(shares))
     info = BY_NAME["bokeh_server_info"].labels
     for values in sorted(
         {tuple(report.info.get(label, "") for label in info) for report in seen.collected.reports}
     ):
-        yield Sample("bokeh_server_info", values, 1)
+        yield MetricSample("bokeh_server_info", values, 1)
 
 
-def _apps(seen: Observation) -> Iterator[Sample]:
-    for url, app in sorted(seen.apps.items()):
+def _apps(seen: PodView) -> Iterator[MetricSample]:
+    """Yield the samples of each application.
+
+    They are absent while no server is seen: the number of sessions is unknown then, not 0.
+    """
+    for url, app in sorted(seen.apps.items()) if seen.ready else ():
         for state in SESSION_STATES:
-            yield Sample("bokeh_sessions", (url, state, seen.quality), getattr(app, state))
+            yield MetricSample("bokeh_sessions", (url, state, seen.quality), getattr(app, state))
         for state in CONNECTION_STATES:
-            yield Sample("bokeh_connections", (url, state, seen.quality), getattr(app, state))
-        if seen.port is None:
-            yield Sample("bokeh_session_oldest_age_seconds", (url,), app.oldest_age_s)
-            yield Sample("bokeh_last_client_activity_timestamp_seconds", (url,), app.last_activity)
+            yield MetricSample("bokeh_connections", (url, state, seen.quality), getattr(app, state))
+        if seen.has_agents:
+            yield MetricSample("bokeh_session_oldest_age_seconds", (url,), app.oldest_age_s)
+            yield MetricSample(
+                "bokeh_last_client_activity_timestamp_seconds", (url,), app.last_activity
+            )
 
 
-def _totals(seen: Observation) -> Iterator[Sample]:
-    """What the agents counted, whichever metrics of the table these are; CPU is a resource."""
+def _totals(seen: PodView) -> Iterator[MetricSample]:
+    """Yield the totals counted by the agents that the table knows.
+
+    CPU time is left out here; `_resources` reports it.
+    """
     for (name, labels), value in sorted(seen.collected.counters.items()):
         if name in BY_NAME and name != "bokeh_cpu_seconds_total":
-            yield Sample(name, labels, value)
+            yield MetricSample(name, labels, value)
     for (name, labels), total in sorted(seen.collected.histograms.items(), key=lambda i: i[0]):
         if name in BY_NAME:
-            yield Sample(name, labels, total)
+            yield MetricSample(name, labels, total)
 
 
-def _resources(seen: Observation) -> Iterator[Sample]:
+def _resources(seen: PodView) -> Iterator[MetricSample]:
     received, sent = seen.network
+    working_set, limit = seen.memory()
     values: dict[str, Callable[[], float | None]] = {
         "bokeh_memory_rss_bytes": seen.rss_bytes,
-        "bokeh_memory_working_set_bytes": seen.working_set_bytes,
-        "bokeh_memory_limit_bytes": lambda: seen.resource(lambda c: c.limit_bytes),
+        "bokeh_memory_working_set_bytes": lambda: working_set,
+        "bokeh_memory_limit_bytes": lambda: limit,
         "bokeh_memory_oom_kills_total": lambda: seen.resource(lambda c: c.oom_kills),
-        "bokeh_cpu_seconds_total": lambda: seen.cpu_seconds() if seen.port is None else None,
+        "bokeh_cpu_seconds_total": lambda: seen.cpu_seconds() if seen.has_agents else None,
         "bokeh_cpu_throttled_seconds_total": lambda: seen.resource(lambda c: c.throttled_seconds),
         "bokeh_cpu_throttled_periods_total": lambda: seen.resource(lambda c: c.throttled_periods),
         "bokeh_cpu_periods_total": lambda: seen.resource(lambda c: c.periods),
@@ -178,4 +191,4 @@ def _resources(seen: Observation) -> Iterator[Sample]:
     for name, read in values.items():
         value = read()
         if value is not None:
-            yield Sample(name, (), value)
+            yield MetricSample(name, (), value)

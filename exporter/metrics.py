@@ -1,8 +1,8 @@
-"""The contract: every metric the sidecar serves, declared once.
+"""The contract: every metric that the sidecar serves, declared once.
 
 Naming follows the Prometheus conventions: prefix `bokeh_`, base units, `_total` on counters only.
-Labels are bounded by the deployment, never by its users: an app's route, a worker's slot, a close
-code. Namespace and pod are added by the scrape, so nothing here repeats them.
+The number of label values depends on the deployment and never on its users: an app's route, a
+worker's slot, a close code. The scrape adds namespace and pod.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ MetricType = Literal["gauge", "counter", "histogram", "info"]
 
 SESSION_STATES = ("connected", "lingering", "blocked", "pending")
 CONNECTION_STATES = ("live", "stale")
-# RFC 6455 7.4.1, what Bokeh itself sends (10000, 10001), and one bin for whatever a client invents.
+# RFC 6455 7.4.1, the codes that Bokeh sends (10000, 10001), and one value for all others.
 CLOSE_CODES = ("1000", "1001", "1005", "1006", "1009", "1011", "10000", "10001", "other")
+# What a connection was handed to another worker for.
+HANDED = ("page", "websocket")
 REJECTIONS = ("token_expired", "bad_signature", "origin", "auth", "protocol")
 CODE_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
-# Seconds. A session lasts minutes to a working day; this is what a drain has to wait for.
+# Seconds. A session lasts from minutes to a working day; a drain has to wait for that.
 SESSION_BUCKETS = (10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14400.0, 43200.0)
-# Seconds. From a trivial document (20 ms) to an app that loads its data for half a minute.
+# Seconds. From a trivial document (20 ms) to an app that loads its data in half a minute.
 CREATE_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # Seconds. Discarding 200 idle sessions stalls a Bokeh 3.9 loop for up to 28 s.
 LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -32,7 +34,7 @@ MESSAGE_BUCKETS = (0.0025, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """One metric as it appears in an exposition; `unit` ends its name, `buckets` are in it."""
+    """One metric as it appears in an exposition; its name ends in `unit`, `buckets` are in it."""
 
     name: str
     type: MetricType
@@ -43,30 +45,30 @@ class MetricSpec:
 
 
 TABLE: tuple[MetricSpec, ...] = (
-    MetricSpec("bokeh_up", "gauge", "1 if the server is there and every worker answered."),
-    MetricSpec("bokeh_workers", "gauge", "Live server processes."),
+    MetricSpec("bokeh_up", "gauge", "1 if the server runs and every worker answered."),
+    MetricSpec("bokeh_workers", "gauge", "Number of live server processes."),
     MetricSpec(
         "bokeh_worker_up", "gauge", "1 if the worker answered this scrape.", "", ("worker",)
     ),
     MetricSpec(
         "bokeh_worker_stalled_seconds",
         "gauge",
-        "How long the worker's event loop has been stuck, 0 if it runs.",
+        "Time for which the worker's event loop has been blocked, 0 if it runs.",
         "seconds",
         ("worker",),
     ),
     MetricSpec(
         "bokeh_sessions",
         "gauge",
-        "Sessions by state: connected (a live client), lingering (none, to be discarded), "
-        "blocked (none, but kept on purpose), pending (being created).",
+        "Sessions by state: connected (has a live connection), lingering (has none and will be "
+        "discarded), blocked (has none but the app keeps it), pending (being created).",
         "",
         ("app", "state", "quality"),
     ),
     MetricSpec(
         "bokeh_connections",
         "gauge",
-        "WebSocket connections by state: live, or stale (two pings unanswered).",
+        "WebSocket connections by state: live, or stale (two pings were not answered).",
         "",
         ("app", "state", "quality"),
     ),
@@ -75,23 +77,23 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_sessions_orphaned_total",
         "counter",
-        "Sessions discarded that no client ever connected to: a missing session affinity, "
-        "probes or crawlers.",
+        "Sessions discarded to which no client ever connected; causes are missing session "
+        "affinity, probes and crawlers.",
         "",
         ("app",),
     ),
     MetricSpec(
         "bokeh_sessions_lost_total",
         "counter",
-        "Connected sessions whose worker ended under them, drains apart: it crashed, was killed or "
-        "ran out of memory.",
+        "Connected sessions that ended because their worker crashed, was killed or ran out of "
+        "memory; sessions ended by a drain are not counted.",
         "",
         ("app",),
     ),
     MetricSpec(
         "bokeh_session_create_errors_total",
         "counter",
-        "Sessions whose application code failed while they were created.",
+        "Sessions for which the application's code failed during their creation.",
         "",
         ("app",),
     ),
@@ -101,21 +103,30 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_connections_closed_total",
         "counter",
-        "WebSocket connections closed, by close code; 1006 is a client that vanished.",
+        "WebSocket connections closed, by close code; 1006 means that the client disappeared.",
         "",
         ("app", "code"),
     ),
     MetricSpec(
         "bokeh_connections_rejected_total",
         "counter",
-        "WebSocket connections refused, by reason.",
+        "WebSocket connections rejected, by reason.",
         "",
         ("reason",),
     ),
     MetricSpec(
+        "bokeh_connections_handed_total",
+        "counter",
+        "Connections that a forked worker handed to another one, by request: page (the other one "
+        "has its session, or fewer sessions), websocket (the other one has its session).",
+        "",
+        ("request",),
+    ),
+    MetricSpec(
         "bokeh_message_duration_seconds",
         "histogram",
-        "From the arrival of a WebSocket message to the answer: what a click waits for callbacks.",
+        "Time from the arrival of a WebSocket message to its answer: the time a user waits for "
+        "callbacks after a click.",
         "seconds",
         ("app",),
         MESSAGE_BUCKETS,
@@ -123,14 +134,14 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_message_errors_total",
         "counter",
-        "WebSocket messages answered with an error, because a callback raised or on bad content.",
+        "WebSocket messages answered with an error: a callback raised or the content was invalid.",
         "",
         ("app",),
     ),
     MetricSpec(
         "bokeh_session_duration_seconds",
         "histogram",
-        "From a session's creation to its last client's leaving, seen when it is discarded.",
+        "Time from a session's creation to its last disconnect, observed when it is discarded.",
         "seconds",
         ("app",),
         SESSION_BUCKETS,
@@ -138,7 +149,7 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_session_create_duration_seconds",
         "histogram",
-        "Time to create a session: what a new user waits for the application's code.",
+        "Time to create a session: the time a new user waits for the application's code.",
         "seconds",
         ("app",),
         CREATE_BUCKETS,
@@ -153,14 +164,15 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_last_client_activity_timestamp_seconds",
         "gauge",
-        "When a client last connected, left or sent a message; the server's start before that.",
+        "Time at which a client last connected, disconnected or sent a message; the start of the "
+        "server before that.",
         "seconds",
         ("app",),
     ),
     MetricSpec(
         "bokeh_request_duration_seconds",
         "histogram",
-        "HTTP requests by application (empty for static files) and status class.",
+        "Duration of HTTP requests, by application (empty for static files) and status class.",
         "seconds",
         ("app", "code"),
         REQUEST_BUCKETS,
@@ -168,7 +180,7 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_event_loop_lag_seconds",
         "histogram",
-        "How late the event loop ran a timer. An alarm signal, not a capacity signal.",
+        "Delay with which the event loop ran a timer. Use it for alerts, not for scaling.",
         "seconds",
         (),
         LAG_BUCKETS,
@@ -176,7 +188,7 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_event_loop_utilization_ratio",
         "gauge",
-        "Share of the last 10 s that the serving threads spent on a CPU; 0.7 is a full worker.",
+        "Share of the last 10 s that the serving threads spent on a CPU; a worker at 0.7 is full.",
         "ratio",
         ("worker",),
     ),
@@ -189,19 +201,20 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_memory_rss_bytes",
         "gauge",
-        "Resident memory summed over the workers; pages they share count several times.",
+        "Resident memory summed over the workers; shared pages are counted several times.",
         "bytes",
     ),
     MetricSpec(
         "bokeh_memory_working_set_bytes",
         "gauge",
-        "Memory of the container that cannot be reclaimed, as the kubelet computes it.",
+        "Working set, as the kubelet computes it, of the container that is nearest to its memory "
+        "limit.",
         "bytes",
     ),
     MetricSpec(
         "bokeh_memory_limit_bytes",
         "gauge",
-        "The container's memory limit; absent without one.",
+        "Memory limit of the container nearest to its limit; absent if no container has one.",
         "bytes",
     ),
     MetricSpec(
@@ -212,18 +225,22 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_cpu_seconds_total",
         "counter",
-        "CPU time of the container, or of the workers where no cgroup says.",
+        "CPU time of the container, or of the workers if no cgroup can be read.",
         "seconds",
     ),
     MetricSpec(
         "bokeh_cpu_throttled_seconds_total",
         "counter",
-        "Time the container was kept off the CPU by its limit.",
+        "Time for which the container was throttled by its CPU limit.",
         "seconds",
     ),
-    MetricSpec("bokeh_cpu_periods_total", "counter", "Scheduler periods with a CPU limit."),
     MetricSpec(
-        "bokeh_cpu_throttled_periods_total", "counter", "Scheduler periods that hit the CPU limit."
+        "bokeh_cpu_periods_total", "counter", "Scheduler periods in which a CPU limit applied."
+    ),
+    MetricSpec(
+        "bokeh_cpu_throttled_periods_total",
+        "counter",
+        "Scheduler periods in which the container reached its CPU limit.",
     ),
     MetricSpec(
         "bokeh_network_receive_bytes_total",
@@ -238,12 +255,14 @@ TABLE: tuple[MetricSpec, ...] = (
         "bytes",
     ),
     MetricSpec(
-        "bokeh_draining", "gauge", "1 while the launcher waits for sessions to end before it stops."
+        "bokeh_draining",
+        "gauge",
+        "1 while the launcher waits for sessions to end before it stops the server.",
     ),
     MetricSpec(
         "bokeh_server_info",
         "info",
-        "Versions of what serves the applications.",
+        "Versions of Bokeh, Panel and Python in the server, and its mode (tornado or asgi).",
         "",
         ("bokeh_version", "panel_version", "python_version", "mode"),
     ),

@@ -1,70 +1,144 @@
-"""One observation of the pod: the workers, or the estimate without them, and what they run on."""
+"""One observation of the pod: its workers (or an estimate without agents) and its resources."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from math import inf
+from operator import add
 from typing import Any
 
-from exporter.estimate import PortUse, network_bytes, port_use
+from exporter.agent import pod
+from exporter.collect import Trust
+from exporter.estimate import Sockets, network_bytes, read_sockets
 from exporter.ledger import Collected, Ledger
-from exporter.report import AppReport, CgroupReport, Report
+from exporter.port_watch import PortView, PortWatch
+from exporter.wire import AppReport, CgroupReport, Report, empty_for, holders
 
 EXACT, ESTIMATED = "exact", "estimated"
+LOOK_SECONDS = 5.0
+TABLE_SECONDS = 1.0  # for which a reading of the kernel's tables is reused
+CREATED = "bokeh_sessions_created_total"
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """What /metrics and /state are made of; `apps` sums the workers by application."""
+class PodView:
+    """The pod at one moment: the source of /metrics and /state.
+
+    apps: the sums over all workers, by application. watched_s: seconds since the observer began;
+    it cannot know of earlier sessions, such as those of a worker that had crashed before.
+    """
 
     collected: Collected
-    quality: str
     apps: Mapping[str, AppReport]
-    port: PortUse | None
+    port: PortView
     network: tuple[int, int]
+    watched_s: float = inf
+
+    @property
+    def has_agents(self) -> bool:
+        """Whether any process has an agent; without one, only connections can be counted."""
+        return bool(self.collected.workers)
+
+    @property
+    def quality(self) -> str:
+        """`exact` while agents see every connection of the served ports, else `estimated`."""
+        exact = self.has_agents and self.port.watched and not self.port.unwatched
+        return EXACT if exact else ESTIMATED
 
     @property
     def up(self) -> bool:
-        """Whether every worker answered; without agents, whether the port is served."""
-        if self.port is not None:
-            return self.port.listening
-        return all(worker.ok for worker in self.collected.workers)
+        """Whether every worker answered; without agents, whether a port is open."""
+        return not self.collected.silent if self.has_agents else self.port.open
 
     @property
     def ready(self) -> bool:
-        """Whether users can be sent here: an event loop runs or, without agents, the port is open.
+        """Whether new users can be sent here: an event loop runs, or a port without agents is open.
 
-        A busy or draining server stays ready: NotReady pods are the first that Kubernetes deletes,
-        and this one may be full of users.
+        A busy or draining server stays ready, because Kubernetes deletes NotReady pods first and
+        this pod may have many sessions.
         """
-        if self.port is not None:
-            return self.port.listening
-        return any(report.serving for report in self.collected.reports)
+        serving = any(report.serving for report in self.collected.reports)
+        return serving or (self.port.open and not self.port.watched)
+
+    @property
+    def held_by(self) -> tuple[str, ...]:
+        """What keeps the server from being empty, in words; nothing if it is empty."""
+        port = self.port
+        return holders(
+            self.collected.reports, self.collected.silent, port.unwatched, port.delivering
+        )
+
+    @property
+    def empty_for_s(self) -> float | None:
+        """Seconds since the last sign of a user; None while there is one or it is unknown."""
+        seen = self.collected
+        if not self.ready:
+            return None
+        served_s = self.watched_s if seen.served_s is None else seen.served_s
+        return empty_for(self.held_by, seen.last_disconnect_age_s, served_s, self.watched_s)
+
+    @property
+    def never_used(self) -> bool:
+        """Whether no session was ever created, as far as agents have seen."""
+        seen = self.collected
+        quiet = seen.last_disconnect_age_s is None and not self.held_by
+        return quiet and self.port.watched and self.created_total == 0
+
+    @property
+    def created_total(self) -> int | None:
+        """Sessions created so far, including those of ended workers; None without agents."""
+        if not self.collected.workers:
+            return None
+        counters = self.collected.counters.items()
+        return round(sum(value for (name, _), value in counters if name == CREATED))
+
+    @property
+    def requests(self) -> int | None:
+        """HTTP requests in flight; None if no agent reports them."""
+        told = [r.requests for r in self.collected.reports if r.requests is not None]
+        return sum(told) if told else None
 
     @property
     def cgroups(self) -> tuple[CgroupReport, ...]:
-        """Each container's cgroup once, as its latest reporter saw it."""
+        """Each container's cgroup once, as in the latest report."""
         by_age = sorted(self.collected.reports, key=lambda report: report.at)
         return tuple({r.cgroup.key: r.cgroup for r in by_age if r.cgroup is not None}.values())
 
     def resource(self, of: Callable[[CgroupReport], float | None]) -> float | None:
-        """A value summed over the containers that have it, None if none does."""
+        """Return a value summed over the containers that have it, or None if none has it."""
         values = [value for cgroup in self.cgroups if (value := of(cgroup)) is not None]
         return sum(values) if values else None
 
     def rss_bytes(self) -> int | None:
-        """Resident memory of all workers, None without agents."""
+        """Return the resident memory of all workers, or None without agents."""
         reports = self.collected.reports
         return sum(report.rss_bytes for report in reports) if reports else None
 
-    def working_set_bytes(self) -> float | None:
-        """Of the containers; the workers' resident memory where no cgroup tells."""
-        working_set = self.resource(lambda cgroup: cgroup.working_set_bytes)
-        return self.rss_bytes() if working_set is None else working_set
+    def memory(self) -> tuple[float | None, float | None]:
+        """Return working set and limit of the container that is nearest to its limit, in bytes.
+
+        The kernel kills that container first; a sum would hide it behind another one with room.
+        Without any limit the working set is the sum over the containers, and without any cgroup it
+        is the workers' resident memory.
+        """
+        told = [c for c in self.cgroups if c.working_set_bytes is not None]
+        limited = [c for c in told if c.limit_bytes]
+        if limited:
+            nearest = max(limited, key=lambda c: (c.working_set_bytes or 0) / (c.limit_bytes or 1))
+            return nearest.working_set_bytes, nearest.limit_bytes
+        if told:
+            return sum(c.working_set_bytes or 0 for c in told), None
+        return self.rss_bytes(), None
 
     def cpu_seconds(self) -> float:
-        """Of the containers; of the workers, dead ones included, where no cgroup tells."""
+        """Return the CPU time of the containers in seconds.
+
+        Without any cgroup, returns that of the workers, including those that have ended.
+        """
         used = self.resource(lambda cgroup: cgroup.cpu_seconds)
         return (
             self.collected.counters.get(("bokeh_cpu_seconds_total", ()), 0)
@@ -73,35 +147,71 @@ class Observation:
         )
 
 
-class Observer:
-    """Observes an instance whenever it is asked to."""
+class PodObserver:
+    """Observes an instance whenever it is asked to.
 
-    def __init__(self, instance: str, app_port: int) -> None:
-        self._ledger = Ledger(instance)
-        self._app_port = app_port
-        # Without agents nobody tells of a disconnect: what was before counts as one.
-        self._established, self._fell_at = 0, time.time()
+    given: the served port, if known. trusts: returns whether an agent or a launcher is trusted.
+    """
 
-    def observe(self) -> Observation:
-        """The pod now. Takes as long as the slowest worker, at most half a second."""
-        collected = self._ledger.collect()
-        if collected.workers:
-            return Observation(collected, EXACT, sum_apps(collected.reports), None, network_bytes())
-        port = port_use(self._app_port)
-        collected = replace(collected, last_disconnect_age_s=self._quiet_for(port, collected.at))
-        users = AppReport(connected=port.established, live=port.established)
-        return Observation(collected, ESTIMATED, {"": users}, port, network_bytes())
+    def __init__(self, instance: str, given: int | None, trusts: Trust = pod.may_answer) -> None:
+        self._ledger = Ledger(instance, trusts)
+        self.peers = self._ledger.peers
+        self._given = given
+        self._watch = PortWatch(given)
+        self._lock = threading.Lock()
+        self._began = self._observed = time.monotonic()
+        self._table, self._table_until = Sockets(), self._began
 
-    def _quiet_for(self, port: PortUse, now: float) -> float:
-        """Seconds since connections were seen to be fewer than before."""
-        if port.established < self._established:
-            self._fell_at = now
-        self._established = port.established
-        return max(0.0, now - self._fell_at)
+    def observe(self, *, drain: bool = False) -> PodView:
+        """Observe the pod now. Takes as long as the slowest worker, at most half a second.
+
+        drain: tells the workers to take no new sessions from now on.
+        """
+        with self._lock:
+            before = self._sockets()
+            served = self._given if self._given in before.listening else None
+            collected = self._ledger.collect(drain=drain, port=served)
+            port = self._watch.look(before, collected)
+            if not port.watched or not _tell_of_sockets(collected):
+                self._table_until = time.monotonic()
+            self._observed = time.monotonic()
+            watched_s = self._observed - self._began
+        ages = [collected.last_disconnect_age_s, port.left_s]
+        if not collected.workers:  # no agent knows when clients left: assume when we began
+            ages.append(watched_s)
+        left_s = min((age for age in ages if age is not None), default=None)
+        collected = replace(collected, last_disconnect_age_s=left_s)
+        apps = sum_apps(collected.reports)
+        if port.unwatched or not collected.workers:
+            unseen = AppReport(connected=port.unwatched, live=port.unwatched)
+            apps[""] = _join(apps.get("", AppReport()), unseen)
+        return PodView(collected, apps, port, network_bytes(), watched_s)
+
+    def _sockets(self) -> Sockets:
+        """Return the kernel's tables; read again if connections are all that can be counted."""
+        now = time.monotonic()
+        if now >= self._table_until:
+            self._table, self._table_until = read_sockets(), now + TABLE_SECONDS
+        return self._table
+
+    def look(self) -> None:
+        """Observe, unless that was done within the last 5 s.
+
+        So the sessions of a worker that crashes are known. If the observation fails, the next call
+        tries again.
+        """
+        if time.monotonic() - self._observed >= LOOK_SECONDS:
+            with suppress(OSError):
+                self.observe()
+
+
+def _tell_of_sockets(collected: Collected) -> bool:
+    reports = collected.reports
+    return bool(reports) and all(report.sockets is not None for report in reports)
 
 
 def sum_apps(reports: Iterable[Report]) -> dict[str, AppReport]:
-    """Every application over all workers: counts add up, ages and times are the largest."""
+    """Sum each application over all workers; ages and times are the largest of all."""
     total: dict[str, AppReport] = {}
     for report in reports:
         for url, app in report.apps.items():
@@ -110,13 +220,6 @@ def sum_apps(reports: Iterable[Report]) -> dict[str, AppReport]:
 
 
 def _join(one: AppReport, other: AppReport) -> AppReport:
-    largest = {"oldest_age_s", "last_activity"}
-    values: dict[str, Any] = {
-        f.name: (max if f.name in largest else _add)(getattr(one, f.name), getattr(other, f.name))
-        for f in fields(AppReport)
-    }
-    return AppReport(**values)
-
-
-def _add(one: float, other: float) -> float:
-    return one + other
+    joins: dict[str, Callable[[Any, Any], Any]] = {"oldest_age_s": max, "last_activity": max}
+    pairs = ((f.name, getattr(one, f.name), getattr(other, f.name)) for f in fields(AppReport))
+    return AppReport(**{name: joins.get(name, add)(a, b) for name, a, b in pairs})

@@ -1,10 +1,11 @@
-"""`/metrics` on the port of the Bokeh server itself, where there is no sidecar and no launcher.
+"""`/metrics` on the port of the Bokeh server itself, without a sidecar and without a launcher.
 
     panel serve app.py --plugins exporter.plugin
     bokeh.server.server.Server(applications, extra_patterns=exporter.plugin.ROUTES)
 
-For a server of one process. With `--num-procs` a scrape would reach a worker at random, so it is
-refused with what to do instead. Import it before the server is created: that loads the agent.
+This works for a server with one process. With `--num-procs` a scrape would reach a random worker,
+so the page answers 503 and says what to do instead. Import this module before the server is
+created, because the import loads the agent.
 """
 
 from __future__ import annotations
@@ -18,32 +19,31 @@ import bokeh.server.tornado
 from tornado.web import RequestHandler
 
 import exporter.metrics
-from exporter.agent import hooks
+from exporter.agent import hooks, pod
 from exporter.exposition import render
-from exporter.observe import Observer
-from exporter.sidecar import PLAIN, Response
+from exporter.observe import PodObserver
+from exporter.web import PLAIN, Response
 
-INSTANCE = "BOKEH_EXPORTER_INSTANCE"
-LAUNCHED = "_bokeh_exporter.agent.hooks"  # the launcher's agent, which is under a private name
-UNARMED = "no agent in this server: import exporter.plugin before the Server is created\n"
+LAUNCHED = "_bokeh_exporter.agent.hooks"  # the private name under which the launcher loads it
+UNARMED = "this server has no agent; import exporter.plugin before the Server is created\n"
 SEVERAL = (
-    "this server has {} workers and a scrape reaches one of them at random: start it with "
-    "`bokeh-exporter launch --metrics-port 9550 -- ...`, which serves them together\n"
+    "this server has {} workers and a scrape reaches a random one; start it with "
+    "`bokeh-exporter launch --metrics-port 9550 -- ...`, which serves the sums of all workers\n"
 )
 
 
 def arm() -> None:
-    """Load the agent into this process, unless the launcher has."""
+    """Load the agent into this process, unless the launcher has done so."""
     if LAUNCHED in sys.modules:
         return
-    # Of its own, also after the forks of --num-procs: the network may be shared with others.
-    os.environ.setdefault(INSTANCE, f"plugin-{secrets.token_hex(4)}")
+    # A unique name, kept over the forks of --num-procs: other servers may share the network.
+    os.environ.setdefault(pod.INSTANCE, f"plugin-{secrets.token_hex(4)}")
     hooks.declare(exporter.metrics)
     hooks.install("bokeh.server.tornado", bokeh.server.tornado)
 
 
-def answer(observer: Observer, accept: str) -> Response:
-    """The page, or a 503 that says why there is none."""
+def answer(observer: PodObserver, accept: str) -> Response:
+    """Return the page, or a 503 response that says why there is none."""
     seen = observer.observe()
     workers = len(seen.collected.workers)
     if workers != 1:
@@ -54,14 +54,14 @@ def answer(observer: Observer, accept: str) -> Response:
 
 
 class MetricsHandler(RequestHandler):
-    """Collects in a thread, so the event loop goes on meanwhile."""
+    """Collects in a thread, so that the event loop keeps running."""
 
-    def initialize(self, observer: Observer) -> None:
-        """Take what ROUTES hands over."""
+    def initialize(self, observer: PodObserver) -> None:
+        """Take the observer from ROUTES."""
         self._observer = observer
 
     async def get(self) -> None:
-        """Answer a scrape."""
+        """Respond to a scrape."""
         accept = self.request.headers.get("Accept", "")
         response = await asyncio.to_thread(answer, self._observer, accept)
         self.set_status(response.status)
@@ -74,6 +74,6 @@ ROUTES = [
     (
         "/metrics",
         MetricsHandler,
-        {"observer": Observer(os.environ.get(INSTANCE, "default"), app_port=0)},
+        {"observer": PodObserver(pod.instance(), given=None)},
     )
 ]

@@ -1,144 +1,110 @@
-"""The HTTP side: /metrics, /state, /healthz and /readyz on a port and threads of their own.
+"""The sidecar's HTTP server: /metrics, /state, /healthz and /readyz.
 
-The app's port would answer from a random worker, and late whenever that worker's loop is busy.
+It has a port and threads of its own. On the app's port a random worker would answer, and late
+whenever that worker's event loop is busy.
 """
 
 from __future__ import annotations
 
 import json
 import signal
-import socket
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from functools import cached_property
 
-from exporter import collect
-from exporter.exposition import render
-from exporter.observe import Observer
+from exporter.agent.complaints import Complaints
+from exporter.doorkeeper import TokenGuard
+from exporter.exposition import prefers_openmetrics, render
+from exporter.observe import PodObserver, PodView
 from exporter.state import state
+from exporter.web import PLAIN, Request, Response, Server
 
-IDLE_SECONDS = 120  # Prometheus keeps its connection between scrapes, 60 s apart at most
 POLL_SECONDS = 0.5
 SIGNALS = {signal.SIGTERM, signal.SIGINT}
-PLAIN = "text/plain; charset=utf-8"
 
 
-class Response(NamedTuple):
-    """A complete HTTP answer."""
+class SidecarPages:
+    """The four pages, all made from one observation, which the first page that needs it makes.
 
-    status: int
-    content_type: str
-    body: bytes
+    guard: checks the tokens of requests; None if no page requires one.
+    """
 
-
-class Routes:
-    """The four pages; HEAD and GET only."""
-
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: PodObserver, guard: TokenGuard | None = None) -> None:
         self._observer = observer
-        self._pages: dict[str, Callable[[str], Response]] = {
+        self._guard = guard
+        self._rendered: dict[bool, Response] = {}
+
+    @cached_property
+    def _seen(self) -> PodView:
+        return self._observer.observe()
+
+    def answer(self, request: Request) -> Response:
+        """Return the response to a request."""
+        pages: dict[str, Callable[[Request], Response]] = {
             "/metrics": self._metrics,
             "/state": self._state,
             "/healthz": lambda _: Response(200, PLAIN, b"ok\n"),
             "/readyz": self._ready,
         }
-
-    def answer(self, path: str, accept: str) -> Response:
-        """The page at `path`, its query ignored."""
-        page = self._pages.get(path.partition("?")[0])
+        page = pages.get(request.path)
         if page is None:
-            known = " ".join(self._pages)
-            return Response(404, PLAIN, f"nothing here; try {known}\n".encode())
-        return page(accept)
+            return Response(404, PLAIN, f"page not found; try {' '.join(pages)}\n".encode())
+        refusal = None if self._guard is None else self._guard.refusal(request)
+        return refusal or page(request)
 
-    def _metrics(self, accept: str) -> Response:
-        body, content_type = render(self._observer.observe(), accept)
-        return Response(200, content_type, body)
+    def _metrics(self, request: Request) -> Response:
+        accept = request.headers.get("accept", "")
+        form = prefers_openmetrics(accept)
+        if form not in self._rendered:
+            body, content_type = render(self._seen, accept)
+            self._rendered[form] = Response(200, content_type, body)
+        return self._rendered[form]
 
-    def _state(self, accept: str) -> Response:
-        del accept
-        body = json.dumps(state(self._observer.observe()))
+    def _state(self, _: Request) -> Response:
+        body = json.dumps(state(self._seen))
         return Response(200, "application/json", f"{body}\n".encode())
 
-    def _ready(self, accept: str) -> Response:
-        del accept
-        if self._observer.observe().ready:
+    def _ready(self, _: Request) -> Response:
+        if self._seen.ready:
             return Response(200, PLAIN, b"ready\n")
         return Response(503, PLAIN, b"no Bokeh server is serving yet\n")
 
 
-def handler(routes: Routes) -> type[BaseHTTPRequestHandler]:
-    """The request handler class that the HTTP server wants."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = IDLE_SECONDS
-        disable_nagle_algorithm = True  # head and body are two writes; Nagle would add 40 ms
-        server_version = "bokeh-exporter"
-        sys_version = ""
-
-        def do_GET(self) -> None:
-            response = routes.answer(self.path, self.headers.get("Accept", ""))
-            self.send_response(response.status)
-            self.send_header("Content-Type", response.content_type)
-            self.send_header("Content-Length", str(len(response.body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(response.body)
-
-        do_HEAD = do_GET  # noqa: N815 - the names that http.server looks for
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing: a probe every few seconds is no news."""
-
-    return Handler
+def server(
+    observer: PodObserver, address: str, port: int, guard: TokenGuard | None = None
+) -> Server:
+    """Return a server of the pages, bound but not started. Raises OSError if the port is taken."""
+    return Server(address, port, lambda: SidecarPages(observer, guard).answer)
 
 
-class Server(ThreadingHTTPServer):
-    """Dual-stack where the machine has IPv6; a broken connection is the client's business."""
+def serve(
+    instance: str, app_port: int | None, address: str, port: int, guard: TokenGuard | None = None
+) -> int:
+    """Serve the pages until told to stop, and return the exit code.
 
-    daemon_threads = True
-
-    def __init__(self, address: str, port: int, routes: Routes) -> None:
-        dual = not address and socket.has_dualstack_ipv6()
-        self.address_family = socket.AF_INET6 if dual or ":" in address else socket.AF_INET
-        self._dual = dual
-        super().__init__((address, port), handler(routes))
-
-    def server_bind(self) -> None:
-        """Bind without http.server's reverse DNS look-up of the own host name."""
-        if self._dual:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hung up in the middle of an answer is not worth a traceback."""
-
-
-def server(instance: str, app_port: int, address: str, port: int) -> Server:
-    """The pages of an instance, bound and not yet served. Raises OSError if the port is taken."""
-    return Server(address, port, Routes(Observer(instance, app_port)))
-
-
-def serve(instance: str, app_port: int, address: str, port: int) -> int:
-    """Serve until told to stop. Raises OSError if the port cannot be had.
-
-    After SIGTERM it serves on until the app's processes are gone: Kubernetes signals both
-    containers at once, and the drain that then begins is watched through this port. A second
-    SIGTERM, or SIGINT, ends it at once.
+    After SIGTERM it continues until the app's processes have ended: Kubernetes signals both
+    containers at once, and the drain that then begins is observed through this port. A second
+    SIGTERM, or SIGINT, ends it at once. Raises OSError if the port cannot be opened.
     """
-    pages = server(instance, app_port, address, port)
-    # Blocked and waited for instead of handled: no code runs in the middle of another.
+    observer = PodObserver(instance, app_port)
+    pages = server(observer, address, port, guard)
+    # The signals are blocked and waited for, because a handler would interrupt any code.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    threading.Thread(target=pages.serve_forever, daemon=True).start()
-    leaving = False
-    while not (leaving and not collect.find(instance)):
+    pages.start()
+    complaints, leaving = Complaints("the sidecar"), False
+    while not _may_end(observer, complaints, leaving=leaving):
         came = signal.sigtimedwait(SIGNALS, POLL_SECONDS)
         if came is not None and (leaving or came.si_signo == signal.SIGINT):
             break
         leaving = leaving or came is not None
-    pages.server_close()
+    pages.close()
     return 0
+
+
+def _may_end(observer: PodObserver, complaints: Complaints, *, leaving: bool) -> bool:
+    """Observe the workers if no request did so, and return whether the sidecar may end."""
+    try:
+        observer.look()
+        return leaving and not observer.peers.present()
+    except Exception as error:
+        complaints.tell(error)
+        return False

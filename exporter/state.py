@@ -1,21 +1,23 @@
-"""/state: an observation as JSON, for the daemon, which must not wait for a scrape."""
+"""/state: an observation as JSON for the daemon, which cannot wait for the next scrape."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from exporter.ledger import WorkerView
-from exporter.observe import Observation
-from exporter.report import AppReport
+from exporter.observe import PodView
+from exporter.wire import AppReport
 
 SESSIONS = ("connected", "lingering", "blocked", "pending")
 CONNECTIONS = ("live", "stale")
+APPS_BYTES = 24 << 10  # the daemon reads 64 KiB, of which 256 workers take half
 
 
-def state(seen: Observation) -> dict[str, Any]:
-    """The observation with plain names; times in unix seconds, ages and CPU in seconds."""
+def state(seen: PodView) -> dict[str, Any]:
+    """Return the observation as JSON values; times in Unix seconds, ages and CPU in seconds."""
     collected, reports = seen.collected, seen.collected.reports
     return {
         "at": collected.at,
@@ -25,6 +27,10 @@ def state(seen: Observation) -> dict[str, Any]:
         "workers": [_worker(worker) for worker in collected.workers],
         "sessions": _sums(seen.apps.values(), (*SESSIONS, "opening")),
         "connections": _sums(seen.apps.values(), CONNECTIONS),
+        "requests": seen.requests,
+        "created_total": seen.created_total,
+        "ports": list(seen.port.ports),
+        "empty_for_s": seen.empty_for_s,
         "last_disconnect_age_s": collected.last_disconnect_age_s,
         "last_activity_age_s": _last_activity_age(seen),
         "memory": _memory(seen),
@@ -36,12 +42,12 @@ def state(seen: Observation) -> dict[str, Any]:
             "utilization": max((report.utilization for report in reports), default=0.0),
             "lag_s": max((max(w.stalled_s, _lag(w)) for w in collected.workers), default=0.0),
         },
-        "apps": {url: _app(app) for url, app in sorted(seen.apps.items())},
+        "apps": _apps(seen.apps),
     }
 
 
-def _last_activity_age(seen: Observation) -> float | None:
-    """Since any client did something, in seconds; None without agents, which alone see it."""
+def _last_activity_age(seen: PodView) -> float | None:
+    """Return the seconds since any client was active, or None without agents."""
     latest = max((app.last_activity for app in seen.apps.values()), default=0.0)
     return max(0.0, seen.collected.at - latest) if latest else None
 
@@ -66,12 +72,25 @@ def _sums(apps: Iterable[AppReport], names: tuple[str, ...]) -> dict[str, int]:
     return {name: sum(getattr(app, name) for app in listed) for name in names}
 
 
-def _memory(seen: Observation) -> dict[str, Any]:
+def _memory(seen: PodView) -> dict[str, Any]:
+    working_set, limit = seen.memory()
     return {
-        "working_set_bytes": seen.working_set_bytes(),
-        "limit_bytes": seen.resource(lambda cgroup: cgroup.limit_bytes),
+        "working_set_bytes": working_set,
+        "limit_bytes": limit,
         "rss_bytes": seen.rss_bytes(),
     }
+
+
+def _apps(apps: Mapping[str, AppReport]) -> dict[str, Any]:
+    """Return the applications by route; if they are too many, those with most connections."""
+    left, shown = APPS_BYTES, {}
+    for url, app in sorted(apps.items(), key=lambda item: (-item[1].live, item[0])):
+        shown[url] = _app(app)
+        left -= len(json.dumps({url: shown[url]}))
+        if left < 0:
+            del shown[url]
+            break
+    return dict(sorted(shown.items()))
 
 
 def _app(app: AppReport) -> dict[str, Any]:

@@ -4,34 +4,75 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from hypothesis import settings
 
-from tests.cluster.build import PROMETHEUS, installed
-from tests.prometheus_server import PrometheusServer
+from tests.lab import counts
+from tests.lab.build import PROMETHEUS, installed
+from tests.lab.prometheus_server import PrometheusServer
+from tests.lab.starvation import Moment, Watch
 
 # A slow machine is no counter-example.
 settings.register_profile("laws", deadline=None)
 settings.load_profile("laws")
 
-# Started in the background by a script we ignore it, and so would all that the tests start and end.
+# Started in the background by a script or by nohup we ignore these, and so would all that the tests
+# start and end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 FIGURE = "figure"
+
+
+AGAIN = 2
+BEGUN_AT = time.time()
+WATCH = Watch()
+BEGAN = pytest.StashKey[Moment]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Longest first, by their time limit: then none keeps a worker busy when others are done.
 
     On the node too, where they follow each other: its longest one takes the same time on a busy
-    machine, the others gain when nothing else runs any more.
+    machine, the others gain when nothing else runs any more. A slow test that fails while the
+    machine is starved is made again.
     """
     items.sort(key=lambda item: -_time_limit(item))
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            again = pytest.mark.flaky(reruns=AGAIN, condition=partial(_was_starved, item))
+            item.add_marker(again)
+
+
+def _was_starved(item: pytest.Item) -> bool:
+    return bool(WATCH.starved_since(item.stash[BEGAN]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[BEGAN] = WATCH.now()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, pytest.TestReport]:
+    """A comparison of real time on a starved machine is void: it says nothing of the product."""
+    report: pytest.TestReport = yield
+    is_last = getattr(item, "execution_count", 1) > AGAIN
+    is_comparison = item.get_closest_marker("timing_sensitive") is not None
+    how = WATCH.starved_since(item.stash[BEGAN]) if is_comparison else ""
+    if report.failed and is_last and how:
+        report.outcome = "skipped"
+        words = f"VOID, made {1 + AGAIN} times while the machine was starved: {how}"
+        report.longrepr = (str(item.path), 0, words)
+    return report
 
 
 def _time_limit(item: pytest.Item) -> float:
@@ -46,6 +87,8 @@ def show(record_property: Callable[[str, object], None]) -> Callable[[str], None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    kinds = {kind: len(terminalreporter.getreports(kind)) for kind in counts.ORDER}
+    counts.add(kinds, time.time() - BEGUN_AT)
     passed = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     for report in passed:
         for name, text in report.user_properties:
@@ -71,7 +114,7 @@ def _current() -> Path | None:
 
 PROGRAMS = {
     "packaged": (_packaged, "`apt-get install prometheus`"),
-    "current": (_current, "`python -m tests.cluster.build prometheus` (Go or PyPI, 2 min once)"),
+    "current": (_current, "`python -m tests.lab.build prometheus` (Go or PyPI, 2 min once)"),
 }
 
 

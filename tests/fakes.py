@@ -5,28 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from autoscaler.core.deletion_order import deletion_order
+from autoscaler.core.drain.deletion_order import deletion_order
 from autoscaler.core.lease import Lease
 from autoscaler.errors import AutoscalerError, ConflictError, LeaseError, TargetNotFoundError
-from autoscaler.model import Occupancy, PodNote, PodState, Sample, TargetRef
+from autoscaler.model import (
+    Occupancy,
+    PodMarks,
+    PodState,
+    Sample,
+    TargetRef,
+    Unavailable,
+    Unreachable,
+)
 from autoscaler.policy import Policy
-from autoscaler.ports import PolicySet, Readings, Signal, Standing, TargetState
+from autoscaler.ports import LeadershipStatus, PolicySet, Readings, Signal, TargetState
 from tests.builders import NOW
 
 
 @dataclass
 class FakeClock:
-    """A wall clock that moves only when told to."""
+    """A wall clock that moves only when told to. was_set: by how much it was set altogether."""
 
     at: float = NOW
     step: float = 0.0
+    was_set: float = 0.0
 
     def now(self) -> float:
         return self.at
 
+    def steady(self) -> float:
+        return self.at - self.was_set
+
     def stepped(self) -> float:
         step, self.step = self.step, 0.0
         return step
+
+    def ahead(self) -> float:
+        return 0.0
 
     def advance(self, seconds: float) -> None:
         self.at += seconds
@@ -35,6 +50,7 @@ class FakeClock:
         """Step the wall clock, as an administrator or NTP may."""
         self.at += seconds
         self.step += seconds
+        self.was_set += seconds
 
 
 @dataclass
@@ -94,24 +110,30 @@ class FakeCluster:
             raise self.refusals.pop(0)
         present = self.targets[state.ref]
         if present.resource_version != state.resource_version:
-            raise ConflictError(f"{state.ref} was changed meanwhile")
+            raise ConflictError(f"{state.ref} has changed since it was read")
         if not dry_run:
             self.changes.append((state.ref, replicas))
             self._set(present, replicas)
 
-    def note(self, state: TargetState, pod: PodState, note: PodNote) -> None:
+    def mark_pod(self, state: TargetState, pod: PodState, marks: PodMarks) -> None:
         present = self.targets[state.ref]
-        pods = tuple(_noted(each, note) if each.uid == pod.uid else each for each in present.pods)
+        pods = tuple(_with_marks(p, marks) if p.uid == pod.uid else p for p in present.pods)
         self.targets[state.ref] = replace(present, pods=pods)
 
-    def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy]:
+    def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy | Unavailable]:
         counts = {name: count for (_, name), count in self.sessions.items()}
         self.asked += [pod.name for pod in pods]
-        answering = [pod for pod in pods if pod.name not in self.silent]
-        return {pod.uid: Occupancy(counts.get(pod.name, 0)) for pod in answering}
+        return {
+            pod.uid: Unreachable(f"http://{pod.ip}:9550/state did not accept a connection")
+            if pod.name in self.silent
+            else _occupied(counts.get(pod.name, 0))
+            for pod in pods
+        }
 
-    def announce(self, state: TargetState, reason: str, message: str, *, warning: bool) -> None:
-        self.events.append((state.ref, reason, message))
+    def announce(
+        self, ref: TargetRef, uid: str, reason: str, message: str, *, warning: bool
+    ) -> None:
+        self.events.append((ref, reason, message))
 
     def read(
         self, signals: Iterable[tuple[Signal, str]], queries: Iterable[str], now: float
@@ -159,7 +181,7 @@ class FakeLeases:
     def write(self, namespace: str, lease: Lease, *, taken: bool) -> Lease:
         self._fail(namespace)
         if self.leases.get(namespace, Lease()).version != lease.version:
-            raise ConflictError(f"{namespace}/{self.name} was changed meanwhile")
+            raise ConflictError(f"{namespace}/{self.name} has changed since it was read")
         return self.edit(namespace, lease)
 
     def edit(self, namespace: str, lease: Lease) -> Lease:
@@ -175,19 +197,21 @@ class FakeLeases:
 
 @dataclass
 class FakeLeadership:
-    """Leads where `standings` says so, until `lost`; remembers what was written down when."""
+    """Leads where `statuses` says so, until `lost`; remembers what was written down when."""
 
-    standings: dict[str, Standing] = field(default_factory=dict)
+    statuses: dict[str, LeadershipStatus] = field(default_factory=dict)
     refusals: list[AutoscalerError] = field(default_factory=list)
     lost: bool = False
     on_commit: Callable[[str], None] = lambda _: None
 
-    def seek(self, namespaces: Iterable[str]) -> Mapping[str, Standing]:
-        return {each: self.standings[each] for each in namespaces if each in self.standings}
+    def seek(
+        self, namespaces: Iterable[str], set_clock: Callable[[], None]
+    ) -> Mapping[str, LeadershipStatus]:
+        return {each: self.statuses[each] for each in namespaces if each in self.statuses}
 
     def confirm(self, namespace: str) -> None:
         if self.lost:
-            raise LeaseError("nothing more was changed: standing by: other holds Lease bokeh/x")
+            raise LeaseError("nothing more was changed: standby: other holds Lease bokeh/x")
 
     def commit(self, namespace: str) -> None:
         self.confirm(namespace)
@@ -198,18 +222,28 @@ class FakeLeadership:
 
 def _pod(index: int) -> PodState:
     return PodState(
-        f"pod-{index}", f"uid-{index}", ready_since=0.0, started_at=0.0, created_at=index, node="a"
+        f"pod-{index}",
+        f"uid-{index}",
+        ready_since=0.0,
+        started_at=0.0,
+        created_at=index,
+        node="a",
+        ip=f"10.0.{index // 250}.{index % 250 + 1}",
     )
 
 
-def _noted(pod: PodState, note: PodNote) -> PodState:
-    """As `adapters.pods.note_patch` has it: a cost of somebody else stays."""
-    is_foreign = pod.deletion_cost is not None and not pod.cost_is_ours
+def _with_marks(pod: PodState, marks: PodMarks) -> PodState:
+    """As `adapters.kubernetes.pods.marks_patch` has it: a cost of somebody else stays."""
+    has_foreign_cost = pod.deletion_cost is not None and not pod.cost_is_ours
     return replace(
         pod,
-        routable=note.routable,
-        cordon=note.cordon,
-        deletion_cost=pod.deletion_cost if is_foreign and note.cost is None else note.cost,
-        cost_is_ours=note.cost is not None,
-        protected=note.protected,
+        routable=marks.routable,
+        cordon=marks.cordon,
+        deletion_cost=pod.deletion_cost if has_foreign_cost and marks.cost is None else marks.cost,
+        cost_is_ours=marks.cost is not None,
+        protected=marks.protected,
     )
+
+
+def _occupied(live: int) -> Occupancy:
+    return Occupancy(live, empty_for=None if live else 90.0)

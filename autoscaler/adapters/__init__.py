@@ -1,1 +1,1 @@
-"""One third-party client each; its errors become `autoscaler.errors` at the line of the call."""
+"""Adapters: each uses one third-party client and translates its errors to `autoscaler.errors`."""

@@ -1,7 +1,8 @@
-"""When passes run: APScheduler for the ticks and the calendar, one pass at a time.
+"""The schedule of passes: APScheduler for the interval and the calendar, one pass at a time.
 
-APScheduler 3.11 waits by the monotonic clock but plans by the wall clock: after a step of one hour
-back a job would rest for that hour. A small watch sees such a step within a second and plans anew.
+APScheduler 3.11 waits by the monotonic clock but plans by the wall clock: if the clock is set back
+by an hour, a job would not run for that hour. A small thread detects such a step within a second
+and plans again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TICK = "tick"
 
 
 class Scheduler:
-    """Calls `work` at once, every `interval` seconds, and at each edge of a calendar window."""
+    """Calls `work` at once, every `interval` seconds, and when a window opens or closes."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work
@@ -42,12 +43,12 @@ class Scheduler:
         self._edges: frozenset[Edge] = frozenset()
 
     def start(self) -> None:
-        """Begin; the first tick is due at once."""
+        """Start; the first call is due at once."""
         self._scheduler.start()
         self._watch.start()
 
     def plan(self, interval: float, policies: Iterable[Policy] = ()) -> None:
-        """Tick every `interval` seconds and at the edges of the policies' windows."""
+        """Call `work` every `interval` seconds and at the edges of the policies' windows."""
         if interval != self._interval:
             self._interval = interval
             self._scheduler.add_job(
@@ -65,7 +66,7 @@ class Scheduler:
         self._edges = edges
 
     def stop(self, wait: bool) -> None:
-        """End; wait: let a pass that is under way finish."""
+        """Stop. wait: whether to let a running pass finish."""
         self._stop.set()
         self._scheduler.shutdown(wait=wait)
         self._watch.join()
@@ -76,7 +77,7 @@ class Scheduler:
                 self._plan_anew()
 
     def _plan_anew(self) -> None:
-        """Plan each job from the present clock: the tick now, the calendar when it is due."""
+        """Plan each job by the current clock: the interval's now, the calendar's when due."""
         now = datetime.now(UTC)
         for job in self._scheduler.get_jobs():
             due = now if job.id == TICK else job.trigger.get_next_fire_time(None, now)
@@ -84,7 +85,7 @@ class Scheduler:
 
 
 def calendar_edges(policy: Policy) -> set[Edge]:
-    """When the bounds of a policy may change: (hour, minute, zone) of each edge."""
+    """Return the (hour, minute, zone) at which the bounds of a policy may change."""
     edges = set()
     for window in policy.schedule:
         for moment in (window.start, window.end):
@@ -93,6 +94,10 @@ def calendar_edges(policy: Policy) -> set[Edge]:
 
 
 def _cron(edge: Edge) -> CronTrigger:
-    """Every day at that time: a pass too many costs nothing, so days need no care over midnight."""
+    """Return a trigger for that time on every day.
+
+    The days of a window are ignored, which avoids special cases at midnight; an extra pass is
+    cheap.
+    """
     hour, minute, zone = edge
     return CronTrigger(hour=hour, minute=minute, timezone=zone)

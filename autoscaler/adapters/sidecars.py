@@ -1,66 +1,161 @@
-"""Asks the exporters in the pods themselves: `/state`, each with a short deadline, side by side."""
+"""Ask the exporters in the pods for `/state`: all concurrently, each within 2 s."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated
 
-import requests
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 
-from autoscaler.model import Occupancy, PodState
+from autoscaler.adapters.http.answers import NoReply, Reply, json_of
+from autoscaler.adapters.http.fetching import Page, fetch_all
+from autoscaler.model import Occupancy, PodState, Unavailable, Unreachable
+from exporter.tokens import TokenError, TokenFile
 
-CONNECT_WITHIN, ANSWER_WITHIN = 0.5, 1.5  # seconds; an idle sidecar needs 0.01
-AT_ONCE = 16
+# Seconds for an exchange, from connecting to the last byte; an idle sidecar needs 0.01.
+ANSWER_WITHIN = 2.0
+# Seconds for all exchanges, so that many pods that hang do not delay the policies for longer.
+ALL_WITHIN = 2 * ANSWER_WITHIN
+# Bytes; an exporter's answer has half a KiB and 100 bytes per worker.
+LARGEST_ANSWER = 64 << 10
+# The HTTP status for a wrong token.
+UNAUTHORIZED = 401
+
+_Count = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+_Age = Annotated[float, Field(strict=True, ge=0, lt=1e12, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    """Part of the exporter's `/state`; unknown keys, as of a newer exporter, are ignored."""
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+class _WorkerPart(_Part):
+    ok: StrictBool
+
+
+class _SessionsPart(_Part):
+    pending: _Count
+    opening: _Count
+    blocked: _Count
+
+
+class _ConnectionsPart(_Part):
+    live: _Count
+
+
+class _StatePage(_Part):
+    ready: StrictBool
+    workers: tuple[_WorkerPart, ...]
+    sessions: _SessionsPart
+    connections: _ConnectionsPart
+    requests: _Count | None = 0  # None without agents; then the port's connections are counted
+    empty_for_s: _Age | None
+    last_activity_age_s: _Age | None
+
+
+_STATE = TypeAdapter(_StatePage)
 
 
 class HttpSidecars:
-    """Implements `ports.Sidecars`. port: of every sidecar."""
+    """Implements `ports.Sidecars`. tokens: the bearer tokens to send, or None."""
 
-    def __init__(self, port: int = 9550) -> None:
+    def __init__(self, port: int = 9550, tokens: TokenFile | None = None) -> None:
         self._port = port
+        self._tokens = tokens
 
-    def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy]:
-        """The pods that answered, by uid."""
-        asked = [pod for pod in pods if pod.ip]
-        if not asked:
-            return {}
-        with ThreadPoolExecutor(min(AT_ONCE, len(asked))) as pool:
-            answers = pool.map(self._ask, asked)
-            found = zip(asked, answers, strict=True)
-            return {pod.uid: seen for pod, seen in found if seen is not None}
+    def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy | Unavailable]:
+        """Return the answer of each pod's sidecar, by UID.
 
-    def _ask(self, pod: PodState) -> Occupancy | None:
-        address = f"[{pod.ip}]" if ":" in (pod.ip or "") else pod.ip
+        Pods without an address are not asked, and neither are those for which no time is left
+        because many others do not answer.
+        """
+        pages = {pod.uid: Page(pod.ip, self._port, "/state") for pod in pods if pod.ip}
+        answers = self._answers([*pages.values()])
+        found = zip(pages.items(), answers, strict=True)
+        return {uid: _parsed(page, answer) for (uid, page), answer in found if answer is not None}
+
+    def _answers(self, pages: Sequence[Page]) -> Sequence[Reply | NoReply | None]:
+        """Return the answers in the order of the pages; tries the next token after a 401."""
+        if self._tokens is None:
+            return _fetched(pages, ALL_WITHIN)
         try:
-            with requests.Session() as session:
-                session.trust_env = False  # a pod is never behind a proxy
-                answer = session.get(
-                    f"http://{address}:{self._port}/state",
-                    timeout=(CONNECT_WITHIN, ANSWER_WITHIN),
-                    allow_redirects=False,
-                )
-                answer.raise_for_status()
-                state = answer.json()
-                if pod.ready and not state["ready"]:  # it looks at another port, or sees no worker
-                    return None
-                return occupancy(state)
-        except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError):
-            return None
+            tokens = self._tokens.tokens()
+        except TokenError as error:
+            return [NoReply(f"was not asked: {error}")] * len(pages)
+        until = time.monotonic() + ALL_WITHIN
+        answers = list(_fetched(pages, ALL_WITHIN, tokens[0]))
+        for token in tokens[1:]:
+            again = [number for number, answer in enumerate(answers) if _is_refusal(answer)]
+            left = until - time.monotonic()
+            if not again or left <= 0:
+                break
+            found = _fetched([pages[number] for number in again], left, token)
+            for number, answer in zip(again, found, strict=True):
+                answers[number] = answer or answers[number]
+        return answers
 
 
-def occupancy(state: Mapping[str, Any]) -> Occupancy | None:
-    """The exporter's `/state` as our value; None while a worker does not answer it.
+def _fetched(
+    pages: Sequence[Page], in_all: float, token: str | None = None
+) -> list[Reply | NoReply | None]:
+    return fetch_all(
+        pages,
+        within=ANSWER_WITHIN,
+        largest=LARGEST_ANSWER,
+        in_all=in_all,
+        headers={} if token is None else {"Authorization": f"Bearer {token}"},
+    )
 
-    Raises KeyError, TypeError or ValueError if it is something else.
+
+def _is_refusal(answer: Reply | NoReply | None) -> bool:
+    return isinstance(answer, Reply) and answer.status == UNAUTHORIZED
+
+
+def _parsed(page: Page, answer: Reply | NoReply) -> Occupancy | Unavailable:
+    """Return an answer as our value; an answer that no exporter gives counts as unreachable."""
+    if isinstance(answer, NoReply):
+        return Unreachable(f"{page.url} {answer.reason}")
+    if answer.status == UNAUTHORIZED:
+        return Unreachable(f"{page.url} answered HTTP 401; set --sidecar-token-file to its token")
+    if answer.status != 200:
+        return Unreachable(f"{page.url} answered HTTP {answer.status}")
+    try:
+        return occupancy(json_of(answer.body))
+    except ValueError:
+        return Unreachable(f"{page.url} did not answer with JSON")
+    except Exception as error:  # a bug of ours, or an unexpected answer
+        return Unavailable(f"{page.url} gave an answer that cannot be parsed: {error!r}")
+
+
+def occupancy(state: object) -> Occupancy | Unavailable:
+    """Return the exporter's `/state` as our value, or why it is unusable.
+
+    A sidecar that sees no server, or not all of its workers, cannot know that the pod is empty.
     """
-    if not all(worker["ok"] for worker in state["workers"]):
-        return None
-    sessions = state["sessions"]
+    if isinstance(state, Mapping) and "empty_for_s" not in state:
+        return Unavailable(
+            "its exporter is too old to report empty_for_s; update the sidecar's image"
+        )
+    try:
+        said = _STATE.validate_python(state)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "/state"
+        return Unavailable(f"its sidecar's answer is unusable: {where}: {first['msg']}")
+    if not said.ready:
+        return Unavailable("its sidecar sees no Bokeh server")
+    if not all(worker.ok for worker in said.workers):
+        return Unavailable("a worker does not answer its sidecar")
+    if said.connections.live and said.empty_for_s is not None:
+        return Unavailable("its sidecar reports both connections and that the pod is empty")
     return Occupancy(
-        live=int(state["connections"]["live"]),
-        opening=int(sessions["pending"]) + int(sessions["opening"]),
-        blocked=int(sessions["blocked"]),
-        quiet_for=state["last_disconnect_age_s"],
-        idle_for=state["last_activity_age_s"],
+        live=said.connections.live,
+        opening=said.sessions.pending + said.sessions.opening,
+        blocked=said.sessions.blocked,
+        requests=said.requests or 0,
+        empty_for=said.empty_for_s,
+        idle_for=said.last_activity_age_s,
     )

@@ -1,77 +1,60 @@
-"""The daemon's own HTTP: /metrics, /healthz and /readyz."""
+"""The daemon's HTTP server for /metrics, /healthz and /readyz, which is the exporter's server."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from autoscaler.errors import AutoscalerError
+from exporter.web import PLAIN, Request, Response, Server
 
 Check = Callable[[], str | None]
-"""Says what is wrong, or None."""
+"""Returns why a probe fails, or None."""
+Remark = Callable[[], str]
+"""Returns the text of a probe that passes."""
 
 
 class WebServer:
-    """Serves a registry and named checks from a thread of its own."""
+    """Serves a registry and checks, each at its path, from threads of its own."""
 
     def __init__(
-        self, address: tuple[str, int], registry: CollectorRegistry, checks: Mapping[str, Check]
+        self,
+        address: tuple[str, int],
+        registry: CollectorRegistry,
+        checks: Mapping[str, Check],
+        remarks: Mapping[str, Remark] = {},
     ) -> None:
-        handler = type("Handler", (_Handler,), {"registry": registry, "checks": checks})
+        self._registry, self._checks, self._remarks = registry, checks, remarks
+        host, port = address
         try:
-            self._server = ThreadingHTTPServer(address, handler)
+            self._server = Server(host, port, lambda: self._answer)
         except OSError as error:
-            host, port = address
             raise AutoscalerError(
-                f"cannot listen on {host}:{port}: {error.strerror}: choose another --listen"
+                f"cannot listen on {host}:{port}: {error.strerror}; set another --listen"
             ) from None
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="web", daemon=True)
 
     @property
     def port(self) -> int:
-        """The port in use, also where 0 was asked for."""
-        return int(self._server.server_address[1])
+        """The port in use, even if port 0 was requested."""
+        return self._server.port
 
     def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
+        """Start to serve."""
+        self._server.start()
 
     def stop(self) -> None:
-        """Answer no more and give the port back."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        """Stop serving and close the port."""
+        self._server.close()
 
-
-class _Handler(BaseHTTPRequestHandler):
-    registry: CollectorRegistry
-    checks: Mapping[str, Check]
-    protocol_version = "HTTP/1.1"
-    timeout = 30
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
+    def _answer(self, request: Request) -> Response:
+        path = request.path
         if path == "/metrics":
-            encode, kind = choose_encoder(self.headers.get("Accept", ""))
-            self._answer(200, encode(self.registry), kind)
-        elif path in self.checks:
-            wrong = self.checks[path]()
-            self._answer(503 if wrong else 200, f"{wrong or 'ok'}\n".encode())
-        else:
-            self._answer(404, b"there are /metrics, /healthz and /readyz\n")
-
-    def _answer(self, code: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
-        self.send_response(code)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Scrapes and probes are not worth a log line."""
+            encode, kind = choose_encoder(request.headers.get("accept", ""))
+            return Response(200, kind, encode(self._registry))
+        if path in self._checks:
+            wrong = self._checks[path]()
+            said = wrong or self._remarks.get(path, lambda: "ok")()
+            return Response(503 if wrong else 200, PLAIN, f"{said}\n".encode())
+        return Response(404, PLAIN, b"page not found; try /metrics, /healthz or /readyz\n")

@@ -1,30 +1,76 @@
-"""The options by which `run` and `decide` reach Prometheus and Kubernetes."""
+"""The options with which commands connect to Prometheus and Kubernetes."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.daemon import Ports
 from autoscaler.errors import AutoscalerError
 from autoscaler.ports import PolicySource
-from autoscaler.quantities import seconds
+from autoscaler.units import seconds
+from exporter.tokens import TokenError, TokenFile
+
+if TYPE_CHECKING:
+    from autoscaler.adapters.prometheus.source import PrometheusSource
+
+# Seconds for which a reconcile pass waits for the PromQL queries of policies.
+PATIENCE = 1.0
+
+# One or more label matchers of PromQL, as between the braces of a selector.
+_MATCHER = r"""[a-zA-Z_]\w*\s*(?:=~|!~|!=|=)\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)"""
+MATCHERS = re.compile(rf"\s*{_MATCHER}\s*(?:,\s*{_MATCHER}\s*)*", re.ASCII)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options for the two APIs."""
+    """Add the options for both APIs."""
+    add_prometheus(parser, required=True)
+    add_kubernetes(parser)
+
+
+def add_prometheus(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add the options for Prometheus."""
     prometheus = parser.add_argument_group("Prometheus")
     prometheus.add_argument(
-        "--prometheus-url", metavar="URL", required=True, help="its address, with any path prefix"
+        "--prometheus-url",
+        metavar="URL",
+        required=required,
+        help="address of Prometheus, with its path prefix, if any; parameters (as in "
+        "https://host/prom?tenant=a) are sent with each query",
     )
     prometheus.add_argument(
-        "--prometheus-bearer-token-file", metavar="FILE", type=Path, help="sent with each query"
+        "--prometheus-match",
+        metavar="MATCHERS",
+        action="append",
+        default=[],
+        type=_matchers,
+        help="label matchers added to the queries for sessions, CPU and memory, such as "
+        "'cluster=\"a\"', for stores with several clusters (repeatable); the PromQL queries of "
+        "policies are not changed",
     )
-    prometheus.add_argument("--prometheus-username", metavar="NAME", help="for basic auth")
-    prometheus.add_argument("--prometheus-password-file", metavar="FILE", type=Path)
     prometheus.add_argument(
-        "--prometheus-ca-file", metavar="FILE", type=Path, help="CA of its certificate"
+        "--prometheus-bearer-token-file",
+        metavar="FILE",
+        type=Path,
+        help="file with the bearer token for Prometheus; reread for each query",
+    )
+    prometheus.add_argument(
+        "--prometheus-username", metavar="NAME", help="user name for basic authentication"
+    )
+    prometheus.add_argument(
+        "--prometheus-password-file",
+        metavar="FILE",
+        type=Path,
+        help="file with the password for basic authentication; reread for each query",
+    )
+    prometheus.add_argument(
+        "--prometheus-ca-file",
+        metavar="FILE",
+        type=Path,
+        help="file with the CA certificate of Prometheus (default: the well-known CAs)",
     )
     prometheus.add_argument(
         "--prometheus-header",
@@ -32,49 +78,97 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         type=_header,
-        help="an extra header, such as X-Scope-OrgID=team (repeatable)",
+        help="additional header for each query, such as X-Scope-OrgID=team (repeatable)",
     )
     prometheus.add_argument(
         "--prometheus-timeout",
         metavar="DURATION",
         type=_duration,
         default=5.0,
-        help="longest wait for one query (default 5s)",
+        help="timeout of a query (default: 5s); a reconcile pass waits only one second for the "
+        "PromQL queries of policies, and the next pass reads answers that took longer",
     )
     prometheus.add_argument(
         "--scrape-interval",
         metavar="DURATION",
         type=_duration,
         default=15.0,
-        help="how often the exporters are scraped; older than two is missing (default 15s)",
+        help="Prometheus scrape interval of the exporters; samples older than twice this are "
+        "ignored (default: 15s)",
     )
+
+
+def add_kubernetes(parser: argparse.ArgumentParser) -> None:
+    """Add the options for Kubernetes and the sidecars."""
     kubernetes = parser.add_argument_group("Kubernetes")
     kubernetes.add_argument(
-        "--kubeconfig", metavar="FILE", type=Path, help="default: the pod's own ServiceAccount"
+        "--kubeconfig",
+        metavar="FILE",
+        type=Path,
+        help="kubeconfig file (default: the pod's ServiceAccount, or ~/.kube/config outside of a "
+        "cluster)",
     )
-    kubernetes.add_argument("--context", metavar="NAME", help="of the kubeconfig")
+    kubernetes.add_argument(
+        "--context", metavar="NAME", help="context of the kubeconfig (default: its current one)"
+    )
     kubernetes.add_argument(
         "--exporter-port",
         metavar="PORT",
         type=int,
         default=9550,
-        help="of the sidecars, which are asked before a pod is removed (default 9550)",
+        help="port of the exporter sidecars (default: 9550)",
+    )
+    kubernetes.add_argument(
+        "--sidecar-token-file",
+        metavar="FILE",
+        type=Path,
+        help="file with the bearer token for sidecars that run with --token-file; reread for each "
+        "request (default: no token)",
     )
 
 
-def ports(args: argparse.Namespace, policies: PolicySource, lease: str | None = None) -> Ports:
-    """The adapters that the options describe. Raises AutoscalerError.
+def ports(
+    args: argparse.Namespace,
+    policies: PolicySource,
+    lease: str | None = None,
+    *,
+    once: bool = False,
+) -> Ports:
+    """Return the adapters that the options describe. Raises AutoscalerError.
 
-    lease: name of the Lease that a daemon must hold to act; None: take none.
+    lease: name of the Lease for leader election, or None for no election. once: whether there is
+    only one pass, which must then wait for all answers.
     """
-    from autoscaler.adapters.kubernetes import KubernetesCluster
-    from autoscaler.adapters.leases import KubernetesLeases
-    from autoscaler.adapters.prometheus import PrometheusSettings, PrometheusSource
+    from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
+    from autoscaler.adapters.kubernetes.leases import KubernetesLeases
     from autoscaler.adapters.sidecars import HttpSidecars
+
+    metrics = prometheus(args, patience=args.prometheus_timeout if once else PATIENCE)
+    clock = SystemClock()
+    cluster = KubernetesCluster.connect(args.kubeconfig, args.context, clock)
+    sidecars = HttpSidecars(args.exporter_port, _token(args.sidecar_token_file))
+    leases = None if lease is None else KubernetesLeases(cluster.api, lease)
+    return Ports(policies, metrics, cluster, sidecars, clock, leases)
+
+
+def _token(file: Path | None) -> TokenFile | None:
+    """Return the token for the sidecars, or None without one. Raises AutoscalerError."""
+    try:
+        return None if file is None else TokenFile(file)
+    except TokenError as error:
+        raise AutoscalerError(f"--sidecar-token-file: {error}") from None
+
+
+def prometheus(args: argparse.Namespace, *, patience: float) -> PrometheusSource:
+    """Return the Prometheus adapter that the options describe. Raises AutoscalerError.
+
+    patience: seconds for which to wait for the PromQL queries of policies.
+    """
+    from autoscaler.adapters.prometheus.source import PrometheusSettings, PrometheusSource
 
     if (args.prometheus_username is None) != (args.prometheus_password_file is None):
         raise AutoscalerError(
-            "basic auth needs both --prometheus-username and --prometheus-password-file"
+            "basic authentication needs both --prometheus-username and --prometheus-password-file"
         )
     settings = PrometheusSettings(
         url=args.prometheus_url,
@@ -83,13 +177,21 @@ def ports(args: argparse.Namespace, policies: PolicySource, lease: str | None = 
         password_file=args.prometheus_password_file,
         ca_file=args.prometheus_ca_file,
         headers=dict(args.prometheus_header),
+        match=",".join(args.prometheus_match),
         timeout=args.prometheus_timeout,
+        patience=patience,
         scrape_interval=args.scrape_interval,
     )
-    cluster = KubernetesCluster.connect(kubeconfig=args.kubeconfig, context=args.context)
-    sidecars = HttpSidecars(args.exporter_port)
-    leases = None if lease is None else KubernetesLeases(cluster.api, lease)
-    return Ports(policies, PrometheusSource(settings), cluster, sidecars, SystemClock(), leases)
+    return PrometheusSource(settings)
+
+
+def _matchers(text: str) -> str:
+    inside = text.strip().removeprefix("{").removesuffix("}").rstrip().removesuffix(",")
+    if not MATCHERS.fullmatch(inside):
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: expected label matchers of PromQL, such as cluster="a"'
+        )
+    return inside.strip()
 
 
 def _header(text: str) -> tuple[str, str]:

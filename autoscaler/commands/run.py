@@ -1,65 +1,77 @@
-"""`autoscaler run`: the daemon."""
+"""`autoscaler run`: run the daemon."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import re
-import sys
 from pathlib import Path
 
-from autoscaler.adapters.policy_files import PolicyFiles
+from autoscaler.adapters.policies.files import PolicyFiles
 from autoscaler.commands import connect
-from autoscaler.controller import PassResult, Recorder
+from autoscaler.commands.lines import complain
+from autoscaler.control.pass_result import PassResult, Recorder
 from autoscaler.daemon import Daemon
 from autoscaler.errors import AutoscalerError
-from autoscaler.journal import EventRecorder, Journal, set_up_logging
+from autoscaler.reporting.event_recorder import EventRecorder
+from autoscaler.reporting.logs import LogRecorder, set_up_logging
 
 LOG = logging.getLogger("autoscaler")
 LEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the daemon."""
+    """Add the options of the daemon."""
     parser.add_argument(
         "--policies",
         metavar="PATH",
         action="append",
         type=Path,
         required=True,
-        help="a policy file or a folder of them (repeatable); edits take effect by themselves",
+        help="policy file, or directory of policy files (repeatable); edited files are reloaded",
     )
     connect.add_arguments(parser)
-    parser.add_argument("--once", action="store_true", help="one pass, then end")
-    parser.add_argument("--dry-run", action="store_true", help="decide and say so, change nothing")
+    parser.add_argument("--once", action="store_true", help="run one reconcile pass, then exit")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only log the decisions; change nothing"
+    )
     parser.add_argument(
         "--listen",
         metavar="[HOST]:PORT",
         type=_address,
         default=("", 9551),
-        help="for /metrics, /healthz and /readyz (default :9551)",
+        help="address on which to serve /metrics, /healthz and /readyz (default: :9551)",
     )
     parser.add_argument(
         "--lease",
         metavar="NAME",
         type=_lease,
         default="bokeh-autoscaler",
-        help="of all daemons that share a Lease of this name, one acts in each namespace; "
-        "`none` acts without (default bokeh-autoscaler; a dry run takes none)",
+        help="name of the Lease used for leader election, one per namespace; `none` disables it "
+        "(default: bokeh-autoscaler; ignored with --dry-run)",
     )
-    parser.add_argument("--log-format", choices=["text", "json"], default="text")
+    parser.add_argument(
+        "--log-format",
+        choices=["text", "json"],
+        default="text",
+        help="format of the log lines (default: text)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until SIGTERM, or one pass with --once. 1 if that pass had a problem."""
+    """Run until SIGTERM, or one pass with --once, and return the exit code.
+
+    It is 1 if the daemon cannot start, or if that one pass had a problem.
+    """
     set_up_logging(args.log_format)
     try:
         policies = PolicyFiles(args.policies)
-        ports = connect.ports(args, policies, None if args.dry_run else args.lease)
+        lease = None if args.dry_run else args.lease
+        ports = connect.ports(args, policies, lease, once=args.once)
     except AutoscalerError as error:
-        print(f"autoscaler run: {error}", file=sys.stderr)
+        complain(f"autoscaler run: {error}")
         return 1
-    recorders: list[Recorder] = [Journal(dry_run=args.dry_run), EventRecorder(ports.cluster)]
+    recorders: list[Recorder] = [LogRecorder(dry_run=args.dry_run), EventRecorder(ports.cluster)]
     listen = None if args.once else args.listen
     daemon = Daemon(ports, recorders, listen=listen, dry_run=args.dry_run)
     if args.once:
@@ -70,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         daemon.run()
     except AutoscalerError as error:
-        print(f"autoscaler run: {error}", file=sys.stderr)
+        complain(f"autoscaler run: {error}")
         return 1
     return 0
 
@@ -78,10 +90,10 @@ def run(args: argparse.Namespace) -> int:
 def _verdict(result: PassResult | None) -> int:
     if result is None or result.policies.problems:
         return 1
-    if any(standing.stands_by for standing in result.standings.values()):
+    if any(status.is_standby for status in result.leadership.values()):
         return 1
     if not result.outcomes:
-        LOG.error("no policy is in force: nothing to do")
+        LOG.error("no valid policy is loaded; nothing to do")
         return 1
     return int(any(outcome.problem for outcome in result.outcomes))
 

@@ -1,4 +1,4 @@
-"""`autoscaler schema`: the JSON Schema of a policy file, for editors."""
+"""`autoscaler schema`: print the JSON Schema of a policy file, for editors."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from autoscaler.policy import Policy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command has no options."""
-    parser.description = "Print the JSON Schema of a policy: autoscaler schema > schema.json"
+    """Set the description; the command has no options."""
+    parser.description = (
+        "Print the JSON Schema of a policy, for editors: autoscaler schema > schema.json"
+    )
 
 
 def run(_: argparse.Namespace) -> int:
-    """Print the schema; 0."""
+    """Print the schema and return 0."""
     sys.stdout.write(schema_text())
     return 0
 
 
 def schema_text() -> str:
-    """The schema as it is kept in policies/schema.json."""
+    """Return the schema as it is kept in policies/schema.json."""
     schema = {
-        # The newest draft that all YAML editors know.
+        # The newest draft that all YAML editors support.
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Scaling policy of bokeh-autoscaler",
         **_tidy(Policy.model_json_schema(by_alias=True)),
@@ -33,7 +35,7 @@ def schema_text() -> str:
 
 
 def _tidy(node: Any) -> Any:
-    """Without what only clutters the hints of an editor: generated titles and empty defaults."""
+    """Remove what clutters the hints of editors: generated titles and empty defaults."""
     if isinstance(node, list):
         return [_tidy(item) for item in node]
     if not isinstance(node, dict):

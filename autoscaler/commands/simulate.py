@@ -1,4 +1,4 @@
-"""`autoscaler simulate`: what a policy would have done to a week of sessions."""
+"""`autoscaler simulate`: replay sessions under a policy, and print its score."""
 
 from __future__ import annotations
 
@@ -11,51 +11,66 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
-from autoscaler.adapters.policy_files import load_policy
+from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.traces.files import load_trace
+from autoscaler.adapters.traces.times import LocalClock
+from autoscaler.commands.lines import complain, say
 from autoscaler.errors import AutoscalerError
 from autoscaler.policy import Policy
-from autoscaler.quantities import seconds
 from autoscaler.simulation import summary
 from autoscaler.simulation.engine import Assumptions, Run, simulate
 from autoscaler.simulation.score import score, static_fleet
 from autoscaler.simulation.timeline import Table
 from autoscaler.simulation.trace import Trace, office_week
-from autoscaler.simulation.trace_file import load_trace
+from autoscaler.units import seconds
+from exporter.texts import visible
 
 BAD_INPUT = 2
 DEFAULT_REPORT = Path("simulation.html")
 DEFAULT_SEATS = 20
-# Decided on every 5 s, a trace of more than two days every 15 s: a week then takes seconds.
+# Seconds between decisions, at least; with 15 s for more than two days a week takes seconds.
 LEAST_TICK = 5.0
 LONG_TRACE = 2 * 86_400.0
 LONG_TRACE_TICK = 15.0
-# Beyond a minute `decide` takes the silence for an outage of its own and holds.
+# After more than a minute without a decision, `decide` assumes an outage of the daemon and holds.
 LONGEST_TICK = 60.0
 PATIENCE = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
-    parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help="policy to try")
+    """Add the options of the command."""
+    parser.add_argument(
+        "--policy", type=Path, required=True, metavar="FILE", help="policy file to simulate"
+    )
     parser.add_argument(
         "--trace",
         type=Path,
         metavar="CSV",
-        help="sessions to replay: columns start,end in ISO 8601 or seconds "
-        "(default: a made-up week of office hours)",
+        help="CSV file of sessions to replay, with the columns start,end in ISO 8601 or seconds "
+        "since 1970 (default: a generated week of office hours)",
     )
     parser.add_argument(
-        "--seed", type=_seed, default=1, metavar="N", help="for everything random (default: 1)"
+        "--timezone",
+        type=_timezone,
+        metavar="NAME",
+        help="time zone of times without an offset and of the report, such as Europe/Berlin "
+        "(default: the zone of the policy's schedule, else UTC)",
+    )
+    parser.add_argument(
+        "--seed", type=_seed, default=1, metavar="N", help="seed of random numbers (default: 1)"
     )
     _add_assumptions(parser)
     parser.add_argument(
         "--html",
         type=Path,
         metavar="FILE",
-        help=f"where to write the report (default: {DEFAULT_REPORT}; with --json: nowhere)",
+        help=f"file to write the report to (default: {DEFAULT_REPORT}; with --json: no report)",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of a table"
+    )
 
 
 def _add_assumptions(parser: argparse.ArgumentParser) -> None:
@@ -64,39 +79,39 @@ def _add_assumptions(parser: argparse.ArgumentParser) -> None:
         type=_duration,
         default=60.0,
         metavar="TIME",
-        help="from a decision to a Ready pod (default: 60s)",
+        help="time for a new pod to become Ready (default: 60s)",
     )
     parser.add_argument(
         "--seats",
         type=_seats,
         metavar="N",
-        help="sessions that a pod holds (default: the policy's, else 20)",
+        help="number of sessions that a pod can hold (default: the policy's seats, else 20)",
     )
     parser.add_argument(
         "--tick",
         type=_tick,
         metavar="TIME",
-        help="time between decisions, 1s to 60s (default: the policy's interval, "
-        "but at least 5s, and 15s for a trace of more than two days)",
+        help="time between decisions, from 1s to 60s (default: the policy's interval, but at least "
+        "5s, or 15s for a trace of more than two days)",
     )
     parser.add_argument(
         "--cpu-per-session",
         type=_amount,
         default=0.05,
         metavar="CORES",
-        help="of a pod's 1 core (default: 0.05)",
+        help="CPU that a session uses of its pod's 1 core (default: 0.05)",
     )
     parser.add_argument(
         "--memory-per-session",
         type=_amount,
         default=40.0,
         metavar="MB",
-        help="over 200 MB, of a pod's 1 GiB (default: 40)",
+        help="memory that a session adds to its pod's 200 MB, of 1 GiB (default: 40)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Simulate and print; 0, or 2 with the reason on standard error."""
+    """Simulate and print the score, and return the exit code: 2 for wrong input."""
     try:
         policy, trace = _load(args)
         assumptions = _assumptions(args, policy, trace)
@@ -104,19 +119,40 @@ def run(args: argparse.Namespace) -> int:
             result = simulate(policy, trace, assumptions, progress)
         _tell(args, policy, trace, assumptions, result)
     except AutoscalerError as error:
-        print(error, file=sys.stderr)
+        complain(*str(error).split("\n"))
         return BAD_INPUT
     return 0
 
 
 def _load(args: argparse.Namespace) -> tuple[Policy, Trace]:
-    """The policy, and the trace in the time zone of its schedule. Raises AutoscalerError."""
+    """Load the policy and the trace, or generate one in the schedule's zone.
+
+    Raises AutoscalerError.
+    """
     policy = load_policy(args.policy)
-    return policy, load_trace(args.trace) if args.trace else office_week(args.seed, _zone(policy))
+    if args.trace:
+        return policy, load_trace(args.trace, _local_clock(args.timezone, policy))
+    return policy, office_week(args.seed, _zone(args.timezone, policy))
 
 
-def _zone(policy: Policy) -> str:
-    return policy.schedule[0].timezone if policy.schedule else "UTC"
+def _zone(chosen: str | None, policy: Policy) -> str:
+    return chosen or (policy.schedule[0].timezone if policy.schedule else "UTC")
+
+
+def _local_clock(chosen: str | None, policy: Policy) -> LocalClock:
+    """Return the clock for times without an offset.
+
+    It has no zone if the windows of the schedule have several zones.
+    """
+    if chosen:
+        return LocalClock(ZoneInfo(chosen), "by --timezone")
+    zones = list(dict.fromkeys(window.timezone for window in policy.schedule))
+    if not zones:
+        return LocalClock(ZoneInfo("UTC"), "as the policy has no schedule (or set --timezone)")
+    if len(zones) > 1:
+        return LocalClock(None, f"the policy's schedule has the zones {', '.join(zones)}")
+    why = "the zone of the policy's schedule (or set --timezone)"
+    return LocalClock(ZoneInfo(zones[0]), why)
 
 
 def _assumptions(args: argparse.Namespace, policy: Policy, trace: Trace) -> Assumptions:
@@ -141,23 +177,25 @@ def _tell(
     conditions = summary.conditions(policy, trace, assumptions)
     html = args.html or (None if args.json else DEFAULT_REPORT)
     if html:
-        _write_html(html, policy, result, table, conditions)
+        _write_html(html, policy, result, table, conditions, args.timezone)
     if args.json:
         print(json.dumps(summary.document(policy, trace, assumptions, own, static), indent=2))
         return
     _print_table(table)
-    print(f"{conditions}\nReport: {html}")
+    say(conditions, f"Report: {html}")
 
 
-def _write_html(path: Path, policy: Policy, result: Run, table: Table, conditions: str) -> None:
-    """Raises AutoscalerError if the file cannot be written."""
-    from autoscaler.report import write_report  # Bokeh takes a third of a second
+def _write_html(
+    path: Path, policy: Policy, result: Run, table: Table, conditions: str, timezone: str | None
+) -> None:
+    """Write the report. Raises AutoscalerError if the file cannot be written."""
+    from autoscaler.report import write_report  # the import of Bokeh takes a third of a second
 
-    timeline = replace(result.timeline, timezone=_zone(policy))
+    timeline = replace(result.timeline, timezone=_zone(timezone, policy))
     try:
         write_report(path, timeline, table, f"Policy {policy.name}, simulated", conditions)
     except OSError as error:
-        reason = f"{path}: {error.strerror}: expected a file that can be written"
+        reason = f"cannot write the report to {path}: {error.strerror}; set another --html"
         raise AutoscalerError(reason) from None
 
 
@@ -169,20 +207,20 @@ def _print_table(table: Table) -> None:
     for index, column in enumerate(table.columns):
         shown.add_column(column, justify="right" if index else "left")
     for row in table.rows:
-        shown.add_row(*row)
+        shown.add_row(*map(visible, row))
     Console(markup=False, highlight=False).print(shown)
 
 
 class Progress(Protocol):
-    """Hears the share that is done, from 0 to 1."""
+    """Called with the progress of a simulation."""
 
     def __call__(self, share: float, /) -> None:
-        """Take note."""
+        """Show the share that is done, from 0 to 1."""
 
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A bar on a terminal's standard error, for what takes longer than two seconds."""
+    """Show a progress bar on standard error if it is a terminal, after two seconds."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -214,6 +252,15 @@ def _duration(text: str) -> float:
         return seconds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def _timezone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        wanted = "expected a time zone name, such as Europe/Berlin"
+        raise argparse.ArgumentTypeError(f"{text!r}: {wanted}") from None
+    return text
 
 
 def _tick(text: str) -> float:

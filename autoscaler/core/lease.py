@@ -14,14 +14,21 @@ apart by the API server: a version can be followed by one other only.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from math import inf
 from typing import NamedTuple
+
+from autoscaler.core.checkpoint import LARGEST
 
 # Seconds without a sign of the holder after which others may take its Lease.
 DURATION = 15.0
 # The longest that one write to the API may be on its way (connecting and the answer).
 LONGEST_WRITE = 8.0
+# The longest that a foreign holder is waited for, whatever duration it wrote.
+LONGEST_SILENCE = 60.0
+# The Lease's count of holders is an integer of 32 bits, which anyone may have written.
+MOST_TRANSITIONS = 2**31 - 1
 # Clocks of two machines need not run equally fast.
 SPARE = 0.5
 ACT_FOR = DURATION - LONGEST_WRITE - SPARE
@@ -29,13 +36,16 @@ RENEW_EVERY = 5.0
 LOOK_EVERY = 2.0
 # After somebody else's write to a Lease that is ours, such as a label.
 AGAIN = 0.2
+# The API server takes 256 KiB of annotations, of which the memory may have most.
+LONGEST_NAMES = 40_000
 
 
 class Lease(NamedTuple):
     """A Lease as it was read, or as it is to be written in place of the version in it.
 
     holder: "" for nobody. version: the resourceVersion; "" for one that is yet to be created.
-    duration: seconds. memory: what the next holder is to know.
+    duration: seconds. memory: what the next holder is to know. evaluated: the policies that the
+    holder evaluates here; None: it does not say, as one from before.
     """
 
     holder: str = ""
@@ -43,6 +53,7 @@ class Lease(NamedTuple):
     duration: float = DURATION
     transitions: int = 0
     memory: str = ""
+    evaluated: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +92,53 @@ def wrote(view: View, lease: Lease, began: float) -> View:
 def may_claim(view: View, now: float) -> bool:
     """Whether to write the Lease: it is ours, nobody's, or its holder has been silent too long.
 
-    One that vanished is left alone for as long, for its holder may not know it yet.
+    One that vanished is left alone for as long, for its holder may not know it yet. Its holder may
+    act for as long as the protocol says, so a shorter duration in the Lease counts for nothing.
     """
     lease = view.lease
     if lease is not None and lease.holder in ("", view.me):
         return True
-    return now - view.since >= (DURATION if lease is None else lease.duration)
+    promised = DURATION if lease is None else lease.duration
+    silence = min(max(DURATION, promised), LONGEST_SILENCE)
+    return now - view.since >= silence
 
 
-def claim(view: View, memory: str) -> Lease:
+def claim(view: View, memory: str, evaluated: frozenset[str] | None = None) -> Lease:
     """The Lease as this daemon writes it to get or to keep it."""
+    if len(memory.encode(errors="replace")) > LARGEST:  # not ours, and would make this one refused
+        memory = ""
     if view.lease is None:
-        return Lease(view.me, memory=memory)
+        return Lease(view.me, memory=memory, evaluated=evaluated)
     transitions = view.lease.transitions + (view.lease.holder != view.me)
-    return Lease(view.me, view.lease.version, DURATION, transitions, memory)
+    count = transitions if 0 <= transitions <= MOST_TRANSITIONS else 0
+    return Lease(view.me, view.lease.version, DURATION, count, memory, evaluated)
+
+
+def evaluated_text(lease: Lease) -> str:
+    """The policies that the holder evaluates, as a line of JSON: {"holder": ME, "policies": [...]}.
+
+    With the holder's name, for a daemon from before takes the Lease and leaves this line as it is.
+    null: too many to list.
+    """
+    names = None if lease.evaluated is None else sorted(lease.evaluated)
+    text = json.dumps({"holder": lease.holder, "policies": names})
+    if len(text) <= LONGEST_NAMES:
+        return text
+    return json.dumps({"holder": lease.holder, "policies": None})
+
+
+def evaluated_from(text: str, holder: str) -> frozenset[str] | None:
+    """What `evaluated_text` wrote for this holder; None: whatever else is there."""
+    if len(text) > LONGEST_NAMES:
+        return None
+    try:
+        said = json.loads(text)
+        names = said["policies"] if said["holder"] == holder else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return frozenset(names)
 
 
 def may_act(view: View, now: float) -> bool:

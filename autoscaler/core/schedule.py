@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from autoscaler.policy import DAYS, Policy, Window
+from autoscaler.policy import Policy
+from autoscaler.policy.schedule import Window
 
 
 class Bounds(NamedTuple):
-    """The bounds in force, and whether a window of the schedule set them."""
+    """The active bounds, and whether a window of the schedule set them."""
 
     min: int
     max: int
@@ -21,7 +22,8 @@ class Bounds(NamedTuple):
 def bounds(policy: Policy, now: float) -> Bounds:
     """The policy's own bounds, or those of the open windows: highest min, lowest max.
 
-    Where both clash the floor wins: users come before cost.
+    Policies whose bounds clash are refused, but for a few hours between several zones' changes to
+    or from summer time. There the floor wins: users come before cost.
     """
     if not policy.schedule:
         return Bounds(policy.replicas.min, policy.replicas.max)
@@ -35,14 +37,6 @@ def bounds(policy: Policy, now: float) -> Bounds:
 
 
 def is_open(window: Window, moment: datetime) -> bool:
-    """Whether an aware moment lies in the window, by the wall clock of the window's zone.
-
-    A window over midnight belongs to the day on which it starts.
-    """
+    """Whether an aware moment lies in the window, by the wall clock of the window's zone."""
     local = moment.astimezone(ZoneInfo(window.timezone))
-    today, clock = DAYS[local.weekday()], local.time().replace(tzinfo=None)
-    if window.start < window.end:
-        return today in window.days and window.start <= clock < window.end
-    yesterday = DAYS[(local - timedelta(days=1)).weekday()]
-    opened_today = today in window.days and clock >= window.start
-    return opened_today or (yesterday in window.days and clock < window.end)
+    return window.is_open_at(local.weekday(), local.time())

@@ -1,1 +1,1 @@
-"""Drives the very `core.decide` over recorded or made-up sessions and scores what came of it."""
+"""Replays of recorded or generated sessions against the real `core.decide`, and their scores."""

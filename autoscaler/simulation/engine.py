@@ -1,7 +1,8 @@
-"""Replays a trace against a policy, with the same `decide` that runs in the cluster.
+"""Replay a trace under a policy, with the same `decide` that runs in the cluster.
 
-Sessions come, go and pods become ready at their own moments; the policy is asked at every tick.
-What a simulation must assume of the application is in `Assumptions`, and is printed with results.
+Sessions start and end, and pods become ready, at their own times; the policy decides at every tick.
+What the simulation assumes about the application is in `Assumptions`, and is printed with the
+results.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from math import inf
 from random import Random
 from typing import Any
 
+from autoscaler.control.observation import required_queries, required_signals
 from autoscaler.core.decide import decide, record_scaling
 from autoscaler.core.schedule import bounds
 from autoscaler.model import (
@@ -25,30 +27,27 @@ from autoscaler.model import (
     Sample,
     State,
 )
-from autoscaler.observe import queries_of, signals_of
 from autoscaler.policy import Policy
-from autoscaler.simulation.fleet import Fleet, Pod
+from autoscaler.simulation.fleet import RATE_WINDOW, SimulatedFleet, SimulatedPod
 from autoscaler.simulation.timeline import Change, StepRecorder, Timeline
 from autoscaler.simulation.trace import Trace
 
 MEGABYTE = 1_000_000
-# A pod asks for one core and may use 1 GiB (milli-units, as everywhere in the core).
+# A pod requests one core and has a limit of 1 GiB (in milli-units, as everywhere in the core).
 RESOURCES = Resources(1_000, 1_024**3 * 1_000, 1_024**3 * 1_000)
 NODE = "node-1"
 BASE_MEMORY = 200 * MEGABYTE
-# The exporter's CPU reading is a rate over a minute.
-CPU_WINDOW = 60.0
-# The first pods have long been up when the trace begins.
+# The first pods have been ready for this long when the trace begins.
 LONG_BEFORE = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """What is taken for granted of the application and its cluster.
+    """Assumptions about the application and its cluster.
 
-    lead_time: seconds from a decision to a Ready pod. tick: seconds between decisions. seats: what
-    one pod holds. cpu_per_session in cores, memory_per_session in megabytes (over a base of 200).
-    seed: for the ReplicaSet's choice of pods.
+    seats: sessions that one pod holds. tick: seconds between decisions. lead_time: seconds until a
+    new pod is Ready. cpu_per_session: in cores. memory_per_session: in megabytes, in addition to
+    200 per pod. seed: of the ReplicaSet's random choice of pods.
     """
 
     seats: int = 20
@@ -61,10 +60,10 @@ class Assumptions:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of it: the timeline, and what became of those who got a seat.
+    """The result of a simulation: the timeline, and how the sessions that got a seat ended.
 
-    served: their sessions ended by themselves. cut: a scale-down ended them; minutes_lost is the
-    time that they had left.
+    served: sessions that ended by themselves. cut: sessions that a scale-down ended. minutes_lost:
+    the remaining time of those.
     """
 
     timeline: Timeline
@@ -73,8 +72,8 @@ class Run:
     minutes_lost: float = 0.0
 
 
-class _Kind(IntEnum):
-    """Order at one moment: those who leave make room, then pods open, then the next come in."""
+class _EventKind(IntEnum):
+    """The order of events at the same time: sessions end, pods become ready, sessions start."""
 
     END = 0
     READY = 1
@@ -86,9 +85,9 @@ def simulate(
     assumptions: Assumptions,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Run:
-    """Replay the trace under the policy; `progress` hears the share done, from 0 to 1.
+    """Replay the trace under the policy. The same arguments give the same run.
 
-    Deterministic: the same arguments give the same run.
+    progress: called with the share that is done, from 0 to 1.
     """
     simulation = _Simulation(policy, trace, assumptions)
     length = max(trace.end - trace.start, 1.0)
@@ -107,11 +106,11 @@ def simulate(
 class _Simulation:
     def __init__(self, policy: Policy, trace: Trace, assumptions: Assumptions) -> None:
         self._policy, self._trace, self._assumptions = policy, trace, assumptions
-        self._signals, self._queries = signals_of(policy), queries_of(policy)
+        self._signals, self._queries = required_signals(policy), required_queries(policy)
         random = Random(assumptions.seed)  # noqa: S311 - no secret
-        self._fleet = Fleet(assumptions.seats, random)
+        self._fleet = SimulatedFleet(assumptions.seats, random)
         self._state: State | None = None
-        self._events: list[tuple[float, _Kind, int]] = []
+        self._events: list[tuple[float, _EventKind, int]] = []
         self._arrived = 0
         self._desired = bounds(policy, trace.start).min
         self._refused: list[float] = []
@@ -121,10 +120,10 @@ class _Simulation:
         for _ in range(self._desired):
             early = trace.start - LONG_BEFORE
             self._fleet.mark_ready(self._fleet.create(early, early).number)
-        self._note(trace.start)
+        self._record(trace.start)
 
     def advance(self, until: float) -> None:
-        """Let everything happen that happens up to and including `until`."""
+        """Process all events up to and including `until`."""
         sessions = self._trace.sessions
         while True:
             event_at = self._events[0][0] if self._events else inf
@@ -136,10 +135,10 @@ class _Simulation:
                 self._handle(*heapq.heappop(self._events))
             else:
                 self._arrive(self._arrived)
-            self._note(at)
+            self._record(at)
 
-    def _handle(self, at: float, kind: _Kind, number: int) -> None:
-        if kind is _Kind.END:
+    def _handle(self, at: float, kind: _EventKind, number: int) -> None:
+        if kind is _EventKind.END:
             self._served += self._fleet.leave(number, at)
         else:
             self._fleet.mark_ready(number)
@@ -147,23 +146,23 @@ class _Simulation:
     def _arrive(self, number: int) -> None:
         session = self._trace.sessions[number]
         self._arrived += 1
-        if self._fleet.seat(number):
-            heapq.heappush(self._events, (session.end, _Kind.END, number))
+        if self._fleet.seat(number, session.start):
+            heapq.heappush(self._events, (session.end, _EventKind.END, number))
         else:
             self._refused.append(session.start)
 
     def decide(self, now: float) -> None:
-        """One pass of the controller: observe, decide, act, record."""
+        """Run one pass, as the controller does: observe, decide, act, record."""
         decision, self._state = decide(self._policy, self._observe(now), self._state, now)
-        for pod, note in decision.drain.notes if decision.drain else ():
-            self._fleet.pods[int(pod.uid)].note = note
+        for pod, marks in decision.drain.marks if decision.drain else ():
+            self._fleet.pods[int(pod.uid)].marks = marks
         if decision.desired == decision.current:
             return
         self._act(decision, now)
         self._state = record_scaling(
             self._state, self._policy, decision.current, decision.desired, now
         )
-        self._note(now)
+        self._record(now)
 
     def _act(self, decision: Decision, now: float) -> None:
         self._desired = decision.desired
@@ -172,7 +171,7 @@ class _Simulation:
         )
         for _ in range(decision.desired - decision.current):
             pod = self._fleet.create(now, now + self._assumptions.lead_time)
-            heapq.heappush(self._events, (pod.ready_at, _Kind.READY, pod.number))
+            heapq.heappush(self._events, (pod.ready_at, _EventKind.READY, pod.number))
         for session in self._fleet.remove(self._victims(decision), now):
             self._cut += 1
             self._seconds_lost += self._trace.sessions[session].end - now
@@ -191,19 +190,21 @@ class _Simulation:
             external=dict.fromkeys(self._queries, total),
         )
 
-    def _pod_state(self, pod: Pod, now: float) -> PodState:
+    def _pod_state(self, pod: SimulatedPod, now: float) -> PodState:
         if not pod.ready:
             return _state(pod, phase="Pending", ready=None)
         wanted, count = self._signals, len(pod.sessions)
-        quiet = None if pod.left_at is None else now - pod.left_at
+        since = pod.ready_at if pod.left_at is None else pod.left_at
+        empty_for = None if count else now - since
         return _state(
             pod,
             ready_since=pod.ready_at,
             started_at=pod.created_at,
-            occupancy=Occupancy(count, quiet_for=quiet) if pod.note.cordon else None,
+            occupancy=Occupancy(count, empty_for=empty_for) if pod.marks.cordon else None,
             sessions=Sample(count, now) if "sessions" in wanted else None,
-            cpu=Sample(self._cpu(count), now, CPU_WINDOW) if "cpu" in wanted else None,
+            cpu=Sample(self._cpu(count), now, RATE_WINDOW) if "cpu" in wanted else None,
             memory=Sample(self._memory(count), now) if "memory" in wanted else None,
+            **(_traffic(pod, now) if "arrivals" in wanted else {}),
         )
 
     def _cpu(self, sessions: int) -> int:
@@ -213,14 +214,14 @@ class _Simulation:
         used = BASE_MEMORY + sessions * self._assumptions.memory_per_session * MEGABYTE
         return round(used * 1_000)
 
-    def _note(self, at: float) -> None:
+    def _record(self, at: float) -> None:
         fleet = self._fleet
         now = (fleet.seated, fleet.ready, len(fleet.pods), self._desired)
         for recorder, value in zip(self._series, now, strict=True):
             recorder.set(at, value)
 
     def result(self) -> Run:
-        """What was written down."""
+        """Return the run as recorded so far."""
         sessions, ready, billed, desired = (recorder.steps() for recorder in self._series)
         timeline = Timeline(
             self._trace.start,
@@ -236,17 +237,22 @@ class _Simulation:
         return Run(timeline, self._served, self._cut, self._seconds_lost / 60.0)
 
 
-def _state(pod: Pod, **seen: Any) -> PodState:
-    """What is known of any pod, and what was seen of this one."""
+def _traffic(pod: SimulatedPod, now: float) -> dict[str, Sample]:
+    came, left = (Sample(round(1_000 * rate), now, RATE_WINDOW) for rate in pod.rates(now))
+    return {"arrivals": came, "departures": left}
+
+
+def _state(pod: SimulatedPod, **seen: Any) -> PodState:
+    """Return a pod's state: the values of every pod, and those given for this one."""
     return PodState(
         name=f"pod-{pod.number}",
         uid=str(pod.number),
         created_at=pod.created_at,
         resources=RESOURCES,
         node=NODE,
-        routable=pod.note.routable,
-        cordon=pod.note.cordon,
-        deletion_cost=pod.note.cost,
-        cost_is_ours=pod.note.cost is not None,
+        routable=pod.marks.routable,
+        cordon=pod.marks.cordon,
+        deletion_cost=pod.marks.cost,
+        cost_is_ours=pod.marks.cost is not None,
         **seen,
     )

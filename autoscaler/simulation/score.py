@@ -1,8 +1,9 @@
-"""Scores of a run: what users met, what it cost, and how closely supply followed demand.
+"""Scores of a run: the effect on users, the cost, and how closely supply followed demand.
 
 theta and tau are the elasticity measures of SPEC RG (Herbst et al., SPEC-RG-2016-01), integrated
-over events. Demand is the fewest replicas that seat everyone who wants to be there, at least the
-policy's minimum. Supply is *ready* replicas where too few hurt, *billed* ones where too many cost.
+over events. Demand is the smallest number of replicas with seats for all sessions that want one,
+and at least the policy's minimum. Supply is the number of *ready* replicas for measures of too few,
+and of *billed* replicas for measures of too many.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ HOUR = 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One run in numbers; the ideal of each but the sessions is as low as can be.
+    """The score of a run; lower is better for all values except sessions and seat utilization.
 
-    refused: users who found no free seat. cut: sessions that a scale-down ended, minutes_lost
-    their remaining time. replica_hours: billed. fluid_bound: replica-hours if sessions could move
-    freely and pods start at once; nothing can beat it without refusing. theta_u, theta_o: mean
-    share of demand that was missing or in excess, in percent; tau_u, tau_o: share of the time, in
-    percent. seat_utilization: percent of billed seats that were taken.
+    refused: users who found no free seat. cut: sessions that a scale-down ended. minutes_lost: the
+    remaining time of those. replica_hours: billed. fluid_bound: replica-hours if sessions could
+    move freely and pods started at once; no policy can use fewer without refusing users. theta_u,
+    theta_o: mean share of demand that was missing or in excess, in percent. tau_u, tau_o: share of
+    the time with too few or too many replicas, in percent. seat_utilization: percent of the billed
+    seats that were taken.
     """
 
     sessions: int
@@ -102,10 +104,10 @@ def _integrate(timeline: Timeline, wanted: Steps, minimum: int) -> _Sums:
 
 
 def static_fleet(trace: Trace, seats: int) -> Run:
-    """The baseline: as many replicas as the busiest moment needs, all the time.
+    """Return the baseline: a constant number of replicas with seats for the peak.
 
-    What people run who cannot scale, with the luck of knowing the peak beforehand: nobody is
-    refused, because whoever comes finds fewer sessions than seats.
+    That is what an app without an autoscaler would need, if its peak were known beforehand. No user
+    is refused, because there are always more seats than sessions.
     """
     replicas = max(1, ceil(trace.concurrency.peak / seats))
     fleet = Steps((trace.start,), (replicas,))

@@ -1,4 +1,4 @@
-"""A run's score beside its baseline: as a table for people, as one object for machines."""
+"""A run's score next to its baseline: as a table for people, and as one JSON object."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from importlib.metadata import version
 from typing import Any
 
 from autoscaler.policy import Policy
-from autoscaler.quantities import duration_text
 from autoscaler.simulation.engine import Assumptions
 from autoscaler.simulation.score import Score
 from autoscaler.simulation.timeline import Table
 from autoscaler.simulation.trace import Trace
+from autoscaler.units import duration_text
 
-# Each row: what it is called, and how it reads.
+# Each row: its title, and the function that formats its value.
 ROWS: tuple[tuple[str, Callable[[Score], str]], ...] = (
     ("sessions", lambda s: f"{s.sessions:,}"),
     ("peak sessions", lambda s: f"{s.peak_sessions:,}"),
@@ -36,44 +36,45 @@ ROWS: tuple[tuple[str, Callable[[Score], str]], ...] = (
 
 
 def table(name: str, score: Score, baseline: Score) -> Table:
-    """The score of the policy `name` beside that of a static fleet."""
+    """Return the table with the score of the policy `name` and that of a static fleet."""
     columns = ("", f"policy {name}", f"static fleet of {baseline.peak_replicas}")
     return Table(columns, tuple((title, text(score), text(baseline)) for title, text in ROWS))
 
 
 def conditions(policy: Policy, trace: Trace, assumptions: Assumptions) -> str:
-    """In words for the reader: under which assumptions the numbers were had."""
+    """Return the assumptions behind the numbers, in words."""
     lead_time, tick = duration_text(assumptions.lead_time), duration_text(assumptions.tick)
     notes = [
         f"Trace: {trace.name}.",
-        f"Decisions every {tick}, {lead_time} from decision to Ready,",
-        f"{assumptions.seats} seats a pod, seed {assumptions.seed}.",
+        *([trace.note] if trace.note else []),
+        f"One decision every {tick}; a new pod is Ready after {lead_time};",
+        f"{assumptions.seats} seats per pod; seed {assumptions.seed}.",
     ]
     kinds = {metric.type for metric in policy.metrics}
     if kinds & {"cpu", "memory"}:
         notes.append(
-            f"A session uses {assumptions.cpu_per_session:g} of its pod's 1 core and "
-            f"{assumptions.memory_per_session:g} MB over 200 MB of its pod's 1 GiB."
+            f"A session uses {assumptions.cpu_per_session:g} of its pod's 1 core, and "
+            f"{assumptions.memory_per_session:g} MB in addition to the pod's 200 MB of 1 GiB."
         )
     if "prometheus" in kinds:
-        notes.append("A PromQL query is taken to answer the number of connected sessions.")
+        notes.append("A PromQL query is assumed to return the number of connected sessions.")
     if policy.drain is None:
-        notes.append("Pods are removed at random (drain: none); who is cut does not come back.")
+        notes.append("Pods are removed at random (drain: none); users who are cut do not return.")
     else:
-        notes.append("Only pods without a session are removed.")
+        notes.append("Only pods without sessions are removed.")
     return " ".join(notes)
 
 
 def document(
     policy: Policy, trace: Trace, assumptions: Assumptions, score: Score, baseline: Score
 ) -> Mapping[str, Any]:
-    """The score, and everything that is needed to have it again."""
+    """Return the score, and everything that is needed to reproduce it, as JSON values."""
     return {
         **_rounded(score),
         "static": _rounded(baseline),
         "assumptions": asdict(assumptions),
         "seed": assumptions.seed,
-        "trace": {"name": trace.name, "sha256": trace.digest},
+        "trace": {"name": trace.name, "sha256": trace.digest, "note": trace.note},
         "policy": {"name": policy.name, "sha256": policy_digest(policy)},
         "versions": {
             "bokeh-autoscaler": version("bokeh-autoscaler"),
@@ -83,7 +84,7 @@ def document(
 
 
 def policy_digest(policy: Policy) -> str:
-    """SHA-256 of what a policy says, whatever its comments and the order of its keys."""
+    """Return the SHA-256 of a policy's content, independent of comments and the order of keys."""
     return hashlib.sha256(policy.model_dump_json(by_alias=True).encode()).hexdigest()
 
 

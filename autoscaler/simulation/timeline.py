@@ -1,7 +1,7 @@
-"""What happened over time, as step functions: the neutral input of scores and reports.
+"""The course of a run as step functions: the common input of scores and reports.
 
-Times are Unix seconds. Between two events nothing changes, so integrals over steps are exact and
-do not depend on the tick.
+Times are Unix seconds. Nothing changes between two events, so integrals over steps are exact and do
+not depend on the tick.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ from typing import NamedTuple
 
 
 class Steps(NamedTuple):
-    """A step function: values[i] holds from times[i] on, 0 before the first. Times ascend."""
+    """A step function: values[i] applies from times[i] on, and 0 before. Times ascend."""
 
     times: tuple[float, ...] = ()
     values: tuple[float, ...] = ()
 
     @property
     def peak(self) -> float:
-        """The highest value; 0 where there is none."""
+        """The highest value; 0 if there is none."""
         return max(self.values, default=0)
 
     def scaled(self, factor: float) -> Steps:
-        """Every value times `factor`: replicas to seats."""
+        """Return the steps with every value multiplied by `factor`."""
         return Steps(self.times, tuple(value * factor for value in self.values))
 
     def thinned(self, limit: int) -> Steps:
-        """At most `limit` points that keep the first, lowest, highest and last of each stretch.
+        """Return at most `limit` points: the first, lowest, highest and last of each stretch.
 
-        So no peak is lost: a week of 15,000 sessions has 30,000 steps, a screen 2,000 pixels.
+        So no peak is lost, although a week of 15,000 sessions has 30,000 steps and a screen has
+        2,000 pixels.
         """
         count = len(self.times)
         if count <= limit:
@@ -50,14 +51,14 @@ class Steps(NamedTuple):
 
 
 class StepRecorder:
-    """Writes down a value that changes; the last word at one moment counts."""
+    """Records a changing value; if it is set several times at one time, the last one counts."""
 
     def __init__(self) -> None:
         self._times: list[float] = []
         self._values: list[float] = []
 
     def set(self, at: float, value: float) -> None:
-        """The value from `at` on; `at` must not go back."""
+        """Record the value from `at` on; `at` must not decrease."""
         if self._times and self._times[-1] == at:
             self._times.pop()
             self._values.pop()
@@ -66,12 +67,12 @@ class StepRecorder:
             self._values.append(value)
 
     def steps(self) -> Steps:
-        """What was written down so far."""
+        """Return the steps recorded so far."""
         return Steps(tuple(self._times), tuple(self._values))
 
 
 class Change(NamedTuple):
-    """A change of the replica count and why it was made."""
+    """A change of the replica count, and its reason."""
 
     at: float
     before: int
@@ -84,9 +85,9 @@ class Change(NamedTuple):
 class Timeline:
     """One run from `start` to `end`, simulated or live.
 
-    sessions: seated users. ready, billed, desired: replicas; billed ones are starting or ready.
-    seats: sessions that one replica holds. refused: when users found no free seat.
-    timezone: name of the zone in which people want to read the times; None: this machine's.
+    seats: sessions that one replica holds. sessions: with a seat. ready, billed, desired: replicas;
+    billed ones are starting or ready. refused: times at which users found no free seat. timezone:
+    name of the zone in which to show times, or None for this machine's.
     """
 
     start: float
@@ -102,7 +103,7 @@ class Timeline:
 
 
 class Table(NamedTuple):
-    """Texts in rows; the first column names the row."""
+    """A table of texts; the first column has the titles of the rows."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -111,7 +112,7 @@ class Table(NamedTuple):
 def pieces(
     series: Sequence[Steps], start: float, end: float
 ) -> Iterator[tuple[float, tuple[float, ...]]]:
-    """Each stretch in which no series changes: its length in seconds and a value of each."""
+    """Yield each stretch in which no series changes: its seconds, and the value of each series."""
     values = [0.0] * len(series)
     at = start
     for when, index, value in heapq.merge(*map(_events, range(len(series)), series)):

@@ -1,12 +1,11 @@
 # The daemon.
-# Context: the repository, with the wheel in dist/ (`pip wheel --no-deps --wheel-dir dist .`).
-# In production give BASE by digest: --build-arg BASE=python:3.12-slim@sha256:...
-ARG BASE=python:3.12-slim
+# Build context: the repository, with the wheel in dist/ (`pip wheel --no-deps --wheel-dir dist .`).
+ARG BASE=python:3.12-slim@sha256:05cda9777409a9c3ffddd94a4c476b79f0769a0b4857f0c7ed9226b6800b0d6f
 FROM ${BASE} AS build
-# Empty: the index that pip knows. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
+# Empty: pip's default index. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
 ARG PIP_NO_INDEX=
 ARG PIP_FIND_LINKS=
-# The installer stands beside the environment that it fills, and stays behind.
+# pip has its own environment, which is not copied into the image.
 ENV PIP_PYTHON=/opt/venv/bin/python
 RUN python -m venv /opt/pip && python -m venv --without-pip /opt/venv
 COPY requirements/daemon.txt /build/
@@ -15,7 +14,7 @@ RUN --mount=type=bind,target=/context \
         -r /build/daemon.txt \
  && rm -r /opt/venv/lib/python3*/site-packages/kubernetes/aio
 
-# In a layer of its own: our next release is a megabyte and not all of the packages again.
+# A separate layer: a new release of ours adds a megabyte and does not reinstall the packages.
 FROM build AS ours
 COPY dist/*.whl /build/
 RUN /opt/pip/bin/pip install --quiet --no-cache-dir --no-deps --prefix /opt/ours /build/*.whl

@@ -1,12 +1,11 @@
-# The sidecar, and the agent for app images that nobody may change (`bokeh-exporter copy`).
-# Context: the repository, with the wheel in dist/ (`pip wheel --no-deps --wheel-dir dist .`).
-# In production give BASE by digest: --build-arg BASE=python:3.12-slim@sha256:...
-ARG BASE=python:3.12-slim
+# The sidecar, and the agent for app images that you cannot modify (`bokeh-exporter copy`).
+# Build context: the repository, with the wheel in dist/ (`pip wheel --no-deps --wheel-dir dist .`).
+ARG BASE=python:3.12-slim@sha256:05cda9777409a9c3ffddd94a4c476b79f0769a0b4857f0c7ed9226b6800b0d6f
 FROM ${BASE} AS build
-# Empty: the index that pip knows. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
+# Empty: pip's default index. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
 ARG PIP_NO_INDEX=
 ARG PIP_FIND_LINKS=
-# The installer stands beside the environment that it fills, and stays behind.
+# pip has its own environment, which is not copied into the image.
 ENV PIP_PYTHON=/opt/venv/bin/python
 RUN python -m venv /opt/pip && python -m venv --without-pip /opt/venv
 COPY requirements/exporter.txt /build/
@@ -14,7 +13,7 @@ RUN --mount=type=bind,target=/context \
     /opt/pip/bin/pip install --quiet --no-cache-dir --require-hashes \
         -r /build/exporter.txt
 
-# In a layer of its own: our next release is a megabyte and not all of the packages again.
+# A separate layer: a new release of ours adds a megabyte and does not reinstall the packages.
 FROM build AS ours
 COPY dist/*.whl /build/
 RUN /opt/pip/bin/pip install --quiet --no-cache-dir --no-deps --prefix /opt/ours /build/*.whl \
@@ -26,6 +25,7 @@ COPY --from=ours /opt/ours /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 EXPOSE 9550
-# A first process that has not asked for a signal yet never hears it; a blocked one waits for it.
+# PID 1 ignores SIGTERM until a handler is installed. Block it first, so that a SIGTERM during
+# start-up stays pending.
 ENTRYPOINT ["env", "--block-signal=TERM", "bokeh-exporter"]
 CMD ["sidecar"]

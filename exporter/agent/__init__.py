@@ -1,4 +1,5 @@
-"""The agent inside the Bokeh process: standard library and the app's own Bokeh and Tornado only.
+"""The agent inside the Bokeh process.
 
-It is loaded by file path under a private name, so it must import nothing by the name `exporter`.
+It uses only the standard library and the app's own Bokeh and Tornado. It is loaded by file path
+under a private name, so it must not import anything by the name `exporter`.
 """

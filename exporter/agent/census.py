@@ -1,40 +1,49 @@
-"""Counting what a Bokeh server holds, from another thread and without touching it.
+"""The sessions and connections of this process, counted in Bokeh's own classes.
 
-Private attributes are read because Bokeh has no public ones for them, or slower ones: `_sessions`,
-`_clients`, `_session`, `_ping_count`, `_socket.latest_pong`. The tests on real servers hold these
-against the Bokeh releases.
+Every server of Bokeh sessions (Tornado, Starlette, Channels, plain ASGI) creates an
+`ApplicationContext` for each application, and for each WebSocket a `ServerConnection` that
+subscribes to a `ServerSession`. So they are counted there. Only events of this process count: a
+forked child begins with an empty census.
+
+Private attributes are read because Bokeh has no public ones for them, or slower ones. Tests on real
+servers check them against the Bokeh releases.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import weakref
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-# Bokeh pings every 37 s and counts them, but looks at no answer. A healthy client is one behind
-# (ping 15 sent and counted, pong 14 latest) and, until the answer to the newest arrives, two. Three
-# is two pings unanswered: a client gone or frozen for at least one keep-alive interval.
+from .progress import Flow, flow_of, flows
+from .visits import OPENING_SECONDS, Visit, snapshot
+
+__all__ = ["OPENING_SECONDS", "STALE_PINGS", "AppCensus", "Census", "Mark", "mark_of"]
+
+# Bokeh pings every 37 s and counts the pings, but does not check for answers. A healthy client is
+# one behind (ping 15 sent and counted, pong 14 latest), or two until its next pong arrives. Three
+# means two unanswered pings: the client was gone or frozen for at least one keep-alive interval.
 STALE_PINGS = 3
-# A page opens its WebSocket within about a second after its GET, on a slow network within half a
-# minute. Bokeh discards the session after 15 to 32 s, unless it is told otherwise.
-OPENING_SECONDS = 30.0
 LOOK_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class Mark:
-    """What the agent remembers of a session, attached to it."""
+    """The agent's data on a session, attached to it."""
 
     app: str
     created: float = field(default_factory=time.monotonic)
     connected: bool = False
+    process: int = field(default_factory=os.getpid)
 
 
 def mark_of(session: Any) -> Mark | None:
-    """The mark of a session that was created under the agent's eyes."""
+    """Return the mark of a session, or None if the agent did not see its creation."""
     return getattr(session, "_bokeh_exporter_mark", None)
 
 
@@ -51,100 +60,197 @@ class AppCensus:
     stale: int = 0
     oldest_age_s: float = 0.0
 
-    def plus(self, other: AppCensus) -> AppCensus:
-        """Both together; the age is that of the older."""
-        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        return AppCensus(**{**sums, "oldest_age_s": max(self.oldest_age_s, other.oldest_age_s)})
+
+@dataclass(slots=True)
+class OpenConnection:
+    """A connection's application and session, and the visit of its WebSocket, if known."""
+
+    app: str
+    session: Any
+    visit: Visit | None
 
 
-class Stale:
-    """The connections of one server whose clients left two pings unanswered.
+def is_library_app(context: Any) -> bool:
+    """Return whether an application belongs to a library inside the app and not to the app.
 
-    Pings are 37 s apart, so looking at each connection every 5 s misses nothing and spares the
-    other scrapes half of their work.
+    A viewer of Dask's dashboard is not a user, and its 50 pages would multiply the series by 50.
     """
+    known = context.__dict__.get("_bokeh_exporter_foreign")
+    if known is None:
+        functions = [getattr(handler, "_func", None) for handler in context.application.handlers]
+        modules = [getattr(getattr(f, "func", f), "__module__", None) for f in functions]
+        known = any(str(module).startswith("distributed.") for module in modules)
+        context._bokeh_exporter_foreign = known
+    return bool(known)
 
-    def __init__(self) -> None:
-        self._found: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._looked = -LOOK_SECONDS
 
-    def among(self, connections: list[Any]) -> list[Any]:
-        """Those of the connections that are stale; none under ASGI, without pings."""
+class Census:
+    """Counts sessions and connections. The serving threads write, and the agent's thread reads."""
+
+    def __init__(self, went_stale: Callable[[], None]) -> None:
+        self._went_stale = went_stale
+        self._contexts: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._open: dict[Any, OpenConnection] = {}
+        self._sessions: dict[str, dict[Any, int]] = {}  # by application: connections of each
+        self._stale: set[Any] = set()
+        self._flows: dict[Any, Flow | None] = {}  # of connections with an unanswered ping
+        self._looked = 0.0
+
+    def adopt(self, context: Any) -> bool:
+        """Count the sessions of this application from now on. Returns False if it was counted."""
+        if context in self._contexts:
+            return False
+        self._sessions.setdefault(route_of(context), {})
+        self._contexts.add(context)
+        return True
+
+    def subscribed(self, session: Any, connection: Any, visit: Visit | None) -> str:
+        """Count a new connection, and return the route of its application."""
+        app = route_of(connection._application_context)
+        sessions = self._sessions.setdefault(app, {})
+        if connection not in self._open:
+            self._open[connection] = OpenConnection(app, session, visit)
+            sessions[session] = sessions.get(session, 0) + 1
+        return app
+
+    def ended(self, connection: Any) -> OpenConnection | None:
+        """Stop counting a connection, and return its data, or None if it had ended before."""
+        known = self._open.pop(connection, None)
+        if known is None:
+            return None
+        self._stale.discard(connection)
+        sessions = self._sessions[known.app]
+        left = sessions.get(known.session, 1) - 1
+        if left > 0:
+            sessions[known.session] = left
+        else:
+            sessions.pop(known.session, None)
+        return known
+
+    def abandoned(self, session: Any) -> list[Any]:
+        """Return the connections of a destroyed session that no WebSocket is known to carry."""
+        if not session._subscribed_connections:
+            return []
+        mine = [(c, known) for c, known in snapshot(self._open) if known.session is session]
+        return [c for c, known in mine if known.visit is None or known.visit.ended]
+
+    def look(self) -> None:
+        """Find stale connections: their clients left two pings unanswered, and no bytes flow.
+
+        Pings are 37 s apart, so checking every 5 s misses none. Under ASGI no connection is stale,
+        because there the server handles the pings.
+        """
         now = time.monotonic()
-        if now - self._looked >= LOOK_SECONDS:
-            self._looked = now
-            self._found = weakref.WeakSet(_silent(connections))
-        gone_silent = {id(connection) for connection in self._found}
-        return [c for c in connections if id(c) in gone_silent] if gone_silent else []
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        behind = {c: pings_behind(c) for c, _ in snapshot(self._open)}
+        before = self._flows
+        self._flows = {c: flow_of(c) for c, pings in behind.items() if pings >= STALE_PINGS - 1}
+        silent = (c for c, pings in behind.items() if pings >= STALE_PINGS)
+        found = {c for c in silent if not flows(before.get(c), self._flows[c])}
+        if found - self._stale:
+            self._went_stale()
+        self._stale = found
+
+    def count(self) -> dict[str, AppCensus]:
+        """Count sessions and connections by application route.
+
+        Takes one pass over the connections, and checks only sessions without a live connection.
+        That matters: 2,500 sessions take 0.3 ms if they are in the CPU's caches and 2 ms if not.
+        """
+        self.look()
+        connections = snapshot(self._open)
+        total = Counter(known.app for _, known in connections)
+        stale = [known for connection, known in connections if connection in self._stale]
+        silent = Counter(known.app for known in stale)
+        dead = self._dead(stale)
+        found: dict[str, AppCensus] = {}
+        for app, sessions in snapshot(self._sessions):
+            found[app] = AppCensus(
+                live=total[app] - silent[app],
+                stale=silent[app],
+                connected=len(sessions) - sum(session in dead for session in sessions),
+            )
+        for context in members(self._contexts):
+            app = route_of(context)
+            _count_sessions(context, self._sessions[app], dead, found[app])
+        return found
+
+    def _dead(self, stale: list[OpenConnection]) -> set[Any]:
+        """Return the sessions of which all connections are stale."""
+        silent = Counter(known.session for known in stale)
+        app_of = {known.session: known.app for known in stale}
+        return {
+            session
+            for session, count in silent.items()
+            if count >= self._sessions[app_of[session]].get(session, 0)
+        }
 
 
-def _silent(connections: list[Any]) -> list[Any]:
+def route_of(context: Any) -> str:
+    """Return an application's route with a leading slash; Django's may be a pattern without it."""
+    url = context.url or "/"
+    return url if url[0] == "/" else f"/{url.strip('^$/')}"
+
+
+def pings_behind(connection: Any) -> int:
+    """Return how many pongs are missing; always 0 under ASGI, where the server sends the pings."""
     try:
-        return [c for c in connections if c._ping_count - c._socket.latest_pong >= STALE_PINGS]
+        return int(connection._ping_count - connection._socket.latest_pong)
     except AttributeError:
-        return []
+        return 0
 
 
-def snapshot(collection: Any) -> list[Any]:
-    """A list of a container that the loop's thread may change at any moment."""
+def members(contexts: weakref.WeakSet[Any]) -> list[Any]:
+    """Return the members of a weak set that the loop's thread may change at any moment."""
     while True:
         try:
-            return list(collection)
+            return list(contexts)
         except RuntimeError:  # changed size during iteration
             continue
 
 
-def count(server: Any, silent: Stale) -> dict[str, AppCensus]:
-    """Everything of one BokehTornado or BokehServerCore, by application route.
-
-    One pass over connections; of the sessions, only those without a live one are looked at. That
-    matters: 2,500 cost 0.3 ms when they are in the CPU's caches and 2 ms when they are not.
-    """
-    contexts = dict(server._applications)
-    found = {url: AppCensus() for url in contexts}
-    connections = snapshot(server._clients)
-    stale = silent.among(connections)
-    _count_connections(connections, stale, contexts, found)
-    dead = set(map(id, stale))
-    live = {id(c._session) for c in connections if id(c) not in dead}
-    for url, context in contexts.items():
-        _count_sessions(snapshot(context._sessions.values()), live, found[url])
-    return found
-
-
-def _count_connections(
-    connections: list[Any],
-    stale: list[Any],
-    contexts: Mapping[str, Any],
-    found: Mapping[str, AppCensus],
+def _count_sessions(
+    context: Any, connected: dict[Any, int], dead: set[Any], census: AppCensus
 ) -> None:
-    totals, stale_totals = _by_context(connections, contexts), _by_context(stale, contexts)
-    for url, context in contexts.items():
-        found[url].stale = stale_totals[context]
-        found[url].live = totals[context] - stale_totals[context]
+    """Add the sessions without a live connection, and the age of the oldest one with it.
 
-
-def _by_context(connections: list[Any], contexts: Mapping[str, Any]) -> Counter[Any]:
-    """Connections per application; a server with one application need not look at each."""
-    if len(contexts) == 1:
-        return Counter(dict.fromkeys(contexts.values(), len(connections)))
-    return Counter(connection._application_context for connection in connections)
-
-
-def _count_sessions(sessions: list[Any], live: set[int], census: AppCensus) -> None:
-    """Bokeh keeps sessions in the order of their creation: the first connected is the oldest."""
-    now = time.monotonic()
-    alone = [session for session in sessions if id(session) not in live]
-    census.connected = len(sessions) - len(alone)
-    mark = mark_of(next((session for session in sessions if id(session) in live), None))
-    census.oldest_age_s = now - mark.created if mark is not None else 0.0
-    for session in alone:
-        if session.connection_count == 0 and session.expiration_blocked:
+    Bokeh keeps sessions in the order of their creation, so the first connected one is the oldest.
+    """
+    sessions = [session for _, session in snapshot(context._sessions)]
+    mark = mark_of(next((s for s in sessions if s in connected and s not in dead), None))
+    if mark is not None:
+        census.oldest_age_s = max(census.oldest_age_s, time.monotonic() - mark.created)
+    alone = [s for s in sessions if s not in connected or s in dead]
+    for session in filter(_is_here, alone):
+        if is_blocked(session):
             census.blocked += 1
         else:
             census.lingering += 1
-            census.opening += _is_opening(mark_of(session), now)
 
 
-def _is_opening(mark: Mark | None, now: float) -> bool:
-    return mark is not None and not mark.connected and now - mark.created < OPENING_SECONDS
+def _is_here(session: Any) -> bool:
+    """Return whether a session exists in this process; bokeh-django keeps destroyed ones."""
+    mark = mark_of(session)
+    return not session.destroyed and (mark is None or mark.process == os.getpid())
+
+
+def is_blocked(session: Any) -> bool:
+    """Return whether the application keeps a session without clients because it is working in it.
+
+    Panel's `--reuse-sessions` blocks the expiration of one session per page forever; that session
+    is a cache and has no work.
+    """
+    try:
+        held = session._document.callbacks.hold_value is not None
+    except AttributeError:  # it was destroyed in the meantime
+        return False
+    blocks = session.expiration_blocked_count
+    return held or (blocks > 0 and blocks > (session in _kept_for_reuse()))
+
+
+def _kept_for_reuse() -> list[Any]:
+    panel = sys.modules.get("panel.io.state")
+    state = getattr(panel, "state", None)
+    return list(getattr(state, "_sessions", {}).values())

@@ -1,7 +1,8 @@
-"""Memory and CPU of a container as its cgroup tells them, version 1 or 2.
+"""Memory and CPU of a container, read from its cgroup of version 1 or 2.
 
-Pure reading below two given paths, so the tests can point it at folders. A value that a kernel does
-not offer is None, never 0. Working set is `usage - inactive_file`, the kubelet's formula.
+Everything is read below two given paths, so tests can use folders of their own. A value that the
+kernel does not provide is None, never 0. The working set is `usage - inactive_file`, the kubelet's
+formula.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ UNLIMITED = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a cgroup said: bytes, seconds and counts; `key` is the same for all its processes."""
+class CgroupReading:
+    """The values of a cgroup: bytes, seconds and counts; `key` is equal for all its processes."""
 
     key: str
     memory_bytes: int | None = None
@@ -30,22 +31,22 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """Where a process's cgroup is; its folders do not change while it runs."""
+    """The folders of a process's cgroup, which do not change while it runs."""
 
     version: int
     memory: Path
     cpuacct: Path
     cpu: Path
 
-    def read(self) -> Reading:
-        """The reading now, 0.2 ms. Raises nothing; what is missing is None."""
+    def read(self) -> CgroupReading:
+        """Read the values, which takes 0.2 ms. Never raises; a missing value is None."""
         return _read_v2(self.memory) if self.version == 2 else _read_v1(self)
 
 
 def locate(
     mount: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")
 ) -> Cgroup:
-    """The cgroup of the process whose `cgroup` file is given, below a mount of either version."""
+    """Return the cgroup of the process whose `cgroup` file is `process`, below `mount`."""
     paths = _paths(process)
     if (mount / "cgroup.controllers").exists():
         own = _folder(mount, paths.get("", "/"))
@@ -59,7 +60,7 @@ def locate(
 
 
 def _paths(process: Path) -> dict[str, str]:
-    """Controller name to path below its mount; version 2 has the empty controller name."""
+    """Return the path below the mount by controller name, which is "" in version 2."""
     found: dict[str, str] = {}
     for line in _text(process).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -68,20 +69,20 @@ def _paths(process: Path) -> dict[str, str]:
 
 
 def _v1_controller(mount: Path, name: str) -> Path:
-    """cpu and cpuacct are often one hierarchy, mounted by both names or only by the joined one."""
+    """Return a controller's mount; cpu and cpuacct may be mounted only as `cpu,cpuacct`."""
     return mount / name if (mount / name).exists() else mount / "cpu,cpuacct"
 
 
 def _folder(mount: Path, path: str) -> Path:
-    """The process's folder; inside a container the mount often starts at the container's own."""
+    """Return the process's folder; in a container the mount itself often is that folder."""
     own = mount / path.lstrip("/")
     return own if own.is_dir() else mount
 
 
-def _read_v2(folder: Path) -> Reading:
+def _read_v2(folder: Path) -> CgroupReading:
     current = _number(folder / "memory.current")
     cpu = _table(folder / "cpu.stat")
-    return Reading(
+    return CgroupReading(
         key=_key(folder),
         memory_bytes=current,
         working_set_bytes=_working_set(current, _table(folder / "memory.stat"), "inactive_file"),
@@ -94,11 +95,11 @@ def _read_v2(folder: Path) -> Reading:
     )
 
 
-def _read_v1(folders: Cgroup) -> Reading:
+def _read_v1(folders: Cgroup) -> CgroupReading:
     memory, stat = folders.memory, _table(folders.cpu / "cpu.stat")
     usage = _number(memory / "memory.usage_in_bytes")
     limit = _number(memory / "memory.limit_in_bytes")
-    return Reading(
+    return CgroupReading(
         key=_key(memory),
         memory_bytes=usage,
         working_set_bytes=_working_set(
@@ -124,7 +125,7 @@ def _scaled(value: int | None, factor: float) -> float | None:
 
 
 def _key(folder: Path) -> str:
-    """The same for every process of a cgroup, whatever mount it sees it through."""
+    """Return a key that is equal for all processes of a cgroup, whatever mount they use."""
     try:
         status = folder.stat()
     except OSError:

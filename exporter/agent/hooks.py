@@ -1,11 +1,13 @@
-"""Where the agent enters Bokeh: one wrapper per event, the same for Bokeh 3.9 and 3.10.
+"""The agent's hooks in Bokeh and its servers: one wrapper for each event.
 
-`BokehTornado.initialize` runs in every worker after its fork, whichever way the server was started;
-3.10's `BokehServerCore.initialize` is its counterpart under ASGI.
+Sessions are observed where every server creates them: in `ApplicationContext`, `ServerSession` and
+`RenderItem`. The hooks in each server (Tornado or ASGI) add the loop that runs and the requests
+in flight.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sys
 import time
@@ -13,45 +15,30 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from . import answer
-from .census import Mark, mark_of
-from .worker import Worker
+from . import asgi, handoff, partings, process, tornado_http
+from .census import Mark, is_library_app, mark_of, route_of
+from .doors import REASON, STATUS, Refused
+from .visits import Visit, ongoing
 
-_table: list[ModuleType] = []  # exporter.metrics, handed over by the bootstrap
-_worker: list[Worker] = []  # at most one per process
 _wrapped: set[tuple[type, str]] = set()
 
 
 def declare(table: ModuleType) -> None:
-    """Hand over the metric table; the agent cannot import it by name."""
-    _table[:] = [table]
+    """Set the metric table, because the agent cannot import it by name."""
+    process.declare(table)
 
 
 def install(module_name: str, module: ModuleType) -> None:
-    """Wrap what this freshly imported Bokeh module offers."""
-    from bokeh.server.contexts import ApplicationContext
-    from bokeh.server.protocol_handler import ProtocolHandler
-    from bokeh.server.session import ServerSession
-
-    # 3.10 creates in `_create_session`, in a task of its own; 3.9 in the public method.
-    create = "_create_session" if hasattr(ApplicationContext, "_create_session") else None
-    wrap(ApplicationContext, create or "create_session_if_needed", _create_session)
-    wrap(ServerSession, "subscribe", _subscribe)
-    wrap(ServerSession, "destroy", _destroy)
-    wrap(ProtocolHandler, "handle", _handle)
-    tornado = module_name == "bokeh.server.tornado"
-    server = module.BokehTornado if tornado else module.BokehServerCore
-    wrap(server, "initialize", _initialize_tornado if tornado else _initialize_core)
-    wrap(server, "new_connection", _new_connection)
-    wrap(server, "client_lost", _client_lost)
-    if tornado:
-        wrap(server, "log_request", _log_request)
-        wrap(module.WSHandler, "open", _open)
-        wrap(module.WSHandler, "check_origin", _check_origin)
+    """Wrap the methods of a module just imported, and of those imported before the agent."""
+    for name in HOOKS:
+        found = module if name == module_name else sys.modules.get(name)
+        spec = getattr(found, "__spec__", None)
+        if found is module or (spec is not None and not getattr(spec, "_initializing", False)):
+            HOOKS[name](found)
 
 
 def wrap(owner: type, name: str, around: Callable[..., Any]) -> None:
-    """Replace a method by `around(original, self, ...)`, once."""
+    """Replace a method by `around(original, self, ...)`, unless that was done before."""
     if (owner, name) in _wrapped:
         return
     original = getattr(owner, name)
@@ -64,46 +51,115 @@ def wrap(owner: type, name: str, around: Callable[..., Any]) -> None:
     _wrapped.add((owner, name))
 
 
-def worker() -> Worker:
-    """This process's worker; the first call starts answering the collector."""
-    if not _worker:
-        _worker.append(Worker(_table[0]))
-        answer.start(_slot(), _worker[0].report, _worker[0].sample)
-    return _worker[0]
+def wrap_application(owner: type) -> None:
+    """Guard every call of an ASGI application, whose call must remain a coroutine function."""
+    if (owner, "__call__") in _wrapped:
+        return
+    original: Any = owner.__call__
+
+    @functools.wraps(original)
+    async def call(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        await asgi.guarded(functools.partial(original, self), scope, receive, send)
+
+    owner.__call__ = call  # type: ignore[method-assign]
+    _wrapped.add((owner, "__call__"))
 
 
-def _slot() -> int:
-    """Tornado's task id, stable over restarts of a worker; 0 for a server that does not fork."""
-    process = sys.modules.get("tornado.process")
-    task_id = process.task_id() if process is not None else None
-    return task_id or 0
+# Bokeh -------------------------------------------------------------------------------------------
 
 
-def _initialize_tornado(original: Any, self: Any, io_loop: Any) -> None:
-    original(self, io_loop)
-    worker().serve(self, io_loop, "tornado")
+def _hook_contexts(module: Any) -> None:
+    context = module.ApplicationContext
+    wrap(context, "__init__", _new_context)
+    wrap(context, "_discard_session", partings.discard_session)
+    _hook_context_class(context)
+    if hasattr(context, "_create_session"):  # Bokeh 3.10 creates sessions in a task of their own
+        wrap(context, "_create_session", _create_session)
 
 
-def _initialize_core(original: Any, self: Any, loop: Any) -> None:
-    original(self, loop)
-    worker().serve(self, loop, "asgi")
+def _hook_context_class(context: type) -> None:
+    """Wrap the session creation of each class; bokeh-django overrides Bokeh's."""
+    for owner in context.__mro__:
+        if "create_session_if_needed" in owner.__dict__:
+            wrap(owner, "create_session_if_needed", _create_session_if_needed)
+
+
+def _hook_sessions(module: Any) -> None:
+    wrap(module.ServerSession, "subscribe", _subscribe)
+    wrap(module.ServerSession, "unsubscribe", _unsubscribe)
+    wrap(module.ServerSession, "destroy", _destroy)
+
+
+def _new_context(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    original(self, *args, **kwargs)
+    process.contexts.add(self)
+    _hook_context_class(type(self))
+
+
+async def _create_session_if_needed(
+    original: Any, self: Any, session_id: Any, *args: Any, **kw: Any
+) -> Any:
+    """Reject a new session while this worker drains, and time its creation in Bokeh 3.9.
+
+    Calls for a session that exists or is being created are passed on unchanged.
+    """
+    visit = ongoing()
+    if visit is not None:
+        visit.app, visit.of_library = route_of(self), is_library_app(self)
+    known = session_id in self._sessions or session_id in self._pending_sessions
+    if known or is_library_app(self):
+        return await original(self, session_id, *args, **kw)
+    agent = _worker_of(self)
+    if agent.doors.closed and not agent.doors.admits(session_id):
+        _refuse_unless_admitted(visit)
+    if hasattr(self, "_create_session"):
+        return await original(self, session_id, *args, **kw)
+    return await _create_session(original, self, session_id, *args, **kw)
+
+
+def _worker_of(context: Any) -> Any:
+    """Return this process's worker, and make it count this application.
+
+    It also watches the loop of a server that has no hooks here, of which it sees all sessions but
+    no other requests.
+    """
+    agent = process.worker()
+    agent.adopt(context)
+    agent.watch(asyncio.get_running_loop(), "asgi", (), whole=False)
+    return agent
+
+
+def _refuse_unless_admitted(visit: Visit | None) -> None:
+    """Raise the exception that the server, or the guard around it, turns into a 503 response."""
+    if visit is None or not visit.admitted:
+        if visit is not None:
+            visit.refused = True
+        starlette, tornado = sys.modules.get("starlette.exceptions"), sys.modules.get("tornado.web")
+        if visit is not None and visit.asgi and starlette is not None:
+            raise starlette.HTTPException(STATUS, REASON)
+        if tornado is not None:
+            raise tornado.HTTPError(STATUS, "this worker drains and takes no new sessions")
+        raise Refused
 
 
 async def _create_session(original: Any, self: Any, session_id: Any, *args: Any, **kw: Any) -> Any:
-    """Times a creation and counts it. Only the caller that really creates is looked at."""
-    known = session_id in self._sessions or session_id in self._pending_sessions
-    if known and original.__name__ == "create_session_if_needed":
+    """Time and count the creation of a session."""
+    if is_library_app(self):
         return await original(self, session_id, *args, **kw)
-    agent, app, began = worker(), self.url, time.monotonic()
+    agent, app, began = process.worker(), route_of(self), time.monotonic()
     agent.creation(app, +1)
+    handoff.creating(app, session_id)
+    session = None
     try:
         session = await original(self, session_id, *args, **kw)
     except Exception as error:
-        if type(error).__name__ != "ProtocolError":  # the client's fault, not the application's
+        if type(error).__name__ != "ProtocolError":  # that is an error of the client
             agent.tally.add("bokeh_session_create_errors_total", app)
         raise
     finally:
         agent.creation(app, -1)
+        if session is None:  # it failed, or its request was cancelled
+            handoff.gone(app, session_id)
     session._bokeh_exporter_mark = Mark(app, began)
     agent.tally.add("bokeh_sessions_created_total", app)
     agent.tally.add("bokeh_session_create_errors_total", app, amount=_script_failed(self))
@@ -114,9 +170,10 @@ async def _create_session(original: Any, self: Any, session_id: Any, *args: Any,
 
 
 def _script_failed(context: Any) -> int:
-    """1 if the application's script raised, which Bokeh logs and answers with an empty page.
+    """Return 1 if the application's script raised, else 0.
 
-    Handlers of functions are left out: theirs raise, or stay `failed` for ever after one failure.
+    Bokeh only logs that, and answers with an empty page. Handlers of functions are left out: they
+    raise, or remain `failed` forever after one failure.
     """
     handlers = context.application.handlers
     scripts = (h for h in handlers if hasattr(h, "_runner") or hasattr(h, "_main_handler"))
@@ -125,57 +182,107 @@ def _script_failed(context: Any) -> int:
 
 def _subscribe(original: Any, self: Any, connection: Any) -> None:
     original(self, connection)
-    mark = mark_of(self)
+    if is_library_app(connection._application_context):
+        return
+    mark, visit = mark_of(self), ongoing()
     if mark is not None:
         mark.connected = True
+        handoff.connected(mark.app, self.id)
+    carrier = visit if visit is not None and visit.websocket else None
+    process.worker().subscribed(self, connection, carrier)
+
+
+def _unsubscribe(original: Any, self: Any, connection: Any) -> None:
+    original(self, connection)
+    process.worker().unsubscribed(connection)
 
 
 def _destroy(original: Any, self: Any) -> None:
     mark, left = mark_of(self), self._last_unsubscribe_time / 1000  # ms of the monotonic clock
     original(self)
+    agent = process.worker()
+    agent.destroyed(self)
     if mark is None:
         return
-    tally = worker().tally
-    tally.add("bokeh_sessions_destroyed_total", mark.app)
+    handoff.gone(mark.app, self.id)
+    agent.tally.add("bokeh_sessions_destroyed_total", mark.app)
     if mark.connected:
-        tally.observe("bokeh_session_duration_seconds", mark.app, seconds=left - mark.created)
+        agent.tally.observe("bokeh_session_duration_seconds", mark.app, seconds=left - mark.created)
     else:
-        tally.add("bokeh_sessions_orphaned_total", mark.app)
+        agent.tally.add("bokeh_sessions_orphaned_total", mark.app)
+
+
+def _hook_protocol(module: Any) -> None:
+    wrap(module.ProtocolHandler, "handle", _handle)
 
 
 async def _handle(original: Any, self: Any, message: Any, connection: Any) -> Any:
-    """Runs per message: 2 us beside the millisecond that Bokeh takes for the smallest."""
-    agent, app, began = worker(), connection.application_context.url, time.monotonic()
+    """Time one message. This takes 2 us; Bokeh takes a millisecond for the smallest message."""
+    if is_library_app(connection.application_context):
+        return await original(self, message, connection)
+    agent, app, began = process.worker(), route_of(connection.application_context), time.monotonic()
     agent.active(app)
     reply = await original(self, message, connection)
     agent.tally.observe("bokeh_message_duration_seconds", app, seconds=time.monotonic() - began)
-    if getattr(reply, "msgtype", "") == "ERROR":  # Bokeh logs what a callback raised, and goes on
+    if getattr(reply, "msgtype", "") == "ERROR":  # a callback raised, which Bokeh only logs
         agent.tally.add("bokeh_message_errors_total", app)
     return reply
 
 
-def _new_connection(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-    connection = original(self, *args, **kwargs)
-    app = connection.application_context.url
-    worker().tally.add("bokeh_connections_opened_total", app)
-    worker().active(app)
-    return connection
+def _hook_pages(module: Any) -> None:
+    wrap(module.RenderItem, "__init__", _render_item)
 
 
-def _client_lost(original: Any, self: Any, connection: Any) -> None:
-    """Bokeh may report one loss twice: when a ping fails and when the socket closes."""
-    if connection in self._clients:
-        # None is a connection that just broke, RFC 6455's 1006; under ASGI the code is not kept.
-        code = getattr(connection._socket, "close_code", "other") or 1006
-        worker().disconnected(connection.application_context.url, str(code))
-    original(self, connection)
+def _render_item(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+    """Record a page or a script tag that will open a WebSocket with its token.
+
+    The session of the token need not exist: with `--reuse-sessions`, Panel sends the page of one
+    session with the token of another.
+    """
+    original(self, *args, **kwargs)
+    visit, agent = ongoing(), process.known()
+    if visit is None or visit.of_library or agent is None or not self.token:
+        return
+    from bokeh.util.token import get_session_id
+
+    session_id = get_session_id(self.token)
+    if not agent.doors.admits(session_id):
+        _refuse_unless_admitted(visit)
+    agent.made_page(visit, session_id)
+
+
+# Tornado -----------------------------------------------------------------------------------------
+
+
+def _hook_tornado(module: Any) -> None:
+    import tornado.process
+    from tornado.http1connection import HTTP1Connection
+    from tornado.tcpserver import TCPServer
+    from tornado.websocket import WebSocketHandler
+
+    wrap(module.BokehTornado, "initialize", _initialize_tornado)
+    wrap(module.BokehTornado, "log_request", _log_request)
+    wrap(module.WSHandler, "open", _open)
+    wrap(module.WSHandler, "check_origin", _check_origin)
+    wrap(HTTP1Connection, "read_response", tornado_http.read_response)
+    wrap(HTTP1Connection, "write_headers", tornado_http.write_headers)
+    wrap(WebSocketHandler, "get", tornado_http.websocket)
+    wrap(TCPServer, "add_sockets", handoff.add_sockets)
+    handoff.hook_forks(tornado.process)
+
+
+def _initialize_tornado(original: Any, self: Any, io_loop: Any) -> None:
+    """Watch the loop of a worker. Runs after the fork, however the server was started."""
+    original(self, io_loop)
+    process.worker().watch(io_loop, "tornado", list(self._applications.values()), whole=True)
+    handoff.begin(io_loop)
 
 
 def _log_request(original: Any, self: Any, handler: Any) -> None:
-    """Every HTTP answer. A WebSocket refused for want of a login never gets to its `open`."""
+    """Count an HTTP response, and a WebSocket without a login, which never reaches `open`."""
     original(self, handler)
     context = getattr(handler, "application_context", None)
-    tally, status = worker().tally, handler.get_status()
+    tally, status = process.worker().tally, handler.get_status()
     tally.observe(
         "bokeh_request_duration_seconds",
         context.url if context is not None else "",
@@ -191,7 +298,7 @@ def _check_origin(original: Any, self: Any, origin: str) -> Any:
     allowed = original(self, origin)
     if not allowed:
         self._bokeh_exporter_refused = True
-        worker().tally.add("bokeh_connections_rejected_total", "origin")
+        process.worker().tally.add("bokeh_connections_rejected_total", "origin")
     return allowed
 
 
@@ -202,5 +309,36 @@ def _open(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         reason = "protocol" if self.current_user else "auth"
         for words, known in (("expired", "token_expired"), ("signature", "bad_signature")):
             reason = known if words in str(error) else reason
-        worker().tally.add("bokeh_connections_rejected_total", reason)
+        process.worker().tally.add("bokeh_connections_rejected_total", reason)
         raise
+
+
+# ASGI --------------------------------------------------------------------------------------------
+
+
+def _hook_core(module: Any) -> None:
+    wrap(module.BokehServerCore, "initialize", asgi.initialize_core)
+
+
+def _hook_uvicorn(module: Any) -> None:
+    wrap(module.Server, "startup", asgi.uvicorn_startup)
+
+
+def _hook_daphne(module: Any) -> None:
+    wrap(module.Server, "listen_success", asgi.daphne_listens)
+
+
+HOOKS: dict[str, Callable[[Any], None]] = {
+    "bokeh.server.contexts": _hook_contexts,
+    "bokeh.server.session": _hook_sessions,
+    "bokeh.server.protocol_handler": _hook_protocol,
+    "bokeh.embed.util": _hook_pages,
+    "bokeh.server.tornado": _hook_tornado,
+    "bokeh.server.core": _hook_core,
+    "bokeh.server.asgi": lambda module: wrap_application(module.BokehASGI),
+    "uvicorn.server": _hook_uvicorn,
+    "daphne.server": _hook_daphne,
+    "starlette.applications": lambda module: wrap_application(module.Starlette),
+    "django.core.handlers.asgi": lambda module: wrap_application(module.ASGIHandler),
+    "channels.routing": lambda module: wrap_application(module.ProtocolTypeRouter),
+}

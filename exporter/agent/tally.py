@@ -1,4 +1,4 @@
-"""Counters and histograms of one worker, written by its serving threads, read by the agent's."""
+"""Counters and histograms of one worker; its serving threads write and the agent's thread reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Key = tuple[str, tuple[str, ...]]  # metric name, label values
 
 
 class Histogram:
-    """Observations in seconds, counted per bucket; the last bucket is what exceeds all bounds."""
+    """Observations in seconds, counted per bucket; the last bucket has those above all bounds."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
@@ -19,7 +19,7 @@ class Histogram:
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Count one observation; an upper bound is inclusive (`le`)."""
+        """Count one observation; upper bounds are inclusive (`le`)."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
@@ -27,7 +27,7 @@ class Histogram:
 class Tally:
     """All totals of this worker since it started.
 
-    The lock costs 0.1 us and is taken once per session, connection, request or message.
+    The lock takes 0.1 us, once for each session, connection, request or message.
     """
 
     def __init__(self, bounds: Mapping[str, tuple[float, ...]]) -> None:
@@ -37,18 +37,18 @@ class Tally:
         self._histograms: dict[Key, Histogram] = {}
 
     def add(self, name: str, *labels: str, amount: float = 1.0) -> None:
-        """Add to a counter; 0 makes its series exist."""
+        """Add to a counter; adding 0 creates the series."""
         key = (name, labels)
         with self._lock:
             self._counters[key] = self._counters.get(key, 0.0) + amount
 
     def observe(self, name: str, *labels: str, seconds: float) -> None:
-        """Count an observation in a histogram, negative ones (a clock's jitter) as 0."""
+        """Count an observation in a histogram; a negative one (clock jitter) counts as 0."""
         with self._lock:
             self._histogram(name, labels).observe(max(0.0, seconds))
 
     def declare_histogram(self, name: str, *labels: str) -> None:
-        """Make a histogram's series exist, empty."""
+        """Create the empty series of a histogram."""
         with self._lock:
             self._histogram(name, labels)
 
@@ -59,7 +59,7 @@ class Tally:
         return self._histograms[key]
 
     def dump(self) -> dict[str, list[Any]]:
-        """Everything as JSON values: [name, labels, value] and [name, labels, counts, sum]."""
+        """Return all totals as JSON values: [name, labels, value], [name, labels, counts, sum]."""
         with self._lock:
             return {
                 "counters": [[name, labels, v] for (name, labels), v in self._counters.items()],

@@ -6,21 +6,25 @@ from typing import Any
 
 import pytest
 
-from autoscaler.adapters.kubernetes import rolling_out
-from autoscaler.adapters.pods import (
-    DELETION_COST as COST,
-)
-from autoscaler.adapters.pods import (
+from autoscaler.adapters.kubernetes.cluster import _target, rolling_out
+from autoscaler.adapters.kubernetes.pods import (
+    CORDONED_AT,
     OUR_COST,
     PROTECTED,
+    ROUTABLE,
     label_selector,
+    marks_patch,
     milli,
-    note_patch,
     pod_state,
+    replicas_writer,
     resources,
     unix,
 )
-from autoscaler.model import PodNote, Resources
+from autoscaler.adapters.kubernetes.pods import (
+    DELETION_COST as COST,
+)
+from autoscaler.model import PodMarks, Resources, TargetRef
+from autoscaler.ports import TargetState
 
 
 @pytest.mark.parametrize(
@@ -82,8 +86,24 @@ def container(**amounts: Any) -> dict[str, Any]:
                 "resources": {"requests": {"cpu": "2"}, "limits": {"memory": "1Ki"}},
                 "containers": [container(requests={"cpu": "1"}), container()],
             },
-            Resources(2000, None, 1_024_000),
+            Resources(2000, None, None, (("", 1_024_000),)),
             id="the pod's own resources count first",
+        ),
+        pytest.param(
+            {
+                "containers": [container(limits={"memory": "2Ki"})],
+                "initContainers": [
+                    {**container(limits={"memory": "1Ki"}), "restartPolicy": "Always"},
+                    container(limits={"memory": "9Ki"}),
+                ],
+            },
+            Resources(None, None, 2_048_000, (("c", 2_048_000),)),
+            id="a limit is the app's own, whatever is beside it",
+        ),
+        pytest.param(
+            {"containers": [container(limits={"memory": "2Ki"}), container()]},
+            Resources(None, None, None, (("c", 2_048_000),)),
+            id="of two containers either may be the app's",
         ),
     ],
 )
@@ -148,10 +168,21 @@ def test_a_cordoned_pod_is_not_routable(labels: dict[str, str] | None, routable:
 
 def test_a_pod_without_the_label_gets_one_by_a_cordon_only() -> None:
     bare = pod_state(a_pod())
-    assert note_patch(bare, PodNote(routable=True, protected=True))["metadata"]["labels"] == {}
-    assert note_patch(bare, PodNote(routable=False))["metadata"]["labels"] == {
+    assert marks_patch(bare, PodMarks(routable=True, protected=True))["metadata"]["labels"] == {}
+    assert marks_patch(bare, PodMarks(routable=False))["metadata"]["labels"] == {
         "bokeh-autoscaler/routable": "false"
     }
+
+
+def test_the_label_is_left_alone_where_it_stays_as_it_is() -> None:
+    item = a_pod()
+    item["metadata"]["labels"] = {ROUTABLE: "true"}
+    protected = marks_patch(pod_state(item), PodMarks(routable=True, protected=True))
+    assert protected["metadata"]["labels"] == {}, "somebody may have cordoned the pod meanwhile"
+
+    item["metadata"]["labels"] = {ROUTABLE: "false"}
+    back = marks_patch(pod_state(item), PodMarks(routable=True))
+    assert back["metadata"]["labels"] == {ROUTABLE: "true"}
 
 
 WROTE = [
@@ -179,10 +210,80 @@ def test_whose_deletion_cost_it_is(
     seen = pod_state(item)
     assert (seen.cost_is_ours, seen.stray_mark, seen.cost_writer) == (ours, stray, writer)
 
-    removed = note_patch(seen, PodNote(routable=True))["metadata"]["annotations"]
+    removed = marks_patch(seen, PodMarks(routable=True))["metadata"]["annotations"]
     assert {key for key in (COST, OUR_COST) if removed.get(key, "") is None} == (
         {COST, OUR_COST} if ours else {OUR_COST} if stray else set()
     ), "what is ours goes, what is not stays"
+
+
+@pytest.mark.parametrize(
+    ("manager", "value", "writer"),
+    [
+        pytest.param("kubectl-label", "false", "kubectl-label 2027-01-15T08:00:00Z", id="a hand"),
+        pytest.param("bokeh-autoscaler", "false", "", id="us"),
+        pytest.param("kubectl-label", "true", "", id="nobody, for it is not cordoned"),
+    ],
+)
+def test_who_else_cordoned_a_pod(manager: str, value: str, writer: str) -> None:
+    item = a_pod()
+    fields = {"f:metadata": {"f:labels": {f"f:{ROUTABLE}": {}}}}
+    wrote = {"manager": manager, "time": "2027-01-15T08:00:00Z", "fieldsV1": fields}
+    item["metadata"] |= {"labels": {ROUTABLE: value}, "managedFields": [wrote]}
+    assert pod_state(item).label_writer == writer
+
+
+def test_who_gave_a_cordoned_pod_its_label_back() -> None:
+    item = a_pod()
+    fields = {"f:metadata": {"f:labels": {f"f:{ROUTABLE}": {}}}}
+    wrote = {"manager": "helm", "time": "2027-01-15T08:00:00Z", "fieldsV1": fields}
+    item["metadata"] |= {"labels": {ROUTABLE: "true"}, "managedFields": [wrote]}
+    item["metadata"]["annotations"] = {CORDONED_AT: "2027-01-15T07:00:00Z"}
+    assert pod_state(item).label_writer == "helm 2027-01-15T08:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("entries", "writer"),
+    [
+        pytest.param([("kubectl-client-side-apply", 8)], "kubectl-client-side-apply", id="one"),
+        pytest.param([("bokeh-autoscaler", 9), ("argocd-controller", 8)], "", id="us, later"),
+        pytest.param([("bokeh-autoscaler", 8), ("helm", 9)], "helm", id="another one, later"),
+        pytest.param([], "", id="nobody knows"),
+    ],
+)
+def test_who_else_wrote_the_replicas(entries: list[tuple[str, int]], writer: str) -> None:
+    fields = {"f:spec": {"f:replicas": {}}}
+    told = [
+        {"manager": manager, "time": f"2027-01-15T0{hour}:00:00Z", "fieldsV1": fields}
+        for manager, hour in entries
+    ]
+    other = {"manager": "kubectl-edit", "fieldsV1": {"f:spec": {"f:template": {}}}}
+    assert replicas_writer({"metadata": {"managedFields": [other, *told]}}) == writer
+
+
+def test_who_gave_the_replicas_up_by_a_server_side_apply() -> None:
+    fields = {"f:spec": {"f:template": {}}}
+    told = [
+        {"manager": manager, "operation": operation, "time": f"{at}Z", "fieldsV1": fields}
+        for manager, operation, at in [
+            ("kubectl", "Apply", "2027-01-15T07:00:00"),
+            ("argocd-controller", "Apply", "2027-01-15T08:00:00"),
+            ("kube-controller-manager", "Update", "2027-01-15T09:00:00"),
+        ]
+    ]
+    assert replicas_writer({"metadata": {"managedFields": told}}) == "argocd-controller"
+
+
+@pytest.mark.parametrize(
+    ("marks", "version"),
+    [
+        pytest.param(PodMarks(routable=False), "7", id="a cordon only of the pod that was read"),
+        pytest.param(PodMarks(routable=True), None, id="an uncordon in any case"),
+    ],
+)
+def test_what_is_refused_if_the_pod_has_changed(marks: PodMarks, version: str | None) -> None:
+    item = a_pod()
+    item["metadata"]["resourceVersion"] = "7"
+    assert marks_patch(pod_state(item), marks)["metadata"].get("resourceVersion") == version
 
 
 def test_protection_that_the_template_gives_is_not_ours_to_remove() -> None:
@@ -190,7 +291,7 @@ def test_protection_that_the_template_gives_is_not_ours_to_remove() -> None:
     given = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
     item["metadata"]["annotations"] = {**given, "karpenter.sh/do-not-disrupt": "true"}
     assert not pod_state(item).protected
-    patch = note_patch(pod_state(item), PodNote(routable=True))
+    patch = marks_patch(pod_state(item), PodMarks(routable=True))
     assert not PROTECTED.keys() & patch["metadata"]["annotations"].keys()
 
     item["metadata"]["annotations"] = PROTECTED
@@ -260,3 +361,58 @@ def test_a_rollout_is_told_from_a_change_of_the_count(
     deployment = {"metadata": {"generation": generation}, "status": status}
 
     assert rolling_out(deployment, sets) is expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "cut"),
+    [
+        pytest.param([], None, id="no container has ended"),
+        pytest.param(['{"bokeh-exporter": {"cut": 3}}'], 3, id="the launcher counted"),
+        pytest.param(['{"bokeh-exporter": {"cut": 0}}\n'], 0, id="it ended nobody"),
+        pytest.param([None, '{"bokeh-exporter": {"cut": 2}}'], 2, id="another has no message"),
+        pytest.param(["Traceback (most recent call last):"], None, id="something else"),
+        pytest.param(['a note\n{"bokeh-exporter": {"cut": 2}}\n'], 2, id="the app's line first"),
+        pytest.param(['a note{"bokeh-exporter": {"cut": 2}}\n'], 2, id="a note without an end"),
+        pytest.param(['{"bokeh-exporter": {"cut": 2}}\nbye\n'], 2, id="the app's line last"),
+        pytest.param(['{"a": {\n{"bokeh-exporter": {"cut": 2}}'], 2, id="half an object first"),
+        pytest.param(
+            ['{"bokeh-exporter": {"cut": 5}}\n{"bokeh-exporter": {"cut": 1}}\n'],
+            1,
+            id="the last one counts",
+        ),
+        pytest.param(['{"bokeh-exporter": {"cut": true}}'], None, id="neither a count"),
+        pytest.param(['{"bokeh-exporter": ' + "[" * 4000], None, id="ours, without an end"),
+        pytest.param(['{"bokeh-exporter": {"cut": -1}}'], None, id="less than nobody"),
+        pytest.param(['{"bokeh-exporter": {"cut": "3"}}'], None, id="a text"),
+        pytest.param(['{"bokeh-exporter": {"cut": 1e306}}'], None, id="a number beyond sense"),
+        pytest.param(['{"bokeh-exporter": 3}'], None, id="another shape"),
+        pytest.param(["[" * 4000], None, id="brackets without an end"),
+        pytest.param(["3"], None, id="a number alone"),
+    ],
+)
+def test_the_launchers_termination_message_is_read_of_a_pod_that_is_being_deleted(
+    messages: list[str | None], cut: int | None
+) -> None:
+    ended = [
+        {"name": f"c{number}", "state": {"terminated": {"exitCode": 0, "message": message}}}
+        for number, message in enumerate(messages)
+    ]
+    body: dict[str, Any] = {
+        "metadata": {"name": "p", "uid": "u", "deletionTimestamp": "2027-01-15T08:00:00Z"},
+        "status": {"phase": "Running", "containerStatuses": [*ended, {"name": "z", "state": {}}]},
+    }
+
+    assert pod_state(body).cut == cut
+    del body["metadata"]["deletionTimestamp"]
+    assert pod_state(body).cut is None
+
+
+@pytest.mark.parametrize(("spec", "paused"), [({"paused": True}, True), ({}, False)])
+def test_a_deployment_that_is_paused_is_known_as_such(spec: dict[str, Any], paused: bool) -> None:
+    ref = TargetRef("bokeh", "bokeh-app")
+    meta = {"name": ref.deployment, "uid": "d", "resourceVersion": "1"}
+    selector = {"selector": {"matchLabels": {"app": "bokeh"}}}
+    target = _target(ref, {"metadata": meta, "spec": selector | spec}, {}, {})
+
+    assert isinstance(target, TargetState)
+    assert target.paused is paused

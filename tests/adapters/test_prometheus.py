@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from math import inf, nan
 from typing import Any
 
 import pytest
 
-from autoscaler.adapters.prometheus import PrometheusSettings, PrometheusSource
+from autoscaler.adapters.prometheus.source import PrometheusSettings, PrometheusSource
 from autoscaler.model import Sample, Unavailable
-from tests.cluster.processes import free_ports
-from tests.prometheus_server import PrometheusServer, series
+from tests.lab.prometheus_server import PrometheusServer, series
 
 SESSIONS = ("sessions", "exporter")
 CPU = ("cpu", "exporter")
@@ -62,54 +57,234 @@ def test_samples_of_all_pods_come_with_their_own_times(prometheus: PrometheusSer
 
 @pytest.mark.slow
 @pytest.mark.prometheus
-def test_containers_of_cadvisor_add_up_and_pauses_do_not_count(
-    prometheus: PrometheusServer,
-) -> None:
+def test_cadvisor_tells_the_memory_of_each_container(prometheus: PrometheusServer) -> None:
     now = time.time()
 
-    def container(name: str) -> Any:
-        labels = {"namespace": "bokeh", "pod": "a", "container": name}
-        return series("container_memory_working_set_bytes", **labels)
+    def container(name: str, metric: str = "container_memory_working_set_bytes") -> Any:
+        return series(metric, namespace="bokeh", pod="a", container=name)
 
     parts = {"app": 1000.0, "sidecar": 24.0, "POD": 5.0, "": 1029.0}
     prometheus.push({container(name): [(now - 5, value)] for name, value in parts.items()})
+    cpu = "container_cpu_usage_seconds_total"
+    prometheus.push({container(name, cpu): [(now - 35, 0), (now - 5, 3.0)] for name in parts})
 
-    readings = source(prometheus.url).read([("memory", "cadvisor")], [], now)
+    readings = source(prometheus.url).read([("memory", "cadvisor"), ("cpu", "cadvisor")], [], now)
 
-    assert readings.samples["memory", "cadvisor"]["bokeh", "a"].value == 1_024_000
+    memory = readings.containers["bokeh", "a"]
+    assert {name: sample.value for name, sample in memory.items()} == {
+        "app": 1_000_000,
+        "sidecar": 24_000,
+    }
+    assert readings.samples["cpu", "cadvisor"]["bokeh", "a"].value == 200, "the pod's add up"
 
 
 @pytest.mark.slow
 @pytest.mark.prometheus
-def test_users_queries_are_asked_together_and_a_wrong_one_harms_no_other(
-    prometheus: PrometheusServer,
-) -> None:
+def test_each_query_of_a_user_is_answered_by_itself(prometheus: PrometheusServer) -> None:
     now = time.time()
     prometheus.push({series("load", app=app): [(now - 1, 2.5)] for app in ("a", "b")})
-    queries = {
+    prometheus.push({series("huge"): [(now - 1, 1e306)], series("no_number"): [(now - 1, nan)]})
+    expected = {
         "sum(load)  # with a comment": Sample(5000, 0),
         "sum(load) / 2": Sample(2500, 0),
-        "load": Unavailable("the query returned 2 series, expected 1: wrap it in sum(...)"),
-        "nothing_of_this_name": Unavailable("the query returned nothing"),
+        "load": Unavailable("the query returned 2 series, expected 1; wrap it in sum(...)"),
+        "nothing_of_this_name": Unavailable("the query returned no series"),
         "scalar(sum(load))": Sample(5000, 0),
         "42": Sample(42000, 0),
-        "sum(load": None,
+        "-0": Sample(0, 0),
+        "sum(load": "the query is invalid: ",
+        '"42"': "the query returned a string, expected a number",
+        "load[1m]": "expected 1; wrap it in sum(...)",
         "sum(load) - 100": Unavailable("the query returned -95, expected a number of at least 0"),
+        "huge": "and below 9e+15",
+        "no_number": Unavailable("the query returned NaN, expected a number of at least 0"),
+        'label_replace(sum(load), "bokeh_autoscaler_query", "0", "", "")': Sample(5000, 0),
     }
     prom = source(prometheus.url)
 
     for _ in range(2):
-        answers = prom.read([], queries, now).external
-        wrong = answers["sum(load"]
-        assert isinstance(wrong, Unavailable)
-        assert "the query is refused" in wrong.message
-        assert {q: _timeless(a) for q, a in answers.items() if q != "sum(load"} == {
-            q: expected for q, expected in queries.items() if q != "sum(load"
-        }
+        answers = prom.read([], expected, now).external
+        for query, answer in answers.items():
+            right = expected[query]
+            if isinstance(right, str):
+                assert isinstance(answer, Unavailable)
+                assert right in answer.message
+            else:
+                assert _timeless(answer) == right, query
 
 
 def _timeless(answer: Sample | Unavailable) -> Sample | Unavailable:
     return answer._replace(at=0) if isinstance(answer, Sample) else answer
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_a_strangers_series_harm_only_their_own_pod(prometheus: PrometheusServer) -> None:
+    now = time.time()
+    memory = "bokeh_memory_working_set_bytes"
+    prometheus.push(
+        {
+            series(memory, namespace="bokeh", pod="a"): [(now - 5, 1024.0)],
+            series(memory, namespace="stranger", pod="huge"): [(now - 5, 1e306)],
+            series(memory, namespace="stranger", pod="none"): [(now - 5, inf)],
+            series(memory, namespace="stranger", pod="less"): [(now - 5, -1.0)],
+            series(memory, job="nobody's"): [(now - 5, 3.0)],
+            sessions("bokeh", "a"): [(now - 5, 3.0)],
+            sessions("stranger", "huge"): [(now - 5, 1e306)],
+        }
+    )
+
+    readings = source(prometheus.url).read([SESSIONS, MEMORY], [], now)
+
+    assert readings.failed == {}
+    assert set(readings.samples[SESSIONS]) == {("bokeh", "a")}
+    assert set(readings.samples[MEMORY]) == {("bokeh", "a")}
+    assert "1 series of bokeh_memory_working_set_bytes lack" in readings.hints[MEMORY]
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_memory_comes_with_the_limit_of_its_own_container(prometheus: PrometheusServer) -> None:
+    now = time.time()
+    pod = {"namespace": "bokeh", "pod": "a"}
+    prometheus.push(
+        {
+            series("bokeh_memory_working_set_bytes", **pod): [(now - 5, 1024.0)],
+            series("bokeh_memory_limit_bytes", **pod): [(now - 5, 4096.0)],
+        }
+    )
+
+    readings = source(prometheus.url).read([MEMORY, ("memory_limit", "exporter")], [], now)
+
+    assert readings.samples["memory_limit", "exporter"]["bokeh", "a"].value == 4_096_000
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_users_who_come_are_sessions_created_less_those_that_nobody_opened(
+    prometheus: PrometheusServer,
+) -> None:
+    now = time.time()
+
+    def counter(what: str, pod: str, *points: tuple[float, float]) -> Any:
+        name = f"bokeh_sessions_{what}_total"
+        labels = series(name, namespace="bokeh", pod=pod, app="/app")
+        return {labels: [(now - age, value) for age, value in points]}
+
+    def gauge(pod: str, quality: str, *points: tuple[float, float]) -> Any:
+        labels = {"namespace": "bokeh", "pod": pod, "app": "", "state": "connected"}
+        values = [(now - age, value) for age, value in points]
+        return {series("bokeh_sessions", quality=quality, **labels): values}
+
+    prometheus.push(
+        {
+            **counter("created", "a", (35, 100.0), (20, 110.0), (5, 115.0)),
+            **counter("orphaned", "a", (35, 7.0), (20, 10.0), (5, 13.0)),
+            **counter("destroyed", "a", (35, 20.0), (20, 20.0), (5, 32.0)),
+            **gauge("a", "exact", (35, 80.0), (20, 90.0), (5, 83.0)),
+            # Its exporter was restarted: 40 were counted before.
+            **counter("created", "b", (35, 80.0), (20, 80.0), (5, 40.0)),
+            # Without an agent only the number of connections is known.
+            **gauge("c", "estimated", (35, 3.0), (20, 9.0), (5, 6.0)),
+        }
+    )
+    arrivals, departures = ("arrivals", "exporter"), ("departures", "exporter")
+
+    samples = source(prometheus.url).read([arrivals, departures], [], now).samples
+
+    assert {pod: s.value for (_, pod), s in samples[arrivals].items()} == {
+        "a": 300,
+        "b": 0,
+        "c": 200,
+    }
+    assert {pod: s.value for (_, pod), s in samples[departures].items()} == {"a": 200, "c": 100}
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_two_scrapes_of_one_sidecar_are_one_pod(prometheus: PrometheusServer) -> None:
+    now = time.time()
+    pod = {"namespace": "bokeh", "pod": "a", "app": "/app", "state": "connected"}
+    jobs = [
+        {"job": "kubernetes-pods", "instance": "10.0.0.1:9550"},
+        {"job": "bokeh/dash", "container": "exporter", "endpoint": "bokeh-metrics"},
+        {"job": "bokeh/dash", "container": "exporter", "prometheus_replica": "prometheus-1"},
+        {"job": "services", "service": "bokeh-app", "node": "n1"},
+    ]
+    prometheus.push(
+        {
+            series("bokeh_sessions", quality="exact", **pod, **job): [(now - 5 - i, 3.0)]
+            for i, job in enumerate(jobs)
+        }
+    )
+    estimate = {**pod, "app": "", "job": "old"}
+    prometheus.push({series("bokeh_sessions", quality="estimated", **estimate): [(now - 4, 5.0)]})
+
+    found = source(prometheus.url).read([SESSIONS], [], now).samples[SESSIONS]
+
+    assert found["bokeh", "a"].value == 3
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_a_store_of_several_clusters_is_narrowed_to_one(prometheus: PrometheusServer) -> None:
+    now = time.time()
+    pod = {"namespace": "bokeh", "pod": "a"}
+    prometheus.push(
+        {
+            series(name, cluster=cluster, **pod): [(now - 20, value), (now - 5, value + 30)]
+            for name in ("bokeh_memory_working_set_bytes", "bokeh_cpu_seconds_total")
+            for cluster, value in (("east", 1000.0), ("west", 5000.0))
+        }
+    )
+    prom = source(prometheus.url, match='cluster="east"')
+
+    readings = prom.read(
+        [MEMORY, CPU, ("arrivals", "exporter")], ["count(bokeh_cpu_seconds_total)"], now
+    )
+
+    assert readings.samples[MEMORY]["bokeh", "a"].value == 1_030_000
+    assert readings.external["count(bokeh_cpu_seconds_total)"][0] == 2000, (
+        "users' own are as they are"
+    )
+    assert readings.failed == {}
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        pytest.param(
+            {"kubernetes_namespace": "bokeh", "kubernetes_pod_name": "a"},
+            "1 series of bokeh_sessions lack the label pod and namespace (they have "
+            "kubernetes_pod_name and kubernetes_namespace); add to relabel_configs of that scrape "
+            "job: {source_labels: [__meta_kubernetes_pod_name], target_label: pod}, "
+            "{source_labels: [__meta_kubernetes_namespace], target_label: namespace}",
+            id="other names",
+        ),
+        pytest.param(
+            {"namespace": "bokeh", "pod_name": "a"},
+            "lack the label pod (they have pod_name); add to relabel_configs of that scrape job: "
+            "{source_labels: [__meta_kubernetes_pod_name], target_label: pod}",
+            id="only the pod",
+        ),
+        pytest.param(
+            {"namespace": "monitoring", "pod": "collector", "exported_pod": "a"},
+            "have the name of their pod in exported_pod, because another pod exports them; set "
+            "honor_labels: true in that scrape job",
+            id="through a collector",
+        ),
+    ],
+)
+def test_series_that_do_not_name_their_pod_are_told(
+    prometheus: PrometheusServer, labels: dict[str, str], said: str
+) -> None:
+    now = time.time()
+    name = series("bokeh_sessions", app="/app", state="connected", quality="exact", **labels)
+    prometheus.push({name: [(now - 5, 7.0)]})
+
+    assert said in source(prometheus.url).read([SESSIONS], [], now).hints[SESSIONS]
 
 
 @pytest.mark.slow
@@ -119,180 +294,3 @@ def test_nothing_scraped_yet_is_no_failure(prometheus: PrometheusServer) -> None
 
     assert readings.samples[SESSIONS] == {}
     assert readings.failed == {}
-
-
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Server:
-    """A real HTTP server that answers as it is told to, and counts."""
-
-    def __init__(self) -> None:
-        self.requests: list[BaseHTTPRequestHandler] = []
-        self.answer: Answer = lambda handler: reply(handler, success([]))
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                outer.requests.append(self)
-                outer.answer(self)
-
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    started = Server()
-    yield started
-    started.server.shutdown()
-    started.server.server_close()
-
-
-def success(result: list[Any], **more: Any) -> bytes:
-    data = {"resultType": "vector", "result": result}
-    return json.dumps({"status": "success", "data": data, **more}).encode()
-
-
-def reply(
-    handler: BaseHTTPRequestHandler, body: bytes, code: int = 200, length: int | None = None
-) -> None:
-    handler.send_response(code)
-    handler.send_header("Content-Length", str(len(body) if length is None else length))
-    handler.send_header("Connection", "close")  # which also makes the server do so
-    handler.end_headers()
-    handler.wfile.write(body)
-
-
-def drip(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    try:
-        for _ in range(30):
-            handler.wfile.write(b" ")
-            handler.wfile.flush()
-            time.sleep(0.1)
-    except OSError:
-        pass
-    handler.close_connection = True
-
-
-def hang(handler: BaseHTTPRequestHandler) -> None:
-    time.sleep(3)
-    handler.close_connection = True
-
-
-ERROR = json.dumps({"status": "error", "errorType": "execution", "error": "too many"}).encode()
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        pytest.param(lambda h: reply(h, b"<html>"), "not in JSON", id="HTML in place of JSON"),
-        pytest.param(lambda h: reply(h, b"[]"), "not in JSON", id="JSON of another shape"),
-        pytest.param(lambda h: reply(h, b"", 500), "500 Internal Server Error", id="500"),
-        pytest.param(lambda h: reply(h, b"", 401), "401 Unauthorized: set --prom", id="401"),
-        pytest.param(lambda h: reply(h, b"", 403), "403 Forbidden: set --prom", id="403"),
-        pytest.param(lambda h: reply(h, b"", 302), "302 Found", id="a redirect to a log-in page"),
-        pytest.param(lambda h: reply(h, ERROR, 422), "refused: too many", id="422"),
-        pytest.param(lambda h: reply(h, ERROR), "in place of data: too many", id="error in 200"),
-        pytest.param(
-            lambda h: reply(h, success([], warnings=["store x is down"])),
-            "partial data: store x is down",
-            id="a store behind it is down",
-        ),
-        pytest.param(lambda h: reply(h, b'{"sta', length=500), "at http", id="cut short"),
-        pytest.param(drip, "within 1 s", id="an answer that drips"),
-        pytest.param(hang, "no answer within 1 s", id="no answer"),
-    ],
-)
-def test_a_server_that_misbehaves_is_one_line_in_time(
-    server: Server, answer: Answer, said: str
-) -> None:
-    server.answer = answer
-    began = time.monotonic()
-
-    readings = source(server.url).read([SESSIONS], ["q"], time.time())
-
-    message = readings.failed["sessions", "exporter"]
-    assert said in message
-    assert message.startswith(f"Prometheus at {server.url}: ")
-    assert "\n" not in message
-    assert isinstance(readings.external["q"], Unavailable)
-    assert readings.samples == {}
-    assert time.monotonic() - began < 2.5
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("http://127.0.0.1:{port}", "no connection"),
-        ("prometheus:9090", "expected an address such as http://prometheus:9090"),
-        ("http://", "expected an address such as http://prometheus:9090"),
-    ],
-)
-def test_an_address_that_is_wrong_is_one_line(url: str, said: str) -> None:
-    (port,) = free_ports(1)
-
-    failed = source(url.format(port=port)).read([SESSIONS], [], time.time()).failed
-
-    assert said in failed["sessions", "exporter"]
-
-
-def test_hints_of_promql_are_no_partial_data(server: Server) -> None:
-    hints = {"warnings": ["PromQL warning: x"], "infos": ["PromQL info: y"]}
-    server.answer = lambda handler: reply(handler, success([], **hints))
-
-    assert source(server.url).read([SESSIONS], [], time.time()).failed == {}
-
-
-def test_the_number_of_requests_does_not_grow_with_the_policies(server: Server) -> None:
-    prom = source(server.url, timeout=20.0)
-    counts = []
-    for policies in (1, 100):
-        server.requests.clear()
-        queries = [f"sum(load_{index})" for index in range(policies)]
-        prom.read([SESSIONS, CPU, MEMORY], queries, time.time())
-        counts.append(len(server.requests))
-
-    assert counts == [4, 4]
-
-
-def test_credentials_and_headers_are_sent_and_a_new_token_at_once(
-    server: Server, tmp_path: Path
-) -> None:
-    token = tmp_path / "token"
-    token.write_text("first\n")
-    prom = source(server.url, bearer_token_file=token, headers={"X-Scope-OrgID": "team"})
-    prom.read([SESSIONS], [], time.time())
-    token.write_text("second\n")
-    prom.read([SESSIONS], [], time.time())
-
-    sent = [request.headers["Authorization"] for request in server.requests]
-    assert sent == ["Bearer first", "Bearer second"]
-    assert server.requests[0].headers["X-Scope-OrgID"] == "team"
-
-
-def test_basic_auth_is_sent(server: Server, tmp_path: Path) -> None:
-    password = tmp_path / "password"
-    password.write_text("secret\n")
-
-    source(server.url, username="me", password_file=password).read([SESSIONS], [], time.time())
-
-    assert server.requests[0].headers["Authorization"] == "Basic bWU6c2VjcmV0"
-
-
-def test_a_token_file_that_is_gone_is_one_line(server: Server, tmp_path: Path) -> None:
-    prom = source(server.url, bearer_token_file=tmp_path / "gone")
-
-    failed = prom.read([SESSIONS], [], time.time()).failed
-
-    assert "gone cannot be read" in failed["sessions", "exporter"]
-    assert server.requests == []

@@ -7,19 +7,19 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from math import inf, nan
 from typing import Any
 
 import pytest
 
 from autoscaler.adapters.sidecars import HttpSidecars
-from autoscaler.model import Occupancy
+from autoscaler.model import Occupancy, Unavailable, Unreachable
 from tests.builders import pod
-from tests.cluster.processes import free_ports
-from tests.cluster.scripted_sidecars import state
+from tests.lab.processes import free_ports
+from tests.lab.scripted_sidecars import state
 
 HERE = pod(ip="127.0.0.1")
-EMPTY = state(0, quiet_for=90.0)
+EMPTY = state(0, empty_for=90.0)
 
 
 def http(body: str, status: str = "200 OK", *, missing: int = 0, headers: str = "") -> bytes:
@@ -67,62 +67,143 @@ class HangUp(list[socket.socket]):
 def test_an_empty_pod_says_so() -> None:
     with answering(http(json.dumps(EMPTY))) as sidecars:
         assert sidecars.occupancy([HERE]) == {
-            HERE.uid: Occupancy(live=0, opening=0, blocked=0, quiet_for=90.0, idle_for=0.0)
+            HERE.uid: Occupancy(live=0, opening=0, blocked=0, empty_for=90.0, idle_for=0.0)
         }
 
 
-def test_in_a_pod_that_is_not_ready_no_server_means_nobody() -> None:
-    with answering(http(json.dumps(EMPTY | {"ready": False}))) as sidecars:
-        assert sidecars.occupancy([replace(HERE, ready=False)])
+def test_a_pod_without_agents_is_empty_when_its_port_is() -> None:
+    with answering(http(json.dumps(EMPTY | {"requests": None, "workers": []}))) as sidecars:
+        said = sidecars.occupancy([HERE])[HERE.uid]
+        assert isinstance(said, Occupancy)
+        assert (said.requests, said.empty_for) == (0, 90.0)
+
+
+def test_a_busy_pod_says_what_keeps_it() -> None:
+    busy = state(2, opening=1) | {"requests": 3, "a key of a newer exporter": [1]}
+    with answering(http(json.dumps(busy))) as sidecars:
+        assert sidecars.occupancy([HERE]) == {
+            HERE.uid: Occupancy(live=2, opening=1, requests=3, empty_for=None, idle_for=0.0)
+        }
 
 
 def without(key: str) -> dict[str, Any]:
     return {name: value for name, value in EMPTY.items() if name != key}
 
 
+def edited(**values: Any) -> bytes:
+    """An answer as of an empty pod, but for these values."""
+    return http(json.dumps(EMPTY | values))
+
+
 @pytest.mark.parametrize(
-    "reply",
+    ("reply", "why"),
     [
-        pytest.param(None, id="it accepts and says nothing"),
-        pytest.param(b"", id="it hangs up"),
-        pytest.param(http(json.dumps(EMPTY), "500 Internal Server Error"), id="HTTP 500"),
+        pytest.param(
+            None, "did not give a complete response within 2 s", id="it accepts and says nothing"
+        ),
+        pytest.param(b"", "did not give a complete HTTP response", id="it hangs up"),
+        pytest.param(
+            http(json.dumps(EMPTY), "500 Internal Server Error"), "answered HTTP 500", id="HTTP 500"
+        ),
         pytest.param(
             http("", "302 Found", headers="Location: http://127.0.0.1:1/state\r\n"),
+            "answered HTTP 302",
             id="it sends elsewhere",
         ),
-        pytest.param(http(json.dumps(EMPTY), missing=10), id="it ends in the middle"),
-        pytest.param(http("<html>"), id="no JSON"),
-        pytest.param(http("[]"), id="another kind of JSON"),
-        pytest.param(http("null"), id="nothing at all"),
-        pytest.param(http(json.dumps(without("connections"))), id="no connections"),
-        pytest.param(http(json.dumps(without("sessions"))), id="no sessions"),
-        pytest.param(http(json.dumps(without("workers"))), id="no workers"),
-        pytest.param(http(json.dumps(without("last_disconnect_age_s"))), id="no last disconnect"),
-        pytest.param(http(json.dumps(without("ready"))), id="no word whether it is ready"),
         pytest.param(
-            http(json.dumps(EMPTY | {"ready": False})), id="it sees no server in a pod that serves"
+            http(json.dumps(EMPTY), missing=10),
+            "did not give a complete HTTP response",
+            id="it ends in the middle",
+        ),
+        pytest.param(http("<html>"), "JSON", id="no JSON"),
+        pytest.param(http("[" * 60_000), "JSON", id="JSON so deep that nobody parses it"),
+        pytest.param(http("x" * 65_537), "more than 64 KiB", id="larger than any exporter's"),
+        pytest.param(
+            http("", headers=f"Content-Length: {'9' * 5_000}\r\n"),
+            "did not give a complete HTTP response",
+            id="a length of five thousand digits",
         ),
         pytest.param(
-            http(json.dumps(EMPTY | {"workers": [{"ok": True}, {"ok": False}]})),
+            http(json.dumps(EMPTY), headers=f"X: {'x' * 40_000}\r\n"),
+            "did not give a complete HTTP response",
+            id="a head larger than 16 KiB",
+        ),
+        pytest.param(
+            http(json.dumps(EMPTY), headers="Content-Encoding: gzip\r\n"),
+            "answered in the encoding 'gzip', which was not requested",
+            id="packed",
+        ),
+        pytest.param(edited(empty_for_s=nan), "JSON", id="NaN"),
+        pytest.param(edited(empty_for_s=inf), "JSON", id="Infinity"),
+        pytest.param(http("[]"), "unusable", id="another kind of JSON"),
+        pytest.param(http("null"), "unusable", id="nothing at all"),
+        pytest.param(http(json.dumps(without("connections"))), "connections", id="no connections"),
+        pytest.param(http(json.dumps(without("sessions"))), "sessions", id="no sessions"),
+        pytest.param(http(json.dumps(without("workers"))), "workers", id="no workers"),
+        pytest.param(http(json.dumps(without("ready"))), "ready", id="no word whether it serves"),
+        pytest.param(
+            http(json.dumps(without("empty_for_s"))), "too old", id="an exporter from before"
+        ),
+        pytest.param(edited(ready=False), "no Bokeh server", id="it sees no server"),
+        pytest.param(
+            edited(workers=[{"ok": True}, {"ok": False}]),
+            "a worker does not answer",
             id="one worker of two does not answer it",
         ),
         pytest.param(
-            http(json.dumps(EMPTY | {"connections": {"live": None}})), id="a number that is none"
+            edited(connections={"live": 1}),
+            "both connections and that the pod is empty",
+            id="it contradicts itself",
+        ),
+        *(
+            pytest.param(edited(**{key: wrong}), f"unusable: {key}", id=f"{key} is {wrong!r}")
+            for key, wrongs in {
+                "ready": ["true", 1, None],
+                "empty_for_s": ["90", True, -1, 1e300, [90]],
+                "last_activity_age_s": ["0", False, -1],
+                "requests": ["0", 0.5, -1, 10**30],
+                "connections": [{"live": None}, {"live": 0.0}, {"live": True}, 0, []],
+                "sessions": [{"pending": 0, "opening": "0", "blocked": 0}, None],
+                "workers": [[{"ok": 1}], [True], {"ok": True}, None],
+            }.items()
+            for wrong in wrongs
         ),
     ],
 )
-def test_whatever_is_no_whole_answer_says_nothing(reply: bytes | None) -> None:
+def test_whatever_is_no_whole_answer_is_none_and_says_why(reply: bytes | None, why: str) -> None:
     with answering(reply) as sidecars:
-        assert sidecars.occupancy([HERE]) == {}
+        said = sidecars.occupancy([HERE])[HERE.uid]
+        assert isinstance(said, Unavailable)
+        assert why in said.message
 
 
-def test_nobody_listens_or_there_is_no_address_yet() -> None:
-    (nobody,) = free_ports(1)
-
-    assert HttpSidecars(nobody).occupancy([HERE, pod("pod-1", ip=None)]) == {}
+def test_a_pod_without_an_address_is_not_asked() -> None:
+    assert HttpSidecars(1).occupancy([pod("pod-1", ip=None)]) == {}
 
 
 def test_one_that_does_not_answer_keeps_no_other_from_being_heard() -> None:
+    (port,) = free_ports(1)
+    assert isinstance(HttpSidecars(port).occupancy([HERE])[HERE.uid], Unavailable)
     gone = pod("gone", ip="127.1.2.3")
     with answering(http(json.dumps(EMPTY))) as sidecars:
-        assert list(sidecars.occupancy([gone, HERE])) == [HERE.uid]
+        said = sidecars.occupancy([gone, HERE])
+        assert isinstance(said[gone.uid], Unavailable)
+        assert isinstance(said[HERE.uid], Occupancy)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        pytest.param(None, Unreachable, id="no answer: the network may be closed to the daemon"),
+        pytest.param(http("", "403 Forbidden"), Unreachable, id="a mesh answers in its place"),
+        pytest.param(http("<html>"), Unreachable, id="another server is at that port"),
+        pytest.param(
+            edited(ready=False), Unavailable, id="the exporter itself, which sees nothing"
+        ),
+    ],
+)
+def test_one_that_cannot_be_reached_is_told_from_one_that_cannot_say(
+    reply: bytes | None, kind: type
+) -> None:
+    with answering(reply) as sidecars:
+        assert type(sidecars.occupancy([HERE])[HERE.uid]) is kind

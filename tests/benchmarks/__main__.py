@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import big_data, commands, daemon, decide, exporter
+from tests.benchmarks import big_data, commands, daemon, decide, exporter, handoff, queries
 from tests.benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "decide": decide.measure,
     "commands": commands.measure,
     "exporter": exporter.measure,
+    "handoff": handoff.measure,
     "daemon": daemon.measure,
+    "queries": queries.measure,
     "big-data": big_data.measure,
 }
 

@@ -12,14 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from tests import browser
 from tests.benchmarks.figure import Figure, median_seconds
-from tests.big_data import servers
-from tests.big_data.environment import ENVIRONMENT, HOW
-from tests.big_data.live import POINTS, made
-from tests.big_data.servers import Service
 from tests.big_data.sight import Sight, sight
-from tests.exporter.servers import Served
+from tests.lab import big_data_servers as servers
+from tests.lab import browser
+from tests.lab.big_data_environment import ENVIRONMENT, HOW
+from tests.lab.big_data_servers import Service
+from tests.lab.bokeh_servers import Served
+from tests.lab.live_big_data import POINTS, made
 
 FIRST_VIEW, ZOOM = 2.0, 0.3  # seconds, for up to POINTS points
 VISITS, TURNS = 5, 8

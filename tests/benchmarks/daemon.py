@@ -17,11 +17,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.benchmarks.figure import Figure, cpu_seconds, resident_megabytes
-from tests.cluster.build import KUBERNETES, PROMETHEUS, installed
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.objects import deployment
-from tests.cluster.processes import free_ports, wait_until
-from tests.prometheus_server import PrometheusServer, series
+from tests.lab.build import KUBERNETES, PROMETHEUS, installed
+from tests.lab.control_plane import ControlPlane
+from tests.lab.objects import deployment
+from tests.lab.processes import free_ports, wait_until
+from tests.lab.prometheus_server import PrometheusServer, series
 
 AUTOSCALER = Path(sys.executable).with_name("autoscaler")
 POLICIES, PASSES = 100, 12

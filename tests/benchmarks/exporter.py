@@ -7,7 +7,6 @@ sockets are played. The patch goes over a real WebSocket, with the agent in the 
 from __future__ import annotations
 
 import http.client
-import signal
 import statistics
 import subprocess
 import sys
@@ -18,8 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks.figure import Figure, resident_megabytes
-from tests.exporter.servers import APP, BIN, Served, end, free_port, served, wait_until
-from tests.websocket_user import Users
+from tests.lab.bokeh_servers import (
+    APP,
+    BIN,
+    Served,
+    end,
+    free_port,
+    served,
+    stop_at_once,
+    wait_until,
+)
+from tests.lab.websocket_user import Users
 
 SESSIONS, WORKERS = 10_000, 4
 SCRAPES, MESSAGES = 60, 400
@@ -66,7 +74,7 @@ def measure() -> Iterator[Figure]:
             if load == "idle":
                 yield Figure("sidecar, RSS", resident_megabytes(server.sidecar.pid), "MB", 30)
                 yield Figure("launcher, RSS", resident_megabytes(server.launcher.pid), "MB")
-            server.launcher.send_signal(signal.SIGINT)
+            stop_at_once(server.launcher)
             server.exit_code()
     for what, agent in (("without", False), ("with", True), ("without", False), ("with", True)):
         yield Figure(f"a message and its answer, {what} the agent", round_trip(agent), "ms")

@@ -30,12 +30,12 @@ from urllib3.exceptions import HTTPError
 from tests.benchmarks.daemon import mean_pass
 from tests.benchmarks.exporters import Exporters
 from tests.benchmarks.figure import cpu_seconds, resident_megabytes
-from tests.cluster.build import KUBERNETES, PROMETHEUS, installed
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.objects import deployment
-from tests.cluster.processes import free_ports, wait_until
 from tests.hpa.oracle import NAMESPACE, Oracle
-from tests.prometheus_server import PrometheusServer
+from tests.lab.build import KUBERNETES, PROMETHEUS, installed
+from tests.lab.control_plane import ControlPlane
+from tests.lab.objects import deployment
+from tests.lab.processes import free_ports, wait_until
+from tests.lab.prometheus_server import PrometheusServer
 
 AUTOSCALER = Path(sys.executable).with_name("autoscaler")
 PAIRS, SPREAD, SETTLE, PATIENCE = 20, 60.0, 20.0, 60.0  # but for the first in seconds

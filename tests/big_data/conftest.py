@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.big_data import servers
-from tests.big_data.environment import ENVIRONMENT, HOW
+from tests.lab import big_data_servers as servers
+from tests.lab.big_data_environment import ENVIRONMENT, HOW
 
 POINTS, SHARD_ROWS = 250_000, 100_000
 READ = """

@@ -10,8 +10,8 @@ import numpy as np
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 
-from tests.browser import browser, pixels
-from tests.exporter.servers import wait_until
+from tests.lab.bokeh_servers import wait_until
+from tests.lab.browser import browser, pixels
 
 PATIENCE = 120.0
 # Runs before the page's own scripts. `painted`: milliseconds since the page was asked for, for

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import browser
-from tests.big_data import servers
 from tests.big_data.conftest import POINTS, Stars
 from tests.big_data.sight import PATIENCE, Sight, sight
 from tests.big_data.visitor import visit
-from tests.exporter.servers import Served, free_port, wait_until
+from tests.lab import big_data_servers as servers
+from tests.lab import browser
+from tests.lab.bokeh_servers import Served, free_port, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 

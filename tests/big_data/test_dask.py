@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.big_data import servers
 from tests.big_data.conftest import Stars
 from tests.big_data.visitor import visit
-from tests.exporter.servers import end, free_port
+from tests.lab import big_data_servers as servers
+from tests.lab.bokeh_servers import end, free_port
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.big_data.environment import ENVIRONMENT
-from tests.cluster.images import ROOT
+from tests.lab.big_data_environment import ENVIRONMENT
+from tests.lab.images import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 def test_both_servers_are_there_until_they_are_told_to_stop(python: str, tmp_path: Path) -> None:
     # A cache of its own for the points, with the packages that are there already.
     (tmp_path / ENVIRONMENT.folder.name).symlink_to(ENVIRONMENT.folder)
-    command = [sys.executable, "-m", "tests.big_data.live", "--points", "20000"]
+    command = [sys.executable, "-m", "tests.lab.live_big_data", "--points", "20000"]
     variables = {**os.environ, "BOKEH_AUTOSCALER_CACHE": str(tmp_path)}
     with subprocess.Popen(
         command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.big_data.servers import make
+from tests.lab.big_data_servers import make
 
 pytestmark = pytest.mark.slow
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import browser
-from tests.big_data.servers import EXAMPLE, START
-from tests.cluster.images import ROOT
-from tests.cluster.namespaces import own_network
 from tests.deploy.pages import BIG_DATA_PAGE, commands, mentioned, run_shell
-from tests.exporter.servers import wait_until
+from tests.lab import browser
+from tests.lab.big_data_servers import EXAMPLE, START
+from tests.lab.bokeh_servers import wait_until
+from tests.lab.images import ROOT
+from tests.lab.namespaces import own_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 

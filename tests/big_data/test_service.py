@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.big_data import servers
 from tests.big_data.conftest import POINTS, SHARD_ROWS
-from tests.big_data.servers import Service
 from tests.deploy.pages import BIG_DATA_PAGE, commands, run_shell
+from tests.lab import big_data_servers as servers
+from tests.lab.big_data_servers import Service
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from bokeh.document.events import MessageSentEvent
 from bokeh.events import ButtonClick, DocumentReady, Event
 from bokeh.models import Button, ColumnDataSource, Model, Select, TextInput
 
-from tests.exporter.servers import wait_until
+from tests.lab.bokeh_servers import wait_until
 
 PATIENCE = 120.0
 

@@ -6,29 +6,32 @@ from dataclasses import replace
 
 import pytest
 
+from autoscaler.control.state_store import Key
 from autoscaler.errors import ForbiddenError
-from autoscaler.memory import Key
 from autoscaler.model import State, TargetRef
-from autoscaler.ports import Standing
+from autoscaler.ports import LeadershipStatus
 from tests.builders import policy
 from tests.controller.test_controller import APP, DRAIN_PASSES, World
 from tests.fakes import FakeLeadership
 
 ELSEWHERE = TargetRef("elsewhere", "bokeh-app")
 KEY = Key("bokeh", "dashboards", "uid-1")
-LEADS = Standing(True, "leading: me holds Lease bokeh/bokeh-autoscaler")
-STANDS_BY = Standing(False, "standing by: other holds Lease bokeh/bokeh-autoscaler", stands_by=True)
-BARRED = Standing(False, "may not get leases in namespace bokeh: add get on leases to the Role")
+LEADS = LeadershipStatus(True, "leading: me holds Lease bokeh/bokeh-autoscaler")
+STANDS_BY = LeadershipStatus(
+    False, "standby: other holds Lease bokeh/bokeh-autoscaler", is_standby=True
+)
+BARRED = LeadershipStatus(
+    False, "not allowed to get leases in namespace bokeh; add get on leases to the Role"
+)
 
 
 class Cluster(World):
     """The controller over fakes, with a leadership that the test gives and takes."""
 
-    def __init__(self, standing: Standing = LEADS, **overrides: object) -> None:
+    def __init__(self, status: LeadershipStatus = LEADS, **overrides: object) -> None:
         far = policy(name="far", target={"namespace": "elsewhere", "deployment": "bokeh-app"})
-        super().__init__(policy(**overrides), far)
-        self.leadership = FakeLeadership({"bokeh": standing, "elsewhere": LEADS})
-        self.controller._leadership = self.leadership
+        self.leadership = FakeLeadership({"bokeh": status, "elsewhere": LEADS})
+        super().__init__(policy(**overrides), far, leadership=self.leadership)
         self.cluster.deploy(APP, 10, 12)
         self.cluster.deploy(ELSEWHERE, 10, 12)
 
@@ -48,7 +51,7 @@ def test_who_stands_by_looks_at_nothing_there_and_is_well() -> None:
 def test_who_takes_over_acts_in_its_next_pass() -> None:
     world = Cluster(STANDS_BY)
     world.run()
-    world.leadership.standings["bokeh"] = LEADS
+    world.leadership.statuses["bokeh"] = LEADS
 
     world.run()
 
@@ -61,7 +64,7 @@ def test_who_stands_down_says_no_more_of_the_target() -> None:
     world.run()
     assert world.metric("replicas", kind="desired", **labels) == 3
 
-    world.leadership.standings["bokeh"] = STANDS_BY
+    world.leadership.statuses["bokeh"] = STANDS_BY
     world.run()
 
     assert world.metric("replicas", kind="desired", **labels) is None
@@ -88,7 +91,7 @@ def test_once_leadership_is_lost_nothing_more_is_written(sessions: tuple[int, ..
 
     assert world.cluster.targets[APP] == before
     assert world.cluster.events == []
-    lost = "nothing more was changed: standing by: other holds Lease bokeh/x"
+    lost = "nothing more was changed: standby: other holds Lease bokeh/x"
     assert problems <= {None, lost}
     assert lost in problems
 
@@ -99,7 +102,7 @@ def test_a_change_is_written_down_before_it_is_made() -> None:
 
     def on_commit(namespace: str) -> None:
         if namespace == "bokeh":
-            seen.append((world.cluster.replicas(APP), world.controller._memory.text(namespace)))
+            seen.append((world.cluster.replicas(APP), world.controller._store.text(namespace)))
 
     world.leadership.on_commit = on_commit
     world.run()
@@ -111,7 +114,7 @@ def test_a_change_is_written_down_before_it_is_made() -> None:
 
 def test_a_change_that_cannot_be_written_down_is_not_made() -> None:
     world = Cluster(cooldown={"up": "10m"})
-    refused = "may not patch leases in namespace bokeh: add patch on leases to the Role"
+    refused = "not allowed to patch leases in namespace bokeh; add patch on leases to the Role"
     world.leadership.refusals = [ForbiddenError(refused)]
 
     assert world.run().outcomes[0].problem == refused
@@ -123,9 +126,9 @@ def test_a_cooldown_of_the_last_daemon_goes_on() -> None:
     world = Cluster(cooldown={"down": "20m"})
     world.cluster.deploy(APP, 5, 0, 0)
     state = State(last_scale_up=world.clock.at)
-    last = Cluster().controller._memory
+    last = Cluster().controller._store
     last.keep(KEY, state)
-    world.controller._memory.recall("bokeh", last.text("bokeh"))
+    world.controller._store.recall("bokeh", last.text("bokeh"))
 
     held = world.run(passes=100).outcomes[0].decision
     assert held is not None
@@ -135,21 +138,21 @@ def test_a_cooldown_of_the_last_daemon_goes_on() -> None:
     assert world.cluster.replicas(APP) < 3
 
 
-def test_the_memory_of_a_deployment_that_was_made_again_is_dropped() -> None:
+def test_the_state_of_a_deployment_that_was_made_again_is_dropped() -> None:
     world = Cluster()
     world.run()
     world.cluster.deploy(APP, 10, 12, uid="uid-2")
     world.run()
 
-    memory = world.controller._memory
+    memory = world.controller._store
     assert memory.of(KEY) is None
     assert memory.of(KEY._replace(uid="uid-2")) is not None
 
 
-def test_the_memory_of_a_policy_that_was_removed_is_dropped() -> None:
+def test_the_state_of_a_policy_that_was_removed_is_dropped() -> None:
     world = Cluster()
     world.run()
     world.controller._policies = replace(world.policies, policies=(policy(name="new"),))
     world.run()
 
-    assert world.controller._memory.of(KEY) is None
+    assert world.controller._store.of(KEY) is None

@@ -44,6 +44,51 @@ def test_sessions_need_seats(chosen: Policy, seen: Observation, expected: int) -
     assert desired(chosen, seen)[0] == expected
 
 
+@pytest.mark.parametrize("ended", [{"phase": "Failed"}, {"phase": "Succeeded"}, {"deleting": True}])
+def test_where_all_pods_ended_there_is_no_pod(ended: dict[str, Any]) -> None:
+    metric = {"type": "prometheus", "query": "load", "value": 1}
+    seen = observation(
+        pods=(replace(pod("ended"), ready=False, **ended),),
+        replicas=5,
+        status_replicas=5,
+        external={"load": Sample(0, NOW)},
+    )
+    decision, _ = decide(policy(metrics=[metric]), seen, SETTLED, NOW)
+
+    assert decision.desired == 5
+    assert "no pods returned" in decision.recommendations[0].detail
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+@pytest.mark.parametrize(
+    ("metrics", "load"),
+    [
+        pytest.param([{"type": "sessions", "seats": 10}], {"sessions": 1}, id="sessions"),
+        pytest.param([{"type": "cpu", "utilization": "70%"}], {"cpu": 50}, id="CPU"),
+        pytest.param([{"type": "memory", "utilization": "70%"}], {"memory": 50}, id="memory"),
+        pytest.param([{"type": "prometheus", "query": "load", "perReplica": 1}], {}, id="a query"),
+        pytest.param([{"type": "prometheus", "query": "load", "value": 10}], {}, id="a ratio"),
+    ],
+)
+def test_what_is_left_of_a_pod_that_ended_holds_nothing(
+    metrics: list[dict[str, Any]], load: dict[str, int], phase: str
+) -> None:
+    """An evicted pod of an older template, whose cost somebody wrote and which we once marked."""
+    live = [pod(f"p{index}", **load, node="a") for index in range(6)]
+    for alone in ({}, {"labelled": False}, {"deletion_cost": -9}, {"replica_set": "older"}):
+        ended = pod("ended", phase=phase, ready=False, ready_since=NOW - 3_600, **alone)
+        seen = observation(
+            pods=(*live, ended),
+            replicas=6,
+            status_replicas=6,
+            external={"load": Sample(1_000, NOW)},
+        )
+        decision, _ = decide(policy(metrics=metrics), seen, SETTLED, NOW)
+        assert decision.drain is not None
+        assert len([note for _, note in decision.drain.marks if not note.routable]) == 5, alone
+        assert decision.reason is Reason.SESSIONS_STILL_OPEN, "5 go when they are empty"
+
+
 def test_without_drains_a_shrink_is_patched_at_once_as_hpa_does() -> None:
     assert desired(sessions(drain="none"), observation(3, 3, 3))[0] == 1
 
@@ -131,15 +176,43 @@ def test_during_a_rollout_only_growth_is_allowed() -> None:
     growing = observation(10, 15, rollout_in_progress=True)
 
     assert desired(sessions(), shrinking) == (3, Reason.ROLLOUT_IN_PROGRESS)
+    stopped = replace(shrinking, paused=True)
+    assert desired(sessions(), stopped) == (3, Reason.ROLLOUT_PAUSED)
+    idle = observation(0, 0, 0, paused=True)
+    assert desired(sessions(drain="none"), idle)[0] == 1, "without a rollout it scales as ever"
     assert desired(sessions(), growing)[0] == 3
 
 
-def test_a_lowered_maximum_waits_for_the_end_of_a_rollout_where_pods_are_drained() -> None:
+@pytest.mark.parametrize("drain", [{}, "none"], ids=["with drains", "without"])
+def test_a_lowered_maximum_waits_for_the_end_of_a_rollout(drain: object) -> None:
     seen = observation(10, 10, 10, rollout_in_progress=True)
-    lowered = {"replicas": {"min": 1, "max": 2}}
+    lowered = sessions(replicas={"min": 1, "max": 2}, drain=drain)
 
-    assert desired(sessions(**lowered), seen) == (3, Reason.ROLLOUT_IN_PROGRESS)
-    assert desired(sessions(**lowered, drain="none"), seen)[0] == 2
+    assert desired(lowered, seen) == (3, Reason.ROLLOUT_IN_PROGRESS)
+
+
+@pytest.mark.parametrize(
+    ("current", "load", "expected"),
+    [
+        pytest.param(2, 80, 8, id="too few, and load for more: HPA would first set 5"),
+        pytest.param(2, 30, 5, id="too few, and load for fewer"),
+        pytest.param(2, None, 5, id="too few, and no metric"),
+        pytest.param(12, 80, 8, id="too many, and load for fewer: HPA would first set 10"),
+        pytest.param(12, 300, 10, id="too many, and load for more"),
+        pytest.param(12, None, 10, id="too many, and no metric"),
+    ],
+)
+def test_a_count_outside_the_bounds_is_decided_by_the_metrics_in_the_same_pass(
+    current: int, load: int | None, expected: int
+) -> None:
+    """The one deliberate difference from HPA in a sync (docs/decisions/0002-pure-core.md)."""
+    rules = policy(
+        replicas={"min": 5, "max": 10},
+        metrics=[{"type": "prometheus", "query": "load", "perReplica": 10}],
+        drain="none",
+    )
+    external = {} if load is None else {"load": Sample(1_000 * load, NOW)}
+    assert desired(rules, Observation(current, external=external))[0] == expected
 
 
 def test_a_target_scaled_to_0_by_hand_is_left_alone() -> None:
@@ -235,7 +308,7 @@ def test_several_metrics(metrics: list[Any], seen: Observation, expected: int) -
     [
         ({"perReplica": 50}, Sample(240_000, NOW), 5),
         ({"value": 100}, Sample(150_000, NOW), 3),
-        ({"perReplica": 50}, Unavailable("the query returned nothing"), 2),
+        ({"perReplica": 50}, Unavailable("the query returned no series"), 2),
     ],
     ids=["shared out over replicas", "one figure for all", "nothing holds"],
 )

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autoscaler.core.deletion_order import deletion_order, first_to_go
+from autoscaler.core.drain.deletion_order import deletion_order, first_to_go
 from autoscaler.model import PodState
 from tests.builders import NOW, pod
-from tests.victim_order import judge, predict
+from tests.drain.victim_order import judge, predict
 
 CASES = Path(__file__).parent / "data" / "victim_cases.yaml"
 PLAIN = pod("plain", node="a")
@@ -124,5 +124,5 @@ def test_the_command_says_what_it_cannot_read_and_exits_2(tmp_path: Path) -> Non
 
 
 def victim_order(file: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.victim_order", str(file)]
+    command = [sys.executable, "-m", "tests.drain.victim_order", str(file)]
     return subprocess.run(command, capture_output=True, text=True, check=False)

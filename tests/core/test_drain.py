@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from autoscaler.core.drain import plan
+from autoscaler.core.drain.plan import plan_drain
+from autoscaler.core.drain.pods import LOWEST_COST, is_drained
+from autoscaler.core.drain.sightings import cordoned_for
 from autoscaler.core.schedule import Bounds
-from autoscaler.core.vacancy import LOWEST_COST, is_vacated
 from autoscaler.model import (
     Cause,
     Cordon,
     Occupancy,
-    PodNote,
+    PodMarks,
     PodState,
     Reason,
     Resources,
     Sample,
+    State,
 )
 from autoscaler.policy import Drain
 from tests.builders import NOW, observation, policy
-from tests.core.drains import BUSY, leaving, marked, planned, serving, told
+from tests.core.drains import BUSY, leaving, marked, planned, serving, sightings, told
 
 
 @pytest.mark.parametrize(
@@ -28,31 +30,31 @@ from tests.core.drains import BUSY, leaving, marked, planned, serving, told
         pytest.param(
             [serving("a", 5), serving("b", 2), serving("c", 9)],
             2,
-            {"b": "cordon shrink"},
+            {"b": "cordon scale-down"},
             id="the pod with the fewest users",
         ),
         pytest.param(
             [serving("old", 2), serving("young", 2, created_at=NOW - 60), serving("c", 9)],
             2,
-            {"young": "cordon shrink"},
+            {"young": "cordon scale-down"},
             id="of equal pods the youngest",
         ),
         pytest.param(
             [serving("a", 0), serving("b", None), serving("c", 9)],
             1,
-            {"a": "cordon shrink", "c": "cordon shrink"},
+            {"a": "cordon scale-down", "c": "cordon scale-down"},
             id="a pod without data counts as the fullest",
         ),
         pytest.param(
             [serving("a", 0), serving("new", None, phase="Pending", ready=None)],
             1,
-            {"new": "cordon shrink"},
+            {"new": "cordon scale-down"},
             id="a pod that never served goes before an empty one",
         ),
         pytest.param(
             [serving("a", 0), serving("b", 0, ready=False)],
             1,
-            {"b": "cordon shrink"},
+            {"b": "cordon scale-down"},
             id="the only pod that serves stays",
         ),
         pytest.param(
@@ -85,15 +87,12 @@ def test_a_surplus_pod_is_cordoned(
         pytest.param(leaving("x", None), False, id="the sidecar does not answer"),
         pytest.param(leaving("x", ago=14), False, id="users may still be on their way"),
         pytest.param(
-            leaving("x", Occupancy(0, quiet_for=29)), False, id="one left just now and may be back"
+            leaving("x", Occupancy(0, empty_for=29)), False, id="one left just now and may be back"
         ),
-        pytest.param(leaving("x", Occupancy(0, quiet_for=30)), True, id="nobody came back"),
-        pytest.param(
-            leaving("x", Occupancy(0, blocked=1, quiet_for=599)), False, id="work goes on alone"
-        ),
-        pytest.param(
-            leaving("x", Occupancy(0, blocked=1, quiet_for=600)), True, id="kept for reuse only"
-        ),
+        pytest.param(leaving("x", Occupancy(0, empty_for=30)), True, id="nobody came back"),
+        pytest.param(leaving("x", Occupancy(0, blocked=1)), False, id="work goes on alone"),
+        pytest.param(leaving("x", Occupancy(0, requests=1)), False, id="a download goes on"),
+        pytest.param(leaving("x", Occupancy(0)), False, id="the sidecar cannot tell"),
         pytest.param(
             leaving("x", None, ago=1, phase="Pending", ready=None), True, id="it never served"
         ),
@@ -101,7 +100,7 @@ def test_a_surplus_pod_is_cordoned(
     ],
 )
 def test_a_pod_is_vacated(one: PodState, expected: bool) -> None:
-    assert is_vacated(one, Drain(), NOW) is expected
+    assert is_drained(one, Drain(), cordoned_for(sightings(one), one, NOW), NOW) is expected
 
 
 @pytest.mark.parametrize(
@@ -120,7 +119,7 @@ def test_a_deadline_is_soft_unless_it_is_hard(
 ) -> None:
     drain = policy(drain={"deadline": "1h", "hardDeadline": "2h"}).drain
     assert drain is not None
-    assert is_vacated(leaving("x", seen, ago=ago), drain, NOW) is expected
+    assert is_drained(leaving("x", seen, ago=ago), drain, ago, NOW) is expected
 
 
 def test_a_vacated_pod_is_marked_first_and_removed_in_a_later_pass() -> None:
@@ -211,7 +210,7 @@ def test_a_pod_made_beside_a_full_one_that_drains_has_a_reason() -> None:
     full = leaving("full", BUSY, memory=950_000, protected=True)
     result = planned(serving("a"), full, wanted=2, rules=policy(metrics=metrics))
     assert (told(result), result.replicas) == ({}, 3)
-    assert result.steps[-1].detail == "2 wanted beside full, which drains and is full of memory"
+    assert result.steps[-1].detail == "adding replicas to reach 2: full accept no new sessions"
 
 
 def test_when_no_serving_pod_is_ready_one_that_leaves_comes_back() -> None:
@@ -225,36 +224,36 @@ def test_without_any_number_nothing_moves() -> None:
     rules = policy()
     assert rules.drain is not None
     seen = observation(pods=(serving("a"), leaving("b", BUSY, protected=True)))
-    result = plan(rules, rules.drain, seen, 2, None, Bounds(1, 20), NOW)
-    assert (result.notes, result.replicas) == ((), 2)
+    result = plan_drain(rules, rules.drain, seen, 2, None, Bounds(1, 20), State(), NOW)
+    assert (result.marks, result.replicas) == ((), 2)
 
 
 class TestFullPods:
     def test_a_full_pod_gets_no_new_users_while_another_has_room(self) -> None:
         result = planned(serving("full", 10), serving("b", 2), wanted=2)
-        assert told(result) == {"full": "cordon hot"}
+        assert told(result) == {"full": "cordon full"}
 
     def test_the_last_pods_stay_open_however_full(self) -> None:
         assert told(planned(serving("a", 12), serving("b", 10), wanted=2)) == {}
 
     @pytest.mark.parametrize(
         ("sessions", "expected"),
-        [(10, {}), (9, {"hot": "uncordon"}), (None, {})],
+        [(10, {}), (9, {"full": "uncordon"}), (None, {})],
         ids=["still full", "a seat is free again", "no data is no room"],
     )
     def test_it_comes_back_when_it_has_room(
         self, sessions: int | None, expected: dict[str, str]
     ) -> None:
-        hot = serving(
-            "hot", sessions, routable=False, cordon=Cordon(Cause.HOT, NOW - 60), protected=True
+        full = serving(
+            "full", sessions, routable=False, cordon=Cordon(Cause.FULL, NOW - 60), protected=True
         )
-        assert told(planned(hot, serving("b", 2), wanted=2)) == expected
+        assert told(planned(full, serving("b", 2), wanted=2)) == expected
 
     def test_memory_counts_too(self) -> None:
         rules = policy(metrics=[{"type": "memory", "utilization": "80%"}])
         heavy = serving("heavy", 2, memory=900_000)
         result = planned(heavy, serving("b", 2, memory=100_000), wanted=2, rules=rules)
-        assert told(result) == {"heavy": "cordon hot"}
+        assert told(result) == {"heavy": "cordon full"}
 
 
 class TestRecycling:
@@ -270,7 +269,7 @@ class TestRecycling:
         worn = serving("worn", 9, created_at=NOW - 86_400)
         new = [serving("b", 5, created_at=NOW - 60), serving("c", 0, created_at=NOW - 60)]
         result = planned(worn, *new, wanted=2, rules=self.RULES)
-        assert told(result) == {"worn": "cordon shrink"}
+        assert told(result) == {"worn": "cordon scale-down"}
 
     def test_not_before_the_new_one_is_ready(self) -> None:
         worn = serving("worn", 9, created_at=NOW - 86_400)
@@ -289,30 +288,30 @@ class TestRecycling:
 
 
 @pytest.mark.parametrize(
-    ("one", "note"),
+    ("one", "marks"),
     [
         pytest.param(
             serving("x", 0, deletion_cost=LOWEST_COST, cost_is_ours=True),
-            PodNote(routable=True),
+            PodMarks(routable=True),
             id="a cost that a crash left behind",
         ),
         pytest.param(
-            serving("x", 0, cordon=Cordon(Cause.SHRINK, NOW)),
-            PodNote(routable=True),
+            serving("x", 0, cordon=Cordon(Cause.SCALE_DOWN, NOW)),
+            PodMarks(routable=True),
             id="a note on a pod that somebody put back by hand",
         ),
         pytest.param(
             serving("x", 1, protected=False),
-            PodNote(routable=True, protected=True),
+            PodMarks(routable=True, protected=True),
             id="a pod with users is protected from node autoscalers",
         ),
         pytest.param(
-            serving("x", 0, protected=True), PodNote(routable=True), id="an empty one no more"
+            serving("x", 0, protected=True), PodMarks(routable=True), id="an empty one no more"
         ),
     ],
 )
-def test_leftovers_and_protection_are_kept_right(one: PodState, note: PodNote) -> None:
-    assert planned(one, serving("b"), wanted=2).notes == ((one, note),)
+def test_leftovers_and_protection_are_kept_right(one: PodState, marks: PodMarks) -> None:
+    assert planned(one, serving("b"), wanted=2).marks == ((one, marks),)
 
 
 def test_a_pod_whose_memory_limit_is_unknown_is_neither_hot_nor_worn() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoscaler.controller import Controller
+from autoscaler.control.controller import Controller
 from autoscaler.core.lease import LONGEST_WRITE
 from autoscaler.policy import Policy
 from tests.builders import policy
@@ -51,7 +51,7 @@ class Story:
 
     def _leave(self, but: int) -> None:
         for pod, session in self.cluster.users("live")[but:]:
-            pod.leave(session, self.cluster.clock.at)
+            pod.users.leave(session, self.cluster.time)
 
     def _run(self, passes: int) -> None:
         for _ in range(passes):

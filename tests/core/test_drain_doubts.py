@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from autoscaler.core.decide import decide
-from autoscaler.core.removal import confirm, removal
-from autoscaler.core.tidying import released
+from autoscaler.core.drain.cleanup import released
+from autoscaler.core.drain.confirm import confirm_removal, expect_removal
 from autoscaler.model import (
     Cause,
     Confirmation,
     Cordon,
     Occupancy,
-    PodNote,
+    PodMarks,
     PodState,
     Reason,
     State,
@@ -24,12 +24,12 @@ from autoscaler.policy import Policy
 from tests.builders import NOW, observation, policy
 from tests.core.drains import BUSY, EMPTY, leaving, marked, planned, serving, told
 
-HOT = Cordon(Cause.HOT, NOW - 60)
+FULL = Cordon(Cause.FULL, NOW - 60)
 
 
 def apart(name: str, sessions: int | None, **more: Any) -> PodState:
     """A full pod that new users are kept from."""
-    return serving(name, sessions, routable=False, cordon=HOT, **more)
+    return serving(name, sessions, routable=False, cordon=FULL, **more)
 
 
 class TestAShrinkThatTheReplicaSetHasYetToCarryOut:
@@ -49,7 +49,7 @@ class TestAShrinkThatTheReplicaSetHasYetToCarryOut:
         result = planned(serving("a"), serving("b"), marked("c"), other, wanted=2, replicas=3)
         assert (told(result), result.remove, result.replicas) == ({}, (), 3)
         assert result.steps[-1].reason is Reason.DELETION_ORDER_UNCERTAIN
-        assert "yet to remove 1 pods" in result.steps[-1].detail
+        assert "to delete 1 pod from the" in result.steps[-1].detail
 
     def test_a_rival_does_not_make_us_take_their_marks_back(self) -> None:
         pods = [serving("a", 3, protected=True), marked("b"), leaving("c")]
@@ -85,13 +85,16 @@ class TestSomebodyElseWritesCosts:
         result = planned(serving("a"), theirs, leaving("c"), wanted=2)
         assert (told(result), result.replicas) == ({}, 3)
         assert result.steps[-1].reason is Reason.FOREIGN_DELETION_COST
-        assert result.steps[-1].detail == "hold: karpenter writes deletion costs (b): stop it here"
+        assert result.steps[-1].detail == (
+            "not scaling down: karpenter sets controller.kubernetes.io/pod-deletion-cost on b; "
+            "turn that off for this Deployment"
+        )
 
     @pytest.mark.parametrize("cost", [None, 7], ids=["removed our cost", "wrote over our cost"])
     def test_what_is_left_of_our_note_is_removed(self, cost: int | None) -> None:
         stray = serving("a", deletion_cost=cost, stray_mark=True)
-        assert planned(stray, serving("b"), wanted=2).notes == (
-            (stray, PodNote(routable=True, protected=True)),
+        assert planned(stray, serving("b"), wanted=2).marks == (
+            (stray, PodMarks(routable=True, protected=True)),
         )
 
     def test_an_empty_pod_that_lost_its_mark_is_marked_again(self) -> None:
@@ -123,7 +126,7 @@ def test_a_pod_that_never_served_goes_in_place_of_one_that_waits_for_its_users()
     starting = {"phase": "Pending", "ready": None, "sessions": None}
     a, busy = serving("a"), leaving("busy", BUSY, protected=True)
     first = planned(a, busy, serving("new", **starting), wanted=2)
-    assert told(first) == {"new": "cordon shrink"}
+    assert told(first) == {"new": "cordon scale-down"}
 
     second = planned(a, busy, leaving("new", None, **starting), wanted=2)
     assert told(second) == {"busy": "uncordon"}
@@ -131,10 +134,10 @@ def test_a_pod_that_never_served_goes_in_place_of_one_that_waits_for_its_users()
 
 def test_a_pod_for_new_users_stays_whoever_else_has_fewer() -> None:
     pods = [apart("full", 10), serving("a", 0), serving("b", 3)]
-    assert told(planned(*pods, wanted=1)) == {"a": "cordon shrink", "full": "cordon shrink"}
+    assert told(planned(*pods, wanted=1)) == {"a": "cordon scale-down", "full": "cordon scale-down"}
 
     last = [apart("full", 10), serving("a", 0, ready=False)]
-    assert told(planned(*last, wanted=1)) == {"a": "cordon shrink", "full": "uncordon"}
+    assert told(planned(*last, wanted=1)) == {"a": "cordon scale-down", "full": "uncordon"}
 
 
 def asked_for(pods: tuple[PodState, ...], rules: Policy) -> int | None:
@@ -162,7 +165,7 @@ class TestAPodThatLeakedMemory:
         pods = [apart("leaky", 5, memory=990_000), serving("b", 5, memory=1)]
         assert planned(*pods, wanted=2, rules=rules).replicas == 3
         pods.append(serving("c", 0, memory=1))
-        assert told(planned(*pods, wanted=2, rules=rules)) == {"leaky": "cordon shrink"}
+        assert told(planned(*pods, wanted=2, rules=rules)) == {"leaky": "cordon scale-down"}
 
     def test_it_does_not_come_back_when_load_returns(self) -> None:
         pods = [serving("a", 5, memory=1), leaving("leaky", BUSY, memory=990_000, protected=True)]
@@ -173,7 +176,7 @@ class TestAPodThatLeakedMemory:
         leaky = apart("leaky", 0, memory=990_000, protected=False)
         pods = [serving("a", 0, memory=1), serving("b", 5, memory=1), leaky]
         result = planned(*pods, wanted=2, rules=self.RULES)
-        assert told(result) == {"leaky": "cordon shrink"}
+        assert told(result) == {"leaky": "cordon scale-down"}
 
 
 class TestWornPods:
@@ -184,37 +187,45 @@ class TestWornPods:
         worn = [serving("w1", 9, created_at=NOW - 90_000), serving("w2", 9)]
         young = [serving("a", 1, created_at=self.YOUNG), serving("b", 2, created_at=self.YOUNG)]
         result = planned(*worn, *young, wanted=2, rules=self.RULES)
-        assert told(result) == {"w1": "cordon shrink", "a": "cordon shrink"}
+        assert told(result) == {"w1": "cordon scale-down", "a": "cordon scale-down"}
 
     def test_a_successor_that_does_not_start_holds_up_nobody_else(self) -> None:
         stuck = serving("new", None, phase="Pending", ready=None, created_at=self.YOUNG)
         pods = [serving("worn", 9), stuck, serving("a", 0, created_at=self.YOUNG)]
         assert told(planned(*pods, wanted=2, rules=self.RULES)) == {}, "the one that it is for"
         assert "a" not in told(planned(*pods, wanted=1, rules=self.RULES))
-        assert told(planned(*pods, wanted=1, rules=self.RULES)) == {"new": "cordon shrink"}
+        assert told(planned(*pods, wanted=1, rules=self.RULES)) == {"new": "cordon scale-down"}
 
 
 def test_a_cordon_from_before_the_clock_was_set_back_counts_from_now() -> None:
     result = planned(serving("a"), leaving("b", ago=-3_600), wanted=1)
-    assert result.notes == ((result.notes[0][0], PodNote(False, Cordon(Cause.SHRINK, NOW))),)
+    assert result.marks == ((result.marks[0][0], PodMarks(False, Cordon(Cause.SCALE_DOWN, NOW))),)
 
 
 @pytest.mark.parametrize(
     ("rules", "seen"),
     [
         pytest.param({"drain": "none"}, {}, id="the policy was edited to drain none"),
-        pytest.param({}, {"rival": "HorizontalPodAutoscaler app"}, id="another autoscaler came"),
+        pytest.param(
+            {}, {"other_autoscaler": "HorizontalPodAutoscaler app"}, id="another autoscaler came"
+        ),
     ],
 )
 def test_where_drains_are_not_ours_pods_get_everything_back(
     rules: dict[str, Any], seen: dict[str, Any]
 ) -> None:
     by_hand = serving("by-hand", 5, routable=False, protected=False)
-    pods = (marked("a"), apart("b", 9), serving("c", 5), serving("d", 5, protected=False), by_hand)
+    pods = (
+        marked("a"),
+        apart("b", 9),
+        serving("c", 5),
+        serving("d", 5, protected=False),
+        by_hand,
+    )
     decision, _ = decide(policy(**rules), observation(pods=pods, **seen), State(), NOW)
     assert decision.drain is not None
-    notes = {pod.name: note for pod, note in decision.drain.notes}
-    assert notes == dict.fromkeys(["a", "b", "c"], PodNote(routable=True))
+    notes = {pod.name: note for pod, note in decision.drain.marks}
+    assert notes == dict.fromkeys(["a", "b", "c"], PodMarks(routable=True))
 
 
 A, B, C = serving("a", 3), serving("b", 2), marked("c")
@@ -244,10 +255,10 @@ LATE = marked("c", None, sessions=None)
 def test_how_a_shrink_ended(
     victim: PodState, left: tuple[PodState, ...], expected: Confirmation | None
 ) -> None:
-    begun = removal((victim,), observation(pods=(A, B, victim)), NOW)
-    assert confirm(begun, observation(pods=left, replicas=2)) == expected
+    begun = expect_removal((victim,), observation(pods=(A, B, victim)), NOW)
+    assert confirm_removal(begun, observation(pods=left, replicas=2)) == expected
 
 
 def test_a_shrink_that_somebody_takes_back_has_ended() -> None:
-    begun = removal((C,), observation(pods=(A, B, C)), NOW)
-    assert confirm(begun, observation(pods=(A, B, C), replicas=3)) == Confirmation(0)
+    begun = expect_removal((C,), observation(pods=(A, B, C)), NOW)
+    assert confirm_removal(begun, observation(pods=(A, B, C), replicas=3)) == Confirmation(0)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.core.behavior import DOWN_WINDOW, stabilize_down
 from autoscaler.core.decide import decide, record_scaling
-from autoscaler.core.deletion_order import first_to_go
-from autoscaler.core.vacancy import LOWEST_COST, is_marked, is_vacated
+from autoscaler.core.drain.deletion_order import first_to_go
+from autoscaler.core.drain.pods import LOWEST_COST, is_drained, is_marked
+from autoscaler.core.hpa.behavior import DOWN_WINDOW, stabilize_down
 from autoscaler.model import (
     Cause,
     Cordon,
@@ -31,17 +32,21 @@ logs = st.lists(st.builds(Logged, st.integers(1, 30), ages.map(lambda age: NOW -
 windows = st.none() | st.integers(0, 3_600)
 
 
-CORDON = Cordon(Cause.SHRINK, NOW - 60)
+CORDON = Cordon(Cause.SCALE_DOWN, NOW - 60)
 NOTES: list[dict[str, Any]] = [
     {},
     {},
     {"routable": False},
     {"routable": False, "cordon": CORDON},
     {"routable": False, "cordon": CORDON, "deletion_cost": LOWEST_COST, "cost_is_ours": True},
-    {"routable": False, "cordon": Cordon(Cause.HOT, NOW - 60)},
+    {"routable": False, "cordon": Cordon(Cause.FULL, NOW - 60)},
     {"deletion_cost": -7},
 ]
 DRAIN = Drain()
+
+occupancies = st.builds(Occupancy, st.integers(0, 3), st.integers(0, 1)) | st.builds(
+    Occupancy, st.just(0), empty_for=st.floats(0, 600)
+)
 
 
 @st.composite
@@ -59,7 +64,7 @@ def a_pod(draw: st.DrawFn) -> PodState:
         ready_since=since,
         node="a",
         **draw(st.sampled_from(NOTES)),
-        occupancy=draw(st.none() | st.builds(Occupancy, st.integers(0, 3), st.integers(0, 1))),
+        occupancy=draw(st.none() | occupancies),
     )
 
 
@@ -124,7 +129,7 @@ def test_a_shrink_takes_exactly_marked_pods_that_are_certain_to_go(
     assert decision.drain is not None or seen.replicas == 0
     remove = decision.drain.remove if decision.drain else ()
     assert max(0, decision.current - decision.desired) == len(remove)
-    assert all(is_marked(pod) and is_vacated(pod, DRAIN, NOW) for pod in remove)
+    assert all(is_marked(pod) and is_drained(pod, DRAIN, inf, NOW) for pod in remove)
     if remove:
         assert first_to_go(seen.pods, len(remove), NOW) == {pod.uid for pod in remove}
 
@@ -135,7 +140,7 @@ def test_a_pod_that_serves_is_left_for_new_users(
 ) -> None:
     decision, _ = decide(chosen, seen, state, NOW)
 
-    notes = {pod.uid: note for pod, note in decision.drain.notes} if decision.drain else {}
+    notes = {pod.uid: note for pod, note in decision.drain.marks} if decision.drain else {}
     before = [pod for pod in seen.pods if pod.serving and pod.routable]
     after = [p for p in seen.pods if p.serving and notes.get(p.uid, p).routable]
     assert after or not before

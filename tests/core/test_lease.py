@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, nan
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.adapters.kubernetes import ANSWER_WITHIN, CONNECT_WITHIN
+from autoscaler.adapters.kubernetes.calls import ANSWER_WITHIN, CONNECT_WITHIN
+from autoscaler.core.checkpoint import LARGEST
 from autoscaler.core.lease import (
     ACT_FOR,
     AGAIN,
@@ -42,6 +43,24 @@ HELD = View("me", OURS, since=100.0, renewed_at=100.0)
         pytest.param(View("me", THEIRS, 100.0), 115.0, True, id="another one's, and silent"),
         pytest.param(
             View("me", THEIRS._replace(duration=60.0), 100.0), 159.9, False, id="its own promise"
+        ),
+        pytest.param(
+            View("me", THEIRS._replace(duration=2.0**31), 100.0), 159.9, False, id="68 years, young"
+        ),
+        pytest.param(
+            View("me", THEIRS._replace(duration=2.0**31), 100.0), 160.0, True, id="68 years, silent"
+        ),
+        pytest.param(
+            View("me", THEIRS._replace(duration=1.0), 100.0), 114.9, False, id="one second, young"
+        ),
+        pytest.param(
+            View("me", THEIRS._replace(duration=1.0), 100.0), 115.0, True, id="one second, silent"
+        ),
+        pytest.param(
+            View("me", THEIRS._replace(duration=nan), 100.0), 114.9, False, id="no number, young"
+        ),
+        pytest.param(
+            View("me", THEIRS._replace(duration=nan), 100.0), 115.0, True, id="no number, silent"
         ),
         pytest.param(View("me", None, 100.0), 114.9, False, id="it vanished just now"),
         pytest.param(View("me", None, 100.0), 115.0, True, id="it vanished long ago"),
@@ -80,6 +99,17 @@ def test_a_claim_counts_holders_and_carries_the_memory() -> None:
     assert claim(HELD, "text") == Lease("me", "1", DURATION, 0, "text")
     taken = claim(View("me", THEIRS._replace(duration=60.0, transitions=4)), "text")
     assert taken == Lease("me", "1", DURATION, 5, "text")
+
+
+@pytest.mark.parametrize("count", [-1, 2**31 - 1, 2**63])
+def test_a_count_of_holders_that_cannot_go_on_begins_anew(count: int) -> None:
+    assert claim(View("me", THEIRS._replace(transitions=count)), "").transitions == 0
+
+
+def test_a_memory_that_no_daemon_wrote_is_not_carried_on() -> None:
+    assert claim(View("me", THEIRS), "x" * LARGEST).memory == "x" * LARGEST
+    assert claim(View("me", THEIRS), "x" * (LARGEST + 1)).memory == ""
+    assert claim(View("me", THEIRS), "€" * (LARGEST // 2)).memory == "", "bytes are what counts"
 
 
 @pytest.mark.parametrize(
@@ -125,9 +155,17 @@ class Server:
             version = "" if self.lease is None else self.lease.version
             request.refused = request.lease.version != version
             if not request.refused:
-                self.writes += 1
-                self.lease = request.lease._replace(version=str(self.writes))
+                self._store(request.lease)
         request.found = self.lease
+
+    def edit(self, duration: float) -> None:
+        """Somebody without a part in the protocol sets the duration."""
+        if self.lease is not None:
+            self._store(self.lease._replace(duration=duration))
+
+    def _store(self, lease: Lease) -> None:
+        self.writes += 1
+        self.lease = lease._replace(version=str(self.writes))
 
 
 @dataclass
@@ -186,15 +224,16 @@ class Daemon:
 
 paces = st.floats(0.985, 1.015)
 daemons = st.lists(st.tuples(st.floats(-1e5, 1e5), paces), min_size=2, max_size=3)
-actions = st.sampled_from(["one", *["go on"] * 6, "lose", "late", "give back"])
+actions = st.sampled_from(["one", *["go on"] * 6, "lose", "late", "give back", "edit"])
+durations = st.sampled_from([-1.0, 0.0, 1.0, 6.0, DURATION, 60.0, 2.0**31]) | st.floats(0, 30)
 waits = st.sampled_from([0.0, 0.0, 0.01, 5.0, 14.7, 15.3]) | st.floats(0, 16)
 steps = st.lists(st.tuples(st.integers(0, 2), actions, waits), min_size=4, max_size=40)
 
 
 @settings(max_examples=500)
-@given(daemons, steps)
+@given(daemons, steps, durations)
 def test_no_two_daemons_ever_act_at_once(
-    clocks: list[tuple[float, float]], history: list[tuple[int, str, float]]
+    clocks: list[tuple[float, float]], history: list[tuple[int, str, float]], duration: float
 ) -> None:
     server, now = Server(), 0.0
     fleet = [Daemon(View(f"d{i}"), *clock) for i, clock in enumerate(clocks)]
@@ -205,6 +244,8 @@ def test_no_two_daemons_ever_act_at_once(
             daemon.lose(now)
         elif action == "give back":
             daemon.give_back(now)
+        elif action == "edit":
+            server.edit(duration)
         elif action == "late" and daemon.late:
             server.serve(daemon.late.pop(0))
         for _ in range({"one": 1, "go on": 5}.get(action, 0)):  # read, heard, written, heard, ...

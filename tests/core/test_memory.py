@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.core.behavior import changed_within
-from autoscaler.core.memory import LARGEST, LONGEST_PERIOD, from_text, to_text
-from autoscaler.model import Logged, State
-from tests.builders import NOW
+from autoscaler.core.checkpoint import LARGEST, LONGEST_PERIOD, from_text, to_text
+from autoscaler.core.decide import decide
+from autoscaler.core.hpa.behavior import changed_within
+from autoscaler.model import Logged, Reason, Reset, State
+from tests.builders import NOW, observation, policy
 
 KEY = ("dashboards", "8f14e45f-ceea-467f-a8a8-5d8c3e2f1b2c")
 times = st.floats(0, 10_000).map(lambda age: NOW - age)
@@ -23,6 +26,7 @@ states = st.builds(
     last_scale_up=st.none() | times,
     last_scale_down=st.none() | times,
     mismatch_at=st.none() | times,
+    reset=st.none() | st.builds(Reset, st.text(max_size=100), times),
 )
 
 
@@ -33,11 +37,24 @@ def test_cooldowns_and_rate_limits_are_the_same_after_a_restart(
     now = NOW + later
     after = from_text(to_text({KEY: state}, NOW), now).get(KEY, State())
 
-    for name in ("last_scale_up", "last_scale_down", "mismatch_at"):
+    for name in ("last_scale_up", "last_scale_down", "mismatch_at", "reset"):
         assert getattr(after, name) == getattr(state, name)
     for name in ("scale_ups", "scale_downs"):
         before, kept = getattr(state, name), getattr(after, name)
         assert changed_within(kept, period, now) == changed_within(before, period, now)
+
+
+def test_a_pause_after_the_reset_of_somebody_else_outlives_a_takeover() -> None:
+    unhurried = policy(behavior={"scaleDown": {"stabilizationWindowSeconds": 0}}, drain="none")
+    _, state = decide(unhurried, observation(30, 0, 0), None, NOW)
+    reset = observation(2, 0, 0, 0, 0, replicas_writer="argocd-controller")
+    _, state = decide(unhurried, reset, state, NOW + 2)
+
+    told = from_text(to_text({KEY: state}, NOW + 2), NOW + 3)[KEY]
+    for later in (4, 6):
+        decision, told = decide(unhurried, reset, told, NOW + later)
+        assert (decision.desired, decision.reason) == (5, Reason.FOREIGN_WRITER)
+        assert not decision.reset, "it is no news"
 
 
 def test_the_text_is_short_and_says_nothing_of_what_never_happened() -> None:
@@ -98,6 +115,13 @@ def test_a_newer_daemons_words_do_no_harm() -> None:
         f'{{"a/b":{{"up":{"9" * 5000}}}}}',
         '{"a/b":{"ups":[[0,1]]}}',
         '{"a/b":{"ups":[[1]]}}',
+        '{"a/b":{"ups":[[2147483648,1]]}}',
+        f'{{"a/b":{{"ups":[[{"9" * 4000},1]]}}}}',
+        f'{{"a/b":{{"downs":[{"[1,1]," * 2_000}[1,1]]}}}}',
+        '{"a/b":{"departing":{"u":["pod",-1,1,"Drained"]}}}',
+        f'{{"a/b":{{"departing":{{"u":["{"p" * 254}",1,1,"Drained"]}}}}}}',
+        f'{{"{"a" * 600}/b":{{}}}}',
+        '{"a/b":{}}' + " " * LARGEST,
         "[" * 100_000,
     ],
     ids=lambda text: text[:24] or "nothing",
@@ -108,3 +132,51 @@ def test_a_text_of_another_kind_is_refused_in_one_line(text: str) -> None:
 
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 300
+
+
+numbers = st.integers() | st.floats() | st.sampled_from([2**31 - 1, 2**31, 10**400, NOW, NOW + 1e9])
+words = st.text(max_size=8) | st.sampled_from(["Drained", "dashboards", ""])
+nonsense = st.recursive(
+    st.none() | st.booleans() | numbers | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
+)
+logs = st.lists(st.tuples(numbers, numbers) | nonsense, max_size=4)
+entries = st.fixed_dictionaries(
+    {},
+    optional={
+        "up": numbers | nonsense,
+        "down": numbers | nonsense,
+        "mismatch": numbers | nonsense,
+        "reset": st.tuples(words, numbers) | nonsense,
+        "ups": logs | nonsense,
+        "downs": logs | nonsense,
+        "departing": st.dictionaries(words, st.tuples(words, numbers, numbers, words)) | nonsense,
+    },
+)
+lease_texts = st.text() | st.dictionaries(
+    st.sampled_from(["dashboards/uid", "a/b", "/"]) | words, entries | nonsense, max_size=3
+).map(json.dumps)
+RATE = {"policies": [{"type": "Percent", "value": 100, "periodSeconds": 1800}]}
+LIMITED = policy(behavior={"scaleUp": RATE, "scaleDown": RATE}, cooldown={"up": "1h", "down": "1h"})
+
+
+@given(lease_texts)
+def test_whatever_a_lease_says_is_refused_or_can_be_decided_with(text: str) -> None:
+    states = {}
+    with suppress(ValueError):
+        states = from_text(text, NOW)
+
+    for state in states.values():
+        decision, after = decide(LIMITED, observation(20, 20, 20), state, NOW)
+        assert 1 <= decision.desired <= 20
+        from_text(to_text({KEY: after}, NOW), NOW)
+
+
+@pytest.mark.parametrize("key", ["ups", "downs"])
+def test_rate_limits_that_somebody_forged_end_with_the_longest_period(key: str) -> None:
+    forged = from_text(f'{{"a/b":{{"{key}":[[{2**31 - 1},{NOW + 1e9}]]}}}}', NOW)["a", "b"]
+
+    later, _ = decide(LIMITED, observation(20, 20, 20), forged, NOW + LONGEST_PERIOD)
+
+    assert (later.current, later.desired) == (3, 6)

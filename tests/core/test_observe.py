@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.observe import signals_of
+from autoscaler.control.observation import required_signals
 from tests.builders import policy
 
 CPU = {"type": "cpu", "utilization": "70%"}
@@ -21,14 +21,24 @@ MEMORY = {"type": "memory", "utilization": "80%", "source": "cadvisor"}
         pytest.param({"metrics": [CPU], "drain": "none"}, {"cpu"}, id="without one it does not"),
         pytest.param({"recycle": {"age": "24h"}}, {"sessions"}, id="age is no signal"),
         pytest.param(
-            {"recycle": {"memory": "85%"}}, {"sessions", "memory"}, id="worn by memory alone"
+            {"recycle": {"memory": "85%"}},
+            {"sessions", "memory", "memory_limit"},
+            id="worn by memory alone",
+        ),
+        pytest.param(
+            {"metrics": [MEMORY]}, {"sessions", "memory"}, id="cAdvisor's limits are in the pod"
+        ),
+        pytest.param(
+            {"metrics": [{"type": "sessions", "seats": 9, "spare": {"refuse": "1%"}}]},
+            {"sessions", "arrivals", "departures"},
+            id="spare seats by who comes",
         ),
     ],
 )
 def test_the_signals_of_a_policy(rules: dict[str, Any], expected: set[str]) -> None:
-    assert set(signals_of(policy(**rules))) == expected
+    assert set(required_signals(policy(**rules))) == expected
 
 
 def test_memory_that_a_metric_reads_elsewhere_is_read_there() -> None:
     rules = policy(metrics=[MEMORY], recycle={"memory": "85%"})
-    assert signals_of(rules)["memory"] == "cadvisor"
+    assert required_signals(rules)["memory"] == "cadvisor"

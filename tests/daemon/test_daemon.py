@@ -5,24 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import socket
 import threading
 import time
+import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from autoscaler.adapters.web import WebServer
 from autoscaler.commands import run
 from autoscaler.commands.run import _verdict
-from autoscaler.controller import Outcome, PassResult
+from autoscaler.control import leadership
+from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.core.lease import Lease
 from autoscaler.daemon import Daemon, Ports
 from autoscaler.errors import AutoscalerError
-from autoscaler.journal import Journal, JsonFormatter
 from autoscaler.model import TargetRef
-from autoscaler.ports import PolicySet, Standing
+from autoscaler.ports import LeadershipStatus, PolicySet
+from autoscaler.reporting.logs import JsonFormatter, LogRecorder
 from tests.builders import policy
 from tests.fakes import FakeCluster, FakeLeases, FakePolicies
 
@@ -58,8 +62,9 @@ def test_a_pass_that_explodes_is_logged_and_the_next_one_runs(
     cluster.deploy(APP, 10, 12)
     daemon = a_daemon(cluster)
 
-    assert daemon.run_once() is None
-    assert "a pass failed, nothing was changed" in log.text
+    daemon.run_once()
+    assert "bug, please report it" in log.text
+    assert "nothing was changed" not in log.text
 
     cluster.exploding = False
     cluster.clock.advance(5)
@@ -71,7 +76,7 @@ def test_a_pass_that_explodes_is_logged_and_the_next_one_runs(
 def test_it_is_ready_once_a_target_could_be_read() -> None:
     cluster = FakeCluster()
     daemon = a_daemon(cluster)
-    assert daemon.unready() == "no pass has finished yet"
+    assert daemon.unready() == "no reconcile pass has finished yet"
 
     daemon.run_once()
     assert daemon.unready() == "bokeh/bokeh-app: no such Deployment"
@@ -87,7 +92,7 @@ def test_one_that_stands_by_is_ready_and_says_once_for_whom(log: pytest.LogCaptu
     cluster, leases = FakeCluster(), FakeLeases()
     cluster.deploy(APP, 10, 12)
     leases.edit("bokeh", Lease("other"))
-    daemon = a_daemon(cluster, leases, recorders=[Journal()])
+    daemon = a_daemon(cluster, leases, recorders=[LogRecorder()])
 
     for _ in range(3):
         cluster.clock.advance(5)
@@ -95,7 +100,7 @@ def test_one_that_stands_by_is_ready_and_says_once_for_whom(log: pytest.LogCaptu
     daemon.release()
 
     assert daemon.unready() is None
-    assert log.messages == ["standing by: other holds Lease bokeh/bokeh-autoscaler"]
+    assert log.messages == ["standby: other holds Lease bokeh/bokeh-autoscaler"]
     assert cluster.replicas(APP) == 2
 
 
@@ -124,10 +129,44 @@ def until(condition, seconds: float = 10) -> None:  # type: ignore[no-untyped-de
         time.sleep(0.02)
 
 
+class Hanging(FakeCluster):
+    """A cluster adapter that waits for something that never comes, until the test is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = threading.Event()
+
+    def observe(self, refs):  # type: ignore[no-untyped-def]
+        self.goes_on.wait()
+        return super().observe(refs)
+
+
+def test_a_pass_that_hangs_gives_up_the_lease_until_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leadership, "HUNG_AFTER", 0.1)
+    cluster, leases = Hanging(), FakeLeases()
+    daemon = a_daemon(cluster, leases)
+    hanging = threading.Thread(target=daemon.run_once)
+    hanging.start()
+    until(lambda: "no progress" in _status(daemon), 30)
+    leases.edit("bokeh", leases.leases["bokeh"]._replace(holder="other"))
+
+    cluster.goes_on.set()
+    hanging.join()
+    until(lambda: "standby: other" in _status(daemon), 30)
+    daemon.release()
+
+
+def _status(daemon: Daemon) -> str:
+    assert isinstance(daemon._leadership, leadership.LeaseLeadership)
+    return "".join(each.status().detail for each in daemon._leadership._tenures.values())
+
+
 @pytest.fixture
 def web() -> Iterator[WebServer]:
     daemon = a_daemon(FakeCluster())
-    checks = {"/healthz": lambda: None, "/readyz": lambda: "no pass has finished yet"}
+    checks = {"/healthz": lambda: None, "/readyz": lambda: "no reconcile pass has finished yet"}
     server = WebServer(("127.0.0.1", 0), daemon.telemetry.registry, checks)
     server.start()
     yield server
@@ -150,8 +189,8 @@ def get(server: WebServer, path: str, accept: str = "") -> tuple[int, str, str]:
     ("path", "code", "body"),
     [
         ("/healthz", 200, "ok\n"),
-        ("/readyz", 503, "no pass has finished yet\n"),
-        ("/nothing", 404, "there are /metrics, /healthz and /readyz\n"),
+        ("/readyz", 503, "no reconcile pass has finished yet\n"),
+        ("/nothing", 404, "page not found; try /metrics, /healthz or /readyz\n"),
     ],
 )
 def test_probes_say_what_is_wrong(web: WebServer, path: str, code: int, body: str) -> None:
@@ -171,17 +210,36 @@ def test_metrics_come_in_the_format_that_was_asked_for(
     assert "bokeh_autoscaler_policies" in body
 
 
+def test_long_heads_and_slow_clients_take_neither_its_memory_nor_its_probes(web: WebServer) -> None:
+    line = b"A: " + b"x" * 65_500 + b"\r\n"
+    tracemalloc.start()
+    try:
+        with ExitStack() as clients:
+            for number in range(80):
+                client = socket.create_connection(("127.0.0.1", web.port))
+                clients.enter_context(client)
+                with suppress(OSError):  # it hangs up
+                    client.sendall(b"GET /metrics HTTP/1.1\r\n" + line * (98 if number % 4 else 0))
+            code, _, _ = get(web, "/readyz")
+            _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert code == 503, "it answers: no reconcile pass has finished yet"
+    assert most < 16 << 20
+
+
 def test_a_port_that_is_taken_is_one_line(web: WebServer) -> None:
     taken = ("127.0.0.1", web.port)
     registry = a_daemon(FakeCluster()).telemetry.registry
-    with pytest.raises(AutoscalerError, match=r"cannot listen on .*choose another --listen"):
+    with pytest.raises(AutoscalerError, match=r"cannot listen on .*set another --listen"):
         WebServer(taken, registry, {})
 
 
 def test_the_journal_tells_news_once(log: pytest.LogCaptureFixture) -> None:
     cluster = FakeCluster()
-    cluster.deploy(APP, 10, 9)
-    daemon = a_daemon(cluster, recorders=[Journal()])
+    cluster.deploy(APP, 9, 9)
+    daemon = a_daemon(cluster, recorders=[LogRecorder()])
 
     for _ in range(5):
         cluster.clock.advance(5)
@@ -208,19 +266,19 @@ def test_a_json_log_line_carries_the_decision() -> None:
     assert (entry["policy"], entry["desired"], entry["level"]) == ("app", 3, "info")
 
 
-STANDINGS = {
-    "leads": (Standing(True, "leading: me holds Lease bokeh/bokeh-autoscaler"), 0),
-    "stands by": (Standing(False, "standing by: other holds it", stands_by=True), 1),
+STATUSES = {
+    "leads": (LeadershipStatus(True, "leading: me holds Lease bokeh/bokeh-autoscaler"), 0),
+    "stands by": (LeadershipStatus(False, "standby: other holds it", is_standby=True), 1),
 }
 
 
-@pytest.mark.parametrize(("standing", "code"), STANDINGS.values(), ids=STANDINGS)
+@pytest.mark.parametrize(("status", "code"), STATUSES.values(), ids=STATUSES)
 def test_one_pass_that_was_left_to_another_daemon_is_no_success(
-    standing: Standing, code: int
+    status: LeadershipStatus, code: int
 ) -> None:
-    outcomes = (Outcome(policy()),) if standing.leads else ()
+    outcomes = (Outcome(policy()),) if status.is_leader else ()
 
-    assert _verdict(PassResult(0.0, outcomes, PolicySet((policy(),)), {"bokeh": standing})) == code
+    assert _verdict(PassResult(0.0, outcomes, PolicySet((policy(),)), {"bokeh": status})) == code
 
 
 @pytest.mark.parametrize(

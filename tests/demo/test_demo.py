@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.waits]
+pytestmark = [pytest.mark.slow, pytest.mark.mostly_idle, pytest.mark.timing_sensitive]
 
 AUTOSCALER = Path(sys.executable).with_name("autoscaler")
 
@@ -47,7 +47,7 @@ def test_the_demo_grows_shrinks_reports_and_leaves_no_process(tmp_path: Path) ->
     changes = [(int(a), int(b)) for a, b in re.findall(r"(\d+) -> (\d+): ", run.stdout)]
     assert max(after for _, after in changes) == 4
     assert changes[-1][1] == 2
-    assert re.search(r"users served +65\n", run.stdout)
+    assert re.search(r"sessions served +65\n", run.stdout)
     assert re.search(r"sessions cut +0\n", run.stdout)
     page = (tmp_path / "demo-report.html").read_text()
     assert "Demo of policy sessions" in page
@@ -57,7 +57,9 @@ def test_the_demo_grows_shrinks_reports_and_leaves_no_process(tmp_path: Path) ->
 def test_the_users_own_app_is_taken_and_a_missing_one_is_one_line(tmp_path: Path) -> None:
     missing = demo("--app", "nowhere.py", cwd=tmp_path)
     assert missing.returncode == 2
-    assert missing.stderr == ("autoscaler demo: nowhere.py: no such file: give a Bokeh app\n")
+    assert missing.stderr == (
+        "autoscaler demo: no such file: nowhere.py; set --app to a Bokeh app\n"
+    )
 
     app = tmp_path / "mine.py"
     app.write_text(

@@ -106,7 +106,7 @@ CASES = (
         memory(950) | LIMIT,
         OF_POD,
         "NS/my-app-6f7d9c-x2x7z uses 95% of its memory limit. "
-        "At 100% the kernel ends it, with all its sessions.",
+        "At 100% the kernel kills it with all its sessions.",
         {"there is room": memory(850) | LIMIT, "there is no limit": memory(950)},
     ),
     Case(
@@ -121,8 +121,8 @@ CASES = (
         "BokehLoopSaturated",
         {f"bokeh_event_loop_utilization_ratio{{{WORKER}}}": "0.97x30"},
         {**OF_POD, "worker": "0"},
-        "Worker 0 of NS/my-app-6f7d9c-x2x7z is busy 97% of the time; "
-        "above 90% every click waits. A full worker is at 70%.",
+        "Worker 0 of NS/my-app-6f7d9c-x2x7z is busy 97% of the time. "
+        "Above 90% every click waits; 70% is a full worker.",
         {
             "it is full": {f"bokeh_event_loop_utilization_ratio{{{WORKER}}}": "0.7x30"},
             "for a moment": {f"bokeh_event_loop_utilization_ratio{{{WORKER}}}": "0.2x17 1x3"},
@@ -208,7 +208,7 @@ CASES = (
             f"bokeh_sessions_created_total{{{APP}}}": "0+6x30",
         },
         OF_APP,
-        "50% of the sessions of NS/my-app never had a user. "
+        "50% of the sessions of NS/my-app never had a connection. "
         "Each costs memory and a run of the app.",
         {
             "one in ten": {
@@ -225,7 +225,7 @@ CASES = (
         "BokehServerDown",
         {f"bokeh_up{{{POD}}}": "0x30"},
         OF_POD,
-        "Not every worker of NS/my-app-6f7d9c-x2x7z has answered for 5 minutes. "
+        "At least one worker of NS/my-app-6f7d9c-x2x7z has not answered for 5 minutes. "
         "Its last session count is kept.",
         {"it answers": {f"bokeh_up{{{POD}}}": "1x30"}},
     ),
@@ -234,7 +234,7 @@ CASES = (
         {UP: "1x10 0x20", BUILD_INFO: "1x10 stale"},
         {**OF_POD, "job": "apps", "instance": "NS:9550"},
         "The exporter of NS/my-app-6f7d9c-x2x7z has not answered for 2 minutes. "
-        "Its pod counts as full and busy, so nothing shrinks.",
+        "Its pod counts as full and busy, so the Deployment is not scaled down.",
         {
             "it answers": {UP: "1x30", BUILD_INFO: "1x30"},
             "another job": {UP.replace("apps", "logs"): "0x30", BUILD_INFO: "1x30"},
@@ -245,7 +245,8 @@ CASES = (
         "BokehNoFreeSeats",
         seats(capacity=40, free=0, replicas=2),
         {**OF_POLICY, "kind": "capacity"},
-        "None of the 40 seats of NS/my-app has been free for 5 minutes. New users crowd the pods.",
+        "None of the 40 seats of NS/my-app has been free for 5 minutes. "
+        "New users overload the pods.",
         {
             "one is free": seats(capacity=40, free=1, replicas=2),
             "scaled to zero by hand": seats(capacity=0, free=0, replicas=0),
@@ -257,7 +258,7 @@ CASES = (
         OF_POLICY,
         "NS/my-app has been at the maximum of 5 replicas of policy dashboards for 15 minutes.",
         {
-            "it may grow": replicas(desired=4, low=1, high=5),
+            "it may scale up": replicas(desired=4, low=1, high=5),
             "there is one number only": replicas(desired=5, low=5, high=5),
         },
     ),
@@ -265,9 +266,21 @@ CASES = (
         "BokehPodsWithoutData",
         {f"bokeh_autoscaler_pods_without_data{{{TARGET}}}": "2x30"},
         OF_POLICY,
-        "Pods of NS/my-app that have given no session count for 5 minutes: 2. "
-        "They count as full and busy, so nothing shrinks.",
+        "Pods of NS/my-app without a session count for 5 minutes: 2. "
+        "They count as full and busy, so the Deployment is not scaled down.",
         {"all have": {f"bokeh_autoscaler_pods_without_data{{{TARGET}}}": "0x30"}},
+    ),
+    Case(
+        "BokehSidecarUnreachable",
+        {
+            f"bokeh_autoscaler_unreachable_sidecars{{{TARGET}}}": "2x30",
+            f'bokeh_autoscaler_unreachable_pod{{{TARGET},pod="my-app-a"}}': "1x30",
+            f'bokeh_autoscaler_unreachable_pod{{{TARGET},pod="my-app-b"}}': "1x30",
+        },
+        OF_POLICY,
+        "Pods of NS/my-app whose sidecar the daemon cannot reach: 2 (my-app-a, my-app-b). "
+        "They count as busy and are never removed.",
+        {"all answer": {f"bokeh_autoscaler_unreachable_sidecars{{{TARGET}}}": "0x30"}},
     ),
     Case(
         "BokehDecisionsHeld",
@@ -284,7 +297,7 @@ CASES = (
         "BokehSessionsCut",
         {f"bokeh_autoscaler_sessions_cut_total{{{TARGET}}}": "0x15 2x15"},
         OF_POLICY,
-        "Shrinks of NS/my-app by policy dashboards ended 2 sessions in the last hour. "
+        "Scale-downs of NS/my-app by policy dashboards ended 2 sessions in the last hour. "
         "The goal is none.",
         {"none were": {f"bokeh_autoscaler_sessions_cut_total{{{TARGET}}}": "2x30"}},
     ),
@@ -292,16 +305,16 @@ CASES = (
         "BokehVictimMismatch",
         {f"bokeh_autoscaler_victim_mismatches_total{{{TARGET}}}": "0x15 1x15"},
         OF_POLICY,
-        "Shrinks of NS/my-app in the last hour that removed another pod than policy dashboards "
-        "had emptied: 1. Shrinks rest for 10 minutes after each.",
+        "Scale-downs of NS/my-app by policy dashboards in the last hour in which Kubernetes "
+        "deleted a pod that had not been drained: 1. Scale-downs pause for 10 minutes after each.",
         {"none did": {f"bokeh_autoscaler_victim_mismatches_total{{{TARGET}}}": "0x30"}},
     ),
     Case(
-        "BokehPolicyFileRefused",
+        "BokehPolicyFileRejected",
         {'bokeh_autoscaler_policy_file_errors{file="NS.yaml"}': "3x30"},
         {"file": "NS.yaml"},
-        "Errors in NS.yaml: 3. The version before it stays in force until the daemon is restarted.",
-        {"it was mended": {'bokeh_autoscaler_policy_file_errors{file="NS.yaml"}': "3x10 stale"}},
+        "Errors in NS.yaml: 3. Its last valid version stays active until the daemon is restarted.",
+        {"it was fixed": {'bokeh_autoscaler_policy_file_errors{file="NS.yaml"}': "3x10 stale"}},
     ),
     Case(
         "BokehTargetFails",
@@ -314,7 +327,7 @@ CASES = (
         "BokehAutoscalerStalled",
         last_pass("60x30", interval=5),
         {"namespace": "NS", "job": "autoscaler"},
-        "No pass of the daemon in NS has ended for 19m 0s. Nothing grows or shrinks.",
+        "No reconcile pass of the daemon in NS has ended for 19m 0s. Nothing is scaled.",
         {
             "it passes": last_pass("0+60x30", interval=5),
             "every ten minutes": last_pass("0x10 600x20", interval=600),
@@ -328,7 +341,7 @@ CASES = (
         "BokehNobodyLeads",
         {'bokeh_autoscaler_leader{namespace="NS",pod="a"}': "0x30"},
         {"namespace": "NS"},
-        "No daemon has led in namespace NS for 5 minutes. Nothing grows or shrinks there.",
+        "No daemon has led in namespace NS for 5 minutes. Nothing is scaled there.",
         {
             "another one does": {
                 'bokeh_autoscaler_leader{namespace="NS",pod="a"}': "0x30",
@@ -337,10 +350,25 @@ CASES = (
         },
     ),
     Case(
+        "BokehPolicyNotEvaluated",
+        {f'bokeh_autoscaler_unevaluated_policies{{{TARGET},pod="b"}}': "1x30"},
+        OF_POLICY,
+        "For 5 minutes no daemon has evaluated policy dashboards for NS/my-app. "
+        "A standby has it, but the leader does not.",
+        {
+            "the leader has it": {
+                f'bokeh_autoscaler_unevaluated_policies{{{TARGET},pod="b"}}': "0x30"
+            },
+            "the daemon that was a standby leads by now": {
+                f'bokeh_autoscaler_unevaluated_policies{{{TARGET},pod="b"}}': "1x3 _x27"
+            },
+        },
+    ),
+    Case(
         "BokehAutoscalerDown",
         {},
         {},
-        "No daemon has answered Prometheus for 5 minutes. If it is gone, nothing grows or shrinks.",
+        "No daemon has answered Prometheus for 5 minutes. If none runs, nothing is scaled.",
         {
             "it answers": {"bokeh_autoscaler_info": "1x30"},
             "it restarts": {"bokeh_autoscaler_info": "1x16 _x3 1x10"},

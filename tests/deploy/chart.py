@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.build import HELM, installed
 from tests.deploy.manifests import FOLDER, Object
+from tests.lab.build import HELM, installed
 
 CHART = FOLDER.parent / "helm" / "bokeh-autoscaler"
 VALUES_SCHEMA = CHART / "values.schema.json"
 POLICY_SCHEMA = FOLDER.parents[1] / "policies" / "schema.json"
-RELEASE, NAMESPACE = "bokeh-autoscaler", "bokeh"
+RELEASE, NAMESPACE = "bokeh-autoscaler", "bokeh-autoscaler"
 
 Values = dict[str, Any]
 

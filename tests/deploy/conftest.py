@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.build import KUBERNETES, installed
-from tests.cluster.control_plane import ControlPlane
 from tests.deploy.chart import helm
 from tests.deploy.manifests import OTHERS, STICKY, Object, kubectl, overlay, render
+from tests.lab.build import KUBERNETES, installed
+from tests.lab.control_plane import ControlPlane
 
 HOW = "`make parts` builds it (Go 1.26 or PyPI, 5 min once), or set KUBEBUILDER_ASSETS"
 
@@ -40,8 +40,9 @@ def everything(
     return render(kubectl, overlay(folder, [*OTHERS, request.param]))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """One for each file: base and chart have objects of the same names outside namespaces."""
     programs = installed(KUBERNETES)
     if programs is None:
         pytest.skip(f"NO KUBERNETES CONTROL PLANE: {HOW}")

@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.build import KUBERNETES, installed
+from tests.lab.build import KUBERNETES, installed
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
+RECOMMENDED = FOLDER / "recommended"
 BIG_DATA = FOLDER.parent / "examples" / "big-data"
 STICKY = ("sticky-haproxy", "sticky-nginx")  # one of them at a time
-OTHERS = ("gateway-api", "hpa-cpu-only", "monitoring", "prometheus", "zero-touch")
+OTHERS = ("gateway-api", "hpa-cpu-only", "monitoring", "prometheus", "sidecar-token", "zero-touch")
 COMPONENTS = (*STICKY, "sticky-services", *OTHERS)
 
 Object = Mapping[str, Any]
@@ -38,6 +39,11 @@ def overlay(folder: Path, components: Iterable[str] = (), **settings: Any) -> Pa
     return _over(folder, FOLDER / "base", FOLDER / "components", components, settings)
 
 
+def recommended(folder: Path, **settings: Any) -> Path:
+    """The same over what we recommend, which names its components itself."""
+    return _over(folder, RECOMMENDED, FOLDER / "components", (), settings)
+
+
 def big_data(folder: Path, components: Iterable[str] = (), **settings: Any) -> Path:
     """The same over the example for big data, which has components of its own."""
     return _over(folder, BIG_DATA, BIG_DATA, components, settings)
@@ -56,11 +62,11 @@ def _over(
     return folder
 
 
-def pinned(component: str) -> str:
-    """The version of its only image."""
+def pinned(component: str) -> tuple[str, str]:
+    """The tag and the digest of its only image."""
     text = (FOLDER / "components" / component / "kustomization.yaml").read_text()
     [image] = yaml.safe_load(text)["images"]
-    return str(image["newTag"])
+    return image["newTag"], image["digest"]
 
 
 def run_kubectl(program: Path, *words: str | Path) -> str:

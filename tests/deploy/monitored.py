@@ -20,18 +20,19 @@ import yaml
 from tornado.httpclient import HTTPClientError
 
 from autoscaler.adapters.clock import SystemClock
-from autoscaler.adapters.local import LocalCluster
-from autoscaler.adapters.policy_files import PolicyFiles
+from autoscaler.adapters.policies.files import PolicyFiles
 from autoscaler.daemon import Daemon, Ports
+from autoscaler.demo.local_cluster import LocalCluster
 from autoscaler.model import TargetRef
+from exporter.observe import PodObserver
 from exporter.sidecar import server as sidecar
-from tests.cluster.processes import free_ports, wait_until
 from tests.deploy.manifests import FOLDER
 from tests.deploy.monitoring import RULES
 from tests.exporter.agents import Agent, answer, app
-from tests.exporter.servers import APP, PATIENCE, QUICK, Served, bokeh_serve
-from tests.prometheus_server import PrometheusServer
-from tests.websocket_user import User, Users, token_in
+from tests.lab.bokeh_servers import APP, PATIENCE, QUICK, Served, bokeh_serve
+from tests.lab.processes import free_ports, wait_until
+from tests.lab.prometheus_server import PrometheusServer
+from tests.lab.websocket_user import User, Users, token_in
 
 APPS, DAEMON = TargetRef("bokeh", "my-app"), TargetRef("system", "bokeh-autoscaler")
 SETTINGS = FOLDER / "components" / "prometheus" / "prometheus.yml"
@@ -78,10 +79,9 @@ class PlayedPod:
         instance = f"played-{secrets.token_hex(4)}"
         self._periods = 100
         self._agent = Agent(instance, 0, self._report())
-        self._pages = sidecar(instance, 1, "127.0.0.1", 0)
-        self._thread = threading.Thread(target=self._pages.serve_forever, daemon=True)
-        self._thread.start()
-        self.address = f"127.0.0.1:{self._pages.server_address[1]}"
+        self._pages = sidecar(PodObserver(instance, 1), "127.0.0.1", 0)
+        self._pages.start()
+        self.address = f"127.0.0.1:{self._pages.port}"
 
     def tick(self) -> None:
         """Let its counters grow."""
@@ -103,8 +103,7 @@ class PlayedPod:
         return answer(cgroup=cgroup, apps={"/app": app(connected=1, live=1)})
 
     def stop(self) -> None:
-        self._pages.shutdown()
-        self._pages.server_close()
+        self._pages.close()
         self._agent.die()
 
 

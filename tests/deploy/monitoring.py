@@ -81,6 +81,7 @@ def copies() -> dict[Path, str]:
         "kind: PrometheusRule\n"
         "metadata:\n"
         "  name: bokeh-autoscaler\n"
+        "  namespace: bokeh-autoscaler\n"
         f"spec:\n{indented}"
     )
     return {

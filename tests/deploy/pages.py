@@ -17,18 +17,28 @@ KUBERNETES_PAGE = FOLDER / "README.md"
 DEPLOY_PAGE = FOLDER.parent / "README.md"
 BIG_DATA_PAGE = BIG_DATA / "README.md"
 HELM_PAGE = FOLDER.parent / "helm" / "README.md"
+ADOPT_PAGE = FOLDER.parents[1] / "docs" / "adopt.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
 # All of them: tests hold their links and their commands.
-PAGES = (DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE, *PROXY_PAGES, BIG_DATA_PAGE)
+PAGES = (DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE, *PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE)
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    """Its blocks of code in a language, also those within a list."""
+def blocks(page: Path, language: str, section: str = "") -> list[str]:
+    """Its blocks of code in a language, also those within a list; of one section if it is named."""
     fenced = rf"^( *)```{language}\n(.*?)^ *```"
-    found = re.findall(fenced, page.read_text(), re.MULTILINE | re.DOTALL)
+    text = page.read_text()
+    if section:
+        text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    found = re.findall(fenced, text, re.MULTILINE | re.DOTALL)
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def files(page: Path) -> dict[str, str]:
+    """Its blocks of YAML whose first line says which file they are: `# name.yaml`."""
+    named = [(re.match(r"# ([\w-]+\.yaml)", text), text) for text in blocks(page, "yaml")]
+    return {found.group(1): text for found, text in named if found}
 
 
 def languages(page: Path) -> set[str]:

@@ -11,16 +11,26 @@ import pytest
 import yaml
 from kubernetes import client
 
-from tests.cluster.build import DEFINITIONS, installed
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.pod_status import Health
-from tests.cluster.processes import wait_until
 from tests.deploy.chart import Values, render_chart
-from tests.deploy.manifests import STICKY, apply_objects, big_data, overlay, run_kubectl
+from tests.deploy.manifests import (
+    FOLDER,
+    RECOMMENDED,
+    STICKY,
+    apply_objects,
+    big_data,
+    overlay,
+    recommended,
+    run_kubectl,
+)
 from tests.deploy.pages import KUBERNETES_PAGE, printed, run_shell
+from tests.lab.build import DEFINITIONS, installed
+from tests.lab.control_plane import ControlPlane
+from tests.lab.pod_status import Health
+from tests.lab.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
+APPS, OWN = "bokeh", "bokeh-autoscaler"
 APP = "app.kubernetes.io/name=bokeh-app"
 ROUTABLE, ALL = "bokeh-app-routable", "bokeh-app-all"
 OPERATOR, GATEWAY = "monitoring.coreos.com", "gateway.networking.k8s.io"
@@ -31,7 +41,6 @@ PARTS = (
     "example",
     "gateway",
     "hpaCpuOnly",
-    "networkPolicy",
     "podMonitor",
     "prometheusRule",
     "dashboard",
@@ -63,17 +72,26 @@ def create_restricted(cluster: ControlPlane, namespace: str) -> None:
     cluster.core.patch_namespace(namespace, label)
 
 
-def await_pods(cluster: ControlPlane, namespace: str, deployments: set[str]) -> None:
+def await_pods(cluster: ControlPlane, deployments: set[str], *namespaces: str) -> None:
     """Until all pods of these Deployments, which are all there are, are admitted and ready."""
-    labels = cluster.core.read_namespace(namespace).metadata.labels
-    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    spaces = namespaces or (APPS, OWN)
+    for each in spaces:
+        labels = cluster.core.read_namespace(each).metadata.labels
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     wait_until(
-        lambda: all(ready_pods(cluster, namespace).values()),
+        lambda: all(ready for each in spaces for ready in ready_pods(cluster, each).values()),
         30,
-        f"ready pods: {refusals(cluster, namespace)}",
+        f"ready pods: {[refusals(cluster, each) for each in spaces]}",
     )
-    assert set(ready_pods(cluster, namespace)) == deployments
-    assert not refusals(cluster, namespace)
+    assert {name for each in spaces for name in ready_pods(cluster, each)} == deployments
+    assert not [reason for each in spaces for reason in refusals(cluster, each)]
+
+
+@pytest.fixture
+def empty(control_plane: ControlPlane, kubectl: Path) -> None:
+    """Nothing is left in our namespaces of the test before."""
+    gone = ("delete", "namespace", APPS, OWN, "--ignore-not-found", "--timeout=50s")
+    run_kubectl(kubectl, *gone, "--kubeconfig", control_plane.admin)
 
 
 @pytest.mark.parametrize(
@@ -83,28 +101,34 @@ def await_pods(cluster: ControlPlane, namespace: str, deployments: set[str]) -> 
         ("prometheus",),
         ("zero-touch", "prometheus"),
         ("hpa-cpu-only",),
+        ("sidecar-token",),
         *((each,) for each in STICKY),
     ],
-    ids=["base", "prometheus", "zero-touch", "hpa-cpu-only", *STICKY],
+    ids=["base", "prometheus", "zero-touch", "hpa-cpu-only", "sidecar-token", *STICKY],
 )
+@pytest.mark.usefixtures("empty")
 def test_every_pod_is_admitted_and_ready(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path, components: tuple[str, ...]
 ) -> None:
-    namespace = "-".join(["admitted", *components])
-    apply(control_plane, kubectl, overlay(tmp_path, components, namespace=namespace))
+    apply(control_plane, kubectl, overlay(tmp_path, components))
 
-    wanted = {"bokeh-app", "bokeh-autoscaler", *components} - {"zero-touch", "hpa-cpu-only"}
-    await_pods(control_plane, namespace, wanted)
+    wanted = {"bokeh-app", "bokeh-autoscaler", *components} - {
+        "zero-touch",
+        "hpa-cpu-only",
+        "sidecar-token",
+    }
+    await_pods(control_plane, wanted)
 
 
+@pytest.mark.usefixtures("empty")
 def test_every_pod_of_the_big_data_example_is_admitted_and_ready(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path
 ) -> None:
-    apply(control_plane, kubectl, big_data(tmp_path, ["dask"], namespace="big-data"))
+    apply(control_plane, kubectl, big_data(tmp_path, ["dask"]))
 
     dask = {"dask-scheduler", "dask-worker"}
     wanted = {"bokeh-app", "bokeh-autoscaler", "points", "prometheus"}
-    await_pods(control_plane, "big-data", wanted | dask)
+    await_pods(control_plane, wanted | dask)
 
 
 @pytest.fixture(scope="module")
@@ -119,34 +143,62 @@ def others(control_plane: ControlPlane, kubectl: Path) -> None:
     run_kubectl(kubectl, "wait", "--for=condition=Established", "--timeout=20s", *given)
 
 
-def read_by_others(cluster: ControlPlane, kubectl: Path, namespace: str) -> Counter[str]:
-    """How many objects of each kind the namespace has."""
+def read_by_others(cluster: ControlPlane, kubectl: Path, *namespaces: str) -> Counter[str]:
+    """How many objects of each kind the namespaces have."""
     asked = ",".join(f"{kind}.{group}" for kind, group in GROUPS.items())
     access = ("--kubeconfig", cluster.admin)
-    got = run_kubectl(kubectl, "get", *access, "-n", namespace, asked, "-o", "yaml")
-    return Counter(each["kind"] for each in yaml.safe_load(got)["items"])
+    found: Counter[str] = Counter()
+    for namespace in namespaces or (APPS, OWN):
+        got = run_kubectl(kubectl, "get", *access, "-n", namespace, asked, "-o", "yaml")
+        found.update(each["kind"] for each in yaml.safe_load(got)["items"])
+    return found
 
 
-@pytest.mark.usefixtures("others")
+@pytest.mark.usefixtures("others", "empty")
 def test_what_others_read_has_no_unknown_field(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path
 ) -> None:
     components = ["monitoring", "gateway-api"]
 
-    apply(control_plane, kubectl, overlay(tmp_path, components, namespace="with-others"))
+    apply(control_plane, kubectl, overlay(tmp_path, components))
 
-    assert read_by_others(control_plane, kubectl, "with-others") == READ_BY_OTHERS
+    assert read_by_others(control_plane, kubectl) == READ_BY_OTHERS
 
 
-@pytest.mark.usefixtures("others")
+@pytest.mark.usefixtures("others", "empty")
+def test_what_is_recommended_is_admitted_and_ready(
+    control_plane: ControlPlane, kubectl: Path, tmp_path: Path
+) -> None:
+    apply(control_plane, kubectl, recommended(tmp_path))
+
+    await_pods(control_plane, {"bokeh-app", "bokeh-autoscaler", "sticky-haproxy"})
+    read = read_by_others(control_plane, kubectl)
+    assert read == {kind: READ_BY_OTHERS[kind] for kind in ("PodMonitor", "PrometheusRule")}
+
+
+@pytest.mark.usefixtures("others", "empty")
+def test_the_printed_line_applies_what_is_recommended(
+    control_plane: ControlPlane, kubectl: Path
+) -> None:
+    """As a dry run by the API server, which makes no namespace in one."""
+    access = ("--kubeconfig", control_plane.admin)
+    run_kubectl(kubectl, "apply", *access, "-f", FOLDER / "base" / "namespace.yaml")
+    dry = ("--dry-run=server", "--validate=strict")
+
+    told = run_kubectl(kubectl, "apply", *access, *dry, "-k", RECOMMENDED)
+
+    assert "deployment.apps/sticky-haproxy created (server dry run)" in told
+
+
+@pytest.mark.usefixtures("others", "empty")
 def test_what_others_read_of_the_big_data_example_has_no_unknown_field(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path
 ) -> None:
-    folder = big_data(tmp_path, ["monitoring"], namespace="big-data-with-others")
+    folder = big_data(tmp_path, ["monitoring"])
 
     apply(control_plane, kubectl, folder)
 
-    read = read_by_others(control_plane, kubectl, "big-data-with-others")
+    read = read_by_others(control_plane, kubectl)
     assert read == {"PodMonitor": 3, "PrometheusRule": 1}
 
 
@@ -178,7 +230,7 @@ def test_everything_that_the_chart_can_bring_is_admitted_and_ready(
     objects = render_chart(helm, tmp_path, values, namespace=namespace)
     apply_objects(kubectl, control_plane.admin, objects, tmp_path)
 
-    await_pods(control_plane, namespace, {"bokeh-app", "bokeh-autoscaler", f"sticky-{proxy}"})
+    await_pods(control_plane, {"bokeh-app", "bokeh-autoscaler", f"sticky-{proxy}"}, namespace)
     assert read_by_others(control_plane, kubectl, namespace) == READ_BY_OTHERS
 
 
@@ -197,11 +249,12 @@ def addresses(cluster: ControlPlane, namespace: str, service: str) -> set[str]:
     }
 
 
+@pytest.mark.usefixtures("empty")
 def test_cookies_lead_to_cordoned_and_unready_pods_but_new_users_do_not_get_there(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path
 ) -> None:
-    namespace = "with-sticky-services"
-    apply(control_plane, kubectl, overlay(tmp_path, ["sticky-services"], namespace=namespace))
+    namespace = APPS
+    apply(control_plane, kubectl, overlay(tmp_path, ["sticky-services"]))
     scale = {"spec": {"replicas": 3}}
     control_plane.apps.patch_namespaced_deployment_scale("bokeh-app", namespace, scale)
     wait_until(lambda: len(addresses(control_plane, namespace, ROUTABLE)) == 3, 30, "three pods")
@@ -242,11 +295,11 @@ def test_a_pod_that_asks_for_more_is_refused(
 def test_nothing_is_left_when_the_page_has_removed_it(
     control_plane: ControlPlane, kubectl: Path, tmp_path: Path
 ) -> None:
-    overlay(tmp_path / "my-overlay", namespace="removed")
+    overlay(tmp_path / "my-overlay")
     path = f"{kubectl.parent}:{os.environ['PATH']}"
 
     for line in (each for each in printed(KUBERNETES_PAGE) if each.endswith(" -k my-overlay")):
         run_shell(line, tmp_path, KUBECONFIG=str(control_plane.admin), PATH=path)
 
     names = [each.metadata.name for each in control_plane.core.list_namespace().items]
-    assert "removed" not in names
+    assert not {APPS, OWN} & set(names)

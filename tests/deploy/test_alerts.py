@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.build import PROMETHEUS, installed
 from tests.deploy.alert_cases import CASES, Case, Series
 from tests.deploy.monitoring import PROMETHEUS_RULE, ROOT, RULES, alerts, copies, recordings
 from tests.deploy.recording_cases import RECORDINGS, Recording
+from tests.lab.build import PROMETHEUS, installed
 
 RUNBOOK = ROOT / "docs" / "runbook.md"
 PROMTOOLS = {"packaged": "`apt-get install prometheus`", "current": "`make parts`"}

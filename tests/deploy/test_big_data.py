@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from autoscaler.adapters.policy_files import load_policy
+from autoscaler.adapters.policies.files import load_policy
 from autoscaler.policy import Policy
 from exporter.metrics import TABLE
-from tests.cluster.images import EXAMPLES, OURS, ROOT
 from tests.deploy.manifests import BIG_DATA as FOLDER
 from tests.deploy.manifests import Object, big_data, containers, one, pod_specs, render
 from tests.deploy.test_images import installs, pins, stages
+from tests.lab.images import EXAMPLES, OURS, ROOT
 
 SERVICE_METRICS = {"big_data_requests_total", "process_cpu_seconds_total"}
 
@@ -52,7 +52,9 @@ def test_the_galaxy_takes_the_place_of_the_example_app(objects: list[Object]) ->
         "points",
         "prometheus",
     }
-    assert {each["metadata"].get("namespace", "bokeh") for each in objects} == {"bokeh"}
+    rules = one(objects, "Role", "bokeh-autoscaler")["rules"]
+    [scaled] = [rule for rule in rules if rule["resources"] == ["deployments/scale"]]
+    assert scaled["resourceNames"] == ["bokeh-app", "points"]
 
 
 def test_every_container_is_restricted_with_memory_of_its_own(with_dask: list[Object]) -> None:
@@ -170,7 +172,7 @@ class TestDockerfile:
     def test_takes_its_base_as_an_argument(self, name: str) -> None:
         file = ROOT / EXAMPLES[name].dockerfile
 
-        assert re.search(r"^ARG BASE=\S+$", file.read_text(), re.MULTILINE)
+        assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", file.read_text(), re.MULTILINE)
         assert set(stages(file)) <= {"${BASE}", "build"}
         assert stages(file)[-1] == "${BASE}"
 

@@ -20,7 +20,11 @@ from tests.deploy.chart import (
 )
 from tests.deploy.manifests import STICKY, Object, one, overlay, render
 
-EXAMPLE: Values = {"example": {"enabled": True}}
+HOST = "app.example.com"
+EXAMPLE: Values = {
+    "watchNamespaces": ["bokeh"],
+    "example": {"enabled": True, "websocketOrigin": HOST},
+}
 MONITORING: Values = {
     part: {"enabled": True} for part in ("podMonitor", "prometheusRule", "dashboard")
 }
@@ -37,7 +41,9 @@ def by_identity(objects: Iterable[Object]) -> dict[str, Any]:
     """Objects by kind, namespace and name, but for the Namespace: `helm --create-namespace`."""
     listed = [comparable(without_digests(each)) for each in objects if each["kind"] != "Namespace"]
     return {
-        "/".join((each["kind"], each["metadata"]["namespace"], each["metadata"]["name"])): each
+        "/".join(
+            (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"])
+        ): each
         for each in listed
     }
 
@@ -74,6 +80,12 @@ def proxy_values(component: str, **further: Any) -> Values:
         pytest.param(("monitoring",), {}, MONITORING, id="monitoring"),
         *(pytest.param((name,), {}, proxy_values(name), id=name) for name in STICKY),
         pytest.param(("gateway-api",), {}, {"gateway": {"enabled": True}}, id="gateway-api"),
+        pytest.param(
+            ("sidecar-token",),
+            {},
+            {"sidecarToken": {"secretName": "sidecar-token"}},
+            id="sidecar-token",
+        ),
         pytest.param(("hpa-cpu-only",), {}, {"hpaCpuOnly": {"enabled": True}}, id="hpa-cpu-only"),
     ],
 )
@@ -86,12 +98,28 @@ def test_the_chart_renders_the_objects_of_kustomize(
     values: Values,
 ) -> None:
     expected = by_identity(render(kubectl, overlay(tmp_path, components, **settings)))
+    words = expected["Deployment/bokeh/bokeh-app"]["spec"]["template"]["spec"]["containers"][0][
+        "args"
+    ]
+    words.insert(3, f"--allow-websocket-origin={HOST}")
 
     got = by_identity(render_chart(helm, tmp_path, {**EXAMPLE, **values}))
 
     assert got.keys() == expected.keys()
     for identity, each in got.items():
         assert each == expected[identity], identity
+
+
+def test_the_app_of_the_chart_has_a_proxy_or_names_its_page(helm: Path, tmp_path: Path) -> None:
+    refused = template(helm, tmp_path, {"example": {"enabled": True}})
+    for_anybody = template(helm, tmp_path, {"example": {"enabled": True, "websocketOrigin": "*"}})
+    behind = render_chart(
+        helm, tmp_path, {"example": {"enabled": True}, **proxy_values("sticky-nginx")}
+    )
+
+    assert "example.websocketOrigin: name the host of your page" in refused.stderr
+    assert "at '/example/websocketOrigin': '*' does not match pattern" in for_anybody.stderr
+    assert "--allow-websocket-origin" not in str(behind)
 
 
 def test_the_policies_in_the_schema_are_the_policies_of_the_daemon() -> None:

@@ -18,7 +18,7 @@ from tests.conftest import PROGRAMS
 from tests.deploy.monitored import APPS, World, world
 from tests.deploy.monitoring import dashboard, filled, queries, recordings, rules
 from tests.deploy.pages import DEPLOY_PAGE, KUBERNETES_PAGE, questions
-from tests.prometheus_server import PrometheusServer
+from tests.lab.prometheus_server import PrometheusServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.prometheus]
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.processes import wait_until
 from tests.deploy.chart import CHART, Values, render_chart, run_helm, template
 from tests.deploy.manifests import FOLDER
 from tests.deploy.pages import HELM_PAGE, blocks, commands, run_shell
+from tests.lab.control_plane import ControlPlane
+from tests.lab.processes import wait_until
 
-NAMESPACE = "bokeh"
+NAMESPACE = "bokeh-autoscaler"
 # Pods of the control plane alone run nothing; tests/node runs the same line on a node.
 NEEDS_CONTAINERS = " logs "
 
@@ -43,10 +43,10 @@ def test_the_commands_of_the_page_work(
         if NEEDS_CONTAINERS in command:
             continue
         if command.startswith("helm uninstall"):
-            wait_until(lambda: deployments() == ["bokeh-autoscaler"], 30, "the daemon's pod")
+            wait_until(lambda: deployments() == ["bokeh-autoscaler"], 120, "the daemon's pod")
         run_shell(command, tmp_path, **environment)
 
-    wait_until(lambda: deployments() == [], 30, "nothing to be left")
+    wait_until(lambda: deployments() == [], 120, "nothing to be left")
 
 
 def test_a_wrong_key_is_refused_as_the_page_says(helm: Path, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from exporter import cli
-from tests.cluster.go import BuildError
-from tests.cluster.images import (
+from tests.deploy.pages import DEPLOY_PAGE, blocks, command, run_shell
+from tests.lab.go import BuildError
+from tests.lab.images import (
     EXAMPLES,
     OURS,
     ROOT,
@@ -27,8 +28,7 @@ from tests.cluster.images import (
     our_wheel,
     wheels,
 )
-from tests.cluster.one_node import problem
-from tests.deploy.pages import DEPLOY_PAGE, blocks, command, run_shell
+from tests.lab.real_node import problem
 
 FOLDER = ROOT / "deploy" / "images"
 MEGABYTE = 1_000_000
@@ -111,11 +111,11 @@ class TestImage:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_exporter_has_one_dependency_and_nothing_of_the_daemon() -> None:
+def test_the_exporter_has_two_dependencies_and_nothing_of_the_daemon() -> None:
     files = built("bokeh-exporter").files
     found = (re.search(r"site-packages/(\w+)/__init__.py$", file) for file in files)
 
-    assert {match[1] for match in found if match} == {"exporter", "prometheus_client"}
+    assert {match[1] for match in found if match} == {"exporter", "h11", "prometheus_client"}
 
 
 @pytest.mark.slow
@@ -173,8 +173,8 @@ def installs(dockerfile: Path) -> list[str]:
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.Dockerfile")), ids=lambda file: file.stem)
 class TestDockerfile:
-    def test_takes_its_base_as_an_argument(self, file: Path) -> None:
-        assert re.search(r"^ARG BASE=\S+$", file.read_text(), re.MULTILINE)
+    def test_takes_its_base_as_an_argument_that_names_one_by_digest(self, file: Path) -> None:
+        assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", file.read_text(), re.MULTILINE)
         assert stages(file) == ["${BASE}", "build", "${BASE}"]
 
     def test_installs_nothing_but_pinned_wheels_and_ours(self, file: Path) -> None:

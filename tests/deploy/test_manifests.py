@@ -14,12 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from autoscaler.adapters.policy_files import load_policy
+from autoscaler.adapters.policies.files import load_policy
 from autoscaler.commands import run
 from autoscaler.policy import Policy
 from exporter import cli
-from tests.cluster.build import PROMETHEUS, installed
-from tests.cluster.images import OURS
 from tests.deploy.manifests import (
     COMPONENTS,
     FOLDER,
@@ -31,10 +29,14 @@ from tests.deploy.manifests import (
     render,
 )
 from tests.deploy.monitoring import DASHBOARD, RULES
+from tests.lab.build import PROMETHEUS, installed
+from tests.lab.images import OURS
 
 ROUTABLE = "bokeh-autoscaler/routable"
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 EXPORTER_PORT = 9550
+PROXIES = ("nginx", "haproxy")
+DIGEST = re.compile(r"v?\d+\.\d+\.\d+[a-z-]*@sha256:[0-9a-f]{64}")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,39 @@ def test_each_component_goes_with_the_base_alone(
     assert with_it != render(kubectl, FOLDER / "base")
 
 
+def test_what_is_recommended_is_the_base_with_a_proxy_and_monitoring(
+    kubectl: Path, tmp_path: Path
+) -> None:
+    """But for one option of the daemon and one of the app, which nobody may ask past the proxy."""
+    parts = render(kubectl, overlay(tmp_path, ["sticky-haproxy", "monitoring"]))
+    objects = render(kubectl, FOLDER / "recommended")
+
+    changed = [each for each in objects if each not in parts]
+    assert {(each["kind"], each["metadata"]["name"]) for each in changed} == {
+        ("Deployment", "bokeh-app"),
+        ("Deployment", "bokeh-autoscaler"),
+        ("NetworkPolicy", "bokeh-app"),
+        ("NetworkPolicy", "bokeh-autoscaler-apps"),
+    }
+    assert len(objects) == len(parts) + 1
+    assert option_changes(parts, objects, "bokeh-app", "app") == (
+        [],
+        ["--use-xheaders"],
+    )
+    assert option_changes(parts, objects, "bokeh-autoscaler", "autoscaler") == (
+        ["--prometheus-url=http://prometheus:9090"],
+        ["--prometheus-url=http://prometheus-operated.monitoring:9090"],
+    )
+
+
+def option_changes(
+    before: list[Object], after: list[Object], deployment: str, name: str
+) -> tuple[list[str], list[str]]:
+    """The arguments that only one of two versions of a container has."""
+    old, new = (container(each, deployment, name)["args"] for each in (before, after))
+    return [a for a in old if a not in new], [a for a in new if a not in old]
+
+
 def test_the_hpa_for_comparison_has_the_target_and_the_bounds_of_the_policy(
     kubectl: Path, tmp_path: Path
 ) -> None:
@@ -97,13 +132,79 @@ def test_the_hpa_for_comparison_has_the_target_and_the_bounds_of_the_policy(
     assert bounds == policy["replicas"]
 
 
-def test_everything_is_in_one_namespace_and_nothing_is_cluster_wide(
+# What there is once in a cluster. None of them grants a right.
+WITHOUT_NAMESPACE = {
+    ("Namespace", "bokeh"),
+    ("Namespace", "bokeh-autoscaler"),
+    ("PriorityClass", "bokeh-autoscaler"),
+    ("ValidatingAdmissionPolicy", "bokeh-autoscaler"),
+    ("ValidatingAdmissionPolicyBinding", "bokeh-autoscaler"),
+}
+OURS_ALONE = {"bokeh-autoscaler", "prometheus"}
+
+
+def test_no_right_is_cluster_wide(everything: list[Object]) -> None:
+    named = {
+        (each["kind"], each["metadata"]["name"])
+        for each in everything
+        if "namespace" not in each["metadata"]
+    }
+
+    assert named == WITHOUT_NAMESPACE
+
+
+def test_the_daemon_and_prometheus_are_in_a_namespace_without_apps(
     everything: list[Object],
 ) -> None:
-    own = [each for each in everything if each["kind"] != "Namespace"]
+    where = {
+        each["metadata"]["name"]: each["metadata"]["namespace"]
+        for each in everything
+        if each["kind"] == "Deployment"
+    }
 
-    assert {each["metadata"]["namespace"] for each in own} == {"bokeh"}
-    assert not any(each["kind"].startswith("Cluster") for each in own)
+    assert {name for name, space in where.items() if space == "bokeh-autoscaler"} == OURS_ALONE
+    assert {space for name, space in where.items() if name not in OURS_ALONE} == {"bokeh"}
+
+
+def test_what_decides_and_what_is_scraped_is_no_matter_of_those_who_change_apps(
+    everything: list[Object],
+) -> None:
+    kinds = {"ConfigMap", "PodMonitor", "PrometheusRule", "ServiceAccount"}
+    found = {
+        (each["kind"], each["metadata"]["name"].split("-")[0])
+        for each in everything
+        if each["kind"] in kinds and each["metadata"]["namespace"] == "bokeh"
+    }
+
+    assert found == {("ConfigMap", "sticky")}
+
+
+def test_only_the_daemon_and_prometheus_have_a_token_and_it_is_short_lived(
+    everything: list[Object],
+) -> None:
+    for name, spec in pod_specs(everything):
+        assert spec["automountServiceAccountToken"] is False
+        sources = [s for v in spec["volumes"] for s in v.get("projected", {}).get("sources", ())]
+        lives = [
+            s["serviceAccountToken"]["expirationSeconds"]
+            for s in sources
+            if len(s) == 1 and "serviceAccountToken" in s
+        ]
+        assert lives == ([1800] if name in OURS_ALONE else []), name
+    accounts = [each for each in everything if each["kind"] == "ServiceAccount"]
+    assert {each["metadata"]["name"] for each in accounts} == OURS_ALONE
+    assert not any(each["automountServiceAccountToken"] for each in accounts)
+
+
+def test_no_pod_with_users_is_ended_for_one_of_less_priority_and_ours_end_nobody(
+    everything: list[Object],
+) -> None:
+    priority = one(everything, "PriorityClass", "bokeh-autoscaler")
+
+    assert priority["value"] > 0
+    assert priority["preemptionPolicy"] == "Never"
+    for name, spec in pod_specs(everything):
+        assert spec["priorityClassName"] == priority["metadata"]["name"], name
 
 
 def test_every_container_is_restricted_and_cannot_write_its_image(
@@ -127,13 +228,16 @@ def test_every_container_has_its_memory_for_itself(everything: list[Object]) -> 
             assert requests["cpu"]
 
 
-def test_every_image_has_a_version_and_ours_have_this_one(everything: list[Object]) -> None:
+def test_images_of_others_are_named_by_digest_and_ours_have_this_version(
+    everything: list[Object],
+) -> None:
     images = {each["image"] for _, spec in pod_specs(everything) for each in containers(spec)}
     tags = dict(image.partition(":")[::2] for image in images)
 
-    assert tags.pop("prom/prometheus").startswith("v3.")
-    proxies = [tags.pop(name) for name in ("nginx", "haproxy") if name in tags]
-    assert re.fullmatch(r"\d+\.\d+", *proxies)
+    others = {name: tags.pop(name) for name in ("prom/prometheus", *PROXIES) if name in tags}
+    assert len(others) == 2
+    for name, tag in others.items():
+        assert DIGEST.fullmatch(tag), name
     assert tags == dict.fromkeys(OURS, version("bokeh-autoscaler"))
 
 
@@ -211,8 +315,16 @@ def test_the_secret_key_comes_from_a_secret_that_is_in_no_manifest(
 ) -> None:
     [source] = container(everything, "bokeh-app", "app")["envFrom"]
 
-    assert source["secretRef"]["name"] == "bokeh-app"
+    assert source["secretRef"] == {"name": "bokeh-app"}, "and not `optional`"
     assert not any(each["kind"] == "Secret" for each in everything)
+
+
+def test_nothing_that_we_ship_lets_every_site_open_a_websocket() -> None:
+    root = FOLDER.parents[1]
+    files = [each for each in (root / "deploy").rglob("*") if each.is_file()]
+    files += [root / "README.md", *(root / "docs").rglob("*.md")]
+
+    assert [str(each) for each in files if b"origin=*" in each.read_bytes()] == []
 
 
 def test_the_policy_is_right_and_means_our_deployment(base: list[Object], policy: Policy) -> None:

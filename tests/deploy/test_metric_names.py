@@ -9,10 +9,20 @@ from pathlib import Path
 import pytest
 
 from autoscaler.model import Reason
-from autoscaler.telemetry import Telemetry
+from autoscaler.reporting.events import HOLDS
+from autoscaler.reporting.metrics import DaemonMetrics
 from exporter.metrics import TABLE
 from tests.deploy.alert_cases import CASES
-from tests.deploy.monitoring import ROOT, alerts, dashboard, panels, queries, recordings, rules
+from tests.deploy.monitoring import (
+    ROOT,
+    Rule,
+    alerts,
+    dashboard,
+    panels,
+    queries,
+    recordings,
+    rules,
+)
 
 NAME = re.compile(r"\b(?:[a-z_]+:)?bokeh_[a-z0-9_:]*[a-z0-9]")
 SERIES = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",), "info": ("_info",)}
@@ -30,7 +40,7 @@ def exported() -> Iterator[str]:
     """Every series that the exporter and the daemon can have."""
     for spec in TABLE:
         yield from _series(spec.name, spec.type)
-    for family in Telemetry().registry.collect():
+    for family in DaemonMetrics().registry.collect():
         yield from _series(family.name, family.type)
 
 
@@ -43,11 +53,16 @@ def metrics_in(text: str) -> set[str]:
     return set(NAME.findall(text)) - NO_METRICS
 
 
+def read_by(rule: Rule) -> str:
+    """What a rule reads: in its expression, and in the queries of its description."""
+    return f"{rule['expr']} {rule.get('annotations', {}).get('description', '')}"
+
+
 KNOWN = {*exported(), *recordings()}
 
 
 def test_the_rules_name_metrics_that_there_are() -> None:
-    named = {name for rule in rules() for name in metrics_in(rule["expr"])}
+    named = {name for rule in rules() for name in metrics_in(read_by(rule))}
 
     assert named <= KNOWN
 
@@ -80,10 +95,17 @@ def test_a_decision_that_is_held_has_one_of_the_daemons_reasons() -> None:
         assert any(re.fullmatch(words, reason) for reason in Reason), words
 
 
+@pytest.mark.parametrize("reason", sorted(HOLDS))
+def test_no_hold_that_an_event_tells_is_without_an_alert(reason: Reason) -> None:
+    [pattern] = re.findall('reason=~"([^"]+)"', alerts()["BokehDecisionsHeld"]["expr"])
+
+    assert re.fullmatch(pattern, reason)
+
+
 def test_a_case_of_an_alert_has_only_series_that_the_alert_reads() -> None:
     """So that none is quiet only because a name in it is wrong."""
     for case in CASES:
-        expression = alerts()[case.alert]["expr"]
+        expression = read_by(alerts()[case.alert])
         for name in metrics_in(expression) & set(recordings()):
             expression += recordings()[name]["expr"]
         given = [series for each in (case.fires, *case.quiet.values()) for series in each]

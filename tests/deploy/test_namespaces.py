@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.scripted_sidecars import ScriptedSidecars
-from tests.cluster.world import World, a_world
 from tests.deploy.chart import RELEASE, render_chart
 from tests.deploy.manifests import apply_objects, one
-from tests.prometheus_server import PrometheusServer
+from tests.lab.control_plane import ControlPlane
+from tests.lab.prometheus_server import PrometheusServer
+from tests.lab.scripted_sidecars import ScriptedSidecars
+from tests.lab.world import World, a_world
 
 TEAMS, OWN = ["team-a", "team-b"], "operators"
 

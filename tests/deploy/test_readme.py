@@ -1,4 +1,4 @@
-"""What the deployment pages tell an operator to write and to read is there."""
+"""What the pages tell an operator to write and to read is there."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ import pytest
 import yaml
 
 from tests.deploy.chart import render_chart
-from tests.deploy.manifests import BIG_DATA, FOLDER, one, pod_specs, render
+from tests.deploy.manifests import BIG_DATA, FOLDER, Object, one, pinned, pod_specs, render
 from tests.deploy.monitoring import alerts
 from tests.deploy.pages import (
     BIG_DATA_PAGE,
     DEPLOY_PAGE,
     KUBERNETES_PAGE,
-    PAGES,
-    RUNBOOK,
     anchors,
     blocks,
 )
 
-WITH_LINKS = (*PAGES, RUNBOOK)
+ROOT = FOLDER.parents[1]
+FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")
+WITH_LINKS = sorted(
+    {*ROOT.glob("*.md"), *(page for each in FOLDERS for page in (ROOT / each).rglob("*.md"))}
+)
 
 
 @pytest.mark.parametrize("page", WITH_LINKS, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_links_lead_somewhere(page: Path) -> None:
-    for link, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text()):
+    for link, anchor in re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", page.read_text()):
         target = page.parent / link if link else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
@@ -36,18 +38,28 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", WITH_LINKS, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_commands_name_files_that_exist(page: Path) -> None:
     for path in re.findall(r"(?:deploy|requirements)/[\w./-]+\w", "".join(blocks(page, "sh"))):
-        assert (FOLDER.parents[1] / path).exists(), path
+        assert (ROOT / path).exists(), path
 
 
-def test_the_overlay_of_the_page_renders(kubectl: Path, tmp_path: Path) -> None:
-    overlay, *patches = blocks(KUBERNETES_PAGE, "yaml")
+@pytest.fixture(params=[0, 1], ids=["recommended", "parts"])
+def printed_overlay(request: pytest.FixtureRequest, kubectl: Path, tmp_path: Path) -> list[Object]:
+    """Either overlay of the page with all of its patches, rendered."""
+    overlays, parts = blocks(KUBERNETES_PAGE, "yaml")[:2], blocks(KUBERNETES_PAGE, "yaml")[2:]
     here = os.path.relpath(FOLDER, tmp_path)
-    settings = yaml.safe_load(overlay.replace("../bokeh-autoscaler/deploy/kubernetes", here))
-    settings["components"].append(f"{here}/components/sticky-haproxy")
-    settings["patches"] = [each for text in patches for each in yaml.safe_load(text)["patches"]]
+    whole, chosen = (
+        yaml.safe_load(text.replace("../bokeh-autoscaler/deploy/kubernetes", here))
+        for text in (overlays[0], overlays[request.param])
+    )
+    settings = {**whole, **chosen}
+    for part in map(yaml.safe_load, parts):
+        for field, entries in part.items():
+            settings[field] = [*settings.get(field, ()), *entries]
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(settings))
+    return render(kubectl, tmp_path)
 
-    objects = render(kubectl, tmp_path)
+
+def test_the_overlays_of_the_page_render(printed_overlay: list[Object]) -> None:
+    objects = printed_overlay
 
     daemon = dict(pod_specs(objects))["bokeh-autoscaler"]["containers"][0]
     assert "--scrape-interval=15s" in daemon["args"]
@@ -55,8 +67,18 @@ def test_the_overlay_of_the_page_renders(kubectl: Path, tmp_path: Path) -> None:
     app = dict(pod_specs(objects))["bokeh-app"]["containers"][0]
     assert app["image"] == "registry.example.com/my-app:1"
     assert one(objects, "Deployment", "bokeh-autoscaler")["spec"]["replicas"] == 2
-    assert one(objects, "Service", "prometheus")["metadata"]["namespace"] == "bokeh"
     assert one(objects, "Service", "sticky-haproxy")["spec"]["type"] == "LoadBalancer"
+    rules = {tuple(r["resources"]): r for r in one(objects, "Role", "bokeh-autoscaler")["rules"]}
+    assert rules["deployments/scale",]["resourceNames"] == ["bokeh-app", "dashboards"]
+    proxy = dict(pod_specs(objects))["sticky-haproxy"]
+    tag, digest = pinned("sticky-haproxy")
+    image = f"registry.example.com/haproxy:{tag}@{digest}"
+    assert proxy["containers"][0]["image"] == image
+    [volume] = proxy["volumes"]
+    trusted = one(objects, "ConfigMap", volume["configMap"]["name"])["data"]["trusted.lst"]
+    assert trusted == "10.0.0.0/8"
+    scraped = [("PodMonitor", "bokeh-autoscaler-apps"), ("Service", "prometheus")]
+    assert any((each["kind"], each["metadata"]["name"]) in scraped for each in objects)
 
 
 def test_the_settings_of_an_untouched_app_are_of_a_container() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.deploy.chart import render_chart
 from tests.deploy.manifests import STICKY, Object, one, overlay, render
 
 APP = {"app.kubernetes.io/name": "bokeh-app"}
@@ -105,3 +106,35 @@ def test_the_gateways_route_leads_to_the_apps_service(kubectl: Path, tmp_path: P
 
     ports = one(objects, "Service", backend["name"])["spec"]["ports"]
     assert backend["port"] in [port["port"] for port in ports]
+
+
+def test_the_key_of_haproxys_cookies_is_in_a_secret_and_in_no_manifest(
+    kubectl: Path, tmp_path: Path
+) -> None:
+    objects = render(kubectl, overlay(tmp_path, ["sticky-haproxy"]))
+    pod = one(objects, "Deployment", "sticky-haproxy")["spec"]["template"]["spec"]
+    [variable] = pod["containers"][0]["env"]
+
+    assert variable["valueFrom"] == {
+        "secretKeyRef": {"name": "sticky-haproxy", "key": variable["name"]}
+    }
+    [text] = [e["data"]["haproxy.cfg"] for e in objects if "haproxy.cfg" in e.get("data", ())]
+    assert re.findall(r"dynamic-cookie-key (.*)", text) == [f'"${{{variable["name"]}}}"']
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "line"),
+    [("nginx", "trusted.conf", "10.0.0.0/8 1;"), ("haproxy", "trusted.lst", "10.0.0.0/8")],
+)
+def test_the_chart_names_the_proxies_that_are_trusted(
+    helm: Path, tmp_path: Path, kind: str, file: str, line: str
+) -> None:
+    proxy = {"enabled": True, "kind": kind, "trustedProxies": ["10.0.0.0/8", "2001:db8::1"]}
+    objects = render_chart(helm, tmp_path, {"proxy": proxy})
+
+    lines = one(objects, "ConfigMap", f"sticky-{kind}")["data"][file].splitlines()
+
+    assert [each for each in lines if not each.startswith("#")] == [
+        line,
+        line.replace("10.0.0.0/8", "2001:db8::1"),
+    ]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporter.servers import APP, BIN, PATIENCE, end, free_port, wait_until
-from tests.websocket_user import Users
+from tests.lab.bokeh_servers import APP, BIN, PATIENCE, end, free_port, wait_until
+from tests.lab.websocket_user import Users
 
 pytestmark = pytest.mark.slow
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import re
+import shlex
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from autoscaler.adapters.policy_files import PolicyFileError, load_policy
-from tests.deploy.pages import FIRST_PAGE, POLICIES_PAGE, blocks, printed, run_shell
+from autoscaler.adapters.policies.files import PolicyFileError, load_policy
+from autoscaler.cli import COMMANDS
+from tests.deploy.pages import FIRST_PAGE, PAGES, POLICIES_PAGE, blocks, printed, run_shell
 
 ROOT = FIRST_PAGE.parent
-OF_THE_CHECKOUT = ("make help", "python -m tests.hpa_conformance")
+OF_THE_CHECKOUT = ("make help", "python -m tests.core.hpa_facts")
 ALONE = ("autoscaler check", "autoscaler simulate", "autoscaler schema", *OF_THE_CHECKOUT)
 
 
@@ -41,6 +46,24 @@ def test_a_wrong_file_says_what_the_page_says(
         load_policy(file)
 
     assert str(told.value) in POLICIES_PAGE.read_text()
+
+
+def of_ours() -> list[str]:
+    """Return every printed line of our own command, without what follows in the shell."""
+    pages = (FIRST_PAGE, POLICIES_PAGE, *PAGES, ROOT / "docs" / "runbook.md")
+    every = {re.split(r" [>|;&]", each)[0] for page in pages for each in printed(page)}
+    # Two words are the name of a command in a sentence.
+    return sorted(each for each in every if re.match(r"autoscaler \w+ ", each))
+
+
+@pytest.mark.parametrize("command", of_ours())
+def test_a_command_that_is_printed_has_the_options_that_it_needs(command: str) -> None:
+    name, *words = shlex.split(command)[1:]
+    assert name in COMMANDS
+    parser = argparse.ArgumentParser(name, exit_on_error=False)
+    import_module(f"autoscaler.commands.{name}").add_arguments(parser)
+
+    parser.parse_args(words)  # exits with code 2 where an option is missing or unknown
 
 
 @pytest.mark.slow

@@ -14,24 +14,28 @@ WITH_COMMANDS = (FIRST_PAGE, POLICIES_PAGE, *PAGES)
 # What runs the whole suite runs these first; see the Makefile.
 SUITE = "Makefile"
 ON_THE_NODE = "tests/node/test_pages.py::test_the_commands_of_the_kubernetes_page_work"
+ADOPTED = "tests/deploy/test_adoption.py"
+BESIDE = "tests/node/test_adoption.py::test_a_second_deployment_loses_nobody"
+IN_PLACE = "tests/node/test_adoption.py::test_in_place_the_rollout_is_the_whole_price"
+RECOMMENDED = "tests/deploy/test_admission.py::test_what_is_recommended_is_admitted_and_ready"
 HELM_PAGE = "tests/deploy/test_helm_page.py"
 BY_HELM = f"{HELM_PAGE}::test_the_commands_of_the_page_work"
-BUILT = "tests/cluster/images.py::our_image"  # by buildah, which takes the same arguments
+BUILT = "tests/lab/images.py::our_image"  # by buildah, which takes the same arguments
 WHEEL = "tests/deploy/test_images.py::test_the_printed_command_makes_the_wheel"
-LAUNCHED = "tests/exporter/servers.py::bokeh_serve"
+LAUNCHED = "tests/lab/bokeh_servers.py::bokeh_serve"
 PROXIES = "tests/proxies/test_install.py"
 NGINX = f"{PROXIES}::install_nginx"
 HAPROXY = f"{PROXIES}::install_haproxy"
 LINES = "tests/big_data/test_page.py::test_points_service_and_app_come_up_by_the_printed_lines"
 BIG_DATA_ON_THE_NODE = "tests/node/test_pages.py::test_the_galaxy_and_its_service"
 COMMAND_LINE = "tests/docs/test_command_line.py::test_a_command_that_is_printed_works"
-DAEMON = "tests/cluster/test_daemon.py"
+DAEMON = "tests/kubernetes/test_daemon.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
     "make demo": "tests/demo/test_demo.py::test_the_demo_grows_shrinks_reports",
     "make test": SUITE,
     "make install": SUITE,
-    "make cluster": "tests/cluster/test_live.py::test_it_says_where_everything_is",
+    "make cluster": "tests/lab/test_live_cluster.py::test_it_says_where_everything_is",
     "make help": COMMAND_LINE,
     "make lint": SUITE,
     "autoscaler check": COMMAND_LINE,
@@ -47,28 +51,39 @@ RUN_BY = {
     "pip install": "tests/docs/test_install.py::test_each_install_has_what_it_is_for",
     "pip install --require-hashes": BUILT,  # its Dockerfile says the same
     "pip wheel": WHEEL,
-    "pip download": "tests/cluster/images.py::wheels",
+    "pip download": "tests/lab/images.py::wheels",
     "docker build": BUILT,
     "kubectl": ON_THE_NODE,
+    "kubectl -n bokeh scale deployment/dashboards-2": BESIDE,
+    "kubectl -n bokeh patch service dashboards": BESIDE,
+    "kubectl -n bokeh patch role bokeh-autoscaler": BESIDE,
+    "kubectl -n bokeh get pods -l app=dashboards": BESIDE,
+    "kubectl -n bokeh delete deployment dashboards": BESIDE,
+    "kubectl apply set-last-applied": IN_PLACE,
+    "kubectl apply --server-side": f"{ADOPTED}::test_a_field_that_is_handed_over_stays",
+    "kubectl apply -f dashboards": BESIDE,
+    "sed -i '/^ *replicas:/d' dashboards.yaml": IN_PLACE,
     "kubectl rollout restart": "tests/node/test_zero_downtime.py::test_an_upgrade_of_the_daemon",
     "kubectl delete -k": "tests/deploy/test_admission.py::test_nothing_is_left",
+    "kubectl apply -k deploy/kubernetes/recommended": RECOMMENDED,
     "kubectl apply -k deploy/examples/big-data": BIG_DATA_ON_THE_NODE,
     "promtool check rules": "tests/deploy/test_alerts.py::test_no_fault_is_found_with_the_rules",
-    "python -m tests.hpa_conformance": COMMAND_LINE,
+    "python -m tests.core.hpa_facts": COMMAND_LINE,
     "python -m tests.benchmarks.big_data": "tests/big_data/test_page.py::test_the_printed_measure",
     "make big-data": "tests/big_data/test_live.py::test_both_servers_are_there",
     "python -m big_data.make": LINES,
     "BIG_DATA_FOLDER=data": LINES,
     "curl": "tests/big_data/test_service.py::test_a_question_of_the_page_is_answered",
     "helm": BY_HELM,
+    "printf 'CONFIG=/etc/haproxy/bokeh": HAPROXY,
+    "sudo chmod 600 /etc/default/haproxy": HAPROXY,
+    "sudo sh -c 'set -a; . /etc/default/haproxy": HAPROXY,
     "sudo mkdir -p /etc/nginx": NGINX,
     "sudo cp deploy/nginx": NGINX,
     "sudo rm -f /etc/nginx": NGINX,
     "sudo nginx": f"{PROXIES}::test_nginx_serves_beside_the_files_of_the_distribution",
     "sudo mkdir -p /etc/haproxy": HAPROXY,
     "sudo cp deploy/haproxy": HAPROXY,
-    "haproxy -c": HAPROXY,
-    "echo 'CONFIG=": HAPROXY,
     'echo "set server': f"{PROXIES}::test_haproxy_serves_by_its_service_and_takes_a_server_out",
     "curl http://10.0.0.11": f"{PROXIES}::nobody_is_connected",
 }
@@ -82,9 +97,10 @@ READ_BY = {
     ("deploy", "dockerfile"): "tests/deploy/test_images.py::own_image",
     ("deploy", "yaml"): f"{README}::test_the_values_of_the_page_bring_the_monitoring",
     ("deploy", "promql"): ASKED,
-    ("deploy/kubernetes", "yaml"): f"{README}::test_the_overlay_of_the_page_renders",
+    ("deploy/kubernetes", "yaml"): f"{README}::test_the_overlays_of_the_page_render",
     ("deploy/kubernetes", "promql"): ASKED,
     ("deploy/helm", "yaml"): f"{HELM_PAGE}::first_values",
+    ("docs", "yaml"): f"{ADOPTED}::test_every_file_of_the_page_is_yaml",
     ("policies", ""): "tests/docs/test_command_line.py::test_a_wrong_file_says_what_the_page_says",
     ("deploy/helm", ""): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",
     ("deploy/nginx", "nginx"): NGINX,

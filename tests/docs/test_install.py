@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.images import our_wheel
 from tests.deploy.pages import FIRST_PAGE, commands, run_shell
+from tests.lab.images import our_wheel
 
 ROOT = FIRST_PAGE.parent
 PAGE = "policies/sessions.yaml"
@@ -60,7 +60,7 @@ def test_each_install_has_what_it_is_for(settings: dict[str, str], tmp_path: Pat
     everything, daemon, exporter = lines
 
     run_shell(exporter, tmp_path, **settings)
-    assert packages(settings) == {"bokeh-autoscaler", "prometheus_client"}
+    assert packages(settings) == {"bokeh-autoscaler", "h11", "prometheus_client"}
     run_shell("bokeh-exporter launch -- true", tmp_path, **settings)
     assert f"{everything.split(' ', 2)[2]}\n".replace('"', "'") in refusal(
         "autoscaler check policies", settings, tmp_path

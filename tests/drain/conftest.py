@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.build import KUBERNETES, installed
-from tests.cluster.control_plane import ControlPlane
 from tests.drain.shrinking import CONTROLLERS
+from tests.lab.build import KUBERNETES, installed
+from tests.lab.control_plane import ControlPlane
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.cluster.access import raw
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.objects import deployment
-from tests.cluster.processes import wait_until
 from tests.drain.pods_seen import Change, PodsSeen
 from tests.drain.visits import ENDS, FROM, TO, Users, script
+from tests.lab.access import raw
+from tests.lab.control_plane import ControlPlane
+from tests.lab.objects import deployment
+from tests.lab.processes import wait_until
 
 NAMESPACE = "default"
 WRITERS = 8

@@ -1,4 +1,7 @@
-"""A pod in memory with its users, as the API's JSON, so that what it carries is plain to see."""
+"""A pod in memory with its users, as the API's JSON, so that what it carries is plain to see.
+
+Times of the model are seconds since its beginning; stamps in the JSON are by the server's clock.
+"""
 
 from __future__ import annotations
 
@@ -7,54 +10,55 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal
 
-from autoscaler.adapters.pods import (
+from autoscaler.adapters.kubernetes.pods import (
     CORDONED_AT,
     CORDONED_FOR,
     DELETION_COST,
+    FIELD_MANAGER,
     OUR_COST,
     PROTECTED,
     ROUTABLE,
     pod_state,
     rfc3339,
 )
-from autoscaler.model import Occupancy, PodState, Sample
+from autoscaler.model import PodState, Sample
+from tests.drain.model_users import Session, Users
 
-COMES_BACK_WITHIN = 29.0  # seconds after a broken connection
+LONGEST_LAG = 10.0  # seconds for which an informer may show a pod as it was
 NODES = 3
-
-
-@dataclass
-class Session:
-    """until: an opening page becomes live then; a broken connection is given up then."""
-
-    state: Literal["opening", "live", "broken"]
-    until: float
-
-    def reconnect(self) -> None:
-        self.state, self.until = "live", inf
+SOMEBODY = "kubectl-edit"  # in managedFields
+Sidecar = Literal["answers", "silent", "late", "not ready"]
 
 
 @dataclass(eq=False)
 class Pod:
     """open_until: when new users could last be sent to it, if they no longer can.
 
-    scraped: Prometheus reaches its sidecar; answers: the daemon does.
+    scraped: Prometheus reaches its sidecar. sidecar: how it takes the daemon's question. ends_at:
+    when its launcher ends at the latest, once it is deleted. cost_unread: somebody else wrote a
+    deletion cost, and the daemon has not looked since.
     """
 
     item: dict[str, Any]
-    sessions: list[Session] = field(default_factory=list)
-    last_disconnect: float | None = None
+    users: Users
     open_until: float = -inf
     sample: Sample | None = None
     scraped: bool = True
-    answers: bool = True
+    sidecar: Sidecar = "answers"
+    ends_at: float = inf
+    cost_unread: bool = False
     _seen: PodState | None = None
+    _was: list[tuple[float, PodState]] = field(default_factory=list)  # until when, and as what
 
     @property
     def seen(self) -> PodState:
         """As the API tells it."""
         self._seen = self._seen or pod_state(self.item)
         return self._seen
+
+    def seen_at(self, at: float) -> PodState:
+        """As the API told it then; before that, as it was made."""
+        return next((was for until, was in self._was if at < until), self.seen)
 
     @property
     def uid(self) -> str:
@@ -68,12 +72,18 @@ class Pod:
     def is_open(self) -> bool:
         return self.seen.serving and self.seen.routable
 
-    def count(self, state: str) -> int:
-        return sum(session.state == state for session in self.sessions)
+    @property
+    def sessions(self) -> list[Session]:
+        return self.users.sessions
 
-    def occupancy(self, now: float) -> Occupancy:
-        quiet = None if self.last_disconnect is None else now - self.last_disconnect
-        return Occupancy(self.count("live"), self.count("opening"), quiet_for=quiet, idle_for=0.0)
+    def count(self, *states: str) -> int:
+        return sum(session.state in states for session in self.sessions)
+
+    def state(self, now: float) -> dict[str, Any]:
+        """The answer of its sidecar; one that sees no server sees nobody either."""
+        if self.sidecar == "not ready":
+            return Users(0.0).state(now) | {"ready": False}
+        return self.users.state(now) | {"draining": self.seen.deleting}
 
     def leftovers(self) -> list[str]:
         """What it carries of ours; protection is right while it has users."""
@@ -83,66 +93,93 @@ class Pod:
         return labels + sorted(ours & self.item["metadata"]["annotations"].keys())
 
     def patch(
-        self, labels: Mapping[str, str], annotations: Mapping[str, str | None], now: float
+        self,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str | None],
+        now: float,
+        wall: float,
+        manager: str = FIELD_MANAGER,
     ) -> None:
         """A merge patch of its metadata: None removes."""
         self._about_to_change(now)
         meta = self.item["metadata"]
-        merged = {**meta["annotations"], **annotations}
-        meta["labels"].update(labels)
-        meta["annotations"] = {key: value for key, value in merged.items() if value is not None}
+        for kind, changes in (("labels", labels), ("annotations", annotations)):
+            was = meta[kind]
+            new = {key: value for key, value in changes.items() if was.get(key) != value}
+            merged = {**was, **new}
+            meta[kind] = {key: value for key, value in merged.items() if value is not None}
+            if new:
+                _own(meta["managedFields"], manager, rfc3339(wall), f"f:{kind}", new)
 
-    def run(self, ready: bool, now: float) -> bool:
+    def has_changed(self, patch: Mapping[str, Any]) -> bool:
+        """Whether the API server refuses the patch, for it was made for an earlier version."""
+        meta = self.item["metadata"]
+        return bool(
+            patch.get("resourceVersion", meta["resourceVersion"]) != meta["resourceVersion"]
+        )
+
+    def run(self, ready: bool, now: float, wall: float) -> bool:
         """Its kubelet reports that it runs; whether that is news."""
         if self.seen.phase == "Running" and self.seen.ready is ready:
             return False
         self._about_to_change(now)
-        condition = {"type": "Ready", "status": str(ready), "lastTransitionTime": rfc3339(now)}
+        condition = {"type": "Ready", "status": str(ready), "lastTransitionTime": rfc3339(wall)}
         self.item["status"].update(phase="Running", conditions=[condition])
         return True
 
+    def fail(self, now: float, wall: float) -> None:
+        """Its node evicts it: the object stays, and nobody is there any more."""
+        self._about_to_change(now)
+        condition = {"type": "Ready", "status": "False", "lastTransitionTime": rfc3339(wall)}
+        self.item["status"].update(phase="Failed", reason="Evicted", conditions=[condition])
+        self.sessions.clear()
+
+    def delete(self, now: float, wall: float, ends_at: float) -> None:
+        """From now on it is Terminating; its launcher may serve on until then."""
+        self._about_to_change(now)
+        self.item["metadata"]["deletionTimestamp"] = rfc3339(wall)
+        self.ends_at = ends_at
+
     def _about_to_change(self, now: float) -> None:
-        """It may leave the endpoints by that; proxies learn of it late."""
+        """It may leave the endpoints by that, and informers see it as it is for a while."""
         if self.is_open:
             self.open_until = now
+        self._was = [each for each in self._was if each[0] > now - LONGEST_LAG - 1.0]
+        self._was.append((now, self.seen))
         self._seen = None
-
-    def leave(self, session: Session, now: float) -> None:
-        self.sessions.remove(session)
-        self.last_disconnect = now
-
-    def disconnect(self, session: Session, now: float) -> None:
-        session.state, session.until = "broken", now + COMES_BACK_WITHIN
-        self.last_disconnect = now
-
-    def follow_clock(self, seconds: float) -> None:
-        """The wall clock was set: what lies ahead or behind does so by as much as before."""
-        self.open_until += seconds
-        if self.last_disconnect is not None:
-            self.last_disconnect += seconds
-        for session in self.sessions:
-            session.until += seconds
-
-    def let_time_pass(self, now: float) -> None:
-        """Pages open, connections that stay broken are given up."""
-        for session in [each for each in self.sessions if each.until <= now]:
-            if session.state == "broken":
-                self.sessions.remove(session)
-            else:
-                session.reconnect()
+        meta = self.item["metadata"]
+        meta["resourceVersion"] = str(int(meta["resourceVersion"]) + 1)
 
 
-def new_pod(number: int, template: int, now: float) -> Pod:
+def _own(
+    entries: list[dict[str, Any]], manager: str, at: str, kind: str, new: Mapping[str, str | None]
+) -> None:
+    """Note in managedFields who changed these labels or annotations, and when."""
+    for entry in entries:
+        for name in new:
+            entry["fieldsV1"]["f:metadata"].get(kind, {}).pop(f"f:{name}", None)
+    mine = next((entry for entry in entries if entry["manager"] == manager), None)
+    if mine is None:
+        mine = {"manager": manager, "operation": "Update", "fieldsV1": {"f:metadata": {}}}
+        entries.append(mine)
+    mine["time"] = at
+    owned = mine["fieldsV1"]["f:metadata"].setdefault(kind, {})
+    owned.update({f"f:{name}": {} for name, value in new.items() if value is not None})
+
+
+def new_pod(number: int, template: int, now: float, wall: float) -> Pod:
     """Pending until its kubelet reports."""
-    created = rfc3339(now)
+    created = rfc3339(wall)
     meta = {
         "name": f"pod-{number}",
         "uid": f"{number * 7919 % 1000:03d}",  # in no order of age
+        "resourceVersion": "1",
         "creationTimestamp": created,
         "labels": {ROUTABLE: "true"},
         "annotations": {},
+        "managedFields": [],
         "ownerReferences": [{"uid": str(template), "controller": True}],
     }
     spec = {"nodeName": f"node-{number % NODES}", "containers": []}
     status = {"phase": "Pending", "startTime": created, "conditions": []}
-    return Pod({"metadata": meta, "spec": spec, "status": status})
+    return Pod({"metadata": meta, "spec": spec, "status": status}, Users(now))

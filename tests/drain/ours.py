@@ -12,19 +12,20 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 
-from autoscaler.adapters.kubernetes import KubernetesCluster
-from autoscaler.adapters.pods import PROTECTED
+from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
+from autoscaler.adapters.kubernetes.pods import PROTECTED
 from autoscaler.adapters.sidecars import HttpSidecars
-from autoscaler.controller import Controller, PassResult
+from autoscaler.control.controller import Controller
+from autoscaler.control.pass_result import PassResult
 from autoscaler.model import Sample
 from autoscaler.policy import Policy
 from autoscaler.ports import Readings, Signal
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.scripted_sidecars import ScriptedSidecars, State, state
 from tests.drain.fleet import NAMESPACE, App, Fleet, Toll
 from tests.drain.pods_seen import Change, PodsSeen
 from tests.drain.visits import FROM, SEATS, TO
 from tests.fakes import FakeClock, FakePolicies
+from tests.lab.control_plane import ControlPlane
+from tests.lab.scripted_sidecars import ScriptedSidecars, State, state
 
 INTERVAL, SCRAPED_BEFORE = 20.0, 10.0
 WINDOW = 30  # seconds
@@ -101,7 +102,7 @@ class Journey:
     def record(self, result: PassResult) -> None:
         """Look at whom each shrink is to remove, at the moment at which it is decided."""
         for outcome in result.outcomes:
-            if outcome.problem and "was changed meanwhile" not in outcome.problem:
+            if outcome.problem and "has changed since it was read" not in outcome.problem:
                 self.problems.append(f"{self._now:g} s {outcome.policy.name}: {outcome.problem}")
             if outcome.changed and outcome.decision and outcome.decision.drain:
                 for pod in outcome.decision.drain.remove:

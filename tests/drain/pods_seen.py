@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from kubernetes import client
@@ -17,9 +16,9 @@ from kubernetes.client.exceptions import ApiException
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from autoscaler.adapters.pods import pod_state
+from autoscaler.adapters.kubernetes.pods import pod_state
 from autoscaler.model import PodState
-from tests.cluster.access import connected, raw
+from tests.lab.access import connected, raw
 
 Json = dict[str, Any]
 
@@ -50,12 +49,7 @@ class PodsSeen:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopping.set()
         with suppress(RuntimeError, OSError):  # the watch is just being renewed, or has ended
             if self._stream is not None:

@@ -13,12 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from autoscaler.adapters.pods import pod_state
-from autoscaler.core.deletion_order import is_active
+from autoscaler.adapters.kubernetes.pods import pod_state
 from autoscaler.model import PodState
-from tests.cluster.access import Access, raw
-from tests.cluster.processes import wait_until
 from tests.drain.populations import NEWEST, OLDER, WAVES, Json, Population, now, replica_set
+from tests.lab.access import Access, raw
+from tests.lab.processes import wait_until
 
 CONTROLLERS = {
     "controllers": "replicaset-controller,serviceaccount-controller",
@@ -44,10 +43,10 @@ class Shrinking:
         self._create_sets(populations)
         wait_until(lambda: self._adopted(populations), WITHIN, "the ReplicaSets to adopt the pods")
         before = self._pods()
-        shrunk = self._side_by_side(self._shrink, populations)
+        shrunk = self._side_by_side(self._scale_down, populations)
         wait_until(lambda: self._shrunk(populations), WITHIN, "the ReplicaSets to shrink")
         took = time.time() - min(shrunk)
-        after = {pod.uid for pods in self._pods().values() for pod in pods if is_active(pod)}
+        after = {pod.uid for pods in self._pods().values() for pod in pods if pod.is_active}
         return [
             _outcome(population, before, after, at, took)
             for population, at in zip(populations, shrunk, strict=True)
@@ -99,7 +98,7 @@ class Shrinking:
                 replica_set(population, which, owner),
             )
 
-    def _shrink(self, population: Population) -> float:
+    def _scale_down(self, population: Population) -> float:
         """Unix seconds just before."""
         at = time.time()
         scale = {"spec": {"replicas": population.replicas(NEWEST) - population.remove}}
@@ -154,7 +153,7 @@ def _outcome(population: Population, before: Pods, after: set[str], at: float, t
         "within": round(took, 1),
         "pods": [_row(pod) for pod in pods],
         "related": [_row(pod) for pod in before.get((population.id, OLDER), ())],
-        "deleted": [pod.name for pod in pods if is_active(pod) and pod.uid not in after],
+        "deleted": [pod.name for pod in pods if pod.is_active and pod.uid not in after],
     }
 
 

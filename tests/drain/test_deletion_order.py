@@ -8,10 +8,10 @@ from random import Random
 import pytest
 import yaml
 
-from tests.cluster.control_plane import ControlPlane
 from tests.drain.populations import Json, random_population
 from tests.drain.shrinking import Shrinking
-from tests.victim_order import judge
+from tests.drain.victim_order import judge
+from tests.lab.control_plane import ControlPlane
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(240)]
 
@@ -36,7 +36,7 @@ def test_the_controller_removes_the_predicted_pods(
 
 
 def as_cases(populations: list[Json]) -> str:
-    """A file that `python -m tests.victim_order` reads, one line a population."""
+    """A file that `python -m tests.drain.victim_order` reads, one line a population."""
     lines = [
         yaml.safe_dump(each, default_flow_style=True, sort_keys=False, width=float("inf")).strip()
         for each in populations

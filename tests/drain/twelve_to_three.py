@@ -14,10 +14,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster.build import KUBERNETES, installed
 from tests.drain import ours, theirs
 from tests.drain.fleet import Toll
 from tests.hpa.oracle import Oracle
+from tests.lab.build import KUBERNETES, installed
 
 RUNS = 200
 AT_ONCE = 40  # with more pods than these have, two cores do not keep the HPA's time

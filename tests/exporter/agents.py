@@ -7,7 +7,11 @@ import os
 import secrets
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
+
+from exporter.ledger import Ledger
+from tests.lab.bokeh_servers import PATIENCE
 
 QUIET = {
     "connected": 0, "lingering": 0, "blocked": 0, "pending": 0, "opening": 0,
@@ -20,7 +24,10 @@ def app(**counts: float) -> dict[str, Any]:
 
 
 def answer(**values: Any) -> dict[str, Any]:
-    """A worker's report: nobody there, nothing counted, unless told otherwise."""
+    """A worker's report: nobody there, nothing counted, unless told otherwise.
+
+    As agents from before give it; newer keys come with `values`.
+    """
     report: dict[str, Any] = {
         "at": 1000.0, "serving": True, "stalled_s": 0.0, "lag_s": 0.0, "utilization": 0.0,
         "loop_cpu_s": 0.0, "last_disconnect_age_s": None, "apps": {"/app": app()},
@@ -53,8 +60,8 @@ class Agent:
                 self._clients.append(client)
                 continue
             whole = self.values
-            client.sendall(whole if isinstance(whole, bytes) else json.dumps(whole).encode())
-            client.close()
+            with client, suppress(OSError):  # a starved machine may have let the deadline pass
+                client.sendall(whole if isinstance(whole, bytes) else json.dumps(whole).encode())
 
     def die(self) -> None:
         """End as a killed process does: its socket is gone and so are its clients'."""
@@ -63,3 +70,10 @@ class Agent:
         self._thread.join()
         for client in self._clients:
             client.close()
+
+
+def patient(instance: str) -> Ledger:
+    """A ledger that waits for workers of a busy machine; no worker here answers too late."""
+    ledger = Ledger(instance)
+    ledger.peers.deadline = PATIENCE
+    return ledger

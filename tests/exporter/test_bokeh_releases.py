@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tornado.httpclient import HTTPClientError
 
-from tests.exporter import newer_bokeh
-from tests.exporter.servers import APP, QUICK, free_port, served, wait_until
-from tests.websocket_user import Users
+from tests.exporter import agent_socket
+from tests.lab.bokeh_servers import APP, QUICK, free_port, served, wait_until
+from tests.lab.websocket_user import Users, token_in
 
-pytestmark = [pytest.mark.slow, pytest.mark.waits]
+pytestmark = [pytest.mark.slow, pytest.mark.mostly_idle]
 
-RELEASES = {"this Bokeh": sys.executable, "Bokeh 3.10": newer_bokeh.given()}
 
 FAILING = """
 import sys
@@ -42,14 +43,6 @@ uvicorn.run(BokehASGI({"/app": page}), port=int(sys.argv[1]), ws="websockets-san
 """
 
 
-@pytest.fixture(params=RELEASES.values(), ids=RELEASES)
-def python(request: pytest.FixtureRequest) -> str:
-    found: str = request.param
-    if not found:
-        pytest.skip("BOKEH 3.10 WAS NOT TESTED: `make parts` gets it where a Python 3.12 is")
-    return found
-
-
 def has_uvicorn(python: str) -> bool:
     check = [python, "-c", "import bokeh.server.asgi, uvicorn, websockets"]
     return subprocess.run(check, capture_output=True, check=False).returncode == 0
@@ -64,11 +57,12 @@ def test_users_come_are_counted_and_drained(
     port = free_port()
     command = [python, "-m", server_of, "serve", "app.py", "--port", str(port)]
     command += ["--num-procs", str(processes), *QUICK]
-    with served(tmp_path, command, port=port) as server, Users() as users:
+    brief = ("--reconnect", "1s")
+    with served(tmp_path, command, port=port, options=brief) as server, Users() as users:
         server.wait_workers(processes)
         there = [users.join(server.url) for _ in range(4)]
-        assert server.state()["connections"] == {"live": 4, "stale": 0}
-        assert server.connected() == 4
+        everybody = {"live": 4, "stale": 0}
+        wait_until(lambda: server.state()["connections"] == everybody, "all four to be counted")
         users.leave(there[0])
         wait_until(lambda: server.connected() == 3, "three users left over")
         assert server.value('bokeh_connections_opened_total{app="/app"}') == 4
@@ -108,9 +102,37 @@ def test_an_asgi_server_is_counted(tmp_path: Path, python: str) -> None:
         server.wait_workers(1)
         there = [users.join(server.url) for _ in range(3)]
         assert server.connected() == 3
+        assert server.state()["sessions"]["opening"] == 0
+        assert agent_socket.report(server)["watching"] is True
         assert 'mode="asgi"' in server.get("/metrics")[2]
         assert server.value('bokeh_message_duration_seconds_count{app="/app"}') == 3
         for user in there:
             users.leave(user)
         wait_until(lambda: server.connected() == 0, "all users to be gone")
         assert server.value('bokeh_connections_closed_total{app="/app",code="other"}') == 3
+
+
+def test_a_draining_asgi_server_takes_no_new_sessions(tmp_path: Path, python: str) -> None:
+    if not has_uvicorn(python):
+        pytest.skip("this Bokeh has no ASGI, or uvicorn or websockets is missing beside it")
+    (tmp_path / "serve.py").write_text(ASGI)
+    port = free_port()
+    with served(tmp_path, [python, "serve.py", str(port)], port=port) as server, Users() as users:
+        server.wait_workers(1)
+        there, loading = users.join(server.url), token_in(users.get(server.url))
+        agent_socket.drain(server)
+        with pytest.raises(HTTPClientError, match="503"):
+            users.get(server.url)
+        with pytest.raises(HTTPClientError, match="503"):
+            users.connect(server.url, unknown(loading))
+        users.connect(server.url, loading)
+        users.ask(there)
+        wait_until(lambda: server.state()["connections"]["live"] == 2, "both to be counted")
+
+
+def unknown(token: str) -> str:
+    """The token of a page that no server has made."""
+    payload = token.partition(".")[0]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    claims["session_id"] = "x" * 44
+    return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""Reading a container's cgroup, version 1 and 2, from folders laid out like the kernel's."""
+"""CgroupReading a container's cgroup, version 1 and 2, from folders laid out like the kernel's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.agent.cgroup import Reading, locate
+from exporter.agent.cgroup import CgroupReading, locate
 
 V2 = {
     "cgroup.controllers": "cpu memory",
@@ -49,11 +49,11 @@ def lay_out(root: Path, files: dict[str, str], below: str = "") -> Path:
     return root
 
 
-def read(mount: Path, process: Path) -> Reading:
+def read(mount: Path, process: Path) -> CgroupReading:
     return locate(mount, process).read()
 
 
-def values(reading: Reading) -> dict[str, object]:
+def values(reading: CgroupReading) -> dict[str, object]:
     return {name: getattr(reading, name) for name in ALL}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.durations import seconds, text
-from tests.exporter.servers import BIN
+from exporter.durations import duration_text, seconds
+from tests.lab.bokeh_servers import BIN
 
 COMMAND = str(BIN / "bokeh-exporter")
 
@@ -27,12 +27,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 )
 def test_durations_are_read_and_written_with_their_unit(written: str, expected: float) -> None:
     assert seconds(written) == expected
-    assert text(expected) == written
+    assert duration_text(expected) == written
 
 
 @pytest.mark.parametrize("written", ["", "30", "1.5h", "-5s", "5 m", "soon", "30m1h"])
 def test_anything_else_is_no_duration(written: str) -> None:
-    with pytest.raises(ValueError, match="no duration; write it with its unit"):
+    with pytest.raises(ValueError, match="is not a duration; expected a number with its unit"):
         seconds(written)
 
 
@@ -42,11 +42,11 @@ def test_anything_else_is_no_duration(written: str) -> None:
     [
         ((), "required: COMMAND"),
         (("start",), "invalid choice: 'start'"),
-        (("launch",), "what should be launched? Write it after --"),
-        (("launch", "--"), "what should be launched? Write it after --"),
-        (("launch", "--drain-deadline", "90", "--", "true"), "'90' is no duration"),
-        (("sidecar", "--port", "70000"), "'70000' is no port; expected 1 to 65535"),
-        (("sidecar", "--instance", "a/b"), "'a/b' is no instance name"),
+        (("launch",), "no command to launch; write it after --"),
+        (("launch", "--"), "no command to launch; write it after --"),
+        (("launch", "--drain-deadline", "90", "--", "true"), "'90' is not a duration"),
+        (("sidecar", "--port", "70000"), "'70000' is not a port; expected 1 to 65535"),
+        (("sidecar", "--instance", "a/b"), "'a/b' is not an instance name"),
         (("sidecar", "extra"), "unrecognized arguments: extra"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -64,8 +64,8 @@ def test_a_command_that_cannot_run_is_one_line_and_the_shells_exit_code(tmp_path
     file = tmp_path / "no-program"
     file.write_text("")
     for command, code, says in (
-        ("no-such-program", 127, "no-such-program: No such file or directory"),
-        (str(file), 126, f"{file}: Permission denied"),
+        ("no-such-program", 127, "cannot start no-such-program: No such file or directory"),
+        (str(file), 126, f"cannot start {file}: Permission denied"),
     ):
         ended = run("launch", "--", command)
         assert (ended.returncode, ended.stderr) == (code, f"bokeh-exporter: {says}\n")
@@ -76,7 +76,7 @@ def test_a_port_in_use_is_one_line_and_exit_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended = run("sidecar", "--address", "127.0.0.1", "--port", port)
-    says = f"bokeh-exporter: port {port}: Address already in use\n"
+    says = f"bokeh-exporter: cannot open port {port}: Address already in use\n"
     assert (ended.returncode, ended.stderr) == (1, says)
 
 

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,11 +15,34 @@ from tornado.httpclient import HTTPClientError
 
 from exporter.ledger import Ledger
 from exporter.observe import sum_apps
-from tests.cluster.processes import stopped
-from tests.exporter.servers import BIN, QUICK, Served, bokeh_serve, free_port, served, wait_until
-from tests.websocket_user import Users, token_in
+from tests.lab.bokeh_servers import BIN, QUICK, Served, bokeh_serve, free_port, served, wait_until
+from tests.lab.processes import stopped
+from tests.lab.websocket_user import Users, token_in
 
 pytestmark = pytest.mark.slow
+
+
+# For so many seconds after its user said so it works on, in a thread.
+WORKING = """
+import threading, time
+from bokeh.io import curdoc
+from bokeh.models import Div
+
+document = curdoc()
+session_of = document.session_context
+document.add_root(Div(text="hello"))
+
+def block(seconds):
+    session_of.session.block_expiration()
+    threading.Timer(seconds, session_of.session.unblock_expiration).start()
+
+def hold(seconds):
+    document.hold()
+    threading.Timer(seconds, document.unhold).start()
+
+document.on_message("block", block)
+document.on_message("hold", hold)
+"""
 
 
 def second_collector(server: Served) -> Ledger:
@@ -187,29 +209,6 @@ def test_refused_connections_are_counted_by_reason(tmp_path: Path) -> None:
         assert server.connected() == 0
 
 
-def test_a_client_that_answers_no_pings_is_stale_and_its_session_not_connected(
-    tmp_path: Path,
-) -> None:
-    with bokeh_serve(tmp_path, "--keep-alive", "500") as server, Users() as users:
-        server.wait_workers(1)
-        users.join(server.url)
-        with socket.create_connection(("127.0.0.1", int(server.url.split(":")[2][:-4]))) as frozen:
-            token = token_in(users.get(server.url))
-            frozen.sendall(
-                (
-                    "GET /app/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-                    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                    f"Sec-WebSocket-Protocol: bokeh, {token}\r\n\r\n"
-                ).encode()
-            )
-            wait_until(lambda: server.connected() == 2, "the second client")
-            gone = {"live": 1, "stale": 1}
-            wait_until(lambda: server.state()["connections"] == gone, "one stale connection")
-            assert server.state()["sessions"]["connected"] == 1
-        wait_until(lambda: server.state()["connections"] == {"live": 1, "stale": 0}, "it to close")
-
-
 def test_a_token_with_a_wrong_signature_is_refused_and_counted(tmp_path: Path) -> None:
     signed = {"BOKEH_SIGN_SESSIONS": "yes", "BOKEH_SECRET_KEY": "k" * 40}
     with bokeh_serve(tmp_path, environment=signed) as server, Users() as users:
@@ -236,18 +235,48 @@ def test_a_websocket_without_a_login_is_refused_and_counted(tmp_path: Path) -> N
         await_refusal(server, "auth")
 
 
-def test_a_session_that_panel_keeps_for_reuse_is_blocked_and_nobody_connected(
-    tmp_path: Path,
-) -> None:
+def test_a_session_that_panel_keeps_for_reuse_is_nobody(tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "app.py").write_text("import panel as pn\npn.panel('hello').servable()\n")
     command = [str(BIN / "panel"), "serve", "app.py", "--port", str(port), "--reuse-sessions"]
-    with served(tmp_path, command, port=port) as server, Users() as users:
+    brief = ("--reconnect", "1s")
+    with served(tmp_path, command, port=port, options=brief) as server, Users() as users:
         server.wait_workers(1)
         users.leave(users.join(server.url))
         wait_until(lambda: server.connected() == 0, "the user to be gone")
-        assert server.state()["sessions"]["blocked"] == 1
-        server.terminate()  # what is only blocked does not hold up a drain
+        sessions = server.state()["sessions"]
+        assert (sessions["blocked"], sessions["lingering"]) == (0, 1)
+        server.terminate()  # it is Panel's cache and no work, and does not hold up a drain
+        assert server.exit_code() == 0
+
+
+@pytest.mark.parametrize("kind", ["block", "hold"])
+def test_work_that_the_application_goes_on_with_is_blocked_until_it_is_done(
+    tmp_path: Path, kind: str
+) -> None:
+    with bokeh_serve(tmp_path, app=WORKING) as server, Users() as users:
+        server.wait_workers(1)
+        user = users.join(server.url)
+        assert users.say(user, kind, 4) == "OK"
+        users.leave(user)
+        blocked = lambda: server.state()["sessions"]["blocked"]  # noqa: E731
+        wait_until(lambda: blocked() == 1, "the work without a user")
+        wait_until(lambda: blocked() == 0, "the work to be done")
+
+
+def test_work_without_a_user_holds_a_drain_until_it_is_done(tmp_path: Path) -> None:
+    soon = ("--reconnect", "1s")
+    with bokeh_serve(tmp_path, app=WORKING, options=soon) as server, Users() as users:
+        server.wait_workers(1)
+        user = users.join(server.url)
+        assert users.say(user, "block", 8) == "OK"
+        until = time.monotonic() + 7
+        users.leave(user)
+        wait_until(lambda: server.state()["sessions"]["blocked"] == 1, "the work without a user")
+        server.terminate()
+        while time.monotonic() < until:
+            assert server.get("/readyz")[0] == 200, f"the work was broken off: {server.output}"
+            time.sleep(0.1)
         assert server.exit_code() == 0
 
 

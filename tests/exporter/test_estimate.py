@@ -1,14 +1,21 @@
-"""The fallback without an agent: connections of the app's port, and the network's bytes."""
+"""The kernel's tables: served ports, and the connections that belong to no watched process."""
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
-from exporter.estimate import PortUse, network_bytes, port_use
-from exporter.observe import Observer
-from exporter.state import state
-from tests.exporter.servers import free_port, wait_until
+import pytest
+
+from exporter.estimate import (
+    Sockets,
+    network_bytes,
+    read_sockets,
+    served_places,
+    served_ports,
+    unwatched,
+)
 
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -16,10 +23,13 @@ TCP = """\
    1: 0100007F:138E 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 2
    2: 0100007F:D431 0100007F:138E 01 00000000:00000000 00:00000000 00000000     0        0 3
    3: 0100007F:138E 0100007F:D432 06 00000000:00000000 00:00000000 00000000     0        0 0
+   4: 0100007F:138E 0100007F:D433 01 00000000:00000000 00:00000000 00000000     0        0 0
+   5: cut short
 """
 TCP6 = """\
-  sl  local_address                         remote_address                        st
-   0: 0000000000000000FFFF00000100007F:138E 0000000000000000FFFF00000100007F:9C40 01 0:0
+  sl  local_address                         remote_address                        st tx rx tr inode
+   0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 9
+   1: 0000000000000000FFFF00000100007F:1F90 0000000000000000FFFF00000100007F:9C40 01 0:0 0:0 0 0 0 4
 """
 DEV = """\
 Inter-|   Receive                                                |  Transmit
@@ -30,45 +40,117 @@ Inter-|   Receive                                                |  Transmit
 """
 
 
-def test_only_established_connections_of_the_servers_end_count(tmp_path: Path) -> None:
+def test_listening_and_established_sockets_are_read_with_their_numbers(tmp_path: Path) -> None:
     (tmp_path / "tcp").write_text(TCP)
     (tmp_path / "tcp6").write_text(TCP6)
-    assert port_use(5006, tmp_path) == PortUse(established=2, listening=True)
-    assert port_use(0xD431, tmp_path) == PortUse(established=1, listening=False)
+    seen = read_sockets(tmp_path)
+    assert seen.listening == {5006: {1}, 8080: {9}}
+    assert set(seen.at([":138E"]).values()) == {2, 0}  # 0 waits to be accepted
+    assert list(seen.at([":1F90"]).values()) == [4]
+    assert list(seen.at([":D431"]).values()) == [3]
 
 
 def test_a_kernel_without_ipv6_has_no_such_table(tmp_path: Path) -> None:
     (tmp_path / "tcp").write_text(TCP)
-    assert port_use(5006, tmp_path).established == 1
+    assert len(read_sockets(tmp_path).at([":138E"])) == 2
 
 
-def test_real_connections_are_seen_on_both_families() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+@pytest.mark.parametrize(
+    ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+def test_a_real_connection_is_seen_at_the_servers_end(
+    family: socket.AddressFamily, address: str
+) -> None:
+    with socket.create_server((address, 0), family=family) as listener:
         port = listener.getsockname()[1]
-        assert port_use(port) == PortUse(0, listening=True)
-        with socket.create_connection(("127.0.0.1", port)):
-            assert port_use(port).established == 1
-    assert port_use(free_port()) == PortUse(0, listening=False)
+        seen, number = read_sockets(), os.fstat(listener.fileno()).st_ino
+        assert seen.listening[port] == {number}
+        place = seen.bound[number]
+        assert place.endswith(f":{port:04X}")
+        assert place != f":{port:04X}"
+        assert read_sockets().at([place]) == {}
+        with socket.create_connection((address, port)):
+            assert list(read_sockets().at([place]).values()) == [0]
+            accepted = listener.accept()[0]
+            number = os.fstat(accepted.fileno()).st_ino
+            assert list(read_sockets().at([place]).values()) == [number]
+            accepted.close()
+
+
+LISTENING = Sockets({5006: frozenset({1}), 8080: frozenset({2}), 6379: frozenset({3})})
+
+
+@pytest.mark.parametrize(
+    ("given", "of_workers", "below", "ports"),
+    [
+        pytest.param(8080, {1}, (6379,), (8080,), id="the one that the operator names"),
+        pytest.param(None, {2, 70}, (8080,), (8080,), id="that of a process with an agent"),
+        pytest.param(None, {2}, (6379, 9), (6379, 8080), id="one without an agent beside it"),
+        pytest.param(None, {1, 2}, None, (5006, 8080), id="all of processes with an agent"),
+        pytest.param(None, {70}, (6379, 9), (6379,), id="those below the launcher"),
+        pytest.param(
+            9, {2}, (8080,), (8080,), id="the real one where nothing listens on the named"
+        ),
+        pytest.param(None, set(), None, (5006,), id="Bokeh's own where nobody knows"),
+        pytest.param(
+            9, set(), None, (), id="none where nothing listens on the named and nobody knows"
+        ),
+        pytest.param(None, set(), (), (), id="none where the launcher knows that nothing listens"),
+    ],
+)
+def test_the_served_port_is(
+    given: int | None, of_workers: set[int], below: tuple[int, ...] | None, ports: tuple[int, ...]
+) -> None:
+    assert served_ports(LISTENING, given, of_workers, below) == ports
+
+
+HERE, THERE = "0100007F:138E", "0200007F:138E"
+
+
+@pytest.mark.parametrize(
+    ("bound", "of_workers", "places"),
+    [
+        pytest.param({1: HERE, 2: THERE}, {1}, {HERE}, id="where the worker listens"),
+        pytest.param({1: HERE, 2: ":138E"}, {1, 2}, {HERE, ":138E"}, id="all of the workers'"),
+        pytest.param({1: HERE, 2: THERE}, {70}, {HERE, THERE}, id="all, without a worker"),
+    ],
+)
+def test_users_come_to(bound: dict[int, str], of_workers: set[int], places: set[str]) -> None:
+    seen = Sockets({5006: frozenset(bound)}, bound=bound)
+    assert served_places(seen, [5006], of_workers) == places
+
+
+def test_a_connection_to_the_same_port_of_another_address_is_nobody() -> None:
+    seen = Sockets(connections={(THERE, "0100007F:D431"): 8})
+    assert unwatched(seen, seen, places=[HERE], watched=[]) == set()
+
+
+ONE, TWO = ("0100007F:138E", "0100007F:D431"), ("0100007F:138E", "0100007F:D432")
+ELSEWHERE = ("0100007F:1F90", "0100007F:D433")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        pytest.param({ONE: 7}, {ONE: 7}, set(), id="of a watched process: nobody"),
+        pytest.param({ONE: 8}, {ONE: 8}, {ONE}, id="of another process: somebody"),
+        pytest.param({ONE: 0}, {ONE: 0}, {ONE}, id="waits to be accepted: somebody"),
+        pytest.param({ELSEWHERE: 8}, {ELSEWHERE: 8}, set(), id="of another port: nobody"),
+        pytest.param({}, {ONE: 8}, set(), id="came just now: in doubt"),
+        pytest.param({ONE: 0}, {ONE: 8}, set(), id="was accepted just now: in doubt"),
+        pytest.param({ONE: 8}, {}, set(), id="is gone"),
+        pytest.param({ONE: 8, TWO: 7}, {ONE: 8, TWO: 7}, {ONE}, id="one of two"),
+    ],
+)
+def test_a_connection(
+    before: dict[tuple[str, str], int],
+    after: dict[tuple[str, str], int],
+    found: set[tuple[str, str]],
+) -> None:
+    tables = (Sockets(connections=before), Sockets(connections=after))
+    assert unwatched(*tables, places=[":138E"], watched={7}) == found
 
 
 def test_network_bytes_leave_the_loopback_out(tmp_path: Path) -> None:
     (tmp_path / "dev").write_text(DEV)
     assert network_bytes(tmp_path) == (1050, 2007)
-
-
-def quiet_for(observer: Observer) -> float:
-    return float(state(observer.observe())["last_disconnect_age_s"])
-
-
-def test_a_connection_that_is_gone_counts_as_a_disconnect() -> None:
-    """Its user may be about to come back, and no agent is there to tell."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        observer = Observer("nobody-is-here", listener.getsockname()[1])
-        observer._fell_at -= 100.0
-        with socket.create_connection(listener.getsockname()):
-            assert quiet_for(observer) >= 100
-        wait_until(lambda: quiet_for(observer) < 50, "the connection to be missed")
-
-
-def test_what_was_before_an_observer_began_may_have_been_a_disconnect() -> None:
-    assert quiet_for(Observer("nobody-is-here", free_port())) < 50

@@ -11,14 +11,14 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.collect import Name
-from exporter.estimate import PortUse
+from exporter.agent.pod import Name
 from exporter.exposition import OPENMETRICS, TEXT, prefers_openmetrics, render
 from exporter.ledger import Collected, WorkerView
 from exporter.metrics import BY_NAME, TABLE, MetricSpec
-from exporter.observe import Observation, sum_apps
-from exporter.report import AppReport, CgroupReport, HistogramTotal, Report
+from exporter.observe import PodView, sum_apps
+from exporter.port_watch import PortView
 from exporter.state import state
+from exporter.wire import AppReport, CgroupReport, HistogramTotal, Report
 
 INFO = {
     "mode": "tornado",
@@ -45,7 +45,7 @@ def report(at: float = 100.0, key: str = "1:1", **more: object) -> Report:
     return Report(at, **{**values, **more})  # type: ignore[arg-type]
 
 
-def observation(*reports: Report, **more: object) -> Observation:
+def observation(*reports: Report, **more: object) -> PodView:
     workers = tuple(
         WorkerView(Name(f"x/{slot}/1/n", str(slot), 10 + slot), True, each, 0.0)
         for slot, each in enumerate(reports)
@@ -62,10 +62,10 @@ def observation(*reports: Report, **more: object) -> Observation:
         histograms={("bokeh_request_duration_seconds", ("/app", "2xx")): histogram},
         **more,  # type: ignore[arg-type]
     )
-    return Observation(collected, "exact", sum_apps(reports), None, (11, 22))
+    return PodView(collected, sum_apps(reports), PortView((5006,), open=True), (11, 22))
 
 
-def families(seen: Observation, accept: str) -> dict[str, Metric]:
+def families(seen: PodView, accept: str) -> dict[str, Metric]:
     body, content_type = render(seen, accept)
     parse: Callable[[str], Iterable[Metric]] = (
         parse_openmetrics if content_type == OPENMETRICS else parse_text
@@ -122,13 +122,31 @@ def test_both_formats_parse_and_say_the_same(accept: str) -> None:
     assert value(found, "bokeh_server_info", **INFO) == 1
 
 
-def test_containers_add_up_and_one_without_a_limit_leaves_the_others(tmp_path: object) -> None:
-    unlimited = CgroupReport("2:2", 100, 100, None, 0, 1.0, 0.0, 0, 0)
-    seen = observation(report(), report(cgroup=unlimited))
-    found = families(seen, "")
-    assert value(found, "bokeh_memory_working_set_bytes") == 1124
-    assert value(found, "bokeh_memory_limit_bytes") == 4096
+@pytest.mark.parametrize(
+    ("used", "limit", "expected"),
+    [
+        pytest.param(100, None, (1024, 4096), id="one without a limit is not killed first"),
+        pytest.param(900, 1000, (900, 1000), id="the one nearest to its limit counts"),
+        pytest.param(9000, 100_000, (1024, 4096), id="however much another one uses"),
+    ],
+)
+def test_memory_is_of_the_container_that_is_killed_first_and_cpu_of_all(
+    used: int, limit: int | None, expected: tuple[int, int]
+) -> None:
+    other = CgroupReport("2:2", used, used, limit, 0, 1.0, 0.0, 0, 0)
+    seen = observation(report(), report(cgroup=other))
+    found, told = families(seen, ""), state(seen)["memory"]
+    memory = ("bokeh_memory_working_set_bytes", "bokeh_memory_limit_bytes")
+    assert tuple(value(found, name) for name in memory) == expected
+    assert (told["working_set_bytes"], told["limit_bytes"]) == expected
     assert value(found, "bokeh_cpu_seconds_total") == 8.5
+
+
+def test_without_any_limit_the_containers_add_up() -> None:
+    one, other = (CgroupReport(f"2:{n}", 100, 100, None, 0, 1.0, 0.0, 0, 0) for n in (1, 2))
+    found = families(observation(report(cgroup=one), report(cgroup=other)), "")
+    assert value(found, "bokeh_memory_working_set_bytes") == 200
+    assert "bokeh_memory_limit_bytes" not in found
 
 
 def test_without_a_cgroup_the_processes_own_values_serve_and_there_is_no_limit() -> None:
@@ -140,13 +158,32 @@ def test_without_a_cgroup_the_processes_own_values_serve_and_there_is_no_limit()
 
 def test_the_estimate_is_labelled_and_says_nothing_that_it_cannot_know() -> None:
     users = {"": AppReport(connected=4, live=4)}
-    seen = Observation(Collected(at=1.0), "estimated", users, PortUse(4, True), (0, 0))
+    port = PortView((5006,), open=True, watched=False, unwatched=4)
+    seen = PodView(Collected(at=1.0), users, port, (0, 0))
     found = families(seen, PROMETHEUS_3)
     sessions = {"app": "", "state": "connected", "quality": "estimated"}
     assert value(found, "bokeh_sessions", **sessions) == 4
     assert value(found, "bokeh_up") == 1
     absent = ("bokeh_memory_rss_bytes", "bokeh_cpu_seconds", "bokeh_session_oldest_age_seconds")
     assert not set(absent) & set(found)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        pytest.param(PodView(Collected(1.0), {"": AppReport()}, PortView(), (0, 0)), id="nobody"),
+        pytest.param(
+            PodView(Collected(1.0), {"": AppReport(1, live=1)}, PortView(unwatched=1), (0, 0)),
+            id="a port that was closed",
+        ),
+        pytest.param(observation(report(serving=False)), id="a worker without an event loop"),
+    ],
+)
+def test_before_a_server_is_seen_no_number_of_sessions_is_told(seen: PodView) -> None:
+    assert state(seen)["ready"] is False
+    found = families(seen, "")
+    assert not {"bokeh_sessions", "bokeh_connections"} & set(found)
+    assert "bokeh_up" in found
 
 
 def test_state_has_the_keys_that_the_daemon_reads() -> None:

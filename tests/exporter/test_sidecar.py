@@ -5,17 +5,20 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from autoscaler.adapters.sidecars import occupancy
 from exporter.metrics import BY_NAME
-from tests.exporter.servers import (
+from tests.lab.bokeh_servers import (
     APP,
     BIN,
     PATIENCE,
@@ -25,7 +28,7 @@ from tests.exporter.servers import (
     served,
     wait_until,
 )
-from tests.websocket_user import Users
+from tests.lab.websocket_user import Users
 
 pytestmark = pytest.mark.slow
 
@@ -55,13 +58,15 @@ def test_without_an_agent_connections_are_counted_and_labelled_estimated(tmp_pat
     (tmp_path / "app.py").write_text(APP)
     port = free_port()
     command = [*WITHOUT_AGENT, "--port", str(port)]
-    with served(tmp_path, command, port=port) as server, Users() as users:
+    options = ("--reconnect", "1s")
+    with served(tmp_path, command, port=port, options=options) as server, Users() as users:
         assert server.get("/readyz")[0] == 503
         wait_until(lambda: server.get("/readyz")[0] == 200, "the port to be open")
         there = [users.join(server.url) for _ in range(3)]
         wait_until(lambda: server.connected() == 3, "three connections")
         assert server.state()["quality"] == "estimated"
         assert server.state()["workers"] == []
+        assert getattr(occupancy(server.state()), "live", None) == 3, "what the daemon reads"
         assert server.value('bokeh_sessions{app="",quality="estimated",state="connected"}') == 3
         assert server.value("bokeh_up") == 1
         server.terminate()
@@ -94,16 +99,44 @@ def test_pages_answer_when_nothing_is_there_to_count(page: str, status: int) -> 
     assert sidecar.returncode == 0
 
 
-def answers(port: int) -> bool:
+def test_connections_cannot_take_the_memory_or_the_pages_of_a_sidecar() -> None:
+    port = free_port()
+    words = ["sidecar", f"--port={port}", f"--instance=test-{port}", "--address=127.0.0.1"]
+    sidecar = subprocess.Popen([str(BIN / "bokeh-exporter"), *words])
+    line = b"A: " + b"x" * 65500 + b"\r\n"
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE):
+        wait_until(lambda: answers(port), "the sidecar")
+        assert largest_memory(sidecar.pid) < 30 << 20
+        with ExitStack() as clients:
+            for number in range(400):
+                client = clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+                with suppress(ConnectionError):
+                    client.sendall(b"GET /state HTTP/1.1\r\nX:")
+                    for _ in range(98 if number < 100 else 0):
+                        client.sendall(line)
+            assert answers(port)
+        assert largest_memory(sidecar.pid) < 40 << 20  # of the 64 MiB that it has in a pod
+    finally:
+        end(sidecar)
+
+
+def largest_memory(pid: int) -> int:
+    """The most memory that a process ever had, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (kib,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(kib) << 10
+
+
+def answers(port: int, page: str = "/healthz") -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=PATIENCE):
             return True
     except OSError:
         return False
 
 
 def test_after_sigterm_the_sidecar_serves_on_until_the_app_has_drained(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path) as server, Users() as users:
+    with bokeh_serve(tmp_path, options=("--reconnect", "1s")) as server, Users() as users:
         server.wait_workers(1)
         user = users.join(server.url)
         os.kill(server.sidecar.pid, signal.SIGTERM)
@@ -138,19 +171,40 @@ def test_an_app_with_a_module_called_exporter_is_not_disturbed(tmp_path: Path) -
     assert output == "the application\n"
 
 
-def test_an_agent_that_cannot_work_is_one_line_and_the_app_runs(tmp_path: Path) -> None:
-    fake = tmp_path / "bokeh" / "server"
-    fake.mkdir(parents=True)
-    for module in ("bokeh/__init__.py", "bokeh/server/__init__.py", "bokeh/server/tornado.py"):
+@pytest.fixture
+def bokeh_of_another_shape(tmp_path: Path) -> Path:
+    """A folder with a package `bokeh` that no agent can work in."""
+    (tmp_path / "bokeh" / "server").mkdir(parents=True)
+    for module in ("bokeh/__init__.py", "bokeh/server/__init__.py", "bokeh/server/contexts.py"):
         (tmp_path / module).write_text("")
-    script = "import bokeh.server.tornado; print('runs')"
+    return tmp_path
+
+
+def test_an_agent_that_cannot_work_is_one_line_and_the_app_runs(
+    bokeh_of_another_shape: Path,
+) -> None:
+    script = "import bokeh.server.contexts; print('runs')"
     ended = subprocess.run(
         [str(BIN / "bokeh-exporter"), "launch", "--", sys.executable, "-c", script],
-        cwd=tmp_path,
+        cwd=bokeh_of_another_shape,
         capture_output=True,
         text=True,
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (0, "runs\n")
-    assert ended.stderr.startswith("bokeh-exporter: no agent in this process: ")
+    assert ended.stderr.startswith("bokeh-exporter: cannot load the agent in this process: ")
     assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("silence", ["sys.stderr = None", "sys.stderr.close()"])
+def test_an_agent_that_cannot_work_and_cannot_say_so_leaves_the_app_running(
+    silence: str, bokeh_of_another_shape: Path
+) -> None:
+    script = f"import sys; {silence}; import bokeh.server.contexts; print('runs')"
+    output = subprocess.check_output(
+        [str(BIN / "bokeh-exporter"), "launch", "--", sys.executable, "-c", script],
+        cwd=bokeh_of_another_shape,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert output == "runs\n"

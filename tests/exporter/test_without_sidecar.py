@@ -18,8 +18,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tests.deploy.pages import DEPLOY_PAGE, command
-from tests.exporter.servers import APP, BIN, PATIENCE, end, free_port, wait_until
-from tests.websocket_user import Users
+from tests.lab.bokeh_servers import APP, BIN, PATIENCE, end, free_port, wait_until
+from tests.lab.websocket_user import Users
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +146,7 @@ def test_a_page_that_would_come_from_a_random_worker_is_refused(tmp_path: Path) 
 
 
 def test_a_server_that_was_there_before_the_agent_is_told_what_to_change() -> None:
-    ask = "print(plugin.answer(observe.Observer('nobody', app_port=0), ''))"
+    ask = "print(plugin.answer(observe.PodObserver('nobody', None), ''))"
     script = f"from exporter import observe, plugin; {ask}"
     said = subprocess.check_output([sys.executable, "-c", script], text=True)
     assert "status=503" in said
@@ -165,7 +165,8 @@ def test_a_port_in_use_is_one_line_and_no_server_is_started(tmp_path: Path) -> N
             timeout=PATIENCE,
             check=False,
         )
-    says = f"bokeh-exporter: port {port}: Address already in use\n"
+    problem = f"cannot open port {port}: Address already in use"
+    says = f"bokeh-exporter: {problem}; choose another --metrics-port\n"
     assert (ended.returncode, ended.stderr) == (1, says)
 
 
@@ -175,5 +176,5 @@ def test_a_copied_launcher_says_what_its_python_lacks(tmp_path: Path) -> None:
     words = [*launcher, "--metrics-port", str(free_port()), "--", "true"]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 1
-    assert ended.stderr.startswith("bokeh-exporter: --metrics-port: no module prometheus_client: ")
+    assert ended.stderr.startswith("bokeh-exporter: --metrics-port needs the package h11")
     assert ended.stderr.count("\n") == 1

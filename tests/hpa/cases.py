@@ -27,8 +27,6 @@ METRIC_AGES = (0, 2, 10, 25, 40, 70)
 WINDOWS = (15, 30, 60)
 # Usage over target: the tolerance's edges, the target itself, and anything.
 EDGES = (0.9, 1.0, 1.1)
-# Both read what the pods' memory is, so a case has one of them.
-ONE_MEMORY = {"memory", "pods"}
 WIDE_OPEN = {
     "up": {"percent": [900, 15], "window_s": 0},
     "down": {"percent": [100, 15], "window_s": 0},
@@ -122,11 +120,10 @@ def _pod(random: Random) -> Fact:
 
 def _metrics(random: Random, current: int, pods: list[Fact]) -> list[Fact]:
     """One metric mostly; several share the pods, and at most one may be broken."""
-    kinds = ["cpu"] * 8 + ["memory"] * 3 + ["pods"] * 3 + ["value"] * 3 + ["average_value"] * 3
+    kinds = ["cpu"] * 8 + ["memory"] * 3 + ["value"] * 3 + ["average_value"] * 3
     chosen = [random.choice(kinds)]
     while random.random() < 0.25 and len(chosen) < 4:
-        taken = {*chosen, *(ONE_MEMORY if ONE_MEMORY & {*chosen} else ())}
-        chosen.append(random.choice([kind for kind in kinds if kind not in taken]))
+        chosen.append(random.choice([kind for kind in kinds if kind not in chosen]))
     holes = random.choice((0.0, 0.0, 0.2))
     missing = [random.random() < holes for _ in pods]
     metrics = [_metric(random, kind, current, pods, missing) for kind in chosen]
@@ -144,9 +141,6 @@ def _metric(random: Random, kind: str, current: int, pods: list[Fact], missing: 
         return _value(random, pods)
     if kind == "average_value":
         return _average_value(random, current)
-    if kind == "pods":
-        target = random.randint(1_000, 90_000)
-        return {"func": "pods", "target": target, "pods": _used(random, target, pods, missing)}
     target = random.choice((random.randint(20, 110), 10 * random.randint(2, 11), 300))
     budget = random.choice((100, 250, 1000, 2000)) * (1000 if kind == "memory" else 1)
     used = _used(random, budget * target // 100, pods, missing)

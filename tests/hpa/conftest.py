@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.build import KUBERNETES, installed
 from tests.hpa.oracle import Oracle
+from tests.lab.build import KUBERNETES, installed
 
 
 @pytest.fixture(scope="session")

@@ -119,6 +119,7 @@ def _rate(random: Random, kind: str) -> dict[str, Any]:
 
 # A sync comes every second, and on a busy machine its clock is read so long after its look.
 CLOCKS_APART = (-1.0, -0.3, 0.3, 1.0)  # seconds
+LATE = 1.25  # seconds from sync to sync
 
 
 def start(oracle: Oracle, curve: Curve) -> None:
@@ -162,9 +163,13 @@ def replay(curve: Curve, syncs: Sequence[Sync]) -> list[Decided]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many decisions were alike or one sync apart; and where neither, the rows to look at."""
+    """How many decisions were alike or one sync apart; and where neither, the rows to look at.
+
+    late: syncs that came well over a second after the one before, because the machine was busy.
+    """
 
     syncs: int
+    late: int
     changes: int
     one_sync_apart: int
     unexplained: str
@@ -189,8 +194,9 @@ def compare(curve: Curve, recorded: Sequence[Sync]) -> Comparison:
 
     far = [i for i in different if is_far(i)]
     changes = sum(before != after for before, after in pairwise(real))
+    late = sum(after.at - before.at > LATE for before, after in pairwise(syncs))
     rows = _rows(curve, syncs, ours, far) if far else ""
-    return Comparison(len(real), changes, len(different) - len(far), rows)
+    return Comparison(len(real), late, changes, len(different) - len(far), rows)
 
 
 def _rows(curve: Curve, syncs: Sequence[Sync], ours: Sequence[int], far: Sequence[int]) -> str:
@@ -208,7 +214,8 @@ def summary(compared: Sequence[Comparison]) -> str:
     """One line for all curves."""
     far = sum(bool(each.unexplained) for each in compared)
     return (
-        f"{sum(each.syncs for each in compared)} syncs,"
+        f"{sum(each.syncs for each in compared)} syncs"
+        f" ({sum(each.late for each in compared)} late),"
         f" {sum(each.changes for each in compared)} changes:"
         f" {sum(each.one_sync_apart for each in compared)} syncs apart by a tick boundary,"
         f" {far} curves further apart"

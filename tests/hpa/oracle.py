@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from kubernetes import client
@@ -19,9 +18,9 @@ from kubernetes.client.exceptions import ApiException
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from tests.cluster.control_plane import ControlPlane
 from tests.hpa.registration import registered
 from tests.hpa.served_apis import GROUPS, SCALE_GROUP, SCALE_VERSION, TARGET_KIND, ServedApis
+from tests.lab.control_plane import ControlPlane
 
 NAMESPACE = "default"
 SYNC_PERIOD = 1.0  # seconds
@@ -65,12 +64,7 @@ class Oracle:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def create(self, name: str, spec: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from kubernetes import client
 
-from tests.cluster.access import Access
-from tests.cluster.processes import wait_until
+from tests.lab.access import Access
+from tests.lab.processes import wait_until
 
 REGISTERED_WITHIN = 60.0  # seconds
 

@@ -9,28 +9,39 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.processes import wait_until
+from tests.core.hpa_facts import check, holds
 from tests.hpa.cases import KNOBS, random_fact
 from tests.hpa.curves import Curve, compare, random_curve, start, summary
 from tests.hpa.oracle import Oracle
 from tests.hpa.trials import outcomes
-from tests.hpa_conformance import check, holds
+from tests.lab.processes import wait_until
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.control_plane,
-    pytest.mark.waits,
+    pytest.mark.mostly_idle,
+    pytest.mark.timing_sensitive,
     pytest.mark.timeout(400),
 ]
 
 CASES = 300
 CURVES, SECONDS = 20, 180
-MOST_APART = 0.005  # of all syncs, so 17 in 3,500; 0 to 3 were seen
+MOST_APART = 0.005  # of all syncs, so 17 in 3,500; 0 to 3 were seen. Late ones come on top
 
 
 @pytest.fixture(scope="module")
-def curves(oracle: Oracle, seed: int) -> list[Curve]:
-    """All under way side by side; meanwhile the cases are decided."""
+def under_way(oracle: Oracle, seed: int) -> list[list[Curve]]:
+    """Curves that run side by side while the cases are decided; taken by whoever compares them."""
+    return [begin(oracle, seed)]
+
+
+@pytest.fixture
+def curves(under_way: list[list[Curve]], oracle: Oracle, seed: int) -> list[Curve]:
+    """Return those under way, or new ones if the comparison is made again."""
+    return under_way.pop() if under_way else begin(oracle, seed)
+
+
+def begin(oracle: Oracle, seed: int) -> list[Curve]:
     random = Random(seed)
     chosen = [random_curve(random, f"curve-{number}", SECONDS) for number in range(CURVES)]
     for curve in chosen:
@@ -38,7 +49,7 @@ def curves(oracle: Oracle, seed: int) -> list[Curve]:
     return chosen
 
 
-@pytest.mark.usefixtures("curves")
+@pytest.mark.usefixtures("under_way")
 def test_random_cases_are_decided_as_the_controller_decides_them(
     oracle: Oracle, seed: int, show: Callable[[str], None]
 ) -> None:
@@ -67,15 +78,13 @@ def test_over_time_both_decide_alike_but_for_one_sync_at_a_tick_boundary(
 
     show(f"HPA_SEED={seed}: {CURVES} curves of {SECONDS} s, {summary(compared)}")
     assert not "".join(each.unexplained for each in compared)
-    apart, syncs = (
-        sum(each.one_sync_apart for each in compared),
-        sum(each.syncs for each in compared),
-    )
-    assert apart <= MOST_APART * syncs, "so many are no accident of two clocks"
+    apart = sum(each.one_sync_apart for each in compared)
+    most = sum(MOST_APART * each.syncs + each.late for each in compared)
+    assert apart <= most, "so many are no accident of two clocks"
 
 
 def as_cases(document: dict[str, Any]) -> str:
-    """A file that `python -m tests.hpa_conformance` reads, one line a case."""
+    """A file that `python -m tests.core.hpa_facts` reads, one line a case."""
     lines = [f"knobs_in_tests: {_flow(document['knobs_in_tests'])}", "reconcile:"]
     return "\n".join([*lines, *(f"- {_flow(fact)}" for fact in document["reconcile"])])
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from kubernetes import client
 
-from tests.cluster.access import connected, raw
-from tests.cluster.processes import wait_until
 from tests.hpa import objects
 from tests.hpa.oracle import NAMESPACE, Oracle
 from tests.hpa.served_apis import Target
+from tests.lab.access import connected, raw
+from tests.lab.processes import wait_until
 
 Fact = dict[str, Any]
 AT_A_TIME = 60

@@ -7,19 +7,28 @@ from dataclasses import replace
 
 import pytest
 
-from autoscaler.core.lease import ACT_FOR, DURATION, RENEW_EVERY
+from autoscaler.control.leadership import HUNG_AFTER, LeaseLeadership, NamespaceLease, identity
+from autoscaler.control.state_store import Key, StateStore
+from autoscaler.core.lease import ACT_FOR, DURATION, RENEW_EVERY, Lease
 from autoscaler.errors import ClusterError, ConflictError, ForbiddenError, LeaseError
-from autoscaler.leadership import LeaseLeadership, Tenure, identity
-from autoscaler.memory import Key, Memory
 from autoscaler.model import State
 from tests.builders import NOW
-from tests.cluster.processes import wait_until
 from tests.fakes import FakeClock, FakeLeases
+from tests.lab.processes import wait_until
 
 SPACE = "bokeh"
 APP = Key(SPACE, "dashboards", "uid-1")
-REFUSED = ForbiddenError("may not patch leases in namespace bokeh: add patch on leases to the Role")
-SILENT = ClusterError("patch leases bokeh/bokeh-autoscaler: the API does not answer")
+NONE: frozenset[str] = frozenset()
+REFUSED = ForbiddenError(
+    "not allowed to patch leases in namespace bokeh; add patch on leases to the Role"
+)
+SILENT = ClusterError(
+    "cannot patch leases bokeh/bokeh-autoscaler: no answer from the Kubernetes API"
+)
+
+
+def nothing() -> None:
+    """There is no clock to set."""
 
 
 class World:
@@ -30,9 +39,9 @@ class World:
         self.clock = FakeClock()
         self.now = 0.0
 
-    def daemon(self, name: str) -> tuple[Tenure, Memory]:
-        memory = Memory(self.clock)
-        return Tenure(SPACE, self.leases, memory, lambda: self.now, name), memory
+    def daemon(self, name: str) -> tuple[NamespaceLease, StateStore]:
+        memory = StateStore(self.clock)
+        return NamespaceLease(SPACE, self.leases, memory, lambda: self.now, name), memory
 
 
 @pytest.fixture
@@ -46,10 +55,10 @@ def test_the_first_one_leads_and_the_second_says_who_does(world: World) -> None:
     second.attempt()
 
     lease = "Lease bokeh/bokeh-autoscaler"
-    assert first.begin_pass() == (True, f"leading: first holds {lease}", False)
-    assert second.begin_pass() == (False, f"standing by: first holds {lease}", True)
+    assert first.begin_pass() == (True, f"leading: first holds {lease}", False, None)
+    assert second.begin_pass() == (False, f"standby: first holds {lease}", True, frozenset())
     first.confirm()
-    with pytest.raises(LeaseError, match="nothing more was changed: standing by: first holds"):
+    with pytest.raises(LeaseError, match="nothing more was changed: standby: first holds"):
         second.confirm()
 
 
@@ -60,29 +69,29 @@ def test_one_that_renews_keeps_it(world: World) -> None:
         second.attempt()
         world.now += RENEW_EVERY
 
-    assert first.begin_pass().leads
-    assert second.begin_pass().stands_by
+    assert first.begin_pass().is_leader
+    assert second.begin_pass().is_standby
 
 
 def test_a_silent_one_stops_before_the_next_one_takes_over(world: World) -> None:
     (first, _), (second, _) = world.daemon("first"), world.daemon("second")
     first.attempt()
     second.attempt()
-    assert first.begin_pass().leads
+    assert first.begin_pass().is_leader
 
     world.now = ACT_FOR
     second.attempt()
     late = "Lease bokeh/bokeh-autoscaler was not renewed in time"
-    assert first.standing() == (False, late, False)
-    assert not second.begin_pass().leads
+    assert first.status() == (False, late, False, None)
+    assert not second.begin_pass().is_leader
 
     world.now = DURATION
     second.attempt()
-    assert second.begin_pass().leads
+    assert second.begin_pass().is_leader
     with pytest.raises(ConflictError):
         first.commit()
     first.attempt()
-    assert first.begin_pass().stands_by
+    assert first.begin_pass().is_standby
     assert world.leases.leases[SPACE].transitions == 1
 
 
@@ -100,6 +109,27 @@ def test_what_was_written_down_is_known_to_the_next_one(world: World) -> None:
     world.now += RENEW_EVERY
     second.attempt()  # a renewal before its first pass keeps what it has not taken over yet
     second.begin_pass()
+
+    assert later.of(APP) == State(last_scale_up=NOW)
+
+
+def test_the_clock_is_set_before_times_of_the_last_one_are_read(world: World) -> None:
+    """Or a clock that is behind would take them for times to come."""
+    (first, memory), (second, later) = world.daemon("first"), world.daemon("second")
+    first.attempt()
+    first.begin_pass()
+    memory.keep(APP, State(last_scale_up=NOW))
+    first.commit()
+    second.attempt()
+    world.now = DURATION
+    second.attempt()
+    world.clock.advance(-600)
+
+    def set_clock() -> None:
+        world.clock.set_by(600)
+        later.shift(world.clock.stepped())
+
+    second.begin_pass(set_clock)
 
     assert later.of(APP) == State(last_scale_up=NOW)
 
@@ -146,10 +176,40 @@ def test_an_unreadable_memory_is_told_and_forgotten(
     daemon.attempt()
     daemon.attempt()
     with caplog.at_level(logging.WARNING, "autoscaler"):
-        assert daemon.begin_pass().leads
+        assert daemon.begin_pass().is_leader
 
-    assert "namespace bokeh: the memory of the last daemon is unreadable" in caplog.text
+    assert "namespace bokeh: cannot read the state saved by the previous leader" in caplog.text
     assert memory.of(APP) is None
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param(Lease("second", "7"), id="its state is lost"),
+        pytest.param(Lease("second", "7", memory="{"), id="its state is unreadable"),
+        pytest.param(None, id="the Lease was deleted"),
+    ],
+)
+def test_a_state_of_an_earlier_term_is_not_taken_for_a_new_one(
+    world: World, after: Lease | None
+) -> None:
+    daemon, memory = world.daemon("first")
+    daemon.attempt()
+    daemon.begin_pass()
+    elsewhere = Key("other", "reports", "uid-2")
+    memory.keep(APP, State(last_scale_up=NOW))
+    memory.keep(elsewhere, State(last_scale_up=NOW))
+
+    world.leases.leases.pop(SPACE)
+    if after is not None:
+        world.leases.leases[SPACE] = after
+    daemon.attempt()
+    world.now += DURATION
+    daemon.attempt()
+    assert daemon.begin_pass().is_leader
+
+    assert memory.of(APP) is None
+    assert memory.of(elsewhere) is not None
 
 
 @pytest.mark.parametrize("problem", [REFUSED, SILENT], ids=["refused", "silent"])
@@ -159,11 +219,11 @@ def test_a_lease_that_cannot_be_had_is_told_in_the_words_of_the_api(
     daemon, _ = world.daemon("first")
     world.leases.failures[SPACE] = problem
     daemon.attempt()
-    assert daemon.begin_pass() == (False, str(problem), False)
+    assert daemon.begin_pass() == (False, str(problem), False, None)
 
     world.leases.failures.clear()
     daemon.attempt()
-    assert daemon.begin_pass().leads
+    assert daemon.begin_pass().is_leader
 
 
 def test_after_an_outage_it_goes_on_with_its_own_memory(world: World) -> None:
@@ -174,14 +234,14 @@ def test_after_an_outage_it_goes_on_with_its_own_memory(world: World) -> None:
     world.leases.failures[SPACE] = SILENT
     world.now = RENEW_EVERY
     daemon.attempt()
-    assert daemon.begin_pass().leads, "a single renewal may fail"
+    assert daemon.begin_pass().is_leader, "a single renewal may fail"
 
     world.now = 60.0
-    assert daemon.begin_pass() == (False, str(SILENT), False)
+    assert daemon.begin_pass() == (False, str(SILENT), False, None)
 
     world.leases.failures.clear()
     daemon.attempt()
-    assert daemon.begin_pass().leads
+    assert daemon.begin_pass().is_leader
     assert memory.of(APP) == State(last_scale_up=NOW, seen_at=NOW)
 
 
@@ -222,22 +282,90 @@ def test_one_that_gave_its_lease_back_acts_no_more(world: World) -> None:
     first._release()
 
     second.attempt()
-    assert second.begin_pass().leads
+    assert second.begin_pass().is_leader
     assert later.of(APP) == State(last_scale_down=NOW)
     with pytest.raises(LeaseError):
         first.commit()
 
 
+def test_a_pass_that_hangs_gives_the_lease_up_and_one_that_ends_gets_it_back(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    (first, _), (second, _) = world.daemon("first"), world.daemon("second")
+    leadership = LeaseLeadership(world.leases, StateStore(world.clock), lambda: world.now)
+    first.has_stalled = leadership.has_stalled
+    first.attempt()
+    second.attempt()
+
+    with leadership.watched():
+        first.begin_pass()
+        world.now = HUNG_AFTER
+        with caplog.at_level(logging.ERROR, "autoscaler"):
+            first.attempt()
+            first.attempt()
+        assert "no progress for 30 s" in first.status().detail
+        assert len(caplog.records) == 1
+        with pytest.raises(LeaseError, match="nothing more was changed"):
+            first.confirm()
+        second.attempt()
+        assert second.begin_pass().is_leader
+
+    first.attempt()
+    assert first.begin_pass().is_standby
+    second._release()
+    first.attempt()
+    assert first.begin_pass().is_leader
+
+
+def test_while_a_pass_hangs_no_lease_is_taken_either(world: World) -> None:
+    daemon, _ = world.daemon("first")
+    daemon.has_stalled = lambda: True
+    daemon.attempt()
+
+    assert not daemon.status().is_leader
+    assert world.leases.leases == {}
+
+
+def test_a_pass_is_watched_from_its_last_progress_and_one_that_raised_has_not_ended() -> None:
+    now = [0.0]
+    leadership = LeaseLeadership(FakeLeases(), StateStore(FakeClock()), lambda: now[0])
+    assert not leadership.has_stalled()
+
+    def broken() -> None:
+        with leadership.watched():
+            raise RuntimeError("a defect")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            broken()
+        now[0] += HUNG_AFTER / 2
+    assert leadership.has_stalled()
+
+    with leadership.watched():
+        pass
+    with leadership.watched():
+        leadership.seek({SPACE: NONE}, nothing)
+        now[0] += HUNG_AFTER - 1
+        leadership._tenures[SPACE].attempt()
+        leadership.confirm(SPACE)
+        assert not leadership.has_stalled(), "it may write, so it goes on"
+        now[0] += HUNG_AFTER
+        assert leadership.has_stalled()
+    now[0] += HUNG_AFTER
+    assert not leadership.has_stalled(), "between passes nothing hangs"
+    leadership.release()
+
+
 def test_a_namespace_whose_lease_is_refused_holds_no_other_one_up() -> None:
     leases, clock = FakeLeases(failures={"closed": REFUSED}), FakeClock()
-    leadership = LeaseLeadership(leases, Memory(clock), lambda: 0.0)
+    leadership = LeaseLeadership(leases, StateStore(clock), lambda: 0.0)
 
-    standings = leadership.seek({"closed", "open"})
+    statuses = leadership.seek({"closed": NONE, "open": NONE}, nothing)
 
-    assert standings["open"].leads
-    assert standings["closed"] == (False, str(REFUSED), False)
+    assert statuses["open"].is_leader
+    assert statuses["closed"] == (False, str(REFUSED), False, None)
     leadership.confirm("open")
-    assert leadership.seek({"closed"}).keys() == {"closed"}
+    assert leadership.seek({"closed": NONE}, nothing).keys() == {"closed"}
     wait_until(lambda: leases.leases["open"].holder == "", 10.0, "the Lease to be given back")
     leadership.release()
 

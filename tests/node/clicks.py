@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.lab.websocket_user import User
 from tests.node.shipped import ANSWERED_WITHIN, Shipped
-from tests.websocket_user import User
 
 EVERY = 0.5  # seconds
 AFTERWARDS = 12.0  # seconds that they go on clicking: longer than the old pods' preStop sleep

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.access import Access
-from tests.cluster.worker_node import SOCKET
+from tests.lab.access import Access
+from tests.lab.websocket_user import Users
+from tests.lab.worker_node import SOCKET
 from tests.node.shipped import PATIENCE, Shipped
-from tests.websocket_user import Users
 
-HOW = "`python -m tests.cluster.one_node --stack -- python -m pytest -m node`, or set KUBECONFIG"
+HOW = "`python -m tests.lab.real_node --stack -- python -m pytest -m node`, or set KUBECONFIG"
 Kubectl = Callable[..., str]
 
 
@@ -80,7 +80,7 @@ def python_image(cluster: Access) -> str:
 
 
 def is_ours(cluster: Access) -> bool:
-    """Whether this is the node of `tests.cluster.one_node`, which pulls nothing."""
+    """Whether this is the node of `tests.lab.real_node`, which pulls nothing."""
     return (cluster.admin.parent / "node-1" / SOCKET).exists()
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import socket
 import subprocess
-import tempfile
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,28 +15,27 @@ from typing import Any
 import yaml
 from kubernetes import client
 
-from autoscaler.adapters.leases import MEMORY
-from tests.cluster import live
-from tests.cluster.access import Access
-from tests.cluster.live import NAMESPACE
-from tests.cluster.objects import ROUTABLE
-from tests.cluster.processes import wait_until
-from tests.cluster.stack import overlay
-from tests.cluster.worker_node import SOCKET
-from tests.websocket_user import User, Users
+from autoscaler.adapters.kubernetes.leases import STATE
+from tests.lab import live_cluster as live
+from tests.lab.access import Access
+from tests.lab.live_cluster import NAMESPACE, OWN
+from tests.lab.objects import ROUTABLE
+from tests.lab.processes import wait_until
+from tests.lab.websocket_user import User, Users
+from tests.lab.worker_node import SOCKET
 
 APP, DAEMON, PROMETHEUS = "bokeh-app", "bokeh-autoscaler", "prometheus"
 NAME_LABEL = "app.kubernetes.io/name"
-POLICIES = "bokeh-autoscaler-policies"
+POLICIES, SCALE = "bokeh-autoscaler-policies", "deployments/scale"
 EXPORTER_PORT = 9550
 PATIENCE = 45.0  # of a user, in seconds; some are on a pod that is blocked for 20
 # A session that does not answer any more is lost too; but a busy server may be late: to discard
 # the sessions of 100 users that left together, Bokeh 3.9 stops its loop for half a minute.
 ANSWERED_WITHIN = 120.0
-SOON = 60.0  # seconds: a pod is there, a decision is made, a scrape has come
+SOON = 120.0  # seconds: a pod is there, a decision is made, a scrape has come
 ANSWER_WITHIN = 5.0
 # The kubelet looks at mounted ConfigMaps once a minute where it is not told otherwise.
-KUBELET_SYNC = 120.0
+KUBELET_SYNC = 180.0
 Json = dict[str, Any]
 
 
@@ -52,11 +49,11 @@ class Shipped:
         self._numbers = count()
         live.apply()
 
-    def kubectl(self, *words: str, text: str | None = None) -> str:
+    def kubectl(self, *words: str, text: str | None = None, namespace: str = NAMESPACE) -> str:
         """What it prints. text: its standard input."""
-        command = ["kubectl", "--namespace", NAMESPACE, *words]
+        command = ["kubectl", "--namespace", namespace, *words]
         run = subprocess.run(
-            command, input=text, capture_output=True, text=True, check=False, timeout=120
+            command, input=text, capture_output=True, text=True, check=False, timeout=300
         )
         assert run.returncode == 0, f"{' '.join(command)}: {run.stderr}"
         return run.stdout
@@ -70,7 +67,13 @@ class Shipped:
         self.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", "-", text=text)
 
     def rolled_out(self, deployment: str) -> None:
-        self.kubectl("rollout", "status", "--timeout=110s", f"deployment/{deployment}")
+        status = ("rollout", "status", "--timeout=240s", f"deployment/{deployment}")
+        self.kubectl(*status, namespace=namespace_of(deployment))
+
+    def restart(self, deployment: str) -> None:
+        """Ask for new pods in place of all that there are; does not wait for them."""
+        restart = ("rollout", "restart", f"deployment/{deployment}")
+        self.kubectl(*restart, namespace=namespace_of(deployment))
 
     # Users
 
@@ -99,7 +102,8 @@ class Shipped:
 
     def all_pods(self, app: str = APP) -> list[Any]:
         selector = f"{NAME_LABEL}={app}"
-        return list(self.cluster.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items)
+        core, namespace = self.cluster.core, namespace_of(app)
+        return list(core.list_namespaced_pod(namespace, label_selector=selector).items)
 
     def ready_pods(self, app: str = APP) -> list[Any]:
         return [pod for pod in self.pods(app) if _is_ready(pod)]
@@ -128,9 +132,10 @@ class Shipped:
         if self.ours:
             self.tag_image(f"localhost/{image}:test", f"localhost/{image}:next")
             new = f"{container}=localhost/{image}:next"
-            self.kubectl("set", "image", f"deployment/{deployment}", new)
+            change = ("set", "image", f"deployment/{deployment}", new)
+            self.kubectl(*change, namespace=namespace_of(deployment))
         else:
-            self.kubectl("rollout", "restart", f"deployment/{deployment}")
+            self.restart(deployment)
 
     def import_image(self, archive: Path, node: str = "node-1") -> None:
         """Our node gets an image from a docker archive."""
@@ -151,6 +156,10 @@ class Shipped:
     def await_service(self, app: str) -> None:
         """One Ready pod, and a Service that sends to it: its rules follow some seconds later."""
         self.await_ready(1, app)
+        self.await_listening(app)
+
+    def await_listening(self, app: str) -> None:
+        """A Service that sends to somebody who listens."""
         wait_until(
             lambda: _listens(f"{app}.{NAMESPACE}.svc.cluster.local"), SOON, f"{app} to serve"
         )
@@ -180,7 +189,8 @@ class Shipped:
     def delete_pod(self, app: str) -> None:
         """The only one; returns when another is Ready."""
         (pod,) = self.pods(app)
-        self.kubectl("delete", "pod", pod.metadata.name, "--wait=false")
+        delete = ("delete", "pod", pod.metadata.name, "--wait=false")
+        self.kubectl(*delete, namespace=namespace_of(app))
 
         def another() -> bool:
             return any(p.metadata.uid != pod.metadata.uid for p in self.ready_pods(app))
@@ -215,7 +225,7 @@ class Shipped:
     def prometheus(self, query: str) -> float | None:
         """The single value of a query; None while there is none."""
         words = urllib.parse.urlencode({"query": query})
-        url = f"http://{PROMETHEUS}.{NAMESPACE}.svc.cluster.local:9090/api/v1/query?{words}"
+        url = f"http://{PROMETHEUS}.{OWN}.svc.cluster.local:9090/api/v1/query?{words}"
         try:
             with urllib.request.urlopen(url, timeout=ANSWER_WITHIN) as answer:
                 result = json.load(answer)["data"]["result"]
@@ -232,7 +242,7 @@ class Shipped:
     def daemon_log(self) -> str:
         """The end of it, of the pod that came last."""
         pods = sorted(self.pods(DAEMON), key=lambda pod: pod.metadata.creation_timestamp)
-        return self.kubectl("logs", pods[-1].metadata.name, "--tail=200")
+        return self.kubectl("logs", pods[-1].metadata.name, "--tail=200", namespace=OWN)
 
     def lease(self) -> Any:
         """Who acts, and what the next one is to know."""
@@ -241,7 +251,7 @@ class Shipped:
 
     def last_scale_up(self) -> float:
         """When the app last grew, by the memory of the daemon that acts."""
-        entries = json.loads(self.lease().metadata.annotations[MEMORY])
+        entries = json.loads(self.lease().metadata.annotations[STATE])
         return float(next(each["up"] for name, each in entries.items() if name.startswith(APP)))
 
     def reasons(self, deployment: str = APP) -> set[str]:
@@ -254,10 +264,30 @@ class Shipped:
         }
 
     def write_policy(self, name: str, policy: str | Json | None) -> None:
-        """A file of the mounted ConfigMap, as `kubectl edit` would change it; None: removed."""
-        text = yaml.safe_dump(policy) if isinstance(policy, dict) else policy
+        """A file of the mounted ConfigMap, as `kubectl edit` would change it; None: removed.
+
+        A policy that is no text may name a Deployment that the daemon's Role does not have yet.
+        """
+        text = policy
+        if isinstance(policy, dict):
+            text = yaml.safe_dump(policy)
+            self._let_scale(policy["target"]["deployment"])
         patch = json.dumps({"data": {f"{name}.yaml": text}})
-        self.kubectl("patch", "configmap", POLICIES, "--type=merge", "--patch", patch)
+        self.kubectl(
+            "patch", "configmap", POLICIES, "--type=merge", "--patch", patch, namespace=OWN
+        )
+
+    def _let_scale(self, deployment: str) -> None:
+        role = json.loads(self.kubectl("get", "role", DAEMON, "--output=json"))
+        [names] = [r["resourceNames"] for r in role["rules"] if r["resources"] == [SCALE]]
+        if deployment not in names:
+            names.append(deployment)
+            self.kubectl("replace", "--filename", "-", text=json.dumps(role))
+
+
+def namespace_of(deployment: str) -> str:
+    """Where one of those that we ship or test is."""
+    return OWN if deployment in (DAEMON, PROMETHEUS) else NAMESPACE
 
 
 def policy(deployment: str = APP, **overrides: Any) -> Json:
@@ -275,78 +305,6 @@ def policy(deployment: str = APP, **overrides: Any) -> Json:
         "drain": {"settle": "5s", "reconnect": "5s"},
         **overrides,
     }
-
-
-def shipped_app(
-    name: str,
-    code: str | None = None,
-    *args: str,
-    components: Sequence[str] = (),
-    **resources: str,
-) -> list[Json]:
-    """The shipped example under another name: its Deployment, Service and PodDisruptionBudget.
-
-    code: another app.py. args: after those of `bokeh serve`. components: that change the app.
-    resources: limits of the app.
-    """
-    objects = [each for each in _rendered(components) if each["metadata"]["name"] == APP]
-    objects = [_renamed(each, name) for each in objects]
-    deployment = next(each for each in objects if each["kind"] == "Deployment")
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
-    container["args"] += args
-    for kind in ("requests", "limits"):
-        container["resources"][kind].update(resources)
-    if code is not None:
-        objects.append(_code(name, code))
-        _mount(deployment["spec"]["template"]["spec"], f"{name}-code")
-    return objects
-
-
-def component(name: str) -> list[Json]:
-    """What a component adds to the base."""
-    base = {_identity(each) for each in _rendered([])}
-    return [each for each in _rendered([name]) if _identity(each) not in base]
-
-
-def _identity(each: Json) -> tuple[str, str]:
-    return each["kind"], each["metadata"]["name"]
-
-
-def _rendered(components: Sequence[str]) -> list[Json]:
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["kubectl", "kustomize", str(overlay(Path(folder), components))]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return list(yaml.safe_load_all(text))
-
-
-def _renamed(original: Mapping[str, Any], name: str) -> Json:
-    """With the labels and selectors that go with its name."""
-
-    def renamed(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                key: name if key in (NAME_LABEL, "name") and inner == APP else renamed(inner)
-                for key, inner in value.items()
-            }
-        return [renamed(each) for each in value] if isinstance(value, list) else value
-
-    return dict(renamed(copy.deepcopy(dict(original))))
-
-
-def _code(name: str, code: str) -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": f"{name}-code", "namespace": NAMESPACE},
-        "data": {"app.py": code},
-    }
-
-
-def _mount(spec: Json, config_map: str) -> None:
-    spec["volumes"].append({"name": "code", "configMap": {"name": config_map}})
-    spec["containers"][0]["volumeMounts"].append(
-        {"name": "code", "mountPath": "/app/app.py", "subPath": "app.py", "readOnly": True}
-    )
 
 
 def _is_ready(pod: Any) -> bool:

@@ -5,27 +5,25 @@ The tests share one cluster and follow each other as a day in it would: each lea
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.live import NAMESPACE
-from tests.cluster.processes import wait_until
-from tests.node.shipped import (
-    DAEMON,
-    KUBELET_SYNC,
-    PROMETHEUS,
-    SOON,
-    Shipped,
-    policy,
-    shipped_app,
-)
-from tests.websocket_user import User
+from tests.deploy.pages import KUBERNETES_PAGE, commands, run_shell
+from tests.lab.live_cluster import NAMESPACE, OWN
+from tests.lab.processes import wait_until
+from tests.lab.websocket_user import User
+from tests.node.apps import shipped_app
+from tests.node.shipped import APP, DAEMON, KUBELET_SYNC, PROMETHEUS, SOON, Shipped, policy
 
-pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(600)]
 
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 MEBI = 1024**2
 LIMIT = 384 * MEBI
 # A session of this app takes as many MiB as its page is asked for.
@@ -69,7 +67,7 @@ def test_users_arrive_through_the_service_and_pods_come(
 
     shipped.await_connected(45)
     wait_until(lambda: shipped.scraped() == 45, SOON, "Prometheus to count 45 users")
-    assert "ValidMetricFound" in shipped.reasons()
+    assert "SuccessfulRescale" in shipped.reasons()
     show(
         f"45 users arrived in {arrived - began:.1f} s; a third pod was asked for "
         f"{asked - arrived:.1f} s later and Ready {ready - asked:.1f} s after that"
@@ -126,6 +124,41 @@ def test_an_image_that_nobody_may_change_is_counted_and_drained(
         shipped.users.leave(user)
     guests.clear()
     wait_until(lambda: not shipped.all_pods("untouched"), SOON, "the pod to end")
+
+
+def test_an_app_waits_for_the_key_that_signs_its_sessions(
+    shipped: Shipped, guests: list[User]
+) -> None:
+    objects = shipped_app("keyless")
+    for each in objects:
+        if each["kind"] == "Deployment":
+            [source] = each["spec"]["template"]["spec"]["containers"][0]["envFrom"]
+            source["secretRef"]["name"] = "keyless"
+    shipped.apply(objects)
+
+    def waits() -> bool:
+        statuses = [pod.status.container_statuses for pod in shipped.pods("keyless")]
+        waiting = [found[0].state.waiting for found in statuses if found]
+        return any(each and each.reason == "CreateContainerConfigError" for each in waiting)
+
+    wait_until(waits, SOON, "the pod to wait")
+    [line] = [each for each in commands(KUBERNETES_PAGE) if f"generic {APP} " in each]
+    run_shell(line.replace(f"generic {APP} ", "generic keyless "), Path())
+    shipped.await_service("keyless")
+    guests += shipped.join(1, "keyless")
+    shipped.await_connected(1, "keyless")
+    shipped.kubectl("delete", "secret", "keyless")
+    shipped.remove(objects)
+
+
+def test_the_daemons_token_is_for_half_an_hour(shipped: Shipped) -> None:
+    read = ("exec", f"deployment/{DAEMON}", "--", "cat", TOKEN)
+
+    payload = shipped.kubectl(*read, namespace=OWN).split(".")[1]
+
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    assert claims["exp"] - claims["iat"] == 1800
+    assert claims["sub"] == f"system:serviceaccount:{OWN}:{DAEMON}"
 
 
 def test_memory_is_what_the_cgroup_of_the_container_says(shipped: Shipped) -> None:
@@ -217,7 +250,7 @@ def test_an_edit_of_the_config_map_is_followed_and_a_broken_one_is_not(
     shipped.await_ready(4)
 
     shipped.write_policy("bokeh-app", "name: bokeh-app\nreplicas: {min: 9}\n")
-    wait_until(lambda: "PolicyFileRefused" in shipped.reasons(), KUBELET_SYNC, "the Event")
+    wait_until(lambda: "PolicyFileRejected" in shipped.reasons(), KUBELET_SYNC, "the Event")
     assert "bokeh-app.yaml" in shipped.daemon_log()
     assert shipped.replicas() == 4
 
@@ -233,16 +266,20 @@ def test_a_restart_of_the_daemon_loses_no_cooldown(shipped: Shipped, guests: lis
     for user in guests:
         shipped.users.leave(user)
     guests.clear()
-    wait_until(lambda: "cooldown for" in shipped.daemon_log(), SOON, "the rest after the change")
+    wait_until(
+        lambda: "the cooldown lasts" in shipped.daemon_log(), SOON, "the rest after the change"
+    )
     holder = shipped.lease().spec.holder_identity
 
-    shipped.kubectl("rollout", "restart", f"deployment/{DAEMON}")
+    shipped.restart(DAEMON)
     shipped.rolled_out(DAEMON)
 
     wait_until(
         lambda: shipped.lease().spec.holder_identity not in (None, "", holder), SOON, "the new one"
     )
-    wait_until(lambda: "cooldown for" in shipped.daemon_log(), SOON, "the new daemon to rest too")
+    wait_until(
+        lambda: "the cooldown lasts" in shipped.daemon_log(), SOON, "the new daemon to rest too"
+    )
     assert shipped.replicas() == 3
     shipped.write_policy("bokeh-app", policy())
     shipped.await_replicas(2, within=KUBELET_SYNC + SOON)
@@ -274,9 +311,10 @@ def test_the_count_is_held_while_prometheus_restarts(shipped: Shipped, guests: l
 
 
 def test_all_of_it_runs_under_pod_security_restricted(shipped: Shipped) -> None:
-    labels = shipped.cluster.core.read_namespace(NAMESPACE).metadata.labels
-    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    for namespace in (NAMESPACE, OWN):
+        labels = shipped.cluster.core.read_namespace(namespace).metadata.labels
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
-    pods = shipped.cluster.core.list_namespaced_pod(NAMESPACE).items
+        pods = shipped.cluster.core.list_namespaced_pod(namespace).items
 
-    assert {pod.spec.security_context.run_as_non_root for pod in pods} == {True}
+        assert {pod.spec.security_context.run_as_non_root for pod in pods} == {True}

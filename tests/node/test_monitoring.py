@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.live import NAMESPACE
-from tests.cluster.processes import wait_until
 from tests.deploy.monitoring import filled, queries
+from tests.lab.live_cluster import NAMESPACE
+from tests.lab.processes import wait_until
 from tests.node.shipped import APP, SOON, Shipped
 
 pytestmark = [pytest.mark.slow, pytest.mark.node]

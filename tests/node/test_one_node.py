@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.access import Access
-from tests.cluster.processes import wait_until
+from tests.lab.access import Access
+from tests.lab.processes import wait_until
 from tests.node.conftest import Kubectl
 
 pytestmark = [pytest.mark.slow, pytest.mark.node]
 
-SOON = 60.0  # seconds; 3 on a node with nothing else to do
+SOON = 120.0  # seconds; 3 on a node with nothing else to do
 STAY = ("/bin/sh", "-c", "exec sleep 3600")
 ASK = """
 import ssl, urllib.request

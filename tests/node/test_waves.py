@@ -9,7 +9,12 @@ import pytest
 from tests.node.shipped import Shipped
 from tests.node.waves import run, summary
 
-pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.calm, pytest.mark.timeout(500)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.node,
+    pytest.mark.timing_sensitive,
+    pytest.mark.timeout(500),
+]
 
 SECONDS, SEED = 180.0, 1
 

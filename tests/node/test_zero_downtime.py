@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.one_node import IMAGES
-from tests.cluster.processes import Processes, wait_until
-from tests.cluster.worker_node import WorkerNode
+from tests.lab.processes import Processes, wait_until
+from tests.lab.real_node import IMAGES
+from tests.lab.websocket_user import User
+from tests.lab.worker_node import WorkerNode
 from tests.node.clicks import AFTERWARDS, clicking, lost
 from tests.node.shipped import APP, DAEMON, NAME_LABEL, SOON, Shipped, policy
-from tests.websocket_user import User
 
-pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(600)]
 
 USERS = 40
 EXPORTER = "bokeh-exporter"

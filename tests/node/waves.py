@@ -1,6 +1,6 @@
 """Waves of real users on a real node: who lost a session, by the users' own logs.
 
-`python -m tests.cluster.one_node --stack -- python -m tests.node.waves [--seconds N]` sends three
+`python -m tests.lab.real_node --stack -- python -m tests.node.waves [--seconds N]` sends three
 waves, from 5 users to 60 and back, to the example app, twice side by side: under our daemon, as we
 ship it, and under the real HPA, as Deployments are without us: `bokeh serve` as the first process,
 Kubernetes' own grace period. In the first wave one pod of each is blocked for 20 s, in the second
@@ -27,13 +27,14 @@ from typing import Any
 from kubernetes import client
 from tornado.websocket import WebSocketClosedError
 
-from tests.cluster.access import Access
-from tests.cluster.live import NAMESPACE
-from tests.cluster.processes import wait_until
 from tests.hpa.registration import registered
 from tests.hpa.served_apis import ServedApis
-from tests.node.shipped import ANSWERED_WITHIN, PATIENCE, Json, Shipped, policy, shipped_app
-from tests.websocket_user import User, Users
+from tests.lab.access import Access
+from tests.lab.live_cluster import NAMESPACE
+from tests.lab.processes import wait_until
+from tests.lab.websocket_user import User, Users
+from tests.node.apps import shipped_app
+from tests.node.shipped import ANSWERED_WITHIN, PATIENCE, Json, Shipped, policy
 
 OURS, THEIRS = "waves", "waves-hpa"
 WAVES, LOW, HIGH = 3, 5, 60  # users

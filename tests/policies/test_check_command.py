@@ -55,15 +55,15 @@ def test_files_that_share_a_name_or_a_target_are_refused(tmp_path, capsys):
     assert check(*paths) == 2
     a, b = paths
     assert capsys.readouterr().out.splitlines() == [
-        f"{a}:1: name: dashboards is also the name of {b}, expected one policy for each name",
+        f"{a}:1: name: dashboards is also the name of {b}, expected a different name in each",
         (
             f"{a}:2: target: bokeh/bokeh-app is also the target of {b},"
-            " expected one policy for each target"
+            " expected a different target in each"
         ),
-        f"{b}:1: name: dashboards is also the name of {a}, expected one policy for each name",
+        f"{b}:1: name: dashboards is also the name of {a}, expected a different name in each",
         (
             f"{b}:2: target: bokeh/bokeh-app is also the target of {a},"
-            " expected one policy for each target"
+            " expected a different target in each"
         ),
     ]
 

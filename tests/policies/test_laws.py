@@ -11,9 +11,11 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from autoscaler.adapters.policy_files import PolicyFileError, PolicyFiles, load_policy
-from autoscaler.policy import DAYS, Policy
-from autoscaler.quantities import (
+from autoscaler.adapters.policies.files import PolicyFileError, PolicyFiles, load_policy
+from autoscaler.policy import Policy
+from autoscaler.units import (
+    DAYS,
+    LARGEST_PERCENT,
     LONGEST_SECONDS,
     duration_text,
     percent,
@@ -26,7 +28,7 @@ from tests.policies.files import GOOD
 ON_DISK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 WORDS = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=63)
 COUNTS = st.integers(1, 100_000)
-POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+AMOUNTS = st.floats(0.001, 1e15)
 
 
 def durations(low: float = 0, high: float = LONGEST_SECONDS) -> st.SearchStrategy[str]:
@@ -58,7 +60,7 @@ QUERIES = st.builds(
     lambda query, key, number: {"type": "prometheus", "query": query, key: number},
     TEXT,
     st.sampled_from(["perReplica", "value"]),
-    POSITIVE,
+    AMOUNTS,
 )
 
 
@@ -91,30 +93,44 @@ TIMES = st.times().map(lambda time: time.strftime("%H:%M"))
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> dict[str, Any]:
-    window = {"from": draw(TIMES), "to": draw(TIMES), **bounds(draw(COUNTS), draw(COUNTS))}
+def windows(draw: st.DrawFn, low: int, high: int) -> dict[str, Any]:
+    """Windows with bounds of their own around `low` to `high`, which never contradict others."""
+    window = {"from": draw(TIMES), "to": draw(TIMES)}
+    window |= bounds(draw(st.integers(1, low)), draw(st.integers(high, 100_000)))
     day = st.sampled_from(DAYS)
     span = st.tuples(day, day).map("-".join)
     days = st.lists(day | span, min_size=1) | day | span
     return {**window, **draw(optional(days=days, timezone=st.sampled_from(["UTC", "Asia/Tokyo"])))}
 
 
-POLICIES: st.SearchStrategy[Policy] = st.fixed_dictionaries(
+@st.composite
+def consistent(draw: st.DrawFn) -> dict[str, Any]:
+    """The parts of a policy that depend on each other."""
+    replicas = bounds(draw(COUNTS), draw(COUNTS))
+    low, high = replicas["min"], replicas["max"]
+    fallbacks = st.fixed_dictionaries({"after": durations(), "replicas": st.integers(1, high)})
+    further = optional(schedule=st.lists(windows(low, high), max_size=3), fallback=fallbacks)
+    return {"replicas": replicas, **draw(further)}
+
+
+DEADLINES = durations() | st.just("never")
+DRAINS = optional(deadline=DEADLINES, tell=DEADLINES, settle=durations(), reconnect=durations())
+INDEPENDENT = st.fixed_dictionaries(
     {
         "name": WORDS,
         "target": st.fixed_dictionaries({"namespace": WORDS, "deployment": WORDS}),
-        "replicas": st.builds(bounds, COUNTS, COUNTS),
         "metrics": metrics(),
     },
     optional={
         "interval": durations(1, 3_600),
         "behavior": optional(scaleUp=RULES, scaleDown=RULES),
         "cooldown": optional(up=durations(), down=durations()),
-        "drain": st.just("none") | optional(deadline=durations() | st.just("never")),
-        "schedule": st.lists(windows(), max_size=3),
-        "fallback": st.fixed_dictionaries({"after": durations(), "replicas": COUNTS}),
+        "drain": st.just("none") | DRAINS,
     },
-).map(Policy.model_validate)
+)
+POLICIES: st.SearchStrategy[Policy] = st.builds(
+    lambda one, other: Policy.model_validate({**one, **other}), INDEPENDENT, consistent()
+)
 
 
 def load(data: bytes) -> Policy:
@@ -191,6 +207,36 @@ def test_no_values_raise_anything_else(value):
     assert_is_good_or_refused_in_lines(json.dumps(value).encode())
 
 
+OF_OTHERS = st.sampled_from(
+    [
+        *("metadata", "name", "namespace", "spec", "data", "items", "scaleTargetRef", "triggers"),
+        *("metrics", "behavior", "minReplicas", "maxReplicas", "replicas", "target", "type"),
+        *("resource", "pods", "object", "external", "averageUtilization", "averageValue", "query"),
+        *("threshold", "serverAddress", "advanced", "pollingInterval", "cooldownPeriod", "kind"),
+    ]
+)
+KINDS = st.sampled_from(["HorizontalPodAutoscaler", "ScaledObject", "ConfigMap", "List", "Pod"])
+
+
+@ON_DISK
+@given(
+    KINDS | st.text(max_size=5),
+    st.dictionaries(
+        OF_OTHERS,
+        st.recursive(
+            LEAVES | st.sampled_from(["Resource", "cpu", "prometheus", "Utilization", "500m"]),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(OF_OTHERS | st.text(max_size=5), inner, max_size=4)
+            ),
+            max_leaves=15,
+        ),
+    ),
+)
+def test_no_object_of_another_kind_raises_anything_else(kind, value):
+    assert_is_good_or_refused_in_lines(json.dumps({**value, "kind": kind}).encode())
+
+
 EDITS = st.lists(
     st.tuples(
         st.sampled_from(["a.yaml", "b.yaml", "c.yml"]),
@@ -227,6 +273,6 @@ def test_every_duration_is_read_back_as_it_was_written(value):
     assert seconds(duration_text(value)) == value
 
 
-@given(st.floats(0, allow_infinity=False))
+@given(st.floats(0, LARGEST_PERCENT))
 def test_every_percentage_is_read_back_as_it_was_written(value):
     assert percent(percent_text(value)) == value

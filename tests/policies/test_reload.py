@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.adapters.policy_files import PolicyFiles
+from autoscaler.adapters.policies.files import PolicyFiles
 from tests.policies.files import GOOD, edited
 
 BROKEN = edited("min: 2", "min: 0")
@@ -135,12 +135,12 @@ def test_a_file_is_read_once_it_may_be(folder):
     [
         pytest.param(
             policy("a", "other"),
-            "1: name: a is also the name of {}, expected one policy for each name",
+            "1: name: a is also the name of {}, expected a different name in each",
             id="one name",
         ),
         pytest.param(
             policy("other", "a"),
-            "2: target: bokeh/a is also the target of {}, expected one policy for each target",
+            "2: target: bokeh/a is also the target of {}, expected a different target in each",
             id="one target",
         ),
     ],

@@ -23,6 +23,7 @@ def test_the_schema_shows_defaults_as_people_write_them():
     assert properties["interval"]["default"] == "2s"
     assert properties["drain"]["default"]["deadline"] == "never"
     assert properties["drain"]["default"]["settle"] == "15s"
+    assert properties["drain"]["default"]["tell"] == "1h"
 
 
 @pytest.mark.parametrize("path", sorted(POLICIES.glob("*.yaml")), ids=lambda path: path.stem)

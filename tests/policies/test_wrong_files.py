@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from autoscaler.adapters.policy_files import PolicyFileError, load_policy
-from autoscaler.quantities import Share
+from autoscaler.adapters.policies.files import PolicyFileError, load_policy
+from autoscaler.units import Share
 from tests.policies.files import GOOD, edited, problems_of, table
 
 UNKNOWN_KEYS = {
@@ -66,6 +66,13 @@ YAML_PITFALLS = {
             ' expected quotes: "18:00"'
         ),
     ),
+    "a time with one digit for the hour, which quotes alone do not help": (
+        GOOD + 'schedule:\n  - {from: 8:00, to: "18:00", min: 3}\n',
+        (
+            "12: schedule[0].from: 8:00 without quotes is a number in base 60"
+            ' to many YAML readers, expected quotes: "08:00"'
+        ),
+    ),
     "a time without quotes that happens to be text": (
         GOOD + 'schedule:\n  - {from: 08:00, to: "18:00", min: 3}\n',
         (
@@ -99,15 +106,33 @@ YAML_PITFALLS = {
     ),
     "a key twice": (
         GOOD + "name: other\n",
-        "11: name: is here twice (first on line 1), expected each key once",
+        "11: name: is a duplicate key (first on line 1), expected it once",
     ),
     "a key twice deep down": (
         edited("  max: 20", "  max: 20\n  max: 30"),
-        "8: replicas.max: is here twice (first on line 7), expected each key once",
+        "8: replicas.max: is a duplicate key (first on line 7), expected it once",
     ),
     "a key that is a list": (
         GOOD + "? [a]\n: 3\n",
         "11: a key is a list or a mapping, expected a word",
+    ),
+    "a key for others to refer to": (
+        "x-common: &common {cooldown: {down: 5m}}\n" + GOOD + "<<: *common\n",
+        '1: "x-common": unknown key, expected an anchor (&name) at the value that uses it first',
+    ),
+    "yes": (
+        edited("min: 2", "min: yes"),
+        '6: replicas.min: yes without quotes means true or false to YAML, expected quotes: "yes"',
+    ),
+    "a hexadecimal number": (
+        edited("max: 20", "max: 0x14"),
+        "7: replicas.max: got 0x14, expected a whole number in plain decimal digits",
+    ),
+    "a merged value that a key of its own hides, told at its own line": (
+        GOOD
+        + 'schedule:\n  - &office {from: "08:00", to: "18:00", min: 3}\n'
+        + "  - {min: 0, <<: *office}\n",
+        "13: schedule[1].min: got 0, expected at least 1",
     ),
     "two documents": (
         GOOD + "---\n" + GOOD,
@@ -127,7 +152,7 @@ YAML_PITFALLS = {
         edited("min: 2", "min: [2"),
         (
             "7: not valid YAML: did not find expected ',' or ']',"
-            " expected valid YAML: look at the indentation, brackets and quotes here"
+            " expected valid YAML; check the indentation, brackets and quotes here"
         ),
     ),
     "a colon in the text": (
@@ -141,8 +166,15 @@ YAML_PITFALLS = {
         edited("  min: 2", "\tmin: 2"),
         (
             "6: not valid YAML: found character that cannot start any token,"
-            " expected spaces instead of tabs, and text that starts with a sign such as % or @ in"
-            " quotes"
+            " expected spaces instead of tabs, and quotes around text that starts with a character"
+            " such as % or @"
+        ),
+    ),
+    "a space that a web page or a word processor made": (
+        edited("name: dashboards", "name:\u00a0dashboards"),
+        (
+            "2: not valid YAML: mapping values are not allowed in this context,"
+            " expected ordinary spaces, but the file has no-break spaces"
         ),
     ),
     "an alias of nothing": (
@@ -161,19 +193,19 @@ YAML_PITFALLS = {
 HOSTILE = {
     "a Python tag": (
         '!!python/object/apply:os.system ["touch owned"]\n',
-        '1: tag "!!python/object/apply:os.system" is refused, expected a plain value',
+        '1: tag "!!python/object/apply:os.system" is rejected, expected a plain value',
     ),
     "a Python tag of a value": (
         edited("seats: 20", "seats: !!python/name:os.system"),
-        '10: metrics[0].seats: tag "!!python/name:os.system" is refused, expected a plain value',
+        '10: metrics[0].seats: tag "!!python/name:os.system" is rejected, expected a plain value',
     ),
     "a tag of one's own": (
         edited("name: dashboards", "name: !env NAME"),
-        '1: name: tag "!env" is refused, expected a plain value',
+        '1: name: tag "!env" is rejected, expected a plain value',
     ),
     "a binary value": (
         edited("name: dashboards", "name: !!binary aGk="),
-        '1: name: tag "!!binary" is refused, expected a plain value',
+        '1: name: tag "!!binary" is rejected, expected a plain value',
     ),
     "aliases of aliases of aliases": (
         "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
@@ -181,7 +213,7 @@ HOSTILE = {
             f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n"
             for old, new in zip("abcdefgh", "bcdefghi", strict=True)
         ),
-        "1: more than 2000 values, aliases unfolded, expected fewer",
+        "1: more than 2000 values (with expanded aliases), expected fewer",
     ),
     "a list in itself": ("&a [*a]\n", "1: nested too deeply, expected at most 20 levels"),
     "a mapping merged into itself": (
@@ -191,7 +223,7 @@ HOSTILE = {
     "250 kB of brackets": ("[" * 250_000, "1: nested too deeply, expected at most 20 levels"),
     "20 000 empty keys": (
         "?\n" * 20_000,
-        "2001: more than 2000 values, aliases unfolded, expected fewer",
+        "2001: more than 2000 values (with expanded aliases), expected fewer",
     ),
     "too large": ("#" * 262_145, "is larger than 256 KiB, expected a policy file"),
     "an ELF binary": (
@@ -201,6 +233,21 @@ HOSTILE = {
     "Latin-1": (
         GOOD.encode() + "# Größe\n".encode("latin-1"),
         "11: is binary or in another encoding, expected UTF-8 text",
+    ),
+    "Windows' own encoding": (
+        GOOD.encode() + "# “Größe”\n".encode("cp1252"),
+        "11: is binary or in another encoding, expected UTF-8 text",
+    ),
+    "UTF-16, which Windows calls Unicode": (
+        GOOD.encode("utf-16"),
+        "is UTF-16 or UTF-32 text, expected UTF-8",
+    ),
+    "UTF-16 without its mark": (
+        GOOD.encode("utf-16-le"),
+        (
+            "1: not valid YAML: control characters are not allowed,"
+            " expected text without control characters"
+        ),
     ),
     "control characters": (
         "name: a\n\0\n",

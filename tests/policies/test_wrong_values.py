@@ -173,13 +173,112 @@ WRONG_VALUES = {
             " expected a duration with its unit, such as 30s, 5m, 4h or 1h30m, or never"
         ),
     ),
+    "a time to tell without a unit": (
+        GOOD + "drain: {tell: 60}\n",
+        (
+            "11: drain.tell: got 60,"
+            " expected a duration with its unit, such as 30s, 5m, 4h or 1h30m, or never"
+        ),
+    ),
     "a hard deadline before the soft one": (
         GOOD + "drain: {deadline: 4h, hardDeadline: 1h}\n",
         "11: drain: hardDeadline (1h) is before deadline (4h): expected deadline <= hardDeadline",
     ),
     "worn pods that could not be emptied": (
         GOOD + "recycle: {age: 24h}\ndrain: none\n",
-        "1: recycle empties pods before they go: expected no `drain: none`",
+        "11: recycle: pods are drained before they are recycled: expected no `drain: none`",
+    ),
+    "pods that are recycled before they have started": (
+        GOOD + "recycle: {age: 30s}\n",
+        "11: recycle: expected an age of at least 1m",
+    ),
+    "a fallback that no metric could reach": (
+        GOOD + "fallback: {after: 10m, replicas: 21}\n",
+        "11: fallback.replicas: got 21, expected at most replicas.max (20)",
+    ),
+    "a utilization with 400 digits": (
+        GOOD + f"  - {{type: cpu, utilization: {'9' * 400}%}}\n",
+        (
+            f'11: metrics[1].utilization: got "{"9" * 39}…",'
+            " expected a percentage of at most 1000000%"
+        ),
+    ),
+    "a tolerance with 400 digits": (
+        GOOD + f"behavior: {{scaleUp: {{tolerance: '{'9' * 400}'}}}}\n",
+        (
+            f'11: behavior.scaleUp.tolerance: got "{"9" * 39}…",'
+            " expected a number of at least 0, such as 0.1, or a quantity, such as 100m"
+        ),
+    ),
+    "a duration with an exponent": (
+        GOOD + "interval: 1e3s\n",
+        '11: interval: got "1e3s", expected a duration with its unit, such as 30s, 5m, 4h or 1h30m',
+    ),
+    "a negative duration": (
+        GOOD + "interval: -5s\n",
+        '11: interval: got "-5s", expected a duration with its unit, such as 30s, 5m, 4h or 1h30m',
+    ),
+    "a duration of a century": (
+        GOOD + "cooldown: {down: 36500d}\n",
+        '11: cooldown.down: got "36500d", expected a duration of at most 366d',
+    ),
+    "Arabic digits": (
+        edited("max: 20", "max: \u0662\u0660"),
+        '7: replicas.max: got "\u0662\u0660", expected a whole number',
+    ),
+    "full-width digits in a duration": (
+        GOOD + "interval: \uff15s\n",
+        (
+            '11: interval: got "\uff15s",'
+            " expected a duration with its unit, such as 30s, 5m, 4h or 1h30m"
+        ),
+    ),
+    "midnight as 24:00": (
+        GOOD + 'schedule:\n  - {from: "18:00", to: "24:00", min: 3}\n',
+        (
+            '12: schedule[0].to: got "24:00",'
+            ' expected "00:00" for midnight, also at the end of a day'
+        ),
+    ),
+    "a namespace with a dot": (
+        edited("namespace: bokeh", "namespace: bokeh.prod"),
+        (
+            '3: target.namespace: got "bokeh.prod",'
+            " expected lower-case letters, digits and hyphens, such as bokeh-app"
+        ),
+    ),
+    "a Deployment with two dots in a row": (
+        edited("deployment: bokeh-app", "deployment: bokeh..app"),
+        (
+            '4: target.deployment: got "bokeh..app",'
+            " expected lower-case letters, digits, hyphens and dots, such as bokeh-app"
+        ),
+    ),
+    "a Deployment of 254 characters": (
+        edited("deployment: bokeh-app", f"deployment: {'a' * 254}"),
+        f'4: target.deployment: got "{"a" * 39}…", expected at most 253 characters',
+    ),
+    "a share of a query that is smaller than counted": (
+        GOOD + "  - {type: prometheus, query: up, perReplica: 1.0e-320}\n",
+        "11: metrics[1].perReplica: got 1e-320, expected at least 0.001",
+    ),
+    "a target of a query beyond all numbers": (
+        GOOD + "  - {type: prometheus, query: up, value: 1.0e+306}\n",
+        "11: metrics[1].value: got 1e+306, expected at most 1000000000000000.0",
+    ),
+    "a query with a variable of Grafana": (
+        GOOD + "  - {type: prometheus, query: 'rate(x[$__rate_interval])', value: 1}\n",
+        (
+            '11: metrics[1].query: got "rate(x[$__rate_interval])",'
+            " '[$__rate_interval' is a placeholder, expected PromQL, such as [5m]"
+        ),
+    ),
+    "a query with a variable of Grafana as a label": (
+        GOOD + "  - {type: prometheus, query: 'x{app=~\"$app\"}', value: 1}\n",
+        (
+            r'11: metrics[1].query: got "x{app=~\"$app\"}",'
+            " '=~\"$a' is a placeholder, expected PromQL, such as [5m]"
+        ),
     ),
     "a window without bounds": (
         GOOD + 'schedule:\n  - {from: "08:00", to: "18:00"}\n',

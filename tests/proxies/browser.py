@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
-from tests.websocket_user import User, Users, token_in
+from tests.lab.websocket_user import User, Users, token_in
 
 DIGITS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.build import COREDNS, installed
-from tests.cluster.processes import Processes
+from tests.lab.build import COREDNS, installed
+from tests.lab.processes import Processes
+from tests.lab.websocket_user import Users
 from tests.proxies.fleet import Fleet
 from tests.proxies.name_server import NameServer
 from tests.proxies.programs import PROXIES, Proxy
-from tests.websocket_user import Users
 
 
 @pytest.fixture(params=PROXIES, ids=lambda kind: kind.name)

@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import secrets
-import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from tests.exporter.servers import Served, bokeh_serve, wait_until
+from tests.lab.bokeh_servers import Served, bokeh_serve, stop_at_once, wait_until
 
 PORT = 5006
 CREATED = 'bokeh_sessions_created_total{app="/app"}'
 START_WITHIN = 60.0  # seconds; several fleets may start at once
 # Bokeh stands still for seconds when it discards a hundred sessions that nobody has come to.
+SOON_EMPTY = ("--reconnect", "1s")  # a server that is told to go waits no half minute
 KEEP_SESSIONS = ("--unused-session-lifetime", "3600000")
 
 
 class Fleet:
     """Servers at 127.X.Y.1, .2, .3, with X and Y at random: others may run tests here too.
 
-    arguments: further ones of `bokeh serve`. addresses: others for them.
+    arguments: further ones of `bokeh serve`. addresses: others for them. workers: of each server.
     """
 
     def __init__(
-        self, folder: Path, *arguments: str, count: int = 3, addresses: Sequence[str] = ()
+        self,
+        folder: Path,
+        *arguments: str,
+        count: int = 3,
+        addresses: Sequence[str] = (),
+        workers: int = 1,
     ) -> None:
         self.network = f"127.{secrets.randbelow(254) + 1}.{secrets.randbelow(256)}"
         numbers = range(1, count + 1)
         self.addresses = list(addresses) or [f"{self.network}.{number}" for number in numbers]
         self.servers: list[Served] = []
         self._folder = folder
-        self._arguments = arguments
+        self._arguments = ("--num-procs", str(workers), *arguments)
+        self._workers = workers
         self._stacks: list[ExitStack] = []
 
     def __enter__(self) -> Self:
@@ -46,15 +51,10 @@ class Fleet:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for server in self.servers:  # all at once: each takes a second to end
-            server.launcher.send_signal(signal.SIGINT)
-            server.sidecar.send_signal(signal.SIGINT)
+            stop_at_once(server.launcher)
+            stop_at_once(server.sidecar)
         with ExitStack() as everything:
             for stack in self._stacks:
                 everything.push(stack)
@@ -62,7 +62,9 @@ class Fleet:
     def _start(self, number: int) -> Served:
         address = self.addresses[number]
         arguments = ("--address", address, *KEEP_SESSIONS, *self._arguments)
-        server = bokeh_serve(self._folder, *arguments, port=PORT, address=address)
+        server = bokeh_serve(
+            self._folder, *arguments, port=PORT, address=address, options=SOON_EMPTY
+        )
         return self._stacks[number].enter_context(server)
 
     def stop(self, number: int) -> None:
@@ -79,7 +81,7 @@ class Fleet:
 
     def _await_all(self) -> None:
         for server in self.servers:
-            server.wait_workers(1, START_WITHIN)
+            server.wait_workers(self._workers, START_WITHIN)
 
     def created(self) -> list[int]:
         """How many sessions each server has ever built."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.namespaces import UNSHARE
+from tests.lab.namespaces import UNSHARE
 
 COPIED = ("/etc/nginx", "/etc/haproxy", "/etc/default")
 EMPTY = ("/run", "/var/log", "/var/lib/nginx")

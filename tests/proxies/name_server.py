@@ -7,8 +7,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster.build import COREDNS, installed
-from tests.cluster.processes import Processes, free_ports
+from tests.lab.build import COREDNS, installed
+from tests.lab.processes import Processes, free_ports
 from tests.proxies.fleet import PORT
 
 DOMAIN = "bokeh.svc.test"

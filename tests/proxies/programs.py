@@ -14,15 +14,18 @@ from typing import Any, ClassVar
 
 import yaml
 
-from tests.cluster.processes import Processes, free_ports, wait_until
 from tests.deploy.manifests import FOLDER as KUBERNETES
+from tests.lab.processes import Processes, free_ports, wait_until
 from tests.proxies.fleet import PORT
 
 DEPLOY = KUBERNETES.parent
 PATIENCE = 20.0
 EXAMPLE = "10.0.0."
+COOKIE_KEY = "known-to-nobody"
 Changes = Mapping[str, str]
 AS_SHIPPED: Changes = MappingProxyType({})
+# In trusted.conf and trusted.lst: whoever comes from this machine is a proxy.
+TRUSTING: Changes = MappingProxyType({"# 10.0.0.0/8": "127.0.0.1/32"})
 
 
 def changed(texts: Mapping[str, str], changes: Changes) -> dict[str, str]:
@@ -116,13 +119,12 @@ class Nginx(Proxy):
     """Its workers go on as root here, who alone may read a folder of pytest's."""
 
     name = "nginx"
-    files = ("nginx.conf", "affinity.conf", "proxy.conf")
+    files = ("nginx.conf", "affinity.conf", "proxy.conf", "trusted.conf")
     quit_signal = signal.SIGQUIT
 
     def start(self, addresses: Sequence[str], changes: Changes = AS_SHIPPED) -> None:
         own = {
             "include kubernetes.conf;": "include servers.conf;",
-            "/etc/nginx/bokeh/": "",
             "listen 80;": f"listen 127.0.0.1:{self.port};",
         }
         names = (*self.files, "servers.conf")
@@ -152,7 +154,11 @@ class Nginx(Proxy):
 
     def _own(self) -> dict[str, str]:
         user = "\nuser root;" if os.geteuid() == 0 else ""
-        return {"/tmp/": f"{self.folder}/", "daemon off;": f"daemon off;{user}"}
+        return {
+            "/tmp/": f"{self.folder}/",
+            "/etc/nginx/bokeh/": f"{self.folder}/",
+            "daemon off;": f"daemon off;{user}",
+        }
 
     def _edit(self, old: str, new: str) -> None:
         file = self.folder / "servers.conf"
@@ -172,7 +178,7 @@ class Nginx(Proxy):
 
 class HAProxy(Proxy):
     name = "haproxy"
-    files = ("haproxy.cfg",)
+    files = ("haproxy.cfg", "trusted.lst")
     quit_signal = signal.SIGUSR1
 
     def start(self, addresses: Sequence[str], changes: Changes = AS_SHIPPED) -> None:
@@ -183,7 +189,7 @@ class HAProxy(Proxy):
         names = (*self.files, "servers.cfg")
         self._write(names, {**self._own(), **own, **in_place_of_examples(addresses), **changes})
         # As systemd starts it: a master, which reloads, and a worker.
-        environment = ("env", f"PORT={self.port}")
+        environment = ("env", f"PORT={self.port}", f"COOKIE_KEY={COOKIE_KEY}")
         self._start([*environment, "haproxy", "-W", "-db", "-f", self.folder])
         wait_until(self._heeds_signals, PATIENCE, "HAProxy's master to heed signals")
 
@@ -192,7 +198,7 @@ class HAProxy(Proxy):
         self._write((*self.files, "kubernetes.cfg"), {**self._own(), **health})
         places = {
             "/etc/haproxy/bokeh": str(self.folder),
-            "PORT=8080": f"PORT={self.port}",
+            "PORT=8080": f"PORT={self.port} COOKIE_KEY={COOKIE_KEY}",
             ':53"': '"',  # the file names the port
         }
         self._start_script({"/etc/resolv.conf": str(resolv_conf), **places})
@@ -230,7 +236,7 @@ class HAProxy(Proxy):
         return bool(re.search(r"^SigBlk:\s0+$", status, re.MULTILINE))
 
     def _own(self) -> dict[str, str]:
-        return {'bind ":': 'bind "127.0.0.1:'}
+        return {'bind ":': 'bind "127.0.0.1:', "/etc/haproxy/bokeh/": f"{self.folder}/"}
 
 
 def _title(process_id: str) -> bytes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.exporter.servers import wait_until
+from tests.lab.bokeh_servers import wait_until
+from tests.lab.websocket_user import User, Users
 from tests.proxies.browser import Browser
 from tests.proxies.fleet import Fleet
 from tests.proxies.programs import Proxy
-from tests.websocket_user import User, Users
 
 pytestmark = pytest.mark.slow
 

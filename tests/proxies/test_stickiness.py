@@ -6,10 +6,10 @@ import secrets
 
 import pytest
 
+from tests.lab.websocket_user import Users
 from tests.proxies.browser import Browser
 from tests.proxies.fleet import Fleet
 from tests.proxies.programs import Proxy
-from tests.websocket_user import Users
 
 pytestmark = pytest.mark.slow
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import pytest
 from bokeh.server.tornado import DEFAULT_KEEP_ALIVE_MS
 
+from tests.lab.websocket_user import Users
 from tests.proxies.browser import Browser
 from tests.proxies.fleet import Fleet
 from tests.proxies.programs import DEPLOY, Changes, Proxy
-from tests.websocket_user import Users
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timing_sensitive]
 
 QUIET = 4.0  # seconds; twice what the shortened proxies wait
 LONGEST_CALLBACK = 20 * 60.0  # seconds in which a blocked server sends no ping

@@ -118,7 +118,7 @@ def test_a_wrong_trace_is_refused(rules, tmp_path, capsys):
     path.write_text("start,end\n5,3\n")
     assert simulate("--policy", rules, "--trace", path) == 2
     assert capsys.readouterr().err == (
-        f"{path}:2: end: '3' is 2 s before start: expected it after start\n"
+        f"{path}:2: end: '3' is 2 s before start, expected it after start\n"
     )
 
 
@@ -126,7 +126,7 @@ def test_a_report_that_cannot_be_written_is_told_in_one_line(rules, visits, tmp_
     html = tmp_path / "missing" / "out.html"
     assert simulate("--policy", rules, "--trace", visits, "--html", html) == 2
     assert capsys.readouterr().err == (
-        f"{html}: No such file or directory: expected a file that can be written\n"
+        f"cannot write the report to {html}: No such file or directory; set another --html\n"
     )
 
 
@@ -134,6 +134,7 @@ def test_a_report_that_cannot_be_written_is_told_in_one_line(rules, visits, tmp_
     ("option", "value", "expected"),
     [
         ("--lead-time", "60", "expected a duration with its unit"),
+        ("--timezone", "Mars", "expected a time zone name, such as Europe/Berlin"),
         ("--tick", "2m", "expected a time from 1s to 60s"),
         ("--seats", "0", "expected a whole number, 1 to 100000"),
         ("--seed", "-1", "expected a whole number, 0 to 4294967295"),
@@ -145,3 +146,76 @@ def test_wrong_options_say_what_was_expected(rules, capsys, option, value, expec
         simulate("--policy", rules, f"{option}={value}")
     assert caught.value.code == 2
     assert expected in capsys.readouterr().err
+
+
+SCHEDULE = 'schedule:\n  - {from: "08:00", to: "18:00", min: 3, timezone: Europe/Berlin}\n'
+TOKYO = '  - {from: "08:00", to: "18:00", min: 3, timezone: Asia/Tokyo}\n'
+
+
+@pytest.fixture
+def local_visits(tmp_path) -> Path:
+    """One visit of a winter's day, by a clock on a wall."""
+    path = tmp_path / "local.csv"
+    path.write_text("start,end\n2026-01-12 08:30,2026-01-12 09:00\n")
+    return path
+
+
+LOCAL = {
+    "by the zone of the schedule": (
+        (),
+        SCHEDULE,
+        "+01:00",
+        "Europe/Berlin, the zone of the policy's schedule (or set --timezone)",
+    ),
+    "in UTC without a schedule": (
+        (),
+        "",
+        "+00:00",
+        "UTC, as the policy has no schedule (or set --timezone)",
+    ),
+    "by the option before the schedule": (
+        ("--timezone", "America/New_York"),
+        SCHEDULE,
+        "-05:00",
+        "America/New_York, by --timezone",
+    ),
+    "by the option where the schedule has several": (
+        ("--timezone", "Asia/Tokyo"),
+        SCHEDULE + TOKYO,
+        "+09:00",
+        "Asia/Tokyo, by --timezone",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "schedule", "offset", "said"), LOCAL.values(), ids=LOCAL)
+def test_times_without_an_offset_are_read_by_a_clock_that_is_told(
+    rules, local_visits, tmp_path, capsys, words, schedule, offset, said
+):
+    rules.write_text(RULES + schedule)
+    exact = tmp_path / "exact.csv"
+    text = local_visits.read_text().replace(",2", f"{offset},2").rstrip() + f"{offset}\n"
+    exact.write_text(text)
+    local, counted = (
+        figures(capsys, "--policy", rules, "--trace", path, *words)["trace"]
+        for path in (local_visits, exact)
+    )
+    assert local["sha256"] == counted["sha256"]
+    assert local["note"] == f"Its times have no offset and are interpreted as {said}."
+    assert counted["note"] == ""
+
+    html = tmp_path / "out.html"
+    arguments = ("--policy", rules, "--trace", local_visits, "--html", html, *words)
+    assert simulate(*arguments) == 0
+    assert f"Trace: local.csv. {local['note']} " in capsys.readouterr().out
+
+
+def test_a_schedule_of_several_zones_does_not_say_which_clock_a_trace_has(
+    rules, local_visits, capsys
+):
+    rules.write_text(RULES + SCHEDULE + TOKYO)
+    assert simulate("--policy", rules, "--trace", local_visits) == 2
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"{local_visits}:2: start: '2026-01-12 08:30': no offset, and the policy's schedule has the"
+        " zones Europe/Berlin, Asia/Tokyo; set --timezone to one of them"
+    )

@@ -16,8 +16,8 @@ def visits() -> Trace:
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        pytest.param({}, "Decisions every 5s, 1m from decision to Ready", id="always"),
-        pytest.param({}, "Only pods without a session are removed.", id="drains"),
+        pytest.param({}, "One decision every 5s; a new pod is Ready after 1m", id="always"),
+        pytest.param({}, "Only pods without sessions are removed.", id="drains"),
         pytest.param({"drain": "none"}, "Pods are removed at random", id="patches at once"),
         pytest.param(
             {"metrics": [{"type": "cpu", "utilization": "70%"}]},
@@ -26,7 +26,7 @@ def visits() -> Trace:
         ),
         pytest.param(
             {"metrics": [{"type": "prometheus", "query": "x", "value": 9}]},
-            "A PromQL query is taken to answer the number of connected sessions.",
+            "A PromQL query is assumed to return the number of connected sessions.",
             id="promql",
         ),
     ],
@@ -45,6 +45,10 @@ def test_the_table_has_the_baseline_beside_the_policy():
 def test_the_document_names_trace_and_policy_by_their_content():
     result = score(static_fleet(visits(), 10), visits(), 1)
     object_ = document(policy(), visits(), Assumptions(), result, result)
-    assert object_["trace"] == {"name": "visits.csv", "sha256": visits().digest}
+    assert object_["trace"] == {
+        "name": "visits.csv",
+        "sha256": visits().digest,
+        "note": "",
+    }
     assert len(object_["policy"]["sha256"]) == 64
     assert object_["static"]["replica_hours"] == 1.0

@@ -1,12 +1,11 @@
-# The service for single rows: no Bokeh in it, and nothing of the autoscaler.
-# Context: the repository.
-# In production give BASE by digest: --build-arg BASE=python:3.12-slim@sha256:...
-ARG BASE=python:3.12-slim
+# The service for single rows. It contains neither Bokeh nor the autoscaler.
+# Build context: the repository.
+ARG BASE=python:3.12-slim@sha256:05cda9777409a9c3ffddd94a4c476b79f0769a0b4857f0c7ed9226b6800b0d6f
 FROM ${BASE} AS build
-# Empty: the index that pip knows. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
+# Empty: pip's default index. PIP_NO_INDEX=1 PIP_FIND_LINKS=/context/FOLDER builds offline.
 ARG PIP_NO_INDEX=
 ARG PIP_FIND_LINKS=
-# The installer stands beside the environment that it fills, and stays behind.
+# pip has its own environment, which is not copied into the image.
 ENV PIP_PYTHON=/opt/venv/bin/python
 RUN python -m venv /opt/pip && python -m venv --without-pip /opt/venv
 COPY requirements/big-data-service.txt /build/

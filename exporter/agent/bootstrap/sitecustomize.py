@@ -1,8 +1,9 @@
-"""Found first on PYTHONPATH by every Python the launcher starts: arms the agent, then steps aside.
+"""Load the agent into every Python that the launcher starts.
 
-Nothing here may disturb the application: the agent is imported only once Bokeh's server is, any
-failure is one line on stderr, and the user's own `sitecustomize` runs as if this file were not
-there. Imports are local because every Python of the container pays for those at the top.
+Each of them finds this file first on its PYTHONPATH. Nothing here may disturb the application: the
+agent is imported only when Bokeh's server is, an error is one line on stderr, and the user's own
+`sitecustomize` runs as if this file did not exist. Imports are local, because every Python of the
+container would spend time on those at the top.
 """
 
 from __future__ import annotations
@@ -19,8 +20,23 @@ if TYPE_CHECKING:
 
 HERE = __file__.rpartition("/")[0]
 EXPORTER = HERE.removesuffix("/agent/bootstrap")
-PACKAGE = "_bokeh_exporter"  # private: an app may well have a module called `exporter`
-WATCHED = ("bokeh.server.core", "bokeh.server.tornado")
+PACKAGE = "_bokeh_exporter"  # private, because an app may have a module named `exporter`
+# The import of this module loads the agent: every server of Bokeh sessions imports it.
+SERVER = "bokeh.server.contexts"
+WATCHED = (
+    SERVER,
+    "bokeh.embed.util",
+    "bokeh.server.asgi",
+    "bokeh.server.core",
+    "bokeh.server.protocol_handler",
+    "bokeh.server.session",
+    "bokeh.server.tornado",
+    "channels.routing",
+    "daphne.server",
+    "django.core.handlers.asgi",
+    "starlette.applications",
+    "uvicorn.server",
+)
 
 
 class AfterImport:
@@ -29,7 +45,7 @@ class AfterImport:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module's own spec, found by the other finders, with a loader that tells the agent."""
+        """Return the module's spec from the other finders, with a loader that calls the agent."""
         if fullname not in WATCHED:
             return None
         others = [finder for finder in sys.meta_path if finder is not self]
@@ -41,18 +57,19 @@ class AfterImport:
 
 
 def tell_agent_after(loader: Any, fullname: str) -> None:
-    """Make this one loader install the agent once the module has run."""
+    """Make this loader install the agent's hooks after the module has run."""
     run = loader.exec_module
 
     def exec_module(module: ModuleType) -> None:
         run(module)
-        guarded(lambda: load_agent().install(fullname, module))
+        if fullname == SERVER or PACKAGE in sys.modules:
+            guarded(lambda: load_agent().install(fullname, module))
 
     loader.exec_module = exec_module
 
 
 def load_agent() -> Any:
-    """The agent's entry module, imported by file path under the private name."""
+    """Return the agent's entry module, imported by file path under the private name."""
     from importlib import import_module
     from importlib.util import module_from_spec, spec_from_file_location
 
@@ -69,15 +86,18 @@ def load_agent() -> Any:
 
 
 def guarded(action: Callable[[], object]) -> None:
-    """Run it; whatever goes wrong is one line for the operator and nothing to the application."""
+    """Run an action; an error becomes one line on stderr and never reaches the application."""
     try:
         action()
     except Exception as error:
-        sys.stderr.write(f"bokeh-exporter: no agent in this process: {error!r}\n")
+        from contextlib import suppress
+
+        with suppress(Exception):  # stderr may be closed or None
+            sys.stderr.write(f"bokeh-exporter: cannot load the agent in this process: {error!r}\n")
 
 
 def run_users_own() -> None:
-    """Give the user's own sitecustomize the turn that this one took."""
+    """Run the user's own sitecustomize, which this file hides."""
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path)
     if spec is None or spec.loader is None:
         return

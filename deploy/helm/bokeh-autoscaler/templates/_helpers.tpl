@@ -20,9 +20,33 @@ app.kubernetes.io/name: {{ include "bokeh-autoscaler.name" . }}
 {{- .Values.lease | default (include "bokeh-autoscaler.name" .) -}}
 {{- end -}}
 
+{{/* The name of its objects that are in no namespace: two releases have two. */}}
+{{- define "bokeh-autoscaler.clusterName" -}}
+{{- $name := include "bokeh-autoscaler.name" . -}}
+{{- if eq $name .Release.Namespace -}}
+{{- $name -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Namespace $name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The priority of all pods here. */}}
+{{- define "bokeh-autoscaler.priority" -}}
+{{- if .Values.priorityClassName -}}
+priorityClassName: {{ .Values.priorityClassName }}
+{{- else if .Values.priorityClass.create -}}
+priorityClassName: {{ include "bokeh-autoscaler.clusterName" . }}
+{{- end -}}
+{{- end -}}
+
 {{/* The namespaces whose Deployments it may scale, as a YAML list. */}}
 {{- define "bokeh-autoscaler.namespaces" -}}
 {{- .Values.watchNamespaces | default (list .Release.Namespace) | uniq | toYaml -}}
+{{- end -}}
+
+{{/* The namespace of an app that the chart brings, and of what stands before it. */}}
+{{- define "bokeh-autoscaler.appNamespace" -}}
+{{- include "bokeh-autoscaler.namespaces" . | fromYamlArray | first -}}
 {{- end -}}
 
 {{/* image and pullPolicy of a container. Takes a list: the root, the image's values. */}}
@@ -52,6 +76,11 @@ capabilities: {drop: [ALL]}
 {{- define "bokeh-autoscaler.proxyFiles" -}}
 {{- range $path, $_ := .Files.Glob (printf "files/%s/*" .Values.proxy.kind) }}
 {{ base $path }}: |
+{{- if hasPrefix "trusted." (base $path) }}
+{{- range $.Values.proxy.trustedProxies }}
+  {{ . }}{{ if eq $.Values.proxy.kind "nginx" }} 1;{{ end }}
+{{- end }}
+{{- end }}
 {{- $text := $.Files.Get $path | replace "bokeh-app-" (printf "%s-" $.Values.proxy.app) }}
 {{- $text | replace ":5006" (printf ":%d" (int $.Values.proxy.port)) | nindent 2 }}
 {{- end }}
@@ -61,15 +90,19 @@ capabilities: {drop: [ALL]}
 {{- define "bokeh-autoscaler.policies" -}}
 {{- $policies := .Values.policies -}}
 {{- if .Values.example.enabled -}}
-{{- $target := dict "namespace" .Release.Namespace "deployment" "bokeh-app" -}}
+{{- $target := dict "namespace" (include "bokeh-autoscaler.appNamespace" .) "deployment" "bokeh-app" -}}
 {{- $policies = append $policies (merge (dict "name" "bokeh-app" "target" $target) .Values.example.policy) -}}
 {{- end -}}
 {{- $policies | toYaml -}}
 {{- end -}}
 
 {{/* Refuses what the schema cannot see: two policies of one name, targets that are not watched, two
-daemons that know nothing of each other. */}}
+daemons that know nothing of each other, an app that any site may drive. */}}
 {{- define "bokeh-autoscaler.check" -}}
+{{- $behindProxy := and .Values.proxy.enabled (eq .Values.proxy.app "bokeh-app") -}}
+{{- if and .Values.example.enabled (not $behindProxy) (not .Values.example.websocketOrigin) -}}
+{{- fail "example.websocketOrigin: name the host of your page, such as app.example.com, or set proxy.enabled" -}}
+{{- end -}}
 {{- if and (eq .Values.lease "none") (gt (int .Values.replicas) 1) -}}
 {{- fail (printf "replicas: %d daemons would all act without a Lease: set lease, or replicas to 1" (int .Values.replicas)) -}}
 {{- end -}}
@@ -84,4 +117,28 @@ daemons that know nothing of each other. */}}
 {{- fail (printf "policies: the target of %q is in namespace %q: add it to watchNamespaces" .name .target.namespace) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Whoever may read metrics, as an entry of `from`. */}}
+{{- define "bokeh-autoscaler.fromPrometheus" -}}
+{{- $namespaces := prepend .Values.networkPolicy.prometheus.namespaces .Release.Namespace | uniq -}}
+- namespaceSelector:
+    matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: In
+        values: {{- toYaml $namespaces | nindent 10 }}
+  podSelector:
+    {{- $labels := .Values.networkPolicy.prometheus.podLabels | default (dict "app.kubernetes.io/name" "prometheus") }}
+    matchLabels: {{- toYaml $labels | nindent 6 }}
+{{- end -}}
+
+{{/* The Deployments of a namespace that policies name, as a YAML list. Takes a list: the root, it. */}}
+{{- define "bokeh-autoscaler.targets" -}}
+{{- $targets := list -}}
+{{- range include "bokeh-autoscaler.policies" (index . 0) | fromYamlArray -}}
+{{- if eq .target.namespace (index $ 1) -}}
+{{- $targets = append $targets .target.deployment -}}
+{{- end -}}
+{{- end -}}
+{{- $targets | uniq | toYaml -}}
 {{- end -}}

@@ -1,0 +1,1 @@
+"""HTTP requests to pods and to Prometheus, with limits on the time and size of responses."""

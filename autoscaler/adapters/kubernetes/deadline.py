@@ -1,0 +1,136 @@
+"""One deadline for each request to the Kubernetes API, and a limit on the size of its answer.
+
+The timeouts of the client apply to each `recv`, so a server or a proxy that sends a byte per second
+can delay a reconcile pass forever. Here a timer ends the connection of a request that takes too
+long, whatever step it is in: the TLS handshake, sending, or receiving headers and body. Only
+connecting has a timeout of its own for each address, and the lookup of the host name takes as long
+as the machine's resolver.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import suppress
+from typing import Any, Self
+
+from kubernetes import client
+
+# Bytes to receive at a time.
+_CHUNK = 64 << 10
+# Bytes of one object; the API server stores at most 1.5 MiB.
+LARGEST_OBJECT = 4 << 20
+
+
+class _Thread(threading.local):
+    deadline: Deadline | None = None
+
+
+_THIS_THREAD = _Thread()
+
+
+class Deadline:
+    """Context manager for one request of this thread; ends its connection after `seconds`.
+
+    has_passed: whether that has happened.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.has_passed = False
+        self._is_over = False
+        self._lines: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._pass)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        """Begin to count the seconds."""
+        _THIS_THREAD.deadline = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the connection alone from now on; another request may use it."""
+        _THIS_THREAD.deadline = None
+        self._timer.cancel()
+        with self._lock:
+            self._is_over = True
+            for line in self._lines:
+                line.close()
+
+    def follow(self, connection: socket.socket) -> None:
+        """Remember the connection that the request uses.
+
+        The descriptor is duplicated, because TLS replaces the socket during its handshake.
+        """
+        line = socket.socket(fileno=os.dup(connection.fileno()))
+        with self._lock:
+            self._lines.append(line)
+            if self.has_passed:
+                _end(line)
+
+    def _pass(self) -> None:
+        with self._lock:
+            if self._is_over:
+                return
+            self.has_passed = True
+            for line in self._lines:
+                _end(line)
+
+
+class BoundedClient(client.ApiClient):
+    """A client whose connections obey the deadline of the request that uses them."""
+
+    def __init__(self, settings: client.Configuration) -> None:
+        super().__init__(settings)
+        pools = self.rest_client.pool_manager
+        classes = pools.pool_classes_by_scheme
+        pools.pool_classes_by_scheme = {name: _following(pool) for name, pool in classes.items()}
+
+    def call_api(self, *args: Any, **kw: Any) -> Any:
+        """Make any request. The body of an error is read here, because the client has no limit."""
+        answer: Any = super().call_api(*args, **kw)
+        if not 200 <= answer.status <= 299:
+            answer.data = read_body(answer.response, LARGEST_OBJECT)
+        return answer
+
+
+def read_body(response: Any, largest: int) -> bytes:
+    """Return the body of a urllib3 response. Raises ValueError if it exceeds `largest` bytes."""
+    body = bytearray()
+    for part in response.stream(_CHUNK, decode_content=False):
+        body += part
+        if len(body) > largest:
+            response.close()
+            raise ValueError(f"the answer has more than {largest >> 20} MiB")
+    return bytes(body)
+
+
+def _following(pool: Any) -> Any:
+    """Return the class of pools whose connections tell the deadline of their thread."""
+    base = pool.ConnectionCls
+
+    class Connection(base):  # type: ignore[misc, valid-type]
+        def _new_conn(self) -> socket.socket:
+            made: socket.socket = super()._new_conn()
+            _follow(made)
+            return made
+
+        def request(self, *args: Any, **kw: Any) -> None:
+            """Send a request, on a new connection or on one that was kept."""
+            if self.sock is not None:
+                _follow(self.sock)
+            super().request(*args, **kw)
+
+    return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
+
+def _follow(connection: socket.socket) -> None:
+    if _THIS_THREAD.deadline is not None:
+        _THIS_THREAD.deadline.follow(connection)
+
+
+def _end(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,342 @@
+"""Conversion of the API server's pods to our values. Pure: plain JSON in, `PodState` out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+from autoscaler.model import Cause, Cordon, PodMarks, PodState, Resources
+from exporter.texts import LONGEST_NAME, visible
+
+# The label by which Services select pods, and the annotations that say why it is false.
+ROUTABLE = "bokeh-autoscaler/routable"
+CORDONED_FOR = "bokeh-autoscaler/cordoned-for"
+CORDONED_AT = "bokeh-autoscaler/cordoned-at"
+OUR_COST = "bokeh-autoscaler/deletion-cost"
+# The container that `kubectl exec` uses by default; service meshes set it when they inject one.
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+LAUNCHERS = '{"bokeh-exporter":'  # how the launcher's termination message begins
+# The manager of our patches in `kubectl get --show-managed-fields`.
+FIELD_MANAGER = "bokeh-autoscaler"
+# Protects a pod from Cluster Autoscaler and Karpenter; the first one says that we set both.
+PROTECTED = {
+    "bokeh-autoscaler/protected": "true",
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+_SUFFIXES = {
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", 1)},
+    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
+    "m": Decimal("1e-3"),
+    "u": Decimal("1e-6"),
+    "n": Decimal("1e-9"),
+}
+
+# What the ReplicaSet controller's `strconv.ParseInt` accepts, without plus signs or leading zeros.
+_COST = re.compile(r"0|-?[1-9][0-9]{0,9}")
+# The API server accepts no quantity above 2^63, and their texts are short.
+_LARGEST, _LONGEST_QUANTITY = Decimal(2) ** 63, 64
+# Other years are invalid, and could not be written back as a time.
+FIRST_YEAR, LAST_YEAR = 1970, 2200
+
+Json = Mapping[str, Any]
+
+
+def pod_state(pod: Json) -> PodState:
+    """Return the state of one item of a pod list."""
+    meta, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    notes, labels = meta.get("annotations") or {}, meta.get("labels") or {}
+    ready, cost = _condition(status, "Ready"), _cost(notes.get(DELETION_COST))
+    is_ours = cost is not None and notes.get(OUR_COST) == notes.get(DELETION_COST)
+    asked, cordon = _resources(spec, notes.get(DEFAULT_CONTAINER)), _cordon(notes)
+    return PodState(
+        name=meta["name"],
+        uid=meta["uid"],
+        version=meta.get("resourceVersion", ""),
+        phase=status.get("phase", "Unknown"),
+        ready=None if ready is None else ready.get("status") == "True",
+        ready_since=None if ready is None else unix(ready.get("lastTransitionTime")),
+        started_at=unix(status.get("startTime")),
+        created_at=unix(meta.get("creationTimestamp")),
+        deleting=meta.get("deletionTimestamp") is not None,
+        routable=labels.get(ROUTABLE, "true") == "true",
+        labelled=ROUTABLE in labels,
+        label_writer=_label_writer(meta) if _is_or_was_cordoned(labels, notes) else "",
+        resources=asked or Resources(),
+        ip=status.get("podIP"),
+        node=spec.get("nodeName") or "",
+        restarts=_most_restarts(status.get("containerStatuses") or ()),
+        sidecar_restarts=_most_restarts(_of_sidecars(spec, status)),
+        replica_set=owner(pod) or "",
+        deletion_cost=cost,
+        cost_is_ours=is_ours,
+        cost_writer="" if cost is None or is_ours else _cost_writer(meta),
+        stray_mark=OUR_COST in notes and not is_ours,
+        unreadable=_unreadable(notes, cost, cordon, spec if asked is None else None),
+        cordon=cordon,
+        cut=_cut(status) if meta.get("deletionTimestamp") else None,
+        protected=all(notes.get(key) == value for key, value in PROTECTED.items()),
+    )
+
+
+def _cut(status: Json) -> int | None:
+    """Return the number of sessions that the launcher cut, from the termination messages.
+
+    Returns None if no message says so. The app may write anything there, so other messages are
+    ignored.
+    """
+    told = [_cut_in(each) for each in status.get("containerStatuses") or ()]
+    counts = [count for count in told if count is not None]
+    return sum(counts) if counts else None
+
+
+def _cut_in(container: Json) -> int | None:
+    """Return the count in the last message of the launcher.
+
+    The launcher appends its message to whatever the app has written there.
+    """
+    ended = (container.get("state") or {}).get("terminated") or {}
+    message = ended.get("message") or ""
+    at = message.rfind(LAUNCHERS)
+    try:
+        told, _ = json.JSONDecoder().raw_decode(message, at) if at >= 0 else ({}, 0)
+        count = told["bokeh-exporter"]["cut"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    return count if type(count) is int and 0 <= count < 2**31 else None
+
+
+def _most_restarts(containers: Iterable[Json]) -> int:
+    return max((status.get("restartCount", 0) for status in containers), default=0)
+
+
+def _of_sidecars(spec: Json, status: Json) -> list[Json]:
+    """Return the statuses of native sidecars, without ordinary init containers."""
+    names = {container["name"] for container in _native_sidecars(spec)}
+    return [s for s in status.get("initContainerStatuses") or () if s["name"] in names]
+
+
+def _native_sidecars(spec: Json) -> list[Json]:
+    return [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+
+
+def _cordon(notes: Json) -> Cordon | None:
+    """Return our cordon, or None if its annotations are missing or invalid."""
+    at, cause = unix(notes.get(CORDONED_AT)), notes.get(CORDONED_FOR)
+    known = next((each for each in Cause if each.value == cause), None)
+    return None if at is None or known is None else Cordon(known, at)
+
+
+def _cost(text: Any) -> int | None:
+    """Return a deletion cost, or None if the ReplicaSet controller would treat it as 0."""
+    if not isinstance(text, str) or not _COST.fullmatch(text):
+        return None
+    cost = int(text)
+    return cost if -(2**31) <= cost < 2**31 else None
+
+
+def _resources(spec: Json, main: str | None) -> Resources | None:
+    """Return the requests and limits of a pod, or None if its quantities are invalid."""
+    try:
+        return resources(spec, main)
+    except ValueError:
+        return None
+
+
+def _unreadable(
+    notes: Json, cost: int | None, cordon: Cordon | None, spec: Json | None
+) -> tuple[str, ...]:
+    """Return what is ignored because it is invalid. spec: given if its quantities are invalid."""
+    keys = [DELETION_COST] if cost is None else []
+    keys += [CORDONED_AT, CORDONED_FOR] if cordon is None else []
+    told = [f'{key} "{visible(notes[key], LONGEST_NAME)}"' for key in keys if key in notes]
+    return (*told, *(["the quantities of its resources"] if spec is not None else []))
+
+
+def _cost_writer(meta: Json) -> str:
+    """Return the field manager of the deletion cost, such as karpenter, or "" if unknown."""
+    return _manager(_written_by(meta, "f:annotations", DELETION_COST))
+
+
+def _manager(entry: Json) -> str:
+    return visible(entry.get("manager", ""), LONGEST_NAME)
+
+
+def _is_or_was_cordoned(labels: Json, notes: Json) -> bool:
+    return labels.get(ROUTABLE, "true") != "true" or CORDONED_AT in notes
+
+
+def replicas_writer(deployment: Json) -> str:
+    """Return the last writer of `spec.replicas`, such as kubectl-client-side-apply.
+
+    Returns "" if we wrote it. If its owner left it out of a server-side apply, which sets it to 1,
+    no manager owns it; the last one that applied the Deployment is returned then.
+    """
+    known: Sequence[Json] = deployment["metadata"].get("managedFields") or ()
+    wrote = [e for e in known if "f:replicas" in ((e.get("fieldsV1") or {}).get("f:spec") or {})]
+    applied = [entry for entry in known if entry.get("operation") == "Apply"]
+    last: Json = max(wrote or applied, key=lambda entry: str(entry.get("time", "")), default={})
+    manager = _manager(last)
+    return "" if manager == FIELD_MANAGER else manager
+
+
+def _label_writer(meta: Json) -> str:
+    """Return who else set the routable label and when, as `kubectl-label 2027-01-15T08:00:00Z`.
+
+    The time reveals that the label was changed twice between two passes. Returns "" if we set it.
+    """
+    entry = _written_by(meta, "f:labels", ROUTABLE)
+    manager, time = _manager(entry), visible(entry.get("time", ""), LONGEST_NAME)
+    return "" if manager == FIELD_MANAGER else f"{manager} {time}".strip()
+
+
+def _written_by(meta: Json, kind: str, key: str) -> Json:
+    """Return the managedFields entry of the last writer of a label or an annotation."""
+    for entry in meta.get("managedFields") or ():
+        fields = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
+        if f"f:{key}" in (fields.get(kind) or {}):
+            found: Json = entry
+            return found
+    return {}
+
+
+def marks_patch(pod: PodState, marks: PodMarks) -> dict[str, Any]:
+    """Return a merge patch for the marks; null removes a value.
+
+    It contains the UID, so that the API server rejects it if the name belongs to another pod by
+    now. If the pod is to get no new users, it also contains the resourceVersion, so that it cannot
+    hide that the label was changed since the pod was read: users may have arrived in between. A
+    patch that uncordons must always succeed and has none.
+    """
+    cost = None if marks.cost is None else str(marks.cost)
+    annotations: dict[str, str | None] = {
+        CORDONED_FOR: None if marks.cordon is None else marks.cordon.cause.value,
+        CORDONED_AT: None if marks.cordon is None else rfc3339(marks.cordon.at),
+    }
+    if cost is not None or pod.cost_is_ours:
+        annotations[DELETION_COST] = cost
+    if cost is not None or pod.cost_is_ours or pod.stray_mark:
+        annotations[OUR_COST] = cost
+    if marks.protected or pod.protected:  # otherwise keep the template's own annotations
+        annotations |= {key: value if marks.protected else None for key, value in PROTECTED.items()}
+    stays = marks.routable and pod.routable  # then keep a cordon that was set by hand since
+    labels = {} if stays else {ROUTABLE: "true" if marks.routable else "false"}
+    patch: dict[str, Any] = {"uid": pod.uid, "labels": labels, "annotations": annotations}
+    if not marks.routable and pod.version:
+        patch["resourceVersion"] = pod.version
+    return {"metadata": patch}
+
+
+def rfc3339(at: float) -> str:
+    """Return Unix seconds as the API writes them: 2027-01-15T08:00:00Z."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def resources(spec: Json, main: str | None = None) -> Resources:
+    """Return the requests of a pod, as HPA computes them, and its memory limits, in milli-units.
+
+    Requests are sums over the containers and the native sidecars, or the pod's own `resources` if
+    set; None if a container has none. Limits are per container, because the kernel kills a
+    container that exceeds its own. main: name of the app's container, if the pod says which it is.
+    """
+    containers = [*(spec.get("containers") or ()), *_native_sidecars(spec)]
+
+    def amount(kind: str, name: str) -> int | None:
+        whole = ((spec.get("resources") or {}).get(kind) or {}).get(name)
+        if whole is not None:
+            return milli(whole)
+        return _sum(((c.get("resources") or {}).get(kind) or {}).get(name) for c in containers)
+
+    apps = [c for c in spec.get("containers") or () if main in (None, c["name"])]
+    own = _memory_limits(apps)
+    whole = _memory_limits([{**spec, "name": ""}])
+    return Resources(
+        cpu_request=amount("requests", "cpu"),
+        memory_request=amount("requests", "memory"),
+        memory_limit=own[0][1] if len(apps) == len(own) == 1 else None,
+        memory_limits=(*own, *whole),
+    )
+
+
+def _memory_limits(containers: Iterable[Json]) -> tuple[tuple[str, int], ...]:
+    found = ((c["name"], (c.get("resources") or {}).get("limits") or {}) for c in containers)
+    return tuple((name, milli(own["memory"])) for name, own in found if "memory" in own)
+
+
+def _sum(amounts: Iterable[str | None]) -> int | None:
+    total = 0
+    for amount in amounts:
+        if amount is None:
+            return None
+        total += milli(amount)
+    return total
+
+
+@lru_cache(maxsize=1024)
+def milli(quantity: str) -> int:
+    """Return a Kubernetes quantity in milli-units, rounded up: `500m` is 500.
+
+    Raises ValueError if it is not a quantity.
+    """
+    text = str(quantity)[:_LONGEST_QUANTITY]
+    suffix = next((s for s in sorted(_SUFFIXES, key=len, reverse=True) if text.endswith(s)), "")
+    try:
+        number = Decimal(text.removesuffix(suffix))
+        possible = -_LARGEST <= number <= _LARGEST
+    except InvalidOperation:  # also raised by a comparison with NaN
+        possible = False
+    if not possible:
+        raise ValueError(f"{text!r} is not a quantity")
+    return ceil(number * _SUFFIXES.get(suffix, 1) * 1000)
+
+
+def unix(timestamp: str | None) -> float | None:
+    """Return an API timestamp as Unix seconds, or None if it is missing or has no zone."""
+    try:
+        at = datetime.fromisoformat(str(timestamp))
+    except ValueError:
+        return None
+    if at.tzinfo is None or not FIRST_YEAR <= at.year < LAST_YEAR:
+        return None
+    return at.timestamp()
+
+
+def label_selector(selector: Json) -> str:
+    """Return a selector in the form of list requests: `app=shop,tier in (web,api),!canary`."""
+    equal = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    return ",".join([*equal, *map(_requirement, selector.get("matchExpressions") or ())])
+
+
+def _requirement(expression: Json) -> str:
+    key, values = expression["key"], ",".join(expression.get("values") or ())
+    match expression["operator"]:
+        case "Exists":
+            return str(key)
+        case "DoesNotExist":
+            return f"!{key}"
+        case operator:
+            return f"{key} {operator.lower()} ({values})"
+
+
+def selects_by(selector: Json, label: str) -> bool:
+    """Return whether a selector uses this label."""
+    keys = {expression["key"] for expression in selector.get("matchExpressions") or ()}
+    return label in keys or label in (selector.get("matchLabels") or {})
+
+
+def owner(item: Json) -> str | None:
+    """Return the UID of the controller that owns an object, or None."""
+    owners = item["metadata"].get("ownerReferences") or ()
+    return next((o["uid"] for o in owners if o.get("controller")), None)
+
+
+def _condition(status: Json, kind: str) -> Json | None:
+    conditions: Iterable[Json] = status.get("conditions") or ()
+    return next((c for c in conditions if c.get("type") == kind), None)

@@ -1,0 +1,1 @@
+"""Policy files: reading, validation, error messages, and conversion of other autoscalers' files."""

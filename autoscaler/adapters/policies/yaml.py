@@ -1,0 +1,323 @@
+"""Parsing of YAML to plain values with line numbers. No other module imports yaml.
+
+Only text, numbers, true, false, null, lists and mappings are built, and their size is limited
+before that, because a file may be anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from exporter.texts import visible
+
+Path = tuple[str | int, ...]
+
+# The deepest policy has 6 levels, and the longest reasonable one about 200 values.
+MAX_DEPTH = 20
+MAX_VALUES = 2_000
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_STANDARD = "tag:yaml.org,2002:"
+_INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,17})", re.ASCII)
+_SEXAGESIMAL = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?", re.ASCII)
+# Numbers in YAML 1.2 and JSON, but text in YAML 1.1, which requires a point and a sign.
+_EXPONENT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/]*%?", re.ASCII)
+_SHOWN_LENGTH = 40
+
+_HINTS = {
+    "mapping values are not allowed": 'expected text with ": " in it to be in quotes',
+    "cannot start any token": "expected spaces instead of tabs, and quotes around text that starts"
+    " with a character such as % or @",
+    "undefined alias": "expected an anchor (&name) before its use (*name)",
+    "characters are not allowed": "expected text without control characters",
+}
+_HINT = "expected valid YAML; check the indentation, brackets and quotes here"
+
+
+class Problem(NamedTuple):
+    """One problem of a file; line 0 and an empty path refer to the whole file."""
+
+    line: int
+    path: str
+    message: str
+
+
+class Document(NamedTuple):
+    """The values of a file, the line of each, and the problems of single values.
+
+    An invalid value is `REFUSED` in `value`, and its path is in `refused`.
+    """
+
+    value: Any
+    lines: Mapping[Path, int]
+    problems: tuple[Problem, ...] = ()
+    refused: frozenset[Path] = frozenset()
+
+    def line(self, path: Path) -> int:
+        """Return the line of a value, or of the nearest mapping or list that should contain it."""
+        while path not in self.lines:
+            path = path[:-1]
+        return self.lines[path]
+
+
+REFUSED: Final = object()
+ODD_KEY: Final = "a key is a list or a mapping, expected a word"
+
+
+class UnreadableError(Exception):
+    """The text cannot be parsed; `problem` says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def parse(text: str) -> Document:
+    """Return the first document of a YAML text, with a problem if it is not the only one.
+
+    Raises UnreadableError.
+    """
+    try:
+        second = _bound(text)
+        root = next(yaml.compose_all(text, Loader=_LOADER), None)
+    except yaml.YAMLError as error:
+        raise UnreadableError(_syntax_problem(error, text)) from None
+    if root is None:
+        raise UnreadableError(Problem(0, "", "the file is empty, expected a policy"))
+    builder = _Builder()
+    value = builder.build(root, (), 0)
+    if second is not None:
+        message = "a second document starts here (---), expected one policy per file"
+        builder.problems.append(Problem(second, "", message))
+    return Document(value, builder.lines, tuple(builder.problems), frozenset(builder.refused))
+
+
+def path_text(path: Path) -> str:
+    """Return a path as people write it: `metrics[0].seats`."""
+    text = ""
+    for element in path:
+        if isinstance(element, int):
+            text += f"[{element}]"
+        else:
+            plain = element.isidentifier() and element.isascii() and len(element) <= _SHOWN_LENGTH
+            text += ("." if text else "") + (element if plain else shown(element))
+    return text
+
+
+def shown(value: Any) -> str:
+    """Return a value of a file as text, shortened and on one line."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None:
+        return "nothing"
+    if value is REFUSED:
+        return "an unreadable value"
+    if isinstance(value, str):
+        short = value if len(value) <= _SHOWN_LENGTH else value[: _SHOWN_LENGTH - 1] + "…"
+        return visible(json.dumps(short, ensure_ascii=False))
+    return json.dumps(value)
+
+
+def flow_text(value: Any) -> str:
+    """Return plain values as YAML on one line: `{min: 2, max: 20}`."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{flow_text(k)}: {flow_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(flow_text(item) for item in value) + "]"
+    plain = isinstance(value, str) and _PLAIN.fullmatch(value) and parse(value).value == value
+    return str(value) if plain else json.dumps(value)
+
+
+def _bound(text: str) -> int | None:
+    """Check the limits before anything is built; return the line of a second document, if any.
+
+    Events are counted while they are parsed, because libyaml takes two minutes for 250 kB of `[`.
+    Raises UnreadableError.
+    """
+    depth = documents = nodes = 0
+    second: int | None = None
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        nodes += isinstance(event, yaml.NodeEvent)
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if depth > MAX_DEPTH:
+            raise UnreadableError(_too_deep(line))
+        if documents == 2 and second is None:
+            second = line
+        if nodes > 2 * MAX_VALUES:  # each value and its key
+            raise UnreadableError(_too_many(line))
+    return second
+
+
+def _too_many(line: int) -> Problem:
+    message = f"more than {MAX_VALUES} values (with expanded aliases), expected fewer"
+    return Problem(line, "", message)
+
+
+def _too_deep(line: int) -> Problem:
+    return Problem(line, "", f"nested too deeply, expected at most {MAX_DEPTH} levels")
+
+
+def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
+    """Return the parser's error with its line and a hint."""
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is not None:
+        line = min(mark.line, text.count("\n")) + 1
+    else:
+        line = text.count("\n", 0, getattr(error, "position", 0) or 0) + 1
+    hint = next((hint for words, hint in _HINTS.items() if words in what), _HINT)
+    if "\u00a0" in text:
+        hint = "expected ordinary spaces, but the file has no-break spaces"
+    return Problem(line, "", f"not valid YAML: {what}, {hint}")
+
+
+class _Builder:
+    """Converts nodes to values; an invalid value is recorded and does not stop the others."""
+
+    def __init__(self) -> None:
+        self.lines: dict[Path, int] = {}
+        self.problems: list[Problem] = []
+        self.refused: set[Path] = set()
+        self._built = 0
+
+    def build(self, node: Node, path: Path, depth: int) -> Any:
+        """Return the value of a node. Raises UnreadableError if expanded aliases are too many."""
+        line = node.start_mark.line + 1
+        self.lines.setdefault(path, line)
+        self._built += 1
+        if depth > MAX_DEPTH:
+            raise UnreadableError(_too_deep(line))
+        if self._built > MAX_VALUES:
+            raise UnreadableError(_too_many(line))
+        if isinstance(node, MappingNode) and node.tag == f"{_STANDARD}map":
+            return self._mapping(node, path, depth)
+        if isinstance(node, SequenceNode) and node.tag == f"{_STANDARD}seq":
+            return [
+                self.build(item, (*path, index), depth + 1) for index, item in enumerate(node.value)
+            ]
+        try:
+            return _scalar(node)
+        except ValueError as error:
+            return self._refuse(path, str(error))
+
+    def _refuse(self, path: Path, message: str) -> object:
+        self.problems.append(Problem(self.lines[path], path_text(path), message))
+        self.refused.add(path)
+        return REFUSED
+
+    def _mapping(self, node: MappingNode, path: Path, depth: int) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        first: dict[str, int] = {}
+        # Merged keys first, because the mapping's own keys override them and their lines.
+        for key_node, value_node in sorted(node.value, key=lambda pair: not _is_merge(pair[0])):
+            line = key_node.start_mark.line + 1
+            if _is_merge(key_node):
+                self.lines[(*path, key_node.value)] = line
+                merged |= self._merged(value_node, path, depth + 1)
+            elif not isinstance(key_node, ScalarNode):
+                self.problems.append(Problem(line, path_text(path), ODD_KEY))
+            elif (key := key_node.value) in own:
+                message = f"is a duplicate key (first on line {first[key]}), expected it once"
+                self.problems.append(Problem(line, path_text((*path, key)), message))
+            else:
+                if key in merged:
+                    self._forget((*path, key))
+                first[key] = self.lines[(*path, key)] = line
+                own[key] = self.build(value_node, (*path, key), depth + 1)
+        return merged | own
+
+    def _forget(self, path: Path) -> None:
+        """Drop the lines of a value that another one overrides."""
+        for hidden in [each for each in self.lines if each[: len(path)] == path]:
+            del self.lines[hidden]
+
+    def _merged(self, node: Node, path: Path, depth: int) -> dict[str, Any]:
+        """Return what `<<: *anchor` or `<<: [*one, *two]` merges; the first of several wins."""
+        sources = node.value if isinstance(node, SequenceNode) else [node]
+        merged: dict[str, Any] = {}
+        for source in reversed(sources):
+            value = self.build(source, path, depth)
+            if not isinstance(value, dict):
+                self._refuse((*path, "<<"), "expected an alias of a mapping, such as *name")
+                return {}
+            merged |= value
+        return merged
+
+
+def _is_merge(node: Node) -> bool:
+    return bool(node.tag == f"{_STANDARD}merge")
+
+
+def _scalar(node: Node) -> Any:
+    """Return text, number, true, false or null. Raises ValueError with the error message."""
+    text = node.value
+    kind = node.tag.removeprefix(_STANDARD) if node.tag.startswith(_STANDARD) else ""
+    if not isinstance(node, ScalarNode) or kind not in _SCALARS:
+        raise ValueError(f"tag {shown(_short_tag(node.tag))} is rejected, expected a plain value")
+    if not node.style and _SEXAGESIMAL.fullmatch(text):
+        raise ValueError(
+            f"{shown(text)[1:-1]} without quotes is a number in base 60 to many YAML readers,"
+            f" expected quotes: {shown(f'{text:0>5}')}"  # the hour of a day has two digits
+        )
+    if not node.style and kind == "str" and _EXPONENT.fullmatch(text):
+        return float(text)
+    return _SCALARS[kind](text)
+
+
+def _short_tag(tag: str) -> str:
+    return "!!" + tag.removeprefix(_STANDARD) if tag.startswith(_STANDARD) else tag
+
+
+def _integer(text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError(
+            f"got {shown(text)[1:-1]}, expected a whole number in plain decimal digits"
+        )
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    except ValueError:
+        raise ValueError(f"got {shown(text)}, expected a number") from None
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(
+            f'{text} without quotes means true or false to YAML, expected quotes: "{text}"'
+        )
+    return text.lower() == "true"
+
+
+def _null(_: str) -> None:
+    return None
+
+
+_SCALARS: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": _integer,
+    "float": _number,
+    "bool": _boolean,
+    "null": _null,
+    # Dates and `=` have no special meaning here; they are plain text.
+    "timestamp": str,
+    "value": str,
+    "merge": str,
+}

@@ -1,0 +1,1 @@
+"""Traces for the simulator from CSV files, as written by programs, people and spreadsheets."""

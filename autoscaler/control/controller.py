@@ -1,0 +1,325 @@
+"""One pass over all policies: observe, decide, act, record.
+
+State goes in and comes out as values, and a change that fails is not remembered. What is wrong with
+one policy, target, sidecar or recorder stays with that one: all others are decided and carried out
+in the same pass. Where several daemons run, only the one that leads in a namespace looks at its
+policies, and each write is confirmed by that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
+
+from autoscaler.control.actor import Actor, Written, key_of
+from autoscaler.control.leadership import NoLeadership, label
+from autoscaler.control.observation import build_observation, queries_in_turn, required_signals
+from autoscaler.control.observer import Found, Observer
+from autoscaler.control.pass_result import (
+    FAILED_GET_SCALE,
+    FAILED_RESCALE,
+    NOT_LEADER,
+    Outcome,
+    PassResult,
+    Recorder,
+    Released,
+)
+from autoscaler.control.sidecar_rounds import Rounds, Watched
+from autoscaler.control.state_store import StateStore
+from autoscaler.control.turns import Turns
+from autoscaler.core.decide import decide
+from autoscaler.errors import AutoscalerError, ConflictError, LeaseError, NotEmptyError
+from autoscaler.model import Observation, Reason, State, TargetRef
+from autoscaler.policy import Policy
+from autoscaler.ports import (
+    Clock,
+    Cluster,
+    Leadership,
+    LeadershipStatus,
+    MetricsSource,
+    PolicySet,
+    PolicySource,
+    Sidecars,
+    TargetState,
+)
+
+LOG = logging.getLogger("autoscaler")
+# Patches run side by side, so that one slow answer does not hold the others.
+PARALLEL_CHANGES = 8
+# Targets whose sidecars are waited for at the same time.
+PARALLEL_ASKS = 32
+# How often one pass observes and decides again when the target changed under it (HTTP 409).
+CONFLICT_RETRIES = 2
+UNCONFIRMED = (
+    "waiting up to 10s: the API server did not confirm the last scale request, "
+    "which may still take effect"
+)
+
+Observe = Callable[[TargetState], Observation]
+
+
+class Controller:
+    """Drives every policy; call `run_pass` as often as the shortest interval asks."""
+
+    def __init__(
+        self,
+        policies: PolicySource,
+        metrics: MetricsSource,
+        cluster: Cluster,
+        sidecars: Sidecars,
+        clock: Clock,
+        recorders: Sequence[Recorder] = (),
+        *,
+        leadership: Leadership | None = None,
+        store: StateStore | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        self._policies = policies
+        self._clock = clock
+        self._recorders = recorders
+        self._dry_run = dry_run
+        self._leadership = leadership or NoLeadership()
+        self._store = store or StateStore(clock)
+        self._observer = Observer(cluster, metrics, sidecars, clock)
+        self._rounds = Rounds(sidecars)
+        self._farewells: dict[str, int] = {}
+        self._actor = Actor(cluster, self._observer.answered, self._leadership, self._store, clock)
+        self._loaded = PolicySet()
+        self._turns = Turns()
+        self._touched: set[TargetRef] = set()
+        self._slow: set[TargetRef] = set()
+        self._broken: set[str] = set()
+
+    def run_pass(self) -> PassResult:
+        """Observe every due policy's target, decide, act, record. Raises nothing an adapter may."""
+        self._follow_clock()
+        policies = self._load()
+        in_force = {policy.target.ref for policy in policies.policies}
+        wanted = _by_namespace(policies, in_force | self._touched)
+        statuses = self._leadership.seek(wanted, self._follow_clock)
+        now = self._clock.now()
+        self._farewells |= self._rounds.collect(now)
+        due = self._turns.due(policies.policies, statuses, now)
+        readings = self._observer.readings(
+            {pair for policy in due for pair in required_signals(policy).items()},
+            queries_in_turn(due),
+            now,
+        )
+
+        def reconcile(policy: Policy, target: TargetState | AutoscalerError) -> Outcome:
+            def observe(target: TargetState) -> Observation:
+                return build_observation(policy, target, readings)
+
+            return self._reconcile_policy(policy, target, observe)
+
+        # Last, for a scale-down rests on it: what the pods and sidecars say must not grow old.
+        targets = self._observer.targets({policy.target.ref for policy in due}, statuses)
+        outcomes = self._reconcile_all(reconcile, due, targets, now)
+        self._rounds.start(map(self._watched, outcomes), now)
+        self._forget_all_but(policies.policies)
+        released = self._release(in_force, statuses, now)
+        lacking = self._turns.unevaluated(policies.policies, statuses, now)
+        result = PassResult(now, outcomes, policies, statuses, released, lacking)
+        self._record(result)
+        return result
+
+    def _load(self) -> PolicySet:
+        """Return the active policies; after a defect the last ones, so that scaling goes on."""
+        try:
+            self._loaded = self._policies.load()
+        except Exception:
+            if not self._loaded.policies:
+                raise
+            LOG.exception("the policies could not be loaded; the last ones stay active")
+        return self._loaded
+
+    def _record(self, result: PassResult) -> None:
+        for recorder in self._recorders:
+            try:
+                recorder.record(result)
+            except Exception:
+                name = type(recorder).__name__
+                LOG.exception("internal error (a bug, please report it): %s failed", name)
+
+    def _reconcile_all(
+        self,
+        reconcile: Callable[[Policy, TargetState | AutoscalerError], Outcome],
+        due: Sequence[Policy],
+        targets: Found,
+        now: float,
+    ) -> tuple[Outcome, ...]:
+        """Carry out each policy as soon as its own target's sidecars have answered.
+
+        Those that answered late in the last pass come last, and so take nobody's place.
+        """
+        asking = [p for p in due if self._observer.must_ask(targets[p.target.ref])]
+        if not asking and len(due) < 2:
+            return tuple(reconcile(policy, targets[policy.target.ref]) for policy in due)
+        found: dict[str, Future[Outcome]] = {}
+        asking.sort(key=lambda policy: policy.target.ref in self._slow)
+        with (
+            ThreadPoolExecutor(PARALLEL_CHANGES) as changes,
+            ThreadPoolExecutor(PARALLEL_ASKS) as asks,
+        ):
+            answers = {asks.submit(self._ask, targets[p.target.ref], now): p for p in asking}
+            for policy in due:
+                if policy not in asking:
+                    target = targets[policy.target.ref]
+                    found[policy.name] = changes.submit(reconcile, policy, target)
+            for answer in as_completed(answers):
+                policy = answers[answer]
+                found[policy.name] = changes.submit(reconcile, policy, answer.result())
+        return tuple(found[policy.name].result() for policy in due)
+
+    def _ask(
+        self, target: TargetState | AutoscalerError, now: float
+    ) -> TargetState | AutoscalerError:
+        if isinstance(target, AutoscalerError):
+            return target
+        answered, said = self._observer.with_answers(target)
+        self._rounds.reach.hear(target.ref, target.pods, said, now)
+        if any(pod.silence for pod in answered.pods):
+            self._slow.add(target.ref)
+        else:
+            self._slow.discard(target.ref)
+        return answered
+
+    def _watched(self, outcome: Outcome) -> Watched:
+        """Which of a target's sidecars are asked until its next pass."""
+        policy, target = outcome.policy, outcome.target
+        if target is None:
+            return Watched(policy.target.ref)
+        state = self._store.of(key_of(policy, target)) or State()
+        removed = [pod for pod in target.pods if pod.uid in state.departing and pod.cut is None]
+        return Watched(target.ref, removed, target.pods if policy.drain else ())
+
+    def _reconcile_policy(
+        self,
+        policy: Policy,
+        target: TargetState | AutoscalerError,
+        observe: Observe,
+    ) -> Outcome:
+        """Decide and act for one policy. Raises nothing: a defect is the problem of this policy."""
+        written = Written()
+        try:
+            outcome = self._reconcile(policy, target, observe, written)
+            self._broken.discard(policy.name)
+        except Exception as error:
+            words = f"internal error (a bug, please report it) in policy {policy.name}: {error!r}"
+            if policy.name not in self._broken:  # the traceback once, and not at every pass
+                LOG.exception("%s", words, extra={"fields": {"policy": policy.name}})
+            self._broken.add(policy.name)
+            there = target if isinstance(target, TargetState) else None
+            outcome = Outcome(policy, there, problem=words, failure="InternalError")
+        silent = self._rounds.unreachable(policy.target.ref)
+        marked = tuple(written.marked)
+        return replace(outcome, changed=written.changed, marked=marked, unreachable=silent)
+
+    def _reconcile(
+        self,
+        policy: Policy,
+        target: TargetState | AutoscalerError,
+        observe: Observe,
+        written: Written,
+    ) -> Outcome:
+        """Decide and act; a target that changed meanwhile is looked at again."""
+        outcome = Outcome(policy)
+        if self._actor.is_unsure(policy.target.ref):
+            return replace(outcome, problem=UNCONFIRMED)
+        for _ in range(1 + CONFLICT_RETRIES):
+            if isinstance(target, AutoscalerError):
+                return _unread(policy, target)
+            now = self._clock.now()  # what was seen may count from here, and not from the start
+            outcome = self._decide(policy, target, observe(target), now)
+            try:
+                if not self._dry_run:
+                    self._actor.act(outcome, target, now, written)
+            except ConflictError as error:
+                outcome = replace(outcome, problem=str(error), failure=FAILED_RESCALE)
+                target = self._observer.target(policy.target.ref)
+            except AutoscalerError as error:
+                return _stopped(outcome, error)
+            else:
+                return outcome
+        return outcome
+
+    def _decide(
+        self, policy: Policy, target: TargetState, observed: Observation, now: float
+    ) -> Outcome:
+        """A Deployment that was deleted and made again has another uid and starts afresh."""
+        key = key_of(policy, target)
+        before = self._store.of(key) or State()
+        told = {uid: self._farewells.pop(uid, None) for uid in before.departing}
+        told |= {pod.uid: pod.cut for pod in target.pods if pod.cut is not None}
+        farewells = {uid: count for uid, count in told.items() if count is not None}
+        observed = replace(observed, farewells=farewells)
+        decision, state = decide(policy, observed, self._store.of(key), now)
+        self._store.keep(key, state)
+        return Outcome(policy, target, observed, decision)
+
+    def _release(
+        self, in_force: set[TargetRef], statuses: Mapping[str, LeadershipStatus], now: float
+    ) -> tuple[Released, ...]:
+        """Pods whose policy is gone carry nothing of ours any more; what fails is tried again."""
+        gone = set() if self._dry_run else self._touched - in_force
+        others = {ref for ref in gone if (s := statuses.get(ref.namespace)) and s.is_standby}
+        self._touched |= in_force  # those of others too: they may end before they have done it
+        unsure = {ref for ref in gone if self._actor.is_unsure(ref)}  # users must not come yet
+        done: list[Released] = []
+        for ref, target in self._observer.targets(gone - others - unsure, statuses).items():
+            try:
+                if self._actor.clean_up_pods(target, now, done):
+                    self._touched.discard(ref)
+            except AutoscalerError:
+                continue
+            except Exception:
+                LOG.exception("%s: internal error (a bug, please report it)", ref)
+        return tuple(done)
+
+    def _follow_clock(self) -> None:
+        """After the wall clock was set, move all memory along with it."""
+        step = self._clock.stepped()
+        if step == 0:
+            return
+        self._store.shift(step)
+        self._observer.follow_clock(step)
+        self._rounds.reach.shift(step)
+        self._turns.shift(step)
+
+    def _forget_all_but(self, policies: Sequence[Policy]) -> None:
+        names = {policy.name for policy in policies}
+        refs = {policy.target.ref for policy in policies}
+        self._store.forget_all_but(names)
+        self._rounds.reach.forget_all_but(refs)
+        self._turns.forget_all_but(names)
+        self._broken &= names
+        self._slow &= refs
+        if not policies:
+            self._farewells.clear()
+
+
+def _stopped(outcome: Outcome, error: AutoscalerError) -> Outcome:
+    """What is told of a pass that the error ended before everything was written."""
+    if isinstance(error, LeaseError):  # another daemon leads now: not even an Event
+        return Outcome(outcome.policy, problem=str(error), failure=NOT_LEADER)
+    if isinstance(error, NotEmptyError) and outcome.decision is not None:
+        held = outcome.decision.held(Reason.SESSIONS_STILL_OPEN, str(error))
+        return replace(outcome, decision=held)
+    return replace(outcome, problem=str(error), failure=FAILED_RESCALE)
+
+
+def _unread(policy: Policy, error: AutoscalerError) -> Outcome:
+    failure = NOT_LEADER if isinstance(error, LeaseError) else FAILED_GET_SCALE
+    return Outcome(policy, problem=str(error), failure=failure)
+
+
+def _by_namespace(policies: PolicySet, refs: set[TargetRef]) -> dict[str, frozenset[str]]:
+    """Where to lead, with the policies that are evaluated there."""
+    return {
+        namespace: frozenset(
+            label(policy) for policy in policies.policies if policy.target.namespace == namespace
+        )
+        for namespace in {ref.namespace for ref in refs}
+    }

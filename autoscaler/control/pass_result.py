@@ -1,0 +1,68 @@
+"""What one pass did, as values: for logs, metrics, Events and the demo's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from autoscaler.control.reachability import Silence
+from autoscaler.model import Decision, Observation, PodMarks, PodState
+from autoscaler.policy import Policy
+from autoscaler.ports import LeadershipStatus, PolicySet, TargetState
+
+FAILED_GET_SCALE, FAILED_RESCALE = "FailedGetScale", "FailedRescale"
+NOT_LEADER = "NotLeader"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one pass did about one policy.
+
+    decision None: the target could not be read, `problem` says why and `failure` names the kind, as
+    Events do. changed: the scale was patched.
+    marked: the pods whose labels or annotations were written, with what they carry now; both also
+    where a later step of the same pass failed. unreachable: sidecars that the daemon cannot reach.
+    """
+
+    policy: Policy
+    target: TargetState | None = None
+    observed: Observation | None = None
+    decision: Decision | None = None
+    changed: bool = False
+    problem: str | None = None
+    failure: str = ""
+    marked: tuple[tuple[PodState, PodMarks], ...] = ()
+    unreachable: tuple[Silence, ...] = ()
+
+
+class Released(NamedTuple):
+    """A pod of a target without a policy, from which our labels and annotations were removed."""
+
+    target: TargetState
+    pod: PodState
+    marks: PodMarks
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """One pass: its outcomes in the policies' order, and the state of the policy files.
+
+    leadership: whether this daemon leads, for each namespace where that matters. released: pods
+    that no policy drains any more. unevaluated: policies that this standby has and the leader does
+    not, so that nobody evaluates them.
+    """
+
+    at: float
+    outcomes: tuple[Outcome, ...]
+    policies: PolicySet
+    leadership: Mapping[str, LeadershipStatus] = field(default_factory=dict)
+    released: tuple[Released, ...] = ()
+    unevaluated: tuple[Policy, ...] = ()
+
+
+class Recorder(Protocol):
+    """Where a pass is told: logs, metrics, Events, the demo's table."""
+
+    def record(self, result: PassResult) -> None:
+        """Take note of one finished pass."""

@@ -1,0 +1,107 @@
+"""What the daemon remembers of each policy, and how it is handed to the next daemon."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Lock
+from typing import NamedTuple
+
+from autoscaler.core.checkpoint import from_text, to_text
+from autoscaler.errors import AutoscalerError, LeaseError, RefusedError
+from autoscaler.model import State
+from autoscaler.ports import Clock
+
+LOG = logging.getLogger("autoscaler")
+
+
+class Key(NamedTuple):
+    """Whose memory it is: a Deployment that was deleted and made again has another uid."""
+
+    namespace: str
+    policy: str
+    uid: str
+
+
+class StateStore:
+    """The states by policy and target. Threads may share it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._states: dict[Key, State] = {}
+        self._lock = Lock()
+
+    def of(self, key: Key) -> State | None:
+        """What is remembered; None: nothing yet."""
+        return self._states.get(key)
+
+    def keep(self, key: Key, state: State) -> None:
+        """Remember it from now on, in place of an earlier target of the same policy."""
+        with self._lock:
+            if key not in self._states:
+                self._keep_only(lambda other: other.policy != key.policy)
+            self._states[key] = state
+
+    @contextmanager
+    def change(self, key: Key, after: Callable[[State], State]) -> Iterator[None]:
+        """Remember a change already while it is made; taken back if it is refused.
+
+        One whose answer was lost may have been made: it is remembered, but not what the replica
+        count is now, or the old count would look like somebody else's at the next look.
+        """
+        before = self._states[key]
+        self.keep(key, after(before))
+        try:
+            yield
+        except (RefusedError, LeaseError):
+            self.keep(key, before)
+            raise
+        except AutoscalerError:
+            self.keep(key, replace(after(before), replicas_seen=None))
+            raise
+
+    def shift(self, seconds: float) -> None:
+        """Move everything along with a wall clock that was set."""
+        with self._lock:
+            self._states = {key: state.shifted(seconds) for key, state in self._states.items()}
+
+    def forget_all_but(self, policies: Iterable[str]) -> None:
+        """Drop what belongs to policies that no longer exist."""
+        names = set(policies)
+        with self._lock:
+            self._keep_only(lambda key: key.policy in names)
+
+    def text(self, namespace: str) -> str:
+        """What the next daemon of the namespace is to know."""
+        with self._lock:
+            states = {key[1:]: s for key, s in self._states.items() if key.namespace == namespace}
+        return to_text(states, self._clock.now())
+
+    def recall(self, namespace: str, text: str) -> None:
+        """Take over what the last daemon of the namespace knew.
+
+        States of an earlier term of this daemon are dropped in any case, because another daemon may
+        have acted since. A text that means nothing is logged, and then each scale-down waits for a
+        full stabilization window.
+        """
+        found = self._read(namespace, text) if text else {}
+        with self._lock:
+            self._keep_only(lambda key: key.namespace != namespace)
+            self._states |= {Key(namespace, *key): state for key, state in found.items()}
+
+    def _read(self, namespace: str, text: str) -> Mapping[tuple[str, str], State]:
+        """Return the states in the text by policy and uid; none if it is unreadable."""
+        try:
+            return from_text(text, self._clock.now())
+        except ValueError as error:
+            words = (
+                "cannot read the state saved by the previous leader; scale-downs wait for a full "
+                "stabilization window"
+            )
+            LOG.warning("namespace %s: %s: %s", namespace, words, error)
+            return {}
+
+    def _keep_only(self, wanted: Callable[[Key], bool]) -> None:
+        self._states = {key: state for key, state in self._states.items() if wanted(key)}

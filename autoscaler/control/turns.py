@@ -1,0 +1,68 @@
+"""Whose turn it is: the policies that a pass evaluates, and those that no daemon does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from autoscaler.control.leadership import label
+from autoscaler.policy import Policy
+from autoscaler.ports import LeadershipStatus
+
+# A pass that comes so much early counts as on time, in seconds.
+EARLY = 0.25
+# A leader publishes new policies within 5 s and a standby sees them within 2 s.
+LACKING_FOR = 15.0
+
+Statuses = Mapping[str, LeadershipStatus]
+
+
+class Turns:
+    """Remembers when each policy was evaluated. All times are Unix seconds."""
+
+    def __init__(self) -> None:
+        self._evaluated: dict[str, float] = {}
+        self._lacking: dict[str, float] = {}
+
+    def due(self, policies: Sequence[Policy], statuses: Statuses, now: float) -> list[Policy]:
+        """Return the policies whose interval has passed, and count them as evaluated.
+
+        A standby evaluates none.
+        """
+        return [policy for policy in policies if self._is_due(policy, statuses, now)]
+
+    def unevaluated(
+        self, policies: Sequence[Policy], statuses: Statuses, now: float
+    ) -> tuple[Policy, ...]:
+        """Return the policies of this standby that the leader has lacked for a while.
+
+        During a rollout of the daemon the new one may have a policy that the old one never had.
+        """
+        self._lacking = {
+            policy.name: self._lacking.get(policy.name, now)
+            for policy in policies
+            if (status := statuses.get(policy.target.namespace)) is not None
+            and status.is_standby
+            and status.evaluated is not None
+            and label(policy) not in status.evaluated
+        }
+        since = self._lacking
+        return tuple(p for p in policies if now - since.get(p.name, now) >= LACKING_FOR)
+
+    def shift(self, seconds: float) -> None:
+        """Move all times along with a wall clock that was set."""
+        self._evaluated = {name: at + seconds for name, at in self._evaluated.items()}
+        self._lacking = {name: at + seconds for name, at in self._lacking.items()}
+
+    def forget_all_but(self, names: set[str]) -> None:
+        """Drop policies that were removed."""
+        self._evaluated = {name: at for name, at in self._evaluated.items() if name in names}
+
+    def _is_due(self, policy: Policy, statuses: Statuses, now: float) -> bool:
+        status = statuses.get(policy.target.namespace)
+        if status is not None and status.is_standby:
+            return False
+        last = self._evaluated.get(policy.name)
+        if last is not None and now - last < policy.interval - EARLY:
+            return False
+        self._evaluated[policy.name] = now
+        return True

@@ -1,0 +1,114 @@
+"""A target's pods as a drain sees them, sorted out once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from autoscaler.core.drain.deletion_order import deletion_order
+from autoscaler.core.drain.pods import (
+    is_cordoned_by_hand,
+    is_drained,
+    is_draining,
+    is_due_for_recycling,
+)
+from autoscaler.core.drain.sightings import Sightings, cordoned_for, lacking
+from autoscaler.model import Observation, PodState, State
+from autoscaler.policy import Drain, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The target's active pods, sorted out once. current: spec.replicas.
+
+    going: how many more there are, which the ReplicaSet still has to delete; they are left alone.
+    unmade: replicas for which there has been no pod for some time. returnable: draining pods that
+    may be uncordoned when load returns.
+    """
+
+    policy: Policy
+    drain: Drain
+    now: float
+    current: int
+    pods: tuple[PodState, ...]
+    going: int
+    rolling: bool
+    seen: Sightings = field(default_factory=dict)
+    unmade: int = 0
+    serving: tuple[PodState, ...] = field(init=False)
+    leaving: tuple[PodState, ...] = field(init=False)
+    returnable: tuple[PodState, ...] = field(init=False)
+    due: tuple[PodState, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Frozen for the reader; derived once.
+        object.__setattr__(self, "serving", tuple(p for p in self.pods if p.routable))
+        object.__setattr__(self, "leaving", tuple(p for p in self.pods if is_draining(p)))
+        ours = tuple(pod for pod in self.leaving if not is_cordoned_by_hand(pod))
+        object.__setattr__(self, "returnable", ours)
+        object.__setattr__(self, "due", tuple(_due_for_recycling(self)))
+
+    @property
+    def staying(self) -> int:
+        """Replicas that exist or are being created and are not being drained."""
+        return self.current - len(self.leaving)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every replica exists and is Ready, and none is added or removed."""
+        moving = self.returnable or self.going or self.rolling
+        return not moving and len(self.pods) == self.current and self.all_serve
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a pod accepts new sessions."""
+        return any(pod.serving for pod in self.serving)
+
+    @property
+    def all_serve(self) -> bool:
+        """Whether every pod that is not cordoned is Ready."""
+        return all(pod.serving for pod in self.serving)
+
+    def is_drained(self, pod: PodState) -> bool:
+        """Whether a cordoned pod may be deleted now."""
+        cordoned = cordoned_for(self.seen, pod, self.now)
+        return is_drained(pod, self.drain, cordoned, self.now)
+
+
+def fleet_of(
+    policy: Policy, drain: Drain, observed: Observation, state: State, now: float
+) -> Fleet:
+    """Sort out the target's pods for one pass."""
+    active = tuple([pod for pod in observed.pods if pod.is_active])
+    going = max(0, len(active) - observed.replicas)
+    pods = remaining(active, observed.replicas, now) if going else active
+    rolling, seen = observed.rollout_in_progress, state.sightings
+    unmade = lacking(state.shortage, observed.replicas, now)
+    return Fleet(policy, drain, now, observed.replicas, pods, going, rolling, seen, unmade)
+
+
+def remaining(pods: Iterable[PodState], replicas: int, now: float) -> tuple[PodState, ...]:
+    """Return the active pods less those that the ReplicaSet still deletes for a scale-down.
+
+    Touching those could make it delete others instead. Several ReplicaSets have no common order,
+    and a rollout decides how many pods each has.
+    """
+    active = tuple(pod for pod in pods if pod.is_active)
+    if len({pod.replica_set for pod in active}) > 1:
+        return active
+    going = max(0, len(active) - replicas)
+    gone = {pod.uid for pod in deletion_order(active, now)[:going]}
+    return tuple(pod for pod in active if pod.uid not in gone)
+
+
+def _due_for_recycling(fleet: Fleet) -> list[PodState]:
+    """Return the pods that exceed the policy's age or memory, the oldest first.
+
+    None are due during a rollout, which replaces them anyway.
+    """
+    recycle = fleet.policy.recycle
+    if recycle is None or fleet.rolling:
+        return []
+    staying = (pod for pod in fleet.pods if pod.serving and (pod.routable or pod.is_cordoned_full))
+    due = [pod for pod in staying if is_due_for_recycling(pod, recycle, fleet.now)]
+    return sorted(due, key=lambda pod: pod.created_at or 0.0)

@@ -1,0 +1,108 @@
+"""Holds: what keeps the replica count on purpose, such as partial data or a rollout."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from autoscaler.core import foreign_writers
+from autoscaler.model import Observation, Reason, Recommendation, State, Step
+from autoscaler.policy import Policy
+from autoscaler.units import duration_text
+
+# How long scale-downs pause after Kubernetes deleted a pod that was not drained, in seconds.
+MISMATCH_REST = 600.0
+
+
+class Draft(NamedTuple):
+    """A number on its way through the pipeline, with what moved it so far.
+
+    held: no metric gave a number, so the present one stays on purpose. least: what is needed then
+    all the same, if anything is.
+    """
+
+    current: int
+    replicas: int
+    steps: tuple[Step, ...] = ()
+    held: bool = False
+    least: int | None = None
+
+    def to(self, replicas: int, reason: Reason, detail: str) -> Draft:
+        """The draft with another number and the reason for it; unchanged if it is the same."""
+        if replicas == self.replicas:
+            return self
+        return self._replace(replicas=replicas, steps=(*self.steps, Step(reason, replicas, detail)))
+
+    def hold(self, reason: Reason, detail: str) -> Draft:
+        """Return the draft that keeps the present number because data is missing."""
+        return Draft(self.current, self.current, (Step(reason, self.current, detail),), held=True)
+
+
+def without_data(draft: Draft, votes: tuple[Recommendation, ...]) -> Draft:
+    """Hold a scale-down that rests on partial data; a scale-up goes on."""
+    partial = next((metric for metric in votes if not metric.complete), None)
+    if partial is None or draft.replicas >= draft.current:
+        return draft
+    return draft.to(
+        draft.current, Reason.PARTIAL_DATA, f"not scaling down on partial data: {partial.detail}"
+    )
+
+
+def in_rollout(draft: Draft, observed: Observation) -> Draft:
+    """Hold a scale-down during a rollout: a Deployment shares it among its ReplicaSets."""
+    if not observed.rollout_in_progress or draft.replicas >= draft.current:
+        return draft
+    reason, detail = Reason.ROLLOUT_IN_PROGRESS, "not scaling down: a rollout is in progress"
+    if observed.paused:
+        reason = Reason.ROLLOUT_PAUSED
+        detail = (
+            "not scaling down: the Deployment is paused (spec.paused) in a rollout; finish it with "
+            "kubectl rollout resume"
+        )
+    return draft.to(draft.current, reason, detail)
+
+
+def after_mismatch(draft: Draft, state: State, now: float) -> Draft:
+    """Hold scale-downs for a while after a pod other than the drained one was deleted."""
+    at = state.mismatch_at
+    if at is None or now - at >= MISMATCH_REST or draft.replicas >= draft.current:
+        return draft
+    left = duration_text(max(1, round(MISMATCH_REST - (now - at))))
+    detail = (
+        f"not scaling down for {left}: Kubernetes deleted a pod that had not been drained "
+        "(see bokeh_autoscaler_victim_mismatches_total)"
+    )
+    return draft.to(draft.current, Reason.VICTIM_MISMATCH, detail)
+
+
+def after_reset(draft: Draft, state: State, now: float) -> Draft:
+    """Hold scale-downs for a while after somebody else set the replica count or our labels."""
+    detail = foreign_writers.pause(state, now)
+    if not detail or draft.replicas >= draft.current:
+        return draft
+    return draft.to(draft.current, Reason.FOREIGN_WRITER, detail)
+
+
+def without_label(draft: Draft, policy: Policy, observed: Observation) -> Draft:
+    """Hold a scale-down while a pod lacks the label by which Services leave cordoned pods out.
+
+    If the Deployment selects by the label, a cordoned pod no longer belongs to it.
+    """
+    bare = next((pod for pod in observed.pods if not pod.labelled and pod.is_active), None)
+    if policy.drain is None or bare is None or draft.replicas >= draft.current:
+        return draft
+    detail = (
+        f"not scaling down: pod {bare.name} cannot be cordoned. Add the label "
+        'bokeh-autoscaler/routable: "true" to the pod template and to the Service\'s selector '
+        "(not to the Deployment's selector)"
+    )
+    return draft.to(draft.current, Reason.NOT_CORDONABLE, detail)
+
+
+def beside_other_autoscaler(draft: Draft, observed: Observation) -> Draft:
+    """Hold while another autoscaler scales the target: the two would undo each other's changes."""
+    if observed.other_autoscaler is None:
+        return draft
+    other = observed.other_autoscaler
+    detail = f"not scaling: {other} scales this Deployment too; remove one of the two"
+    step = Step(Reason.OTHER_AUTOSCALER, draft.current, detail)
+    return draft._replace(replicas=draft.current, steps=(*draft.steps, step))

@@ -1,1 +1,0 @@
-"""Apps to try the autoscaler with. Served by Bokeh, never imported."""

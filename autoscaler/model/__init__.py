@@ -1,0 +1,60 @@
+"""The values that everything else speaks in: frozen, comparable, free of any client library.
+
+`decide` takes an `Observation` and a `State` and gives a `Decision` and the next `State`. Times are
+Unix seconds (float), durations seconds. A value that is not known is None or absent: missing is
+never zero.
+"""
+
+from autoscaler.model.decision import Confirmation, Decision, DrainPlan, Recommendation, Step
+from autoscaler.model.observed import (
+    Cause,
+    Cordon,
+    Observation,
+    Occupancy,
+    PodMarks,
+    PodState,
+    Resources,
+    Sample,
+    TargetRef,
+    Unavailable,
+    Unreachable,
+)
+from autoscaler.model.reasons import Reason
+from autoscaler.model.state import (
+    Departing,
+    Logged,
+    Removal,
+    Reset,
+    Shortage,
+    Sighting,
+    State,
+    Traffic,
+)
+
+__all__ = [
+    "Cause",
+    "Confirmation",
+    "Cordon",
+    "Decision",
+    "Departing",
+    "DrainPlan",
+    "Logged",
+    "Observation",
+    "Occupancy",
+    "PodMarks",
+    "PodState",
+    "Reason",
+    "Recommendation",
+    "Removal",
+    "Reset",
+    "Resources",
+    "Sample",
+    "Shortage",
+    "Sighting",
+    "State",
+    "Step",
+    "TargetRef",
+    "Traffic",
+    "Unavailable",
+    "Unreachable",
+]

@@ -1,0 +1,150 @@
+"""What the next decision must remember of the earlier ones. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from autoscaler.model.reasons import Reason
+
+
+class Removal(NamedTuple):
+    """A scale-down whose end has not been seen yet: which pods it deletes, and which must stay.
+
+    victims, others: uid to the sessions that end with the pod.
+    """
+
+    victims: Mapping[str, int]
+    others: Mapping[str, int]
+    at: float
+
+
+class Departing(NamedTuple):
+    """A pod that a scale-down removed and that is not gone yet, or has just gone.
+
+    sessions: those with a connection, as its launcher or sidecar said last, or else as they were
+    when it was removed. at: when that was. why: it was drained, its deadline had passed, or it was
+    not chosen at all.
+    """
+
+    name: str
+    sessions: int
+    at: float
+    why: Reason = Reason.DRAINED
+
+
+class Sighting(NamedTuple):
+    """What the last pass saw of a pod, and since when it has been so (Unix seconds).
+
+    rank: what a ReplicaSet ranks it by. label_writer: who cordoned it; None: it is not cordoned.
+    """
+
+    rank: tuple[object, ...]
+    unchanged_since: float
+    label_writer: str | None
+    cordoned_since: float
+
+
+class Shortage(NamedTuple):
+    """Fewer pods than replicas: the pods there are, and since when there are just these."""
+
+    uids: frozenset[str]
+    since: float
+
+
+class Reset(NamedTuple):
+    """What somebody else has written over, in words, and when that was seen."""
+
+    what: str
+    at: float
+
+
+class Logged(NamedTuple):
+    """A recommendation, or a change of the replica count, and when it was made."""
+
+    replicas: int
+    at: float
+
+
+class Traffic(NamedTuple):
+    """Smoothed arrivals and departures of sessions a second.
+
+    at: when they were last counted. known: whether any pod has ever told of them.
+    """
+
+    at: float
+    arrivals: float = 0.0
+    departures: float = 0.0
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the next decision must remember of the earlier ones. Values in, values out.
+
+    recommendations: raw recommendations, as HPA logs them for its windows.
+    scale_ups, scale_downs: changes made (positive sizes), for rate policies.
+    last_scale_up, last_scale_down: for cooldowns.
+    blind_since: since when no metric gave a number; None while one does.
+    seen_at: when the target was last looked at.
+    removal: the last scale-down, until its end is seen. mismatch_at: when another pod was deleted.
+    departing: by uid, pods that scale-downs removed, until they are gone.
+    sightings: by uid, while any pod is cordoned; a restart begins them anew. shortage: while there
+    are fewer pods than replicas. told: by uid, when a pod that waits for its last sessions was
+    named. replicas_seen: spec.replicas as it was last. reset: when somebody else wrote over it, or
+    over a label of ours.
+    """
+
+    recommendations: tuple[Logged, ...] = ()
+    scale_ups: tuple[Logged, ...] = ()
+    scale_downs: tuple[Logged, ...] = ()
+    last_scale_up: float | None = None
+    last_scale_down: float | None = None
+    blind_since: float | None = None
+    seen_at: float | None = None
+    traffic: Traffic | None = None
+    removal: Removal | None = None
+    mismatch_at: float | None = None
+    departing: Mapping[str, Departing] = field(default_factory=dict)
+    sightings: Mapping[str, Sighting] = field(default_factory=dict)
+    shortage: Shortage | None = None
+    told: Mapping[str, float] = field(default_factory=dict)
+    replicas_seen: int | None = None
+    reset: Reset | None = None
+
+    def shifted(self, seconds: float) -> State:
+        """The same memory on a clock that was stepped by `seconds` (either direction)."""
+
+        def move(at: float | None) -> float | None:
+            return None if at is None else at + seconds
+
+        def move_all(log: tuple[Logged, ...]) -> tuple[Logged, ...]:
+            return tuple(Logged(entry.replicas, entry.at + seconds) for entry in log)
+
+        return replace(
+            self,
+            recommendations=move_all(self.recommendations),
+            scale_ups=move_all(self.scale_ups),
+            scale_downs=move_all(self.scale_downs),
+            last_scale_up=move(self.last_scale_up),
+            last_scale_down=move(self.last_scale_down),
+            blind_since=move(self.blind_since),
+            seen_at=move(self.seen_at),
+            removal=self.removal and self.removal._replace(at=self.removal.at + seconds),
+            mismatch_at=move(self.mismatch_at),
+            departing={
+                uid: each._replace(at=each.at + seconds) for uid, each in self.departing.items()
+            },
+            traffic=self.traffic and self.traffic._replace(at=self.traffic.at + seconds),
+            shortage=self.shortage and self.shortage._replace(since=self.shortage.since + seconds),
+            told={uid: at + seconds for uid, at in self.told.items()},
+            reset=self.reset and self.reset._replace(at=self.reset.at + seconds),
+            sightings={
+                uid: seen._replace(
+                    unchanged_since=seen.unchanged_since + seconds,
+                    cordoned_since=seen.cordoned_since + seconds,
+                )
+                for uid, seen in self.sightings.items()
+            },
+        )

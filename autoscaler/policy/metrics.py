@@ -1,0 +1,145 @@
+"""What a policy scales by: sessions, CPU, memory, and PromQL queries."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from autoscaler.policy.fields import (
+    Amount,
+    AtLeastOne,
+    Count,
+    Model,
+    duration_field,
+)
+from autoscaler.units import (
+    Duration,
+    Percent,
+    Share,
+    SpareShare,
+    WholePercent,
+)
+
+Source = Literal["exporter", "cadvisor"]
+
+
+# A placeholder of Grafana or Helm, also as the value of a label.
+_PLACEHOLDER = re.compile(r"""\[?\$\{?__\w+|\[\$\w+|=~?\s*["']\$\{?[A-Za-z_]|\{\{\s*[-.$\w]""")
+
+
+class RefusalTarget(Model):
+    """Free seats computed from the share of new users who may find none."""
+
+    refuse: Percent = Field(description="Share of new users who may find no free seat.")
+    lead_time: Duration = duration_field(60.0, "Time for a new pod to become Ready.")
+
+    @field_validator("refuse")
+    @classmethod
+    def _between(cls, value: float) -> float:
+        if not 0 < value < 50:
+            raise ValueError("expected a share above 0% and below 50%, such as 0.1%")
+        return value
+
+
+def _spare_kind(value: Any) -> str | None:
+    """Return the tag of the notation that a value has, or None if it has none of the three."""
+    if isinstance(value, str | Share):
+        return SPARE_TAGS[1]
+    if isinstance(value, dict | RefusalTarget):
+        return SPARE_TAGS[2]
+    return SPARE_TAGS[0] if type(value) is int else None
+
+
+SPARE_TAGS = ("(seats)", "(share)", "(refusal target)")
+
+
+Spare = Annotated[
+    Annotated[Count, Tag(SPARE_TAGS[0])]
+    | Annotated[SpareShare, Tag(SPARE_TAGS[1])]
+    | Annotated[RefusalTarget, Tag(SPARE_TAGS[2])],
+    Discriminator(
+        _spare_kind,
+        custom_error_type="spare",
+        custom_error_message="expected free seats (10), a share (25%) or {refuse: 0.1%}",
+    ),
+]
+
+
+class SessionsMetric(Model):
+    """Scale so that every connected session has a seat and `spare` seats stay free."""
+
+    type: Literal["sessions"]
+    seats: AtLeastOne = Field(description="Number of sessions that one pod may hold.")
+    spare: Spare = Field(
+        default=0,
+        description="Free seats to keep: a number, a share of the sessions, or {refuse: 0.1%}.",
+    )
+
+
+_UTILIZATION: Any = Field(
+    description="Target for the average utilization of the pods, such as 70%."
+)
+
+
+_SOURCE: Any = Field(
+    default="exporter",
+    description="Source of the measurement: the exporter in the pod, or cAdvisor.",
+)
+
+
+class CpuMetric(Model):
+    """Scale by the CPU of the pods in percent of their requests, as HPA v2 does."""
+
+    type: Literal["cpu"]
+    utilization: WholePercent = _UTILIZATION
+    source: Source = _SOURCE
+
+
+class MemoryMetric(Model):
+    """Scale up by the working set of the pods in percent of their limit; never hold replicas."""
+
+    type: Literal["memory"]
+    utilization: WholePercent = _UTILIZATION
+    source: Source = _SOURCE
+
+
+class PrometheusMetric(Model):
+    """Scale by a PromQL query that returns one number."""
+
+    type: Literal["prometheus"]
+    query: Annotated[str, Field(min_length=1, max_length=10_000)] = Field(
+        description="PromQL query that returns one number."
+    )
+    per_replica: Amount | None = Field(
+        default=None,
+        description="Target for the result divided by the replicas (HPA's AverageValue).",
+    )
+    value: Amount | None = Field(
+        default=None, description="Target for the result itself (HPA's Value)."
+    )
+
+    @field_validator("query")
+    @classmethod
+    def _filled_in(cls, value: str) -> str:
+        if found := _PLACEHOLDER.search(value):
+            raise ValueError(f"{found[0]!r} is a placeholder, expected PromQL, such as [5m]")
+        return value
+
+    @model_validator(mode="after")
+    def _one_target(self) -> PrometheusMetric:
+        if (self.per_replica is None) == (self.value is None):
+            raise ValueError("expected exactly one of perReplica and value")
+        return self
+
+
+Metric = Annotated[
+    SessionsMetric | CpuMetric | MemoryMetric | PrometheusMetric, Field(discriminator="type")
+]

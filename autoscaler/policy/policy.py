@@ -1,0 +1,140 @@
+"""A policy as a whole: its target, bounds and parts, and whether they fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from autoscaler.model import TargetRef
+from autoscaler.policy.behavior import Behavior, Cooldown
+from autoscaler.policy.drain import Drain, DrainOrNone, Recycle
+from autoscaler.policy.fields import (
+    AtLeastOne,
+    Label,
+    Model,
+    Subdomain,
+    duration_field,
+)
+from autoscaler.policy.metrics import Metric, SessionsMetric
+from autoscaler.policy.schedule import (
+    Contradiction,
+    ContradictionsError,
+    Window,
+    contradictions,
+)
+from autoscaler.units import (
+    Duration,
+)
+
+
+class Target(Model):
+    """The Deployment to scale."""
+
+    namespace: Label = Field(description="Namespace of the Deployment.")
+    deployment: Subdomain = Field(description="Name of the Deployment.")
+
+    @property
+    def ref(self) -> TargetRef:
+        """The target as the other modules refer to it."""
+        return TargetRef(self.namespace, self.deployment)
+
+
+class Replicas(Model):
+    """Bounds that always apply, whatever the metrics say."""
+
+    min: AtLeastOne = Field(description="Minimum number of replicas.")
+    max: AtLeastOne = Field(description="Maximum number of replicas.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Replicas:
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) is above max ({self.max}): expected min <= max")
+        return self
+
+
+class Fallback(Model):
+    """Minimum replicas while no metric can be read; it never lowers the replica count."""
+
+    after: Duration = Field(
+        description="Time for which no metric could be read before the fallback applies."
+    )
+    replicas: AtLeastOne = Field(description="Minimum number of replicas from then on.")
+
+
+class Policy(Model):
+    """One policy for one target."""
+
+    name: Label = Field(description="Name of the policy in logs, Events and metrics.")
+    target: Target
+    replicas: Replicas
+    metrics: Annotated[tuple[Metric, ...], Field(max_length=20)] = Field(
+        description="Metrics to scale by; the one that needs the most replicas wins.",
+        json_schema_extra={"minItems": 1},
+    )
+    interval: Duration = duration_field(2.0, "Time between two decisions.")
+    behavior: Behavior | None = Field(
+        default=None, description="Scaling behavior, as in `spec.behavior` of an HPA."
+    )
+    cooldown: Cooldown = Cooldown()
+    drain: DrainOrNone = Field(
+        default=Drain(),
+        description="Drain a pod before it is removed; `none` removes pods at once, as HPA does.",
+    )
+    recycle: Recycle | None = Field(
+        default=None,
+        description="Replace pods with much memory or of a high age, one at a time; needs `drain`.",
+    )
+    schedule: Annotated[tuple[Window, ...], Field(max_length=100)] = Field(
+        default=(),
+        description="Other bounds at certain hours; of several open windows the highest min wins.",
+    )
+    fallback: Fallback | None = Field(
+        default=None, description="Minimum replicas while no metric can be read."
+    )
+
+    @field_validator("interval")
+    @classmethod
+    def _interval(cls, value: float) -> float:
+        if not 1 <= value <= 3_600:
+            raise ValueError("expected an interval from 1s to 1h")
+        return value
+
+    @field_validator("metrics")
+    @classmethod
+    def _one_of_a_kind(cls, metrics: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not metrics:
+            raise ValueError("expected at least one metric")
+        kinds = [metric.type for metric in metrics if metric.type != "prometheus"]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise ValueError(f"expected at most one {kind} metric, got {kinds.count(kind)}")
+        return metrics
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Policy:
+        found = list(self._contradictions())
+        if found:
+            raise ContradictionsError(found)
+        return self
+
+    def _contradictions(self) -> Iterator[Contradiction]:
+        """Yield the contradictions between parts of this policy."""
+        if self.recycle is not None and self.drain is None:
+            message = "pods are drained before they are recycled: expected no `drain: none`"
+            yield Contradiction(("recycle",), message)
+        most = self.replicas.max
+        if self.fallback is not None and self.fallback.replicas > most:
+            message = f"got {self.fallback.replicas}, expected at most replicas.max ({most})"
+            yield Contradiction(("fallback", "replicas"), message)
+        yield from contradictions(self.schedule, self.replicas.min, most)
+
+    @property
+    def sessions(self) -> SessionsMetric | None:
+        """The session metric, if this policy has one."""
+        return next((m for m in self.metrics if isinstance(m, SessionsMetric)), None)

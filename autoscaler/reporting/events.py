@@ -1,0 +1,220 @@
+"""What is told of a pass, in words: the same for Events and logs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from autoscaler.control.pass_result import Outcome
+from autoscaler.control.reachability import Silence
+from autoscaler.core.drain.pods import memory_percent
+from autoscaler.model import Cause, Confirmation, Departing, PodMarks, PodState, Reason, Step
+from autoscaler.policy import Policy
+from autoscaler.ports import PolicySet
+from autoscaler.units import counted
+
+# No metric could be read, or none could be made of it.
+UNREADABLE = {
+    Reason.FAILED_GET_RESOURCE_METRIC,
+    Reason.FAILED_GET_SESSIONS_METRIC,
+    Reason.FAILED_GET_EXTERNAL_METRIC,
+    Reason.FAILED_COMPUTE_METRICS_REPLICAS,
+}
+# Doubts that keep the replicas as they are. A rollout ends by itself; the others may not.
+HOLDS = UNREADABLE | {
+    Reason.PARTIAL_DATA,
+    Reason.ROLLOUT_IN_PROGRESS,
+    Reason.ROLLOUT_PAUSED,
+    Reason.DELETION_ORDER_UNCERTAIN,
+    Reason.FOREIGN_DELETION_COST,
+    Reason.VICTIM_MISMATCH,
+    Reason.OTHER_AUTOSCALER,
+    Reason.NOT_CORDONABLE,
+    Reason.FOREIGN_WRITER,
+}
+# Waiting that is as it should be.
+QUIET_HOLDS = {Reason.ROLLOUT_IN_PROGRESS, Reason.SESSIONS_STILL_OPEN}
+TOLD_PODS, TOLD_POLICIES = 3, 10  # by name in one message
+BECAUSE = {
+    Cause.SCALE_DOWN: ("to be deleted once it has no session", "it is needed again"),
+    Cause.FULL: ("full: new sessions go to other pods until it has room", "it has room again"),
+}
+
+
+class Message(NamedTuple):
+    """One thing to tell. key: what it is about, told once while it lasts; "": told each time.
+
+    again: whether it is told once more after an hour while it lasts.
+    """
+
+    reason: str
+    text: str
+    warning: bool = False
+    key: str = ""
+    again: bool = True
+
+
+def messages(outcome: Outcome, policies: PolicySet) -> Iterator[Message]:
+    """Everything of one policy's pass that an Event tells, each with its policy's name."""
+    for message in _messages(outcome, policies):
+        yield message._replace(text=f"{outcome.policy.name}: {message.text}")
+
+
+def _messages(outcome: Outcome, policies: PolicySet) -> Iterator[Message]:
+    decision = outcome.decision
+    for _, message in pod_messages(outcome):
+        yield message
+    if outcome.changed and decision is not None:
+        words = f"{decision.current} -> {decision.desired} replicas: {decision.detail}"
+        yield Message("SuccessfulRescale", words)
+    yield from passing(outcome)
+    if outcome.problem:
+        yield Message(outcome.failure, outcome.problem, warning=True, key=outcome.problem)
+    elif decision is not None:
+        yield from map(_held, _holds(decision.steps))
+    if outcome.unreachable:
+        yield unreachable(outcome.unreachable)
+    if odd := [pod for pod in (outcome.target.pods if outcome.target else ()) if pod.unreadable]:
+        yield _unreadable(odd)
+    if broken := broken_edit(outcome.policy, policies):
+        yield Message("PolicyFileRejected", broken, warning=True, key=broken)
+
+
+def passing(outcome: Outcome) -> Iterator[Message]:
+    """What happened once and does not last: sessions that ended, a pod that was not chosen."""
+    decision = outcome.decision
+    if decision is not None and decision.confirmed is not None and decision.confirmed.mismatch:
+        yield _unchosen(decision.confirmed)
+    if decision is not None and decision.reset:
+        yield _reset(decision.reset)
+    if decision is not None and decision.drain is not None and decision.drain.idle:
+        yield Message(Reason.IDLE_SESSIONS, decision.drain.idle)
+    for pod in decision.ended if decision is not None else ():
+        if pod.sessions:
+            yield _cut(pod)
+
+
+def _holds(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """The last step of each reason that holds, in their order."""
+    wanted = HOLDS | {Reason.SESSIONS_STILL_OPEN}
+    yield from {step.reason: step for step in steps if step.reason in wanted}.values()
+
+
+def _held(step: Step) -> Message:
+    """By its reason alone: the numbers of a hold change with every pass."""
+    quiet = step.reason in QUIET_HOLDS
+    again = step.reason is not Reason.SESSIONS_STILL_OPEN
+    return Message(step.reason.value, step.detail, not quiet, f"hold {step.reason}", again)
+
+
+def _unchosen(confirmed: Confirmation) -> Message:
+    told = (
+        f"which had {counted(confirmed.cut, 'session')}"
+        if confirmed.cut
+        else "which had no session"
+    )
+    words = f"Kubernetes deleted a pod that had not been drained, {told}"
+    return Message(Reason.VICTIM_MISMATCH, f"{words}; scale-downs are paused for 10m", warning=True)
+
+
+def _reset(what: str) -> Message:
+    words = f"{what}; scale-downs are paused for 10m"
+    cure = "leave replicas and this label to the autoscaler, as docs/adopt.md says"
+    return Message(Reason.FOREIGN_WRITER, f"{words}. To end this, {cure}", warning=True)
+
+
+def _cut(pod: Departing) -> Message:
+    """That sessions ended with a removed pod, by the last word of its launcher or sidecar."""
+    why = {
+        Reason.DRAIN_DEADLINE_EXCEEDED: "its drain deadline had passed",
+        Reason.VICTIM_MISMATCH: "Kubernetes deleted it in place of a drained pod",
+    }.get(pod.why, "they began after the last look at its sidecar")
+    reason = Reason.SESSIONS_CUT if pod.why is Reason.DRAINED else pod.why
+    words = f"a scale-down ended {counted(pod.sessions, 'session')} on pod {pod.name}: {why}"
+    return Message(reason, words, warning=True)
+
+
+def unreachable(silent: tuple[Silence, ...]) -> Message:
+    """Which sidecars the daemon cannot reach, what follows and what to change."""
+    first = "; ".join(f"{each.pod}: {each.message}" for each in silent[:TOLD_PODS])
+    more = f" and {len(silent) - TOLD_PODS} more" if len(silent) > TOLD_PODS else ""
+    words = (
+        f"cannot reach the sidecars of {counted(len(silent), 'pod')} ({first}{more}), which count "
+        "as busy and are not deleted. Allow the daemon's pods to connect to this port of the app's "
+        "pods: in their NetworkPolicy, in the mutual TLS of a service mesh (exclude the port), "
+        "and check --exporter-port"
+    )
+    return Message(Reason.SIDECAR_UNREACHABLE, words, warning=True, key="unreachable")
+
+
+def _unreadable(odd: Sequence[PodState]) -> Message:
+    """Which pods carry what cannot be read, and what to do."""
+    first = "; ".join(f"{pod.name}: {', '.join(pod.unreadable)}" for pod in odd[:TOLD_PODS])
+    more = f" and {len(odd) - TOLD_PODS} more pods" if len(odd) > TOLD_PODS else ""
+    words = f"cannot read what pods carry ({first}{more}); it counts as absent: correct it"
+    return Message("UnreadableAnnotation", words, warning=True, key="unreadable")
+
+
+def nobody_evaluates(policies: Sequence[Policy]) -> str:
+    """Which policies of this standby the leader lacks, and what to change; "" for none."""
+    if not policies:
+        return ""
+    names = ", ".join(f"{policy.name} ({policy.target.ref})" for policy in policies[:TOLD_POLICIES])
+    more = f" and {len(policies) - TOLD_POLICIES} more" if len(policies) > TOLD_POLICIES else ""
+    return (
+        f"nobody evaluates {names}{more}: the leader does not have these policies. Give both "
+        "daemons the same policies, or this one a Lease of its own (--lease NAME)"
+    )
+
+
+def pod_messages(outcome: Outcome) -> Iterator[tuple[PodState, Message]]:
+    """Each pod that was cordoned or uncordoned in a pass, and what is told of it."""
+    policy, target = outcome.policy, outcome.target
+    ended = policy.drain is None or (target is not None and target.other_autoscaler is not None)
+    for pod, marks in outcome.marked:
+        for message in mark_messages(pod, marks, policy, ended=ended):
+            yield pod, message
+
+
+def mark_messages(
+    pod: PodState, marks: PodMarks, policy: Policy | None = None, *, ended: bool = False
+) -> Iterator[Message]:
+    """That a pod was cordoned or uncordoned, why, and with which numbers.
+
+    policy: None where it is gone. ended: pods are not drained any more, by it or beside another
+    autoscaler.
+    """
+    numbers, ended = _numbers(pod, policy), ended or policy is None
+    if marks.routable and not pod.routable:
+        cause = "it is no longer drained"
+        if pod.cordon and not ended:
+            cause = BECAUSE[pod.cordon.cause][1]
+        yield Message(Reason.UNCORDONED, f"uncordoned pod {pod.name} ({cause}): {numbers}")
+    elif not marks.routable and marks.cordon and not _has_cordon(pod, marks.cordon.cause):
+        cause = BECAUSE[marks.cordon.cause][0]
+        yield Message(Reason.CORDONED, f"cordoned pod {pod.name} ({cause}): {numbers}")
+
+
+def _has_cordon(pod: PodState, cause: Cause) -> bool:
+    return not pod.routable and pod.cordon is not None and pod.cordon.cause is cause
+
+
+def _numbers(pod: PodState, policy: Policy | None) -> str:
+    """Sessions, seats and memory of a pod, as far as they are known."""
+    told = "no session count"
+    if pod.occupancy is not None:
+        told = counted(pod.occupancy.live, "session")
+    elif pod.sessions is not None:
+        told = counted(pod.sessions.value, "session")
+    if policy is not None and policy.sessions is not None:
+        told += f", {policy.sessions.seats} seats"
+    if (percent := memory_percent(pod)) is not None:
+        told += f", memory at {percent:.0f} % of its limit"
+    return told
+
+
+def broken_edit(policy: Policy, policies: PolicySet) -> str | None:
+    """What is wrong with the newest version of a policy's file; None while that is active."""
+    file = policies.files.get(policy.name)
+    problems = policies.problems.get(file or "", ())
+    return f"the last valid version stays active: {problems[0]}" if problems else None

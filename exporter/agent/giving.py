@@ -1,0 +1,207 @@
+"""Gives a connection to the worker that should answer what it asks for.
+
+The board has all that the decision needs. The other worker then confirms that its event loop runs,
+and gets the socket. If it does not confirm in time, the worker that received the request answers
+it; until then nothing has been written to the client and no code of the application has run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Collection, Container
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from . import board, handoff, pod, process
+from .addressee import Asked, asked
+from .board import DRAINS, PROCESS, SESSIONS, Seat
+from .handed_stream import classes, unread
+from .taking import MOST_BYTES, READY
+from .visits import Visit, digest
+
+# How long to wait for a worker. A user who has been connected to the session would lose their work
+# in another one; other users lose only time, and a new page loses nothing.
+NEW_PAGE_SECONDS, NEW_SESSION_SECONDS, SESSION_SECONDS = 0.1, 2.0, 30.0
+RUNS_SECONDS = 0.5  # two beats: an event loop that ran within them is given new pages
+ABOUT_EQUAL = 8  # sessions by which workers may differ that can get a new session of a given id
+
+
+class Choice(NamedTuple):
+    """The worker that should answer, and for how many seconds it is waited for."""
+
+    slot: int
+    patience: float
+
+
+def giving(connection: Any, port: int, start_line: Any, headers: Any) -> Awaitable[bool] | None:
+    """Return what hands the connection whose request's head has just been read.
+
+    It tells whether the connection was taken. None: this worker answers the request.
+    """
+    mine = board.seat()
+    if mine is None:
+        return None
+    try:
+        found = _wanted(connection, port, start_line, headers)
+        choice = choose(mine, port, found) if found is not None else None
+    except Exception as error:
+        handoff.complaints.tell(error)
+        return None
+    if found is None or choice is None:
+        return None
+    visit = Visit(start_line.path, websocket=found.websocket, port=port)
+    read = head(start_line, headers)
+    return _give_in_turn(mine, found, choice, connection, read, visit)
+
+
+def _wanted(connection: Any, port: int, start_line: Any, headers: Any) -> Asked | None:
+    """Return what a request asks for, if its connection can be handed."""
+    stream, server = connection.stream, handoff.server_at(port)
+    if getattr(stream, "handed", False):  # once is enough: it was given to us for this request
+        stream.handed = False
+        return None
+    if server is None or not _can_be_handed(stream) or not _is_bokeh(server):
+        return None
+    if start_line.method != "GET" or "Transfer-Encoding" in headers:
+        return None
+    if headers.get("Content-Length", "0") != "0":
+        return None
+    with suppress(Exception):  # Bokeh will say what is wrong with it
+        return asked(server.request_callback, connection, start_line, headers)
+    return None
+
+
+def _can_be_handed(stream: Any) -> bool:
+    """Tell whether a stream is a plain TCP connection, and everything was written."""
+    return type(stream) in classes() and not stream.closed() and not stream.writing()
+
+
+def _is_bokeh(server: Any) -> bool:
+    from bokeh.server.tornado import BokehTornado
+
+    return isinstance(getattr(server, "request_callback", None), BokehTornado)
+
+
+def choose(mine: Seat, port: int, found: Asked, tried: Collection[Choice] = ()) -> Choice | None:
+    """Return the worker that should answer; None: this one. tried: choices that did not answer."""
+    key = 0
+    if found.session_id:
+        key = board.key_of(found.app, found.session_id)
+        # Somebody's session before one that nobody came to, then this worker's before another's.
+        owners = sorted(
+            mine.board.holders(key), key=lambda each: (not each[1], each[0] != mine.slot)
+        )
+        for slot, connected in owners:
+            choice = Choice(slot, SESSION_SECONDS if connected else NEW_SESSION_SECONDS)
+            if slot == mine.slot:
+                return None
+            if choice not in tried and is_there(mine, slot, port, choice.patience):
+                return choice
+        if key in mine:
+            return None
+    if mine.board.get(mine.slot, DRAINS) or (tried and not key):
+        return None
+    return _least_busy(mine, port, key, {choice.slot for choice in tried})
+
+
+def is_there(mine: Seat, slot: int, port: int, patience: float) -> bool:
+    """Tell whether a worker can be given a connection. patience: how old its last beat may be."""
+    alive = mine.board.get(slot, PROCESS) and mine.board.age(slot) <= patience
+    return bool(alive) and mine.serves(slot, port)
+
+
+def _is_open(mine: Seat, slot: int, port: int) -> bool:
+    """Tell whether a worker can be given new sessions now."""
+    return not mine.board.get(slot, DRAINS) and is_there(mine, slot, port, RUNS_SECONDS)
+
+
+def _least_busy(mine: Seat, port: int, key: int, without: Container[int]) -> Choice | None:
+    """Return the worker that should create a session; key: of a session with a given id, or 0.
+
+    Several requests can ask for a given id at once, and reach several workers. All of these choose
+    the same one, by the id, from those that have about as few sessions as the least busy one.
+    """
+    rows = mine.board
+    slots = [
+        slot
+        for slot in range(rows.workers)
+        if slot == mine.slot or (slot not in without and _is_open(mine, slot, port))
+    ]
+    if key:
+        most = min(rows.get(slot, SESSIONS) for slot in slots) + ABOUT_EQUAL
+        equal = (slot for slot in slots if rows.get(slot, SESSIONS) <= most)
+        chosen = max(equal, key=lambda slot: digest(f"{key} {slot}"))
+    else:
+        chosen = min(slots, key=lambda slot: (rows.load(slot), slot != mine.slot))
+    return Choice(chosen, NEW_PAGE_SECONDS) if chosen != mine.slot else None
+
+
+async def _give_in_turn(
+    mine: Seat, found: Asked, choice: Choice, connection: Any, read: bytes, visit: Visit
+) -> bool:
+    """Hand a connection to the worker that is chosen, or to the next choice if it does not answer.
+
+    A worker that did not answer may have been killed, or may have begun to create the session.
+    """
+    tried: set[Choice] = set()
+    following: Choice | None = choice
+    while following is not None:
+        if await _give(mine, following, connection, read, visit):
+            return True
+        tried.add(following)
+        following = choose(mine, visit.port, found, tried)
+    return False
+
+
+async def _give(mine: Seat, choice: Choice, connection: Any, read: bytes, visit: Visit) -> bool:
+    """Hand a connection, which is a visit of this worker until it has left."""
+    agent = process.worker()
+    agent.arrive(visit)
+    mine.give(choice.slot, +1)
+    sent = False
+    try:
+        number = mine.board.get(choice.slot, PROCESS)
+        sent = await _send(handoff.name(choice.slot, number), number, connection, read, choice)
+    except Exception as error:
+        handoff.complaints.tell(error)
+    finally:
+        if not sent:
+            mine.give(choice.slot, -1)
+        agent.leave(visit)
+    if sent:
+        request = "websocket" if visit.websocket else "page"
+        agent.tally.add("bokeh_connections_handed_total", request)
+    return sent
+
+
+async def _send(name: str, number: int, connection: Any, read: bytes, choice: Choice) -> bool:
+    """Send a connection's socket to a process and to nobody else, and forget it; False if not."""
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.setblocking(False)
+    with client, suppress(OSError):  # which TimeoutError is too
+        client.connect(name)
+        if pod.peer(client) != (number, os.geteuid()):
+            return False
+        async with asyncio.timeout(choice.patience):
+            if await asyncio.get_running_loop().sock_recv(client, 1) != READY:
+                return False
+        stream = connection.stream
+        if stream.closed():  # its client left meanwhile
+            return False
+        read += unread(stream)
+        if len(read) > MOST_BYTES:
+            return False
+        socket.send_fds(client, [read], [stream.socket.fileno()])
+        connection.detach()
+        stream.close()
+        return True
+    return False
+
+
+def head(start_line: Any, headers: Any) -> bytes:
+    """Write a request's head anew, which parses to the same."""
+    lines = [f"{start_line.method} {start_line.path} {start_line.version}"]
+    lines += [f"{name}: {value}" for name, value in headers.get_all()]
+    return "\r\n".join([*lines, "", ""]).encode("latin1")

@@ -1,0 +1,85 @@
+"""The agent's socket: whatever a client does there, the next one gets its answer."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from exporter import collect
+from tests.exporter import agent_socket, stranger
+from tests.lab.bokeh_servers import Served, bokeh_serve, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def connected(server: Served) -> socket.socket:
+    (name,) = agent_socket.agents(server)
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.connect(name.address)
+    return client
+
+
+def asked(server: Served) -> float:
+    """Seconds until the agent has answered a collector."""
+    names = agent_socket.agents(server)
+    began = time.monotonic()
+    assert len(collect.ask(names, deadline=5)) == 1
+    return time.monotonic() - began
+
+
+def test_clients_that_dribble_hang_or_shout_keep_nobody_waiting(tmp_path: Path) -> None:
+    with bokeh_serve(tmp_path) as server:
+        server.wait_workers(1, 60)
+        usual = min(asked(server) for _ in range(5))
+        clients = [connected(server) for _ in range(10)]
+        clients[0].sendall(b"{")  # a line that never ends
+        clients[1].sendall(b"x" * 100_000 if False else b"x" * 60_000)
+        clients[2].sendall(b"no JSON\n")
+        clients[3].sendall(b'["drain"]\n')
+        clients[4].sendall(b'{"drain": "please"}\n')
+        clients[5].sendall(b'{"arrived": {"no": "list"}}\n')
+        clients[6].close()
+        assert asked(server) < usual + 0.5
+        time.sleep(1.2)
+        assert agent_socket.report(server)["draining"] is False
+        assert "Traceback" not in server.output
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("line", [b'{"drain": true}\n', b'{"drain": true}'], ids=["line", "to EOF"])
+def test_a_worker_drains_that_is_told_to(tmp_path: Path, line: bytes) -> None:
+    with bokeh_serve(tmp_path) as server:
+        server.wait_workers(1, 60)
+        agent_socket.report(server, line)
+        wait_until(lambda: agent_socket.report(server)["draining"], "the worker to drain")
+
+
+def test_nobody_beside_a_worker_makes_it_drain_and_a_stranger_is_not_answered(
+    tmp_path: Path,
+) -> None:
+    if not stranger.IS_ROOT:
+        pytest.skip(stranger.NO_ROOT)
+    with bokeh_serve(tmp_path) as server:
+        server.wait_workers(1, 60)
+        (name,) = agent_socket.agents(server)
+        line = agent_socket.DRAIN.decode()
+        assert '"draining":false' in stranger.ask(name.text, line, uid=0)
+        assert stranger.ask(name.text, line) == ""
+        assert agent_socket.report(server)["draining"] is False
+
+
+def test_a_client_that_neither_writes_nor_ends_is_answered_at_once(tmp_path: Path) -> None:
+    with bokeh_serve(tmp_path) as server, connected_to(server) as client:
+        began = time.monotonic()
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.endswith(b"}")
+        assert time.monotonic() - began < 5
+
+
+def connected_to(server: Served) -> socket.socket:
+    server.wait_workers(1, 60)
+    return connected(server)

@@ -1,0 +1,66 @@
+"""A real API server for every test below: our own control plane, or the one KUBECONFIG names."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.access import Access
+from tests.lab.build import KUBERNETES, installed
+from tests.lab.control_plane import ControlPlane
+from tests.lab.prometheus_server import PrometheusServer
+from tests.lab.scripted_node import ScriptedNode
+from tests.lab.world import World, a_world
+
+HOW = "`make parts` builds it (Go 1.26 or PyPI, 5 min once), or set KUBEBUILDER_ASSETS/KUBECONFIG"
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
+    """An API server with the real controllers behind it, one for the whole run."""
+    folder = tmp_path_factory.mktemp("control-plane")
+    if given := os.environ.get("KUBECONFIG"):
+        access = Access(Path(given), folder)
+        yield access
+        access.close()
+    elif programs := installed(KUBERNETES):
+        with ControlPlane(programs, folder) as started:
+            yield started
+    else:
+        pytest.skip(f"NO KUBERNETES CONTROL PLANE: {HOW}")
+
+
+@pytest.fixture
+def namespace(control_plane: Access) -> Iterator[str]:
+    """A fresh namespace that ends with the test."""
+    name = f"test-{secrets.token_hex(4)}"
+    control_plane.create_namespace(name)
+    yield name
+    control_plane.delete_namespace(name)
+
+
+@pytest.fixture
+def node(control_plane: Access) -> Iterator[ScriptedNode]:
+    """The scripted node, for tests that say what becomes of pods; obedient again afterwards."""
+    if not isinstance(control_plane, ControlPlane):
+        pytest.skip("THE NODE OF A REAL CLUSTER TAKES NO SCRIPT: unset KUBECONFIG")
+    yield control_plane.node
+    control_plane.node.reset()
+
+
+@pytest.fixture
+def world(
+    control_plane: Access,
+    node: ScriptedNode,
+    namespace: str,
+    prometheus: PrometheusServer,
+    tmp_path: Path,
+) -> Iterator[World]:
+    """A Deployment yet to be made, its users, and our policy for it."""
+    node.network = "127.1"
+    with a_world(control_plane, namespace, prometheus, tmp_path) as world:
+        yield world

@@ -1,0 +1,61 @@
+"""Python environments beside the one that runs the tests, filled once and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.go import cache
+
+REQUIREMENTS = Path(__file__).parents[2] / "requirements"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One with the hashed requirements of a file; `takes` says how long it takes to fill."""
+
+    name: str
+    requirements: Path
+    takes: str
+
+    @property
+    def folder(self) -> Path:
+        """Another list of requirements is another folder."""
+        digest = hashlib.sha256(self.requirements.read_bytes()).hexdigest()
+        return cache() / f"{self.requirements.stem}-{digest[:16]}"
+
+    def python(self) -> str:
+        """Its Python; empty where it has not been filled."""
+        whole = (self.folder / ".installed").is_file()
+        return str(self.folder / "bin" / "python") if whole else ""
+
+    def get(self, python: str = sys.executable) -> str:
+        """Fill it unless it is there. Empty when it is, else why not."""
+        if self.python():
+            return ""
+        print(f"{self.name}: installing ({self.takes})", flush=True)
+        try:
+            self._fill(python)
+        except (OSError, subprocess.CalledProcessError) as error:
+            return str(getattr(error, "stderr", "") or error).strip().splitlines()[-1]
+        return ""
+
+    def _fill(self, python: str) -> None:
+        _run([python, "-m", "venv", "--clear", str(self.folder)])
+        inner = str(self.folder / "bin" / "python")
+        exactly = ["--require-hashes", "--only-binary=:all:", "-r", str(self.requirements)]
+        # Neither compiles what may never be imported: half the time and a quarter of the space.
+        try:
+            uv = str(Path(sys.executable).with_name("uv"))
+            _run([uv, "pip", "install", "--quiet", "--python", inner, *exactly])
+        except (OSError, subprocess.CalledProcessError):  # or an index that only pip is told of
+            pip = [inner, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            _run([*pip, "--no-compile", *exactly])
+        (self.folder / ".installed").touch()
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)

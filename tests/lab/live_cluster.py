@@ -1,0 +1,168 @@
+"""`make cluster`: everything we ship on a real node, with addresses that this machine can open.
+
+The node's network is its own. So the sockets that a browser connects to are opened out here, and
+handed in: a socket stays in the network that it was made in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.deploy.pages import KUBERNETES_PAGE, commands
+from tests.lab import real_node as one_node
+from tests.lab.access import Access
+from tests.lab.stack import overlay
+
+NAMESPACE = "bokeh"  # of the apps
+OWN = "bokeh-autoscaler"  # of the daemon and Prometheus
+
+
+@dataclass(frozen=True)
+class Door:
+    """What a pod serves: its label, its port, and the port out here if that is free."""
+
+    title: str
+    namespace: str
+    app: str
+    port: int
+    path: str
+
+
+DOORS = (
+    Door("the example app", NAMESPACE, "bokeh-app", 5006, "/app"),
+    Door("the daemon's metrics", OWN, "bokeh-autoscaler", 9551, "/metrics"),
+    # As built here it has no pages of its own.
+    Door("Prometheus", OWN, "prometheus", 9090, "/api/v1/query?query=bokeh_sessions"),
+)
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on loopback: on that port, or on any if somebody has it."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))
+
+
+def address(access: Access, door: Door) -> str:
+    """Of a Ready pod behind it. Raises LookupError."""
+    pods = access.core.list_namespaced_pod(
+        door.namespace, label_selector=f"app.kubernetes.io/name={door.app}"
+    ).items
+    ready = [
+        pod.status.pod_ip
+        for pod in pods
+        for condition in pod.status.conditions or ()
+        if condition.type == "Ready" and condition.status == "True" and pod.status.pod_ip
+    ]
+    if not ready:
+        raise LookupError(f"no pod of {door.app} is ready")
+    return str(min(ready))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while block := await reader.read(65536):
+            writer.write(block)
+            await writer.drain()
+    writer.close()
+
+
+async def open_door(access: Access, door: Door, listener: socket.socket) -> asyncio.Server:
+    """Forward every connection to `listener` to a pod behind the door."""
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            host = await asyncio.to_thread(address, access, door)
+            inner = await asyncio.open_connection(host, door.port)
+        except (LookupError, OSError):
+            writer.close()
+            return
+        await asyncio.gather(_copy(reader, inner[1]), _copy(inner[0], writer))
+
+    return await asyncio.start_server(forward, sock=listener)
+
+
+async def serve(access: Access, listeners: list[socket.socket]) -> None:
+    """Until Ctrl-C."""
+    stop = asyncio.Event()
+    for number in one_node.STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for door, listener in zip(DOORS, listeners, strict=True):
+        await open_door(access, door, listener)
+    await stop.wait()
+
+
+def apply() -> None:
+    """`kubectl apply -k` of the overlay; returns when the app serves. Raises CalledProcessError."""
+    with tempfile.TemporaryDirectory() as name:
+        subprocess.run(["kubectl", "apply", "-k", str(overlay(Path(name)))], check=True)
+    make_secrets()
+    for door in DOORS:
+        wait = ("--namespace", door.namespace, "rollout", "status", "--timeout=120s")
+        subprocess.run(["kubectl", *wait, f"deployment/{door.app}"], check=True)
+
+
+def make_secrets() -> None:
+    """The keys that pods wait for, by the page's lines; those that are there stay."""
+    for line in commands(KUBERNETES_PAGE):
+        if found := re.match(r"(kubectl -n \S+) create secret generic (\S+)", line):
+            there = f"{found[1]} get secret {found[2]} > /dev/null 2>&1"
+            subprocess.run(["sh", "-c", f"{there} || {line}"], check=True)
+
+
+def inside(options: argparse.Namespace) -> int:
+    apply()
+    print(f"everything ready after {time.time() - options.began:.0f} s", flush=True)
+    if options.command:
+        return subprocess.run(["sh", "-c", options.command], check=False).returncode
+    listeners = [socket.socket(fileno=number) for number in options.fd]
+    admin = Path(os.environ["KUBECONFIG"])
+    for door, listener in zip(DOORS, listeners, strict=True):
+        print(f"{door.title:22} http://127.0.0.1:{listener.getsockname()[1]}{door.path}")
+    print(f"in another terminal:   {one_node.kubectl_from_outside(admin)}")
+    print("                       kubectl get pods --all-namespaces")
+    print("Ctrl-C ends it all.", flush=True)
+    access = Access(admin, admin.parent)
+    asyncio.run(serve(access, listeners))
+    return 0
+
+
+def outside(options: argparse.Namespace) -> int:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listen(door.port)) for door in DOORS]
+        numbers = [str(listener.fileno()) for listener in listeners]
+        kept = [word for number in numbers for word in ("--keep-fd", number)]
+        given = [word for number in numbers for word in ("--fd", number)]
+        inner = [sys.executable, "-m", "tests.lab.live_cluster", "--inside", *given]
+        inner += ["--began", str(time.time()), options.command]
+        skip = ["--or-skip"] if options.or_skip else []
+        return one_node.main(["--stack", *skip, *kept, "--", *inner])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.live_cluster", description=__doc__)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--fd", action="append", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--or-skip", action="store_true", help="as of tests.lab.real_node")
+    parser.add_argument("command", nargs="?", default="", help="a shell line to run in it")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return inside(options) if options.inside else outside(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""`make cluster` as a person uses it: addresses that answer, a kubectl, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.lab.images import ROOT
+from tests.lab.processes import wait_until
+from tests.lab.real_node import problem
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+ENDS = "Ctrl-C ends it all."
+ENDED_WITHIN = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _possible() -> None:
+    if reason := problem():
+        pytest.skip(f"NO KUBERNETES NODE: {reason}")
+
+
+@contextmanager
+def terminal(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """A program as a terminal runs it: Ctrl-C reaches all that it started."""
+    with subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_it_says_where_everything_is_and_leaves_nothing_behind() -> None:
+    with terminal("tests.lab.live_cluster") as process:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if ENDS in line:
+                break
+        urls = re.findall(r"http://127\.0\.0\.1:\S+", said)
+        assert len(urls) == 3, said
+        for url in urls:
+            wait_until(lambda url=url: answers(url), 30.0, url)
+        [kubectl] = re.findall(r"alias kubectl='(.+)'", said)
+        pods = subprocess.run(
+            [*shlex.split(kubectl), "get", "pods", "--all-namespaces"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert {"bokeh-app", "bokeh-autoscaler", "prometheus"} <= set(
+            re.findall(r"^\S+ +(\S+)-\w+-\w+ +\d/\d +Running", pods, re.MULTILINE)
+        )
+
+        os.killpg(process.pid, signal.SIGINT)
+
+        assert process.wait(ENDED_WITHIN) == 0
+    assert not any(map(answers, urls))
+    [inside] = re.findall(r"nsenter --target (\d+)", kubectl)
+    assert not Path("/proc", inside).exists()
+    [folder] = {Path(word).parent for word in kubectl.split() if word.endswith("admin.kubeconfig")}
+    assert not folder.exists()
+
+
+def test_it_exits_as_its_command_does() -> None:
+    with terminal("tests.lab.real_node", "--", "sh", "-c", "kubectl get nodes; exit 7") as run:
+        said, _ = run.communicate(timeout=120)
+
+    assert "node-1" in said
+    assert run.returncode == 7

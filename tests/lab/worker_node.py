@@ -1,0 +1,94 @@
+"""What makes a machine a node: containerd and a kubelet. Two may share a machine's namespaces."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.lab.build import NODE, build
+from tests.lab.namespaces import NAMESERVER, node_address, run
+from tests.lab.processes import Processes
+
+MEMORY = Path("/proc/meminfo")
+TEMPLATES = Path(__file__).parent / "node_configuration"
+MEMORY_FOR_IMAGES = 8 << 30  # bytes free, from where on images are kept in it: they take 1.5 GB
+FIRST_PORT, FIRST_HEALTH_PORT, PORTS_APART = 10250, 10248, 10
+SOCKET = "containerd.sock"
+
+
+class WorkerNode:
+    """The node `node-NUMBER`, 1 or 2; only to be used inside the namespaces of `one_node`.
+
+    folder: of the cluster; this node's own is in it. cgroup: the root of all pods' cgroups.
+    """
+
+    def __init__(self, number: int, folder: Path, cgroup: str, processes: Processes) -> None:
+        self.name = f"node-{number}"
+        self._number = number
+        self._folder = folder / self.name
+        self._admin = folder / "admin.kubeconfig"
+        self._cgroup = cgroup
+        self._processes = processes
+
+    def start_containerd(self) -> None:
+        """Returns when it takes images and pods."""
+        networks = self._folder / "networks"
+        networks.mkdir(parents=True)
+        if free_memory() > MEMORY_FOR_IMAGES:  # from a disk the daemon starts 10 s later
+            images = self._folder / "containerd"
+            images.mkdir()
+            run("mount", "-t", "tmpfs", "tmpfs", str(images))
+        self._configure("network.conflist", networks / "10-pods.conflist")
+        config = self._configure("containerd.toml", self._folder / "containerd.toml")
+        self._processes.start(f"containerd-{self._number}", ["containerd", "--config", config])
+        self._processes.await_ready((self._folder / SOCKET).exists, 30, "containerd")
+
+    def import_image(self, archive: Path) -> None:
+        """Load a docker archive, so that pods can name the image in it."""
+        control = ["ctr", "--address", str(self._folder / SOCKET), "--namespace", "k8s.io"]
+        command = [*control, "images", "import", "--no-unpack", str(archive)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{archive} was not imported: {result.stderr}"
+
+    def start_kubelet(self) -> None:
+        """The node joins the cluster, and is Ready some seconds later."""
+        (self._folder / "resolv.conf").write_text("")
+        options = {
+            "config": self._configure("kubelet.yaml", self._folder / "kubelet.yaml"),
+            "kubeconfig": self._admin,
+            "root-dir": self._folder / "kubelet",
+            "cert-dir": self._folder / "kubelet-certificates",
+            "node-ip": node_address(self._number),
+            "hostname-override": self.name,
+        }
+        words = [f"--{name}={value}" for name, value in options.items()]
+        self._processes.start(f"kubelet-{self._number}", [build(NODE) / "kubelet", *words])
+
+    def _configure(self, template: str, target: Path) -> Path:
+        """A configuration file with the addresses and folders of this node filled in."""
+        apart = PORTS_APART * (self._number - 1)
+        values = {
+            "@FOLDER@": self._folder,
+            "@NAME@": self.name,
+            "@PODS@": f"10.244.{128 * (self._number - 1)}.0/17",
+            "@NAMESERVER@": NAMESERVER,
+            "@CGROUP@": f"/{self._cgroup}",
+            "@PORT@": FIRST_PORT + apart,
+            "@HEALTH_PORT@": FIRST_HEALTH_PORT + apart,
+        }
+        return fill_in(TEMPLATES / template, target, values)
+
+
+def free_memory() -> int:
+    """Bytes that programs can still have."""
+    [line] = [x for x in MEMORY.read_text().splitlines() if x.startswith("MemAvailable:")]
+    return int(line.split()[1]) * 1024
+
+
+def fill_in(template: Path, target: Path, values: dict[str, object]) -> Path:
+    """A file made from a template with marks; the target."""
+    text = template.read_text()
+    for mark, value in values.items():
+        text = text.replace(mark, str(value))
+    target.write_text(text)
+    return target

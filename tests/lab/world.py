@@ -1,0 +1,203 @@
+"""One Deployment with users, whose exporters are scripted, and daemons as processes beside it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.lab.access import Access, raw
+from tests.lab.objects import ROUTABLE, deployment
+from tests.lab.processes import free_ports, wait_until
+from tests.lab.prometheus_server import PrometheusServer, series
+from tests.lab.role import our_rules
+from tests.lab.scripted_sidecars import ScriptedSidecars
+
+AUTOSCALER = Path(sys.executable).with_name("autoscaler")
+WITHIN = 30.0
+AHEAD = """
+import sys, time
+from autoscaler.adapters.clock import SystemClock
+from autoscaler.cli import main
+from autoscaler.commands import connect
+connect.SystemClock = lambda: SystemClock(lambda: time.time() + {})
+sys.exit(main())
+"""
+Usage = Callable[[int, float], Mapping[str, float]]
+
+
+class Users:
+    """Says what the exporters of the pods would say, sessions by pod age: to Prometheus every half
+    second, and at each pod's own address.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        namespace: str,
+        prometheus: PrometheusServer,
+        sidecars: ScriptedSidecars,
+    ) -> None:
+        self._access = access
+        self._namespace = namespace
+        self._prometheus = prometheus
+        self.sidecars = sidecars
+        self.per_pod: Callable[[int], int] = lambda _: 0
+        # Further metrics of a pod, by name, at a time.
+        self.usage: Usage = lambda *_: {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._push)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.sidecars.stop()
+
+    def _push(self) -> None:
+        while not self._stop.wait(0.5):
+            pods = self._pods()
+            now = time.time()
+            samples = {
+                series(
+                    "bokeh_sessions",
+                    app="/app",
+                    state="connected",
+                    quality="exact",
+                    namespace=self._namespace,
+                    pod=name,
+                ): [(now, float(self.per_pod(index)))]
+                for index, (name, _) in enumerate(pods)
+            }
+            samples |= {
+                series(metric, namespace=self._namespace, pod=name): [(now, value)]
+                for index, (name, _) in enumerate(pods)
+                for metric, value in self.usage(index, now).items()
+            }
+            for index, (_, address) in enumerate(pods):
+                if address:
+                    self.sidecars.say(address, self.per_pod(index))
+            if samples:
+                self._prometheus.push(samples)
+
+    def _pods(self) -> list[tuple[str, str]]:
+        """Name and address of each, the oldest first."""
+        found = raw(self._access.core.list_namespaced_pod, self._namespace)["items"]
+        found.sort(key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+        return [(pod["metadata"]["name"], pod["status"].get("podIP", "")) for pod in found]
+
+
+@dataclass
+class World:
+    """One Deployment with users, and ways to start the daemon on it."""
+
+    access: Access
+    namespace: str
+    prometheus: PrometheusServer
+    kubeconfig: Path
+    folder: Path
+    users: Users
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+    url: str = ""
+    log: Path = Path()
+
+    @property
+    def policy_file(self) -> Path:
+        return self.folder / "policies" / "dashboards.yaml"
+
+    def write_policy(self, **overrides: Any) -> None:
+        policy = {
+            "name": "dashboards",
+            "target": {"namespace": self.namespace, "deployment": "bokeh-app"},
+            "replicas": {"min": 1, "max": 8},
+            "interval": "1s",
+            "metrics": [{"type": "sessions", "seats": 10}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 3}},
+            "drain": {"settle": "1s", "reconnect": "1s"},
+        }
+        self.policy_file.parent.mkdir(exist_ok=True)
+        self.policy_file.write_text(yaml.safe_dump({**policy, **overrides}))
+
+    def deploy(self, replicas: int) -> None:
+        body = deployment("bokeh-app", replicas)
+        self.access.apps.create_namespaced_deployment(self.namespace, body)
+
+    def command(self, name: str, *options: str) -> list[str]:
+        common = ["--prometheus-url", self.prometheus.url, "--scrape-interval", "2s"]
+        common += ["--kubeconfig", str(self.kubeconfig)]
+        common += ["--exporter-port", str(self.users.sidecars.port)]
+        return [str(AUTOSCALER), name, *common, *options]
+
+    def start(
+        self, *options: str, name: str = "daemon", ahead: float = 0.0
+    ) -> subprocess.Popen[str]:
+        """One more daemon. name: of its log; `url` and `log` are those of the last one.
+
+        ahead: seconds by which its machine's clock is.
+        """
+        policies = ["--policies", str(self.policy_file.parent)]
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        listen = ["--listen", f"127.0.0.1:{port}"]
+        self.log = self.folder / f"{name}.log"
+        program, *arguments = self.command("run", *policies, *listen, *options)
+        whole = [sys.executable, "-c", AHEAD.format(ahead)] if ahead else [program]
+        with self.log.open("w") as log:
+            process = subprocess.Popen([*whole, *arguments], stderr=log, text=True)
+        self.running.append(process)
+        return process
+
+    def says(self, words: str) -> None:
+        wait_until(lambda: words in self.log.read_text(), WITHIN, f"the daemon to say: {words}")
+
+    def replicas(self) -> int:
+        scale = self.access.apps.read_namespaced_deployment_scale("bokeh-app", self.namespace)
+        return int(scale.spec.replicas)
+
+    def reaches(self, replicas: int) -> None:
+        what = f"{replicas} replicas"
+        try:
+            wait_until(lambda: self.replicas() == replicas, WITHIN, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the daemon said:\n{self.log.read_text()}") from None
+
+    def cordoned(self) -> int:
+        pods = self.access.core.list_namespaced_pod(self.namespace).items
+        return sum(pod.metadata.labels[ROUTABLE] == "false" for pod in pods)
+
+    def events(self) -> dict[str, str]:
+        items = self.access.core.list_namespaced_event(self.namespace).items
+        return {e.reason: e.message for e in items if e.source.component == "bokeh-autoscaler"}
+
+    def metric(self, line: str) -> bool:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            return line in answer.read().decode()
+
+
+@contextmanager
+def a_world(
+    access: Access,
+    namespace: str,
+    prometheus: PrometheusServer,
+    folder: Path,
+    sidecars: ScriptedSidecars | None = None,
+) -> Iterator[World]:
+    """sidecars: those of all worlds that one daemon scales, for it asks them on one port."""
+    kubeconfig = access.service_account(namespace, "daemon", our_rules())
+    users = Users(access, namespace, prometheus, sidecars or ScriptedSidecars())
+    world = World(access, namespace, prometheus, kubeconfig, folder, users)
+    world.write_policy()
+    yield world
+    for process in world.running:
+        process.kill()
+        process.wait()
+    users.stop()

@@ -1,0 +1,59 @@
+"""What holds for every trace file: it is read, or refused in a few lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from autoscaler.adapters.traces.files import LONGEST, MAX_ERRORS, TraceError, load_trace
+from autoscaler.adapters.traces.times import LocalClock
+
+# Files take as long as the machine is busy.
+ON_DISK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CELLS = st.sampled_from(
+    [
+        *("2026-01-12T08:30:00Z", "2026-01-12 08:30", "2026-03-29 02:30", "2026-10-25 02:30"),
+        *("0", "7", "1768206600", "1768206600.5", "1768206600000", "1e9", "-1", "nan", "inf"),
+        *("9999-12-31T23:59:59-23:59", "1970-01-01T00:00:00+23:59", "20260112", "46034.5", ""),
+    ]
+) | st.text(max_size=8)
+SIGNS = st.sampled_from([",", ",", "\n", "\n", ";", '"', "\r", "\0", "\x1b[31m", "\u202e", "#"])
+
+
+def assert_is_read_or_refused_in_lines(content: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "sessions.csv")
+        path.write_bytes(content)
+        try:
+            trace = load_trace(path, LocalClock(ZoneInfo("Europe/Berlin"), "as asked"))
+        except TraceError as error:
+            lines = str(error).split("\n")
+            assert 1 <= len(lines) <= MAX_ERRORS + 1
+            assert all(line.isprintable() for line in lines)
+            return
+    assert 0 < trace.end - trace.start <= LONGEST
+    assert all(start < end for start, end in trace.sessions)
+
+
+@ON_DISK
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_else(content: bytes) -> None:
+    assert_is_read_or_refused_in_lines(content)
+
+
+@ON_DISK
+@given(st.lists(CELLS | SIGNS, max_size=40).map("".join))
+@example('7,8\n"' + "x" * 200_000)
+@example("7," * 100_000)
+def test_no_rows_raise_anything_else(rows: str) -> None:
+    assert_is_read_or_refused_in_lines(f"start,end\n{rows}".encode(errors="replace"))
+
+
+@ON_DISK
+@given(st.lists(CELLS | SIGNS, max_size=20).map("".join))
+def test_no_header_raises_anything_else(rows: str) -> None:
+    assert_is_read_or_refused_in_lines(rows.encode(errors="replace"))
