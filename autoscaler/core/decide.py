@@ -6,8 +6,6 @@ number pass or moves it and leaves a `Step` that says why. Nothing here does I/O
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from autoscaler.core import foreign_writers, holds, schedule
 from autoscaler.core.drain import cleanup, departures, sightings
 from autoscaler.core.drain.confirm import confirm_removal, expect_removal
@@ -74,7 +72,7 @@ def decide(
     draft = holds.beside_other_autoscaler(draft, observed)
     draft, plan = _drain(draft, needed, policy, observed, state, bounds, now)
     if plan is not None and plan.named != state.told:
-        state = replace(state, told=plan.named)
+        state = state._replace(told=plan.named)
     current, desired = observed.replicas, draft.replicas
     return Decision(current, desired, draft.steps, metrics, plan, confirmed, ended, reset), state
 
@@ -84,7 +82,7 @@ def record_removal(state: State, decision: Decision, observed: Observation, now:
     if decision.drain is None or not decision.drain.remove:
         return state
     state = departures.begin(state, decision.drain.remove, now)
-    return replace(state, removal=expect_removal(decision.drain.remove, observed, now))
+    return state._replace(removal=expect_removal(decision.drain.remove, observed, now))
 
 
 def record_scaling(state: State, policy: Policy, before: int, after: int, now: float) -> State:
@@ -93,10 +91,10 @@ def record_scaling(state: State, policy: Policy, before: int, after: int, now: f
     if policy.behavior is not None:
         events = behavior.Events(state.scale_ups, state.scale_downs)
         events = behavior.record_change(events, policy.behavior, after - before, now)
-    state = replace(state, scale_ups=events.ups, scale_downs=events.downs, replicas_seen=after)
+    state = state._replace(scale_ups=events.ups, scale_downs=events.downs, replicas_seen=after)
     if after > before:
-        return replace(state, last_scale_up=now)
-    return replace(state, last_scale_down=now)
+        return state._replace(last_scale_up=now)
+    return state._replace(last_scale_down=now)
 
 
 def _remember_seeing(
@@ -109,9 +107,9 @@ def _remember_seeing(
     state = state or State()
     gap = max(MAX_GAP, 3 * policy.interval)
     if state.seen_at is not None and now - state.seen_at <= gap:
-        return replace(state, seen_at=now)
+        return state._replace(seen_at=now)
     log = tuple(entry for entry in state.recommendations if entry.at > now - LONGEST_WINDOW)
-    return replace(state, seen_at=now, recommendations=(*log, Logged(observed.replicas, now)))
+    return state._replace(seen_at=now, recommendations=(*log, Logged(observed.replicas, now)))
 
 
 def _remember_pods(policy: Policy, observed: Observation, state: State, now: float) -> State:
@@ -121,9 +119,9 @@ def _remember_pods(policy: Policy, observed: Observation, state: State, now: flo
     active = [pod for pod in observed.pods if pod.is_active]
     seen = sightings.follow(state.sightings, active, now)
     short = sightings.follow_shortage(state.shortage, active, observed.replicas, now)
-    if not (seen or state.sightings or short or state.shortage):
+    if seen == state.sightings and short == state.shortage:
         return state
-    return replace(state, sightings=seen, shortage=short)
+    return state._replace(sightings=seen, shortage=short)
 
 
 def _remember_resets(observed: Observation, state: State, now: float) -> tuple[State, str]:
@@ -145,7 +143,7 @@ def _confirm_removal(
     mismatch_at = now if confirmed.mismatch else state.mismatch_at
     if confirmed.mismatch:
         state = departures.begin_unchosen(state, state.removal, observed, now)
-    return confirmed, replace(state, removal=None, mismatch_at=mismatch_at)
+    return confirmed, state._replace(removal=None, mismatch_at=mismatch_at)
 
 
 def _combine(votes: tuple[Recommendation, ...], observed: Observation) -> Draft:
@@ -184,9 +182,9 @@ def _fallback(
 ) -> tuple[Draft, State]:
     """Blind for longer than `fallback.after`: at least the fallback, never below the present."""
     if any(metric.replicas is not None for metric in metrics):
-        return draft, state if state.blind_since is None else replace(state, blind_since=None)
+        return draft, state if state.blind_since is None else state._replace(blind_since=None)
     since = now if state.blind_since is None else state.blind_since
-    state = replace(state, blind_since=since)
+    state = state._replace(blind_since=since)
     fallback = policy.fallback
     if fallback is None or now - since < fallback.after:
         return draft, state
@@ -215,8 +213,8 @@ def _stabilize(draft: Draft, policy: Policy, state: State, now: float) -> tuple[
     else:
         kept, log = behavior.stabilize(wanted, draft.current, log, now, policy.behavior)
         window = behavior.windows(policy.behavior)[wanted < kept]
-    state = replace(state, recommendations=log)
-    if draft.held:
+    state = state._replace(recommendations=log)
+    if draft.held or kept == wanted:
         return draft, state
     reason = Reason.SCALE_DOWN_STABILIZED if kept > wanted else Reason.SCALE_UP_STABILIZED
     detail = (
@@ -234,10 +232,9 @@ def _limit_rate(draft: Draft, policy: Policy, bounds: Bounds, state: State, now:
     limited = behavior.limit_rate(
         draft.replicas, draft.current, (bounds.min, bounds.max), policy.behavior, events, now
     )
-    detail = (
-        f"{counted(draft.replicas, 'replica')} wanted, the rate policy allows {limited.replicas}"
-    )
-    return draft.to(limited.replicas, limited.reason, detail)
+    allowed = limited.replicas
+    detail = f"{counted(draft.replicas, 'replica')} wanted, the rate policy allows {allowed}"
+    return draft.to(allowed, limited.reason, detail)
 
 
 def _cool_down(draft: Draft, policy: Policy, state: State, now: float) -> Draft:
@@ -248,7 +245,7 @@ def _cool_down(draft: Draft, policy: Policy, state: State, now: float) -> Draft:
         changes = (state.last_scale_up, state.last_scale_down)
         last = max((at for at in changes if at is not None), default=None)
         rest, reason = policy.cooldown.down, Reason.COOLDOWN_DOWN
-    if last is None or now - last >= rest:
+    if last is None or now - last >= rest or draft.replicas == draft.current:
         return draft
     left = duration_text(round(rest - (now - last)))
     detail = f"{counted(draft.replicas, 'replica')} wanted, the cooldown lasts {left} more"

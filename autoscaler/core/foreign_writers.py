@@ -6,8 +6,6 @@ scale-down would be undone or, worse, be carried out by their number in place of
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from autoscaler.model import Observation, Reset, State
 from autoscaler.units import duration_text
 
@@ -22,7 +20,7 @@ def follow(state: State, observed: Observation, now: float) -> State:
         reset = None
     if reset == state.reset and observed.replicas == state.replicas_seen:
         return state
-    return replace(state, reset=reset, replicas_seen=observed.replicas)
+    return state._replace(reset=reset, replicas_seen=observed.replicas)
 
 
 def pause(state: State, now: float) -> str:
@@ -44,7 +42,7 @@ def _of_replicas(state: State, observed: Observation, now: float) -> Reset | Non
 def _of_label(observed: Observation, now: float) -> Reset | None:
     """Our note is still there, and the label is no longer what we made it."""
     for pod in observed.pods:
-        if pod.is_active and pod.routable and pod.cordon is not None and pod.label_writer:
+        if pod.cordon is not None and pod.routable and pod.label_writer and pod.is_active:
             who = pod.label_writer.partition(" ")[0]
             words = f"{who} set the label bokeh-autoscaler/routable of {pod.name} back"
             return Reset(words, now)

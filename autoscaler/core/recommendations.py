@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from autoscaler.core import sessions
 from autoscaler.core.drain.pods import memory_limit
@@ -91,7 +90,7 @@ def _sessions(
     complete = not count.unknown and not unheard
     return (
         Recommendation("sessions", replicas, detail, complete=complete),
-        replace(state, traffic=traffic),
+        state._replace(traffic=traffic),
     )
 
 

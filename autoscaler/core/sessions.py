@@ -37,11 +37,13 @@ def connected(pods: tuple[PodState, ...], seats: int, now: float, fresh_for: flo
     there = [pod for pod in pods if pod.is_active]
     routable = [pod for pod in there if pod.routable]
     known = [pod.sessions.value for pod in routable if pod.sessions is not None]
-    unknown = sum(pod.sessions is None and not is_arriving(pod, now, fresh_for) for pod in routable)
+    blind = [pod for pod in routable if pod.sessions is None]
+    unknown = sum(not is_arriving(pod, now, fresh_for) for pod in blind)
     apart = [pod for pod in there if pod.is_cordoned_full]
-    beyond = [max(0, pod.sessions.value - seats) for pod in apart if pod.sessions is not None]
-    idle = sum(pod.sessions is not None and pod.sessions.value == 0 for pod in apart)
-    sessions = sum(known) + seats * unknown + sum(beyond)
+    held = [pod.sessions.value for pod in apart if pod.sessions is not None]
+    idle = held.count(0)
+    beyond = sum(max(0, count - seats) for count in held)
+    sessions = sum(known) + seats * unknown + beyond
     return Connected(sessions, len(known), unknown, len(routable), len(apart) - idle, idle)
 
 

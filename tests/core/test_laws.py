@@ -88,16 +88,18 @@ def a_policy(draw: st.DrawFn) -> Policy:
 
 spares = st.integers(0, 30) | st.sampled_from(["0%", "25%", "150%"])
 spares |= st.sampled_from([{"refuse": "0.1%"}, {"refuse": "10%", "leadTime": "5m"}])
-states = st.none() | st.builds(
-    State,
-    recommendations=logs.map(tuple),
-    scale_ups=logs.map(tuple),
-    scale_downs=logs.map(tuple),
-    last_scale_up=st.none() | ages.map(lambda age: NOW - age),
-    last_scale_down=st.none() | ages.map(lambda age: NOW - age),
-    blind_since=st.none() | ages.map(lambda age: NOW - age),
-    seen_at=st.none() | ages.map(lambda age: NOW - age),
-)
+# Fields by name: `builds` would infer those that are not given here from their types.
+states = st.none() | st.fixed_dictionaries(
+    {
+        "recommendations": logs.map(tuple),
+        "scale_ups": logs.map(tuple),
+        "scale_downs": logs.map(tuple),
+        "last_scale_up": st.none() | ages.map(lambda age: NOW - age),
+        "last_scale_down": st.none() | ages.map(lambda age: NOW - age),
+        "blind_since": st.none() | ages.map(lambda age: NOW - age),
+        "seen_at": st.none() | ages.map(lambda age: NOW - age),
+    }
+).map(lambda fields: State(**fields))
 
 
 @st.composite

@@ -109,7 +109,7 @@ MUTATIONS: dict[str, Callable[[], list[Change]]] = {
         Change(plan, "_removable", lambda fleet, marked: (marked, None)),
     ],
     "a mark stays when users came back": lambda: [
-        Change(cleanup, "_right_marks", lambda fleet, pod: cleanup._carried(pod))
+        Change(cleanup, "_right_marks", lambda fleet, pod: None)
     ],
     "the API server's time is not heard": _deaf,
     "nor by the daemon before": _deaf,

@@ -22,8 +22,10 @@ class Fleet:
     """The target's active pods, sorted out once. current: spec.replicas.
 
     going: how many more there are, which the ReplicaSet still has to delete; they are left alone.
-    unmade: replicas for which there has been no pod for some time. returnable: draining pods that
-    may be uncordoned when load returns.
+    unmade: replicas for which there has been no pod for some time. serving: pods that are not
+    cordoned. open: those of them that accept new sessions. cordoned: for whatever reason. leaving:
+    those of them that are being drained. returnable: those of them that may be uncordoned when load
+    returns. due: for recycling.
     """
 
     policy: Policy
@@ -36,17 +38,22 @@ class Fleet:
     seen: Sightings = field(default_factory=dict)
     unmade: int = 0
     serving: tuple[PodState, ...] = field(init=False)
+    open: tuple[PodState, ...] = field(init=False)
+    cordoned: tuple[PodState, ...] = field(init=False)
     leaving: tuple[PodState, ...] = field(init=False)
     returnable: tuple[PodState, ...] = field(init=False)
     due: tuple[PodState, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        # Frozen for the reader; derived once.
-        object.__setattr__(self, "serving", tuple(p for p in self.pods if p.routable))
-        object.__setattr__(self, "leaving", tuple(p for p in self.pods if is_draining(p)))
-        ours = tuple(pod for pod in self.leaving if not is_cordoned_by_hand(pod))
-        object.__setattr__(self, "returnable", ours)
-        object.__setattr__(self, "due", tuple(_due_for_recycling(self)))
+        def derive(name: str, pods: Iterable[PodState]) -> None:
+            object.__setattr__(self, name, tuple(pods))  # frozen for the reader, and derived once
+
+        derive("serving", [pod for pod in self.pods if pod.routable])
+        derive("open", [pod for pod in self.serving if pod.serving])
+        derive("cordoned", [pod for pod in self.pods if not pod.routable])
+        derive("leaving", [pod for pod in self.cordoned if is_draining(pod)])
+        derive("returnable", [pod for pod in self.leaving if not is_cordoned_by_hand(pod)])
+        derive("due", _due_for_recycling(self))
 
     @property
     def staying(self) -> int:
@@ -62,12 +69,12 @@ class Fleet:
     @property
     def is_open(self) -> bool:
         """Whether a pod accepts new sessions."""
-        return any(pod.serving for pod in self.serving)
+        return bool(self.open)
 
     @property
     def all_serve(self) -> bool:
         """Whether every pod that is not cordoned is Ready."""
-        return all(pod.serving for pod in self.serving)
+        return len(self.open) == len(self.serving)
 
     def is_drained(self, pod: PodState) -> bool:
         """Whether a cordoned pod may be deleted now."""

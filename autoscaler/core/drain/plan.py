@@ -67,7 +67,7 @@ def plan_drain(
     fleet = fleet_of(policy, drain, observed, state, now)
     next_step = with_cleanup(fleet, _next_step(fleet, wanted, needed, bounds, state))
     words, named = idle(fleet, state.told)
-    return replace(next_step, idle=words, named=named)
+    return replace(next_step, idle=words, named=named) if words or named else next_step
 
 
 def _next_step(

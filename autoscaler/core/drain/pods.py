@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from autoscaler.model import PodState, Sample
-from autoscaler.policy import Drain, MemoryMetric, Policy, Recycle
+from autoscaler.policy import Drain, Policy, Recycle
 
 # The lowest deletion cost goes first; one above the int32 minimum, which Karpenter writes.
 LOWEST_COST = -(2**31) + 1
@@ -180,8 +180,8 @@ def nearest_to_its_limit(
 
 def _is_over_memory(pod: PodState, policy: Policy, share: float) -> bool:
     """Whether memory is past its target by this share of the way to the limit."""
-    metric = next((m for m in policy.metrics if isinstance(m, MemoryMetric)), None)
-    filled = memory_percent(pod)
+    metric = policy.memory
+    filled = None if metric is None else memory_percent(pod)
     if metric is None or filled is None:
         return False
     return filled >= metric.utilization + share * (100.0 - metric.utilization)

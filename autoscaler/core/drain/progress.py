@@ -44,15 +44,19 @@ def told(
         gone = [f"deleting drained pods: {names(remove)}"] if remove else []
         gone += [f"removing {without}"] if without else []
         return (Step(Reason.DRAINED, replicas, "; ".join(gone)),)
-    described = [f"{pod.name} ({sessions_told(pod)}{_how(pod)})" for pod in waiting]
-    more = ", ..." if len(described) > TOLD_PODS else ""
-    listed = f"draining {', '.join(described[:TOLD_PODS])}{more}"
     if waiting and wanted < fleet.current:
-        detail = f"{counted(wanted, 'replica')} wanted, {listed}" + (f": {wait}" if wait else "")
+        detail = f"{counted(wanted, 'replica')} wanted, {_listed(waiting)}"
+        detail += f": {wait}" if wait else ""
         return (Step(Reason.SESSIONS_STILL_OPEN, replicas, detail),)
     if any(map(is_cordoned_by_hand, waiting)):
-        return (Step(Reason.CORDONED, replicas, listed),)
+        return (Step(Reason.CORDONED, replicas, _listed(waiting)),)
     return ()
+
+
+def _listed(waiting: Sequence[PodState]) -> str:
+    described = [f"{pod.name} ({sessions_told(pod)}{_how(pod)})" for pod in waiting[:TOLD_PODS]]
+    more = ", ..." if len(waiting) > TOLD_PODS else ""
+    return f"draining {', '.join(described)}{more}"
 
 
 def returned(pods: Iterable[PodState], drain: Drain, now: float) -> str:

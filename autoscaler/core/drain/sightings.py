@@ -34,6 +34,8 @@ def _seen(last: Sighting | None, pod: PodState, now: float) -> Sighting:
     writer = None if pod.routable else pod.label_writer
     if last is None:
         return Sighting(rank, now, writer, now)
+    if last.rank == rank and last.label_writer == writer:
+        return last
     return Sighting(
         rank,
         last.unchanged_since if last.rank == rank else now,
