@@ -116,9 +116,8 @@ def _remember_pods(policy: Policy, observed: Observation, state: State, now: flo
     """What is seen of the pods from pass to pass, for a drain counts its times by that."""
     if policy.drain is None:
         return state
-    active = [pod for pod in observed.pods if pod.is_active]
-    seen = sightings.follow(state.sightings, active, now)
-    short = sightings.follow_shortage(state.shortage, active, observed.replicas, now)
+    seen = sightings.follow(state.sightings, observed.active, now)
+    short = sightings.follow_shortage(state.shortage, observed.active, observed.replicas, now)
     if seen == state.sightings and short == state.shortage:
         return state
     return state._replace(sightings=seen, shortage=short)

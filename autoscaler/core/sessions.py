@@ -32,14 +32,13 @@ class Connected(NamedTuple):
     idle: int = 0
 
 
-def connected(pods: tuple[PodState, ...], seats: int, now: float, fresh_for: float) -> Connected:
+def connected(active: tuple[PodState, ...], seats: int, now: float, fresh_for: float) -> Connected:
     """Count sessions where new users may be sent; a pod that should say and does not is full."""
-    there = [pod for pod in pods if pod.is_active]
-    routable = [pod for pod in there if pod.routable]
+    routable = [pod for pod in active if pod.routable]
     known = [pod.sessions.value for pod in routable if pod.sessions is not None]
     blind = [pod for pod in routable if pod.sessions is None]
     unknown = sum(not is_arriving(pod, now, fresh_for) for pod in blind)
-    apart = [pod for pod in there if pod.is_cordoned_full]
+    apart = [pod for pod in active if pod.is_cordoned_full]
     held = [pod.sessions.value for pod in apart if pod.sessions is not None]
     idle = held.count(0)
     beyond = sum(max(0, count - seats) for count in held)

@@ -86,7 +86,7 @@ def fleet_of(
     policy: Policy, drain: Drain, observed: Observation, state: State, now: float
 ) -> Fleet:
     """Sort out the target's pods for one pass."""
-    active = tuple([pod for pod in observed.pods if pod.is_active])
+    active = observed.active
     going = max(0, len(active) - observed.replicas)
     pods = remaining(active, observed.replicas, now) if going else active
     rolling, seen = observed.rollout_in_progress, state.sightings

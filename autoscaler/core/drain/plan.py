@@ -174,9 +174,10 @@ def _victims(fleet: Fleet, wanted: int) -> list[PodState]:
         new = never_served(pod)
         return pod not in due, not new, users(pod), pod.serving, pod.routable, age
 
-    ranked = sorted((p for p in fleet.pods if p.routable or p.is_cordoned_full), key=rank)
+    ranks = {p.uid: rank(p) for p in fleet.pods if p.routable or p.is_cordoned_full}
+    ranked = sorted((p for p in fleet.pods if p.uid in ranks), key=lambda pod: ranks[pod.uid])
     serving = (pod for pod in ranked if pod.serving)
-    stays = max(serving, key=lambda pod: (pod.routable, rank(pod)), default=None)
+    stays = max(serving, key=lambda pod: (pod.routable, ranks[pod.uid]), default=None)
     return [pod for pod in ranked if pod is not stays][:count]
 
 

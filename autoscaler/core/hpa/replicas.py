@@ -62,11 +62,11 @@ def utilization(
     3 ready pods become ceil(1.67 * 3) = 5.
     """
     groups = _measured(readings, now, cpu=cpu, warm_up=warm_up)
-    bare = next((reading.pod.name for reading in readings if reading.budget is None), None)
-    if bare is not None:
+    bare = [reading.pod.name for reading in readings if reading.budget is None]
+    if bare:
         what = "request for cpu" if cpu else "limit for memory"
-        raise NoRecommendation(f"missing {what} in a container of pod {bare}")
-    if not any(usage.budget for usage in groups.ready):
+        raise NoRecommendation(f"missing {what} in a container of pod {bare[0]}")
+    if not any([usage.budget for usage in groups.ready]):
         raise NoRecommendation("no metrics returned matched known pods")
     fill = _UtilizationFill(percent)
     ratio, share = fill.ratio(groups.ready)
