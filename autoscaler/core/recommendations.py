@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from autoscaler.core import sessions
 from autoscaler.core.drain.pods import memory_limit
 from autoscaler.core.hpa.pod_groups import Reading
@@ -15,6 +14,7 @@ from autoscaler.core.hpa.replicas import (
     value,
 )
 from autoscaler.core.hpa.replicas import sessions as pods_for_sessions
+from autoscaler.core.now import Now
 from autoscaler.core.staleness import is_arriving
 from autoscaler.model import Observation, Reason, Recommendation, State, Unavailable
 from autoscaler.policy import (
@@ -35,7 +35,7 @@ FAILURES = {
 
 
 def recommendations(
-    policy: Policy, observed: Observation, state: State, now: float
+    policy: Policy, observed: Observation, state: State, now: Now
 ) -> tuple[tuple[Recommendation, ...], State]:
     """One recommendation a metric, in the policy's order, and the state with the traffic seen."""
     tolerance = _tolerance(policy)
@@ -61,7 +61,7 @@ def _tolerance(policy: Policy) -> Tolerance:
 
 
 def _sessions(
-    metric: SessionsMetric, policy: Policy, observed: Observation, state: State, now: float
+    metric: SessionsMetric, policy: Policy, observed: Observation, state: State, now: Now
 ) -> tuple[Recommendation, State]:
     if "sessions" in observed.unavailable:
         raise NoRecommendation(observed.unavailable["sessions"])
@@ -101,7 +101,7 @@ def _with_hint(problem: str, signal: str, observed: Observation) -> str:
 def _resource_or_query(
     metric: CpuMetric | MemoryMetric | PrometheusMetric,
     observed: Observation,
-    now: float,
+    now: Now,
     tolerance: Tolerance,
 ) -> Recommendation:
     if isinstance(metric, PrometheusMetric):
@@ -110,7 +110,7 @@ def _resource_or_query(
 
 
 def _resource(
-    metric: CpuMetric | MemoryMetric, observed: Observation, now: float, tolerance: Tolerance
+    metric: CpuMetric | MemoryMetric, observed: Observation, now: Now, tolerance: Tolerance
 ) -> Recommendation:
     if metric.type in observed.unavailable:
         raise NoRecommendation(observed.unavailable[metric.type])

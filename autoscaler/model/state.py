@@ -115,6 +115,13 @@ class State(NamedTuple):
     replicas_seen: int | None = None
     reset: Reset | None = None
 
+    def again(self, at: float) -> State:
+        """The memory after further passes, the last one at `at`, that saw and decided the same."""
+        log = self.recommendations
+        if log and log[-1].at == self.seen_at:
+            log = (*log[:-1], log[-1]._replace(at=at))
+        return self._replace(seen_at=at, recommendations=log)
+
     def shifted(self, seconds: float) -> State:
         """The same memory on a clock that was stepped by `seconds` (either direction)."""
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from autoscaler.control.observation import required_queries, required_signals
 from autoscaler.core.decide import decide, record_scaling
+from autoscaler.core.now import Now
 from autoscaler.core.schedule import bounds
 from autoscaler.model import (
     Decision,
@@ -112,7 +113,7 @@ class _Simulation:
         self._state: State | None = None
         self._events: list[tuple[float, _EventKind, int]] = []
         self._arrived = 0
-        self._desired = bounds(policy, trace.start).min
+        self._desired = bounds(policy, Now(trace.start)).min
         self._refused: list[float] = []
         self._changes: list[Change] = []
         self._served, self._cut, self._seconds_lost = 0, 0, 0.0

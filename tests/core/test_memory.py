@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from autoscaler.core.checkpoint import LARGEST, LONGEST_PERIOD, from_text, to_text
 from autoscaler.core.decide import decide
 from autoscaler.core.hpa.behavior import changed_within
+from autoscaler.core.now import Now
 from autoscaler.model import Logged, Reason, Reset, State
 from tests.builders import NOW, observation, policy
 
@@ -41,7 +42,7 @@ def test_cooldowns_and_rate_limits_are_the_same_after_a_restart(
         assert getattr(after, name) == getattr(state, name)
     for name in ("scale_ups", "scale_downs"):
         before, kept = getattr(state, name), getattr(after, name)
-        assert changed_within(kept, period, now) == changed_within(before, period, now)
+        assert changed_within(kept, period, Now(now)) == changed_within(before, period, Now(now))
 
 
 def test_a_pause_after_the_reset_of_somebody_else_outlives_a_takeover() -> None:

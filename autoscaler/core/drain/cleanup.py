@@ -12,6 +12,7 @@ from autoscaler.core.drain.pods import (
     is_full,
     needs_protection,
 )
+from autoscaler.core.now import Now
 from autoscaler.model import Cause, Cordon, DrainPlan, PodMarks, PodState
 
 SERVING = PodMarks(routable=True)
@@ -53,10 +54,10 @@ def _right_marks(fleet: Fleet, pod: PodState) -> PodMarks | None:
     if pod.routable:
         return SERVING if pod.cordon is not None or pod.cost_is_ours else None
     came_back = pod.cost_is_ours and not is_free_to_go(pod, fleet.drain, fleet.now)
-    in_future = pod.cordon is not None and pod.cordon.at > fleet.now
+    in_future = pod.cordon is not None and fleet.now.is_before(pod.cordon.at)
     if not came_back and not in_future:
         return None
-    cordon = Cordon(pod.cordon.cause, fleet.now) if pod.cordon and in_future else pod.cordon
+    cordon = Cordon(pod.cordon.cause, fleet.now.at) if pod.cordon and in_future else pod.cordon
     return PodMarks(False, cordon, None if came_back else _carried(pod).cost)
 
 
@@ -72,12 +73,12 @@ def _cordon_full_pods(fleet: Fleet, planned: set[str]) -> list[tuple[PodState, P
     full = [pod for pod in open_now if pod.labelled and is_full(pod, fleet.policy)]
     if len(full) == len(open_now):  # the last ones stay open
         return [(pod, SERVING) for pod in apart] if not open_now else back
-    marks = PodMarks(routable=False, cordon=Cordon(Cause.FULL, fleet.now))
+    marks = PodMarks(routable=False, cordon=Cordon(Cause.FULL, fleet.now.at))
     return back + [(pod, marks) for pod in full]
 
 
 def released(
-    pods: Iterable[PodState], replicas: int, now: float
+    pods: Iterable[PodState], replicas: int, now: Now
 ) -> tuple[tuple[PodState, PodMarks], ...]:
     """Return the marks that remove our labels and annotations from every pod.
 

@@ -13,6 +13,7 @@ from autoscaler.core.drain.pods import (
     is_due_for_recycling,
 )
 from autoscaler.core.drain.sightings import Sightings, cordoned_for, lacking
+from autoscaler.core.now import Now
 from autoscaler.model import Observation, PodState, State
 from autoscaler.policy import Drain, Policy
 
@@ -30,7 +31,7 @@ class Fleet:
 
     policy: Policy
     drain: Drain
-    now: float
+    now: Now
     current: int
     pods: tuple[PodState, ...]
     going: int
@@ -78,13 +79,11 @@ class Fleet:
 
     def is_drained(self, pod: PodState) -> bool:
         """Whether a cordoned pod may be deleted now."""
-        cordoned = cordoned_for(self.seen, pod, self.now)
+        cordoned = cordoned_for(self.seen, pod, self.now.at)
         return is_drained(pod, self.drain, cordoned, self.now)
 
 
-def fleet_of(
-    policy: Policy, drain: Drain, observed: Observation, state: State, now: float
-) -> Fleet:
+def fleet_of(policy: Policy, drain: Drain, observed: Observation, state: State, now: Now) -> Fleet:
     """Sort out the target's pods for one pass."""
     active = observed.active
     going = max(0, len(active) - observed.replicas)
@@ -94,7 +93,7 @@ def fleet_of(
     return Fleet(policy, drain, now, observed.replicas, pods, going, rolling, seen, unmade)
 
 
-def remaining(pods: Iterable[PodState], replicas: int, now: float) -> tuple[PodState, ...]:
+def remaining(pods: Iterable[PodState], replicas: int, now: Now) -> tuple[PodState, ...]:
     """Return the active pods less those that the ReplicaSet still deletes for a scale-down.
 
     Touching those could make it delete others instead. Several ReplicaSets have no common order,
@@ -103,8 +102,11 @@ def remaining(pods: Iterable[PodState], replicas: int, now: float) -> tuple[PodS
     active = tuple(pod for pod in pods if pod.is_active)
     if len({pod.replica_set for pod in active}) > 1:
         return active
-    going = max(0, len(active) - replicas)
-    gone = {pod.uid for pod in deletion_order(active, now)[:going]}
+    going = len(active) - replicas
+    if going <= 0:
+        return active
+    now.holds_only_now()  # ages can change the order at any time
+    gone = {pod.uid for pod in deletion_order(active, now.at)[:going]}
     return tuple(pod for pod in active if pod.uid not in gone)
 
 
