@@ -8,38 +8,27 @@ results.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from math import inf
 from random import Random
-from typing import Any
 
-from autoscaler.control.observation import required_queries, required_signals
 from autoscaler.core.decide import decide, record_scaling
 from autoscaler.core.now import Now
 from autoscaler.core.schedule import bounds
-from autoscaler.model import (
-    Decision,
-    Observation,
-    Occupancy,
-    PodState,
-    Resources,
-    Sample,
-    State,
-)
+from autoscaler.model import Decision, State
 from autoscaler.policy import Policy
-from autoscaler.simulation.fleet import RATE_WINDOW, SimulatedFleet, SimulatedPod
+from autoscaler.simulation.fleet import SimulatedFleet
+from autoscaler.simulation.seen import Observer
 from autoscaler.simulation.timeline import Change, StepRecorder, Timeline
 from autoscaler.simulation.trace import Trace
 
-MEGABYTE = 1_000_000
-# A pod requests one core and has a limit of 1 GiB (in milli-units, as everywhere in the core).
-RESOURCES = Resources(1_000, 1_024**3 * 1_000, 1_024**3 * 1_000)
-NODE = "node-1"
-BASE_MEMORY = 200 * MEGABYTE
 # The first pods have been ready for this long when the trace begins.
 LONG_BEFORE = 86_400.0
+# Progress is told after so many ticks.
+TICKS_SHOWN = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +74,32 @@ def simulate(
     trace: Trace,
     assumptions: Assumptions,
     progress: Callable[[float], None] = lambda _: None,
+    *,
+    every_tick: bool = False,
 ) -> Run:
     """Replay the trace under the policy. The same arguments give the same run.
 
-    progress: called with the share that is done, from 0 to 1.
+    progress: called with the share that is done, from 0 to 1. every_tick: whether to decide also at
+    ticks at which the decision is known to be the same, which takes longer and changes nothing.
     """
     simulation = _Simulation(policy, trace, assumptions)
     length = max(trace.end - trace.start, 1.0)
-    now = trace.start
-    for count in range(int(length / assumptions.tick) + 1):
-        now = trace.start + count * assumptions.tick
-        simulation.advance(now)
-        simulation.decide(now)
-        if count % 256 == 0:
-            progress((now - trace.start) / length)
+    ticks = range(int(length / assumptions.tick) + 1)
+
+    def time_of(tick: int) -> float:
+        return trace.start + tick * assumptions.tick
+
+    tick, shown = 0, -TICKS_SHOWN
+    while tick in ticks:
+        simulation.advance(time_of(tick))
+        simulation.decide(time_of(tick))
+        if tick >= shown + TICKS_SHOWN:
+            progress((time_of(tick) - trace.start) / length)
+            shown = tick
+        tick += 1
+        if not every_tick and tick in ticks and time_of(tick) < simulation.holds_until:
+            tick = bisect_left(ticks, simulation.holds_until, lo=tick, key=time_of)
+            simulation.decide_the_same(time_of(tick - 1))
     simulation.advance(trace.end)
     progress(1.0)
     return simulation.result()
@@ -107,10 +108,15 @@ def simulate(
 class _Simulation:
     def __init__(self, policy: Policy, trace: Trace, assumptions: Assumptions) -> None:
         self._policy, self._trace, self._assumptions = policy, trace, assumptions
-        self._signals, self._queries = required_signals(policy), required_queries(policy)
+        self._observer = Observer(
+            policy,
+            cpu_per_session=assumptions.cpu_per_session,
+            memory_per_session=assumptions.memory_per_session,
+        )
         random = Random(assumptions.seed)  # noqa: S311 - no secret
         self._fleet = SimulatedFleet(assumptions.seats, random)
-        self._state: State | None = None
+        self._state = State()
+        self._holds_until = self._next_event_at = trace.start
         self._events: list[tuple[float, _EventKind, int]] = []
         self._arrived = 0
         self._desired = bounds(policy, Now(trace.start)).min
@@ -131,6 +137,7 @@ class _Simulation:
             arrives_at = sessions[self._arrived].start if self._arrived < len(sessions) else inf
             at = min(event_at, arrives_at)
             if at > until:
+                self._next_event_at = at
                 return
             if event_at <= arrives_at:
                 self._handle(*heapq.heappop(self._events))
@@ -154,9 +161,13 @@ class _Simulation:
 
     def decide(self, now: float) -> None:
         """Run one pass, as the controller does: observe, decide, act, record."""
-        decision, self._state = decide(self._policy, self._observe(now), self._state, now)
-        for pod, marks in decision.drain.marks if decision.drain else ():
-            self._fleet.pods[int(pod.uid)].marks = marks
+        observed, is_moving = self._observer.observe(self._fleet, self._desired, now)
+        decision, self._state = decide(self._policy, observed, self._state, now)
+        marks = decision.drain.marks if decision.drain else ()
+        for pod, pod_marks in marks:
+            self._fleet.set_marks(int(pod.uid), pod_marks)
+        is_steady = not is_moving and not marks and decision.desired == decision.current
+        self._holds_until = decision.holds_until if is_steady else now
         if decision.desired == decision.current:
             return
         self._act(decision, now)
@@ -164,6 +175,15 @@ class _Simulation:
             self._state, self._policy, decision.current, decision.desired, now
         )
         self._record(now)
+
+    @property
+    def holds_until(self) -> float:
+        """The time until when each further pass would see and decide the same."""
+        return min(self._holds_until, self._next_event_at)
+
+    def decide_the_same(self, until: float) -> None:
+        """Do what further passes until this time do that see and decide the same: remember that."""
+        self._state = self._state.again(until)
 
     def _act(self, decision: Decision, now: float) -> None:
         self._desired = decision.desired
@@ -181,39 +201,6 @@ class _Simulation:
         if decision.drain is not None:
             return [int(pod.uid) for pod in decision.drain.remove]
         return self._fleet.blindly_chosen(max(0, decision.current - decision.desired))
-
-    def _observe(self, now: float) -> Observation:
-        total = Sample(self._fleet.seated * 1_000, now)
-        return Observation(
-            replicas=self._desired,
-            status_replicas=len(self._fleet.pods),
-            pods=tuple(self._pod_state(pod, now) for pod in self._fleet.pods.values()),
-            external=dict.fromkeys(self._queries, total),
-        )
-
-    def _pod_state(self, pod: SimulatedPod, now: float) -> PodState:
-        if not pod.ready:
-            return _state(pod, phase="Pending", ready=None)
-        wanted, count = self._signals, len(pod.sessions)
-        since = pod.ready_at if pod.left_at is None else pod.left_at
-        empty_for = None if count else now - since
-        return _state(
-            pod,
-            ready_since=pod.ready_at,
-            started_at=pod.created_at,
-            occupancy=Occupancy(count, empty_for=empty_for) if pod.marks.cordon else None,
-            sessions=Sample(count, now) if "sessions" in wanted else None,
-            cpu=Sample(self._cpu(count), now, RATE_WINDOW) if "cpu" in wanted else None,
-            memory=Sample(self._memory(count), now) if "memory" in wanted else None,
-            **(_traffic(pod, now) if "arrivals" in wanted else {}),
-        )
-
-    def _cpu(self, sessions: int) -> int:
-        return round(sessions * self._assumptions.cpu_per_session * 1_000)
-
-    def _memory(self, sessions: int) -> int:
-        used = BASE_MEMORY + sessions * self._assumptions.memory_per_session * MEGABYTE
-        return round(used * 1_000)
 
     def _record(self, at: float) -> None:
         fleet = self._fleet
@@ -236,24 +223,3 @@ class _Simulation:
             tuple(self._changes),
         )
         return Run(timeline, self._served, self._cut, self._seconds_lost / 60.0)
-
-
-def _traffic(pod: SimulatedPod, now: float) -> dict[str, Sample]:
-    came, left = (Sample(round(1_000 * rate), now, RATE_WINDOW) for rate in pod.rates(now))
-    return {"arrivals": came, "departures": left}
-
-
-def _state(pod: SimulatedPod, **seen: Any) -> PodState:
-    """Return a pod's state: the values of every pod, and those given for this one."""
-    return PodState(
-        name=f"pod-{pod.number}",
-        uid=str(pod.number),
-        created_at=pod.created_at,
-        resources=RESOURCES,
-        node=NODE,
-        routable=pod.marks.routable,
-        cordon=pod.marks.cordon,
-        deletion_cost=pod.marks.cost,
-        cost_is_ours=pod.marks.cost is not None,
-        **seen,
-    )

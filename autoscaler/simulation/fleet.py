@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from autoscaler.core.drain.cleanup import SERVING
-from autoscaler.model import PodMarks
+from autoscaler.model import PodMarks, PodState
 
 # The exporter's CPU, arrivals and departures are rates over a minute.
 RATE_WINDOW = 60.0
@@ -18,8 +18,9 @@ RATE_WINDOW = 60.0
 class SimulatedPod:
     """One replica. number: in the order of creation. sessions: numbers of its sessions.
 
-    left_at: time of the last departure. marks: the label and annotations that the drain set. came,
-    left: times of the arrivals and departures within the window of the exporter's rates.
+    left_at: time of the last departure. marks: the label and annotations that the drain set. state:
+    as the policy saw the pod last; None if it has changed. came, left: times of the arrivals and
+    departures within the window of the exporter's rates.
     """
 
     number: int
@@ -29,6 +30,7 @@ class SimulatedPod:
     sessions: set[int] = field(default_factory=set)
     left_at: float | None = None
     marks: PodMarks = SERVING
+    state: PodState | None = None
     came: deque[float] = field(default_factory=deque)
     left: deque[float] = field(default_factory=deque)
 
@@ -50,20 +52,18 @@ def _recent(times: deque[float], now: float) -> int:
 
 
 class SimulatedFleet:
-    """All pods of one target. Each holds up to `seats` sessions, which never move."""
+    """All pods of one target. Each holds up to `seats` sessions, which never move.
+
+    seated: sessions on all pods. ready: number of ready pods.
+    """
 
     def __init__(self, seats: int, random: Random) -> None:
         self.pods: dict[int, SimulatedPod] = {}
-        self.seated = 0
+        self.seated, self.ready = 0, 0
         self._seats = seats
         self._random = random
         self._created = 0
         self._home: dict[int, SimulatedPod] = {}
-
-    @property
-    def ready(self) -> int:
-        """The number of ready pods."""
-        return sum(pod.ready for pod in self.pods.values())
 
     def create(self, now: float, ready_at: float) -> SimulatedPod:
         """Create a pod, which takes sessions after `mark_ready`, and return it."""
@@ -76,17 +76,22 @@ class SimulatedFleet:
         """Let a pod take sessions, unless it has been removed in the meantime."""
         if number in self.pods:
             self.pods[number].ready = True
+            self.pods[number].state = None
+            self.ready += 1
+
+    def set_marks(self, number: int, marks: PodMarks) -> None:
+        """Set the label and annotations of a pod."""
+        self.pods[number].marks = marks
+        self.pods[number].state = None
 
     def seat(self, session: int, now: float) -> bool:
         """Place a session on the ready pod with the fewest. Returns False if no seat is free."""
-        pod = min(
-            (pod for pod in self.pods.values() if pod.ready and pod.marks.routable),
-            key=lambda pod: len(pod.sessions),
-            default=None,
-        )
+        open_pods = [pod for pod in self.pods.values() if pod.ready and pod.marks.routable]
+        pod = min(open_pods, key=lambda pod: len(pod.sessions), default=None)
         if pod is None or len(pod.sessions) >= self._seats:
             return False
         pod.sessions.add(session)
+        pod.state = None
         _add_time(pod.came, now)
         self._home[session] = pod
         self.seated += 1
@@ -98,6 +103,7 @@ class SimulatedFleet:
         if pod is None:
             return False
         pod.sessions.discard(session)
+        pod.state = None
         pod.left_at = now
         _add_time(pod.left, now)
         self.seated -= 1
@@ -105,7 +111,9 @@ class SimulatedFleet:
 
     def remove(self, numbers: Iterable[int], now: float) -> list[int]:
         """Remove pods, and return the numbers of the sessions that this cuts."""
-        cut = [number for pod in numbers for number in sorted(self.pods.pop(pod).sessions)]
+        removed = [self.pods.pop(number) for number in numbers]
+        self.ready -= sum(pod.ready for pod in removed)
+        cut = [session for pod in removed for session in sorted(pod.sessions)]
         for session in cut:
             self.leave(session, now)
         return cut
