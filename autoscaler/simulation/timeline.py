@@ -50,6 +50,9 @@ class Steps(NamedTuple):
         return {stretch[0], low, high, stretch[-1]}
 
 
+NOTHING = Steps()
+
+
 class StepRecorder:
     """Records a changing value; if it is set several times at one time, the last one counts."""
 
@@ -85,9 +88,10 @@ class Change(NamedTuple):
 class Timeline:
     """One run from `start` to `end`, simulated or live.
 
-    seats: sessions that one replica holds. sessions: with a seat. ready, billed, desired: replicas;
-    billed ones are starting or ready. refused: times at which users found no free seat. timezone:
-    name of the zone in which to show times, or None for this machine's.
+    seats: sessions that one replica holds. sessions: on any replica. ready, billed, desired:
+    replicas; billed ones are starting or ready. refused: times at which users found no free seat
+    and went away. timezone: name of the zone in which to show times, or None for this machine's.
+    crowded: sessions on replicas whose seats are all taken by others. waiting: users in a queue.
     """
 
     start: float
@@ -100,6 +104,8 @@ class Timeline:
     refused: tuple[float, ...] = ()
     changes: tuple[Change, ...] = ()
     timezone: str | None = None
+    crowded: Steps = NOTHING
+    waiting: Steps = NOTHING
 
 
 class Table(NamedTuple):
