@@ -25,7 +25,7 @@ from autoscaler.policy import Policy
 from autoscaler.simulation.fleet import SimulatedFleet, SimulatedPod
 from autoscaler.simulation.front import Front, Placement, WhenFull
 from autoscaler.simulation.seen import Observer
-from autoscaler.simulation.timeline import Change, StepRecorder, Timeline
+from autoscaler.simulation.timeline import Change, Phase, StepRecorder, Timeline
 from autoscaler.simulation.trace import Trace
 
 # The first pods have been ready for this long when the trace begins.
@@ -144,6 +144,7 @@ class _Simulation:
         self._changes: list[Change] = []
         self._served, self._cut, self._seconds_lost = 0, 0, 0.0
         self._series = [StepRecorder() for _ in range(6)]
+        self._phases = {phase: StepRecorder() for phase in Phase}
         for _ in range(self._desired):
             early = trace.start - LONG_BEFORE
             self._fleet.mark_ready(self._fleet.create(early, early))
@@ -207,7 +208,7 @@ class _Simulation:
         decision, self._state = decide(self._policy, observed, self._state, now)
         marks = decision.drain.marks if decision.drain else ()
         for pod, pod_marks in marks:
-            self._fleet.set_marks(pod.uid, pod_marks)
+            self._fleet.set_marks(pod.uid, pod_marks, now)
         self._admit(now)
         is_steady = not is_moving and not marks and decision.desired == decision.current
         self._holds_until = decision.holds_until if is_steady else now
@@ -263,7 +264,7 @@ class _Simulation:
         fleet = self._fleet
         now = (
             fleet.seated,
-            fleet.ready,
+            len(fleet.pods) - fleet.phases[Phase.STARTING],
             len(fleet.pods),
             self._desired,
             fleet.crowded,
@@ -271,6 +272,8 @@ class _Simulation:
         )
         for recorder, value in zip(self._series, now, strict=True):
             recorder.set(at, value)
+        for phase, count in fleet.phases.items():
+            self._phases[phase].set(at, count)
 
     def result(self) -> Run:
         """Return the run as recorded so far."""
@@ -288,6 +291,8 @@ class _Simulation:
             tuple(self._changes),
             crowded=crowded,
             waiting=waiting,
+            phases={phase: recorder.steps() for phase, recorder in self._phases.items()},
+            lives=tuple(self._fleet.lives),
         )
         waited = len(self._waited) + len({number for number, _ in self._waiting})
         return Run(timeline, self._served, self._cut, self._seconds_lost / 60.0, waited)

@@ -9,6 +9,7 @@ from random import Random
 
 from autoscaler.core.drain.cleanup import SERVING
 from autoscaler.model import PodMarks, PodState
+from autoscaler.simulation.timeline import Phase, PodLife
 
 # The exporter's CPU, arrivals and departures are rates over a minute.
 RATE_WINDOW = 60.0
@@ -21,6 +22,7 @@ class SimulatedPod:
     sessions: numbers of its sessions. left_at: time of the last departure. marks: the label and
     annotations that the drain set. state: as the policy saw the pod last; None if it has changed.
     came, left: times of the arrivals and departures within the window of the exporter's rates.
+    life: when its phases began.
     """
 
     number: int
@@ -34,6 +36,19 @@ class SimulatedPod:
     state: PodState | None = None
     came: deque[float] = field(default_factory=deque)
     left: deque[float] = field(default_factory=deque)
+    life: PodLife = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.life = PodLife(self.number, [(self.created_at, self.phase)])
+
+    @property
+    def phase(self) -> Phase:
+        """What the pod is doing."""
+        if not self.ready:
+            return Phase.STARTING
+        if not self.marks.routable:
+            return Phase.DRAINING
+        return Phase.BUSY if self.sessions else Phase.SPARE
 
     def rates(self, now: float) -> tuple[float, float]:
         """Return arrivals and departures per second, over the last minute or the pod's age."""
@@ -56,12 +71,14 @@ class SimulatedFleet:
     """All pods of one target, each with seats for `seats` sessions, which never move.
 
     seated: sessions on all pods. crowded: of these, sessions on pods whose seats are all taken by
-    others. ready: number of ready pods.
+    others. phases: number of pods in each phase. lives: of all pods that ever were.
     """
 
     def __init__(self, seats: int, random: Random) -> None:
         self.pods: dict[str, SimulatedPod] = {}
-        self.seated, self.crowded, self.ready = 0, 0, 0
+        self.seated, self.crowded = 0, 0
+        self.phases = dict.fromkeys(Phase, 0)
+        self.lives: list[PodLife] = []
         self._seats = seats
         self._random = random
         self._created = 0
@@ -73,19 +90,20 @@ class SimulatedFleet:
         pod = SimulatedPod(self._created, uid, now, ready_at)
         self._created += 1
         self.pods[uid] = pod
+        self.phases[Phase.STARTING] += 1
+        self.lives.append(pod.life)
         return pod
 
     def mark_ready(self, pod: SimulatedPod) -> None:
         """Let a pod take sessions, unless it has been removed in the meantime."""
         if pod.uid in self.pods:
             pod.ready = True
-            pod.state = None
-            self.ready += 1
+            self._changed(pod, pod.ready_at)
 
-    def set_marks(self, uid: str, marks: PodMarks) -> None:
+    def set_marks(self, uid: str, marks: PodMarks, now: float) -> None:
         """Set the label and annotations of a pod."""
         self.pods[uid].marks = marks
-        self.pods[uid].state = None
+        self._changed(self.pods[uid], now)
 
     @property
     def open_pods(self) -> list[SimulatedPod]:
@@ -96,7 +114,7 @@ class SimulatedFleet:
         """Place a session on a pod."""
         self.crowded += len(pod.sessions) >= self._seats
         pod.sessions.add(session)
-        pod.state = None
+        self._changed(pod, now)
         _add_time(pod.came, now)
         self._home[session] = pod
         self.seated += 1
@@ -108,8 +126,9 @@ class SimulatedFleet:
             return False
         self.crowded -= len(pod.sessions) > self._seats
         pod.sessions.discard(session)
-        pod.state = None
         pod.left_at = now
+        if pod.uid in self.pods:
+            self._changed(pod, now)
         _add_time(pod.left, now)
         self.seated -= 1
         return True
@@ -117,8 +136,19 @@ class SimulatedFleet:
     def remove(self, uids: Iterable[str], now: float) -> list[int]:
         """Remove pods, and return the numbers of the sessions that this cuts."""
         removed = [self.pods.pop(uid) for uid in uids]
-        self.ready -= sum(pod.ready for pod in removed)
+        for pod in removed:
+            self.phases[pod.life.phase] -= 1
+            pod.life.ended_at = now
         cut = [session for pod in removed for session in sorted(pod.sessions)]
         for session in cut:
             self.leave(session, now)
         return cut
+
+    def _changed(self, pod: SimulatedPod, now: float) -> None:
+        """Forget how a policy saw the pod, and note its phase if that is another one now."""
+        pod.state = None
+        phase = pod.phase
+        if phase is not pod.life.phase:
+            self.phases[pod.life.phase] -= 1
+            self.phases[phase] += 1
+            pod.life.phases.append((now, phase))

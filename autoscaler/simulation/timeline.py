@@ -7,8 +7,9 @@ not depend on the tick.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 
@@ -74,6 +75,29 @@ class StepRecorder:
         return Steps(tuple(self._times), tuple(self._values))
 
 
+class Phase(StrEnum):
+    """What a replica is doing: a spare one is Ready and has no session."""
+
+    BUSY = "busy"
+    SPARE = "spare"
+    STARTING = "starting"
+    DRAINING = "draining"
+
+
+@dataclass(slots=True)
+class PodLife:
+    """The life of one replica: when each phase began, and when it ended, if it has."""
+
+    number: int
+    phases: list[tuple[float, Phase]]
+    ended_at: float | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The last phase."""
+        return self.phases[-1][1]
+
+
 class Change(NamedTuple):
     """A change of the replica count, and its reason."""
 
@@ -92,6 +116,7 @@ class Timeline:
     replicas; billed ones are starting or ready. refused: times at which users found no free seat
     and went away. timezone: name of the zone in which to show times, or None for this machine's.
     crowded: sessions on replicas whose seats are all taken by others. waiting: users in a queue.
+    phases: replicas in each phase. lives: of each replica. These four are empty for a live run.
     """
 
     start: float
@@ -106,6 +131,8 @@ class Timeline:
     timezone: str | None = None
     crowded: Steps = NOTHING
     waiting: Steps = NOTHING
+    phases: Mapping[Phase, Steps] = field(default_factory=dict)
+    lives: tuple[PodLife, ...] = ()
 
 
 class Table(NamedTuple):

@@ -13,6 +13,7 @@ from autoscaler.simulation.engine import Assumptions, Run, simulate
 from autoscaler.simulation.fleet import SimulatedPod
 from autoscaler.simulation.front import Front, Placement, WhenFull
 from autoscaler.simulation.score import score
+from autoscaler.simulation.timeline import Phase, pieces
 from autoscaler.simulation.trace import Session, Trace, trace_of
 from tests.builders import policy
 
@@ -166,3 +167,21 @@ def test_each_user_is_served_refused_still_there_or_waits(
     assert ended >= len(visits.sessions) - gone
     assert drains is False or run.cut == 0
     assert when_full is OVERFILL or max(run.timeline.crowded.values, default=0) == 0
+
+
+def test_each_replica_is_in_one_phase_at_a_time_from_its_start_to_its_end() -> None:
+    rules = policy(metrics=[{"type": "sessions", "seats": 5}], replicas={"min": 1, "max": 9})
+    visits = crowd(*((n * 10.0, 600.0) for n in range(20)), (0, 3_600))
+    timeline = simulate(rules, visits, Assumptions(seats=5, lead_time=30.0)).timeline
+
+    counts = pieces([*timeline.phases.values(), timeline.billed], timeline.start, timeline.end)
+    assert all(sum(phases) == billed for _, (*phases, billed) in counts)
+    first, *others = timeline.lives
+    assert first.phases[:2] == [(-86_400.0, Phase.STARTING), (-86_400.0, Phase.SPARE)]
+    for life in others:
+        (_, starting), (ready_at, _), *_ = life.phases
+        assert starting is Phase.STARTING
+        assert ready_at == life.phases[0][0] + 30.0
+    drained = [life for life in timeline.lives if life.ended_at is not None]
+    assert drained
+    assert {life.phase for life in drained} == {Phase.DRAINING}, "the last phase before its end"
