@@ -170,7 +170,9 @@ def test_each_user_is_served_refused_still_there_or_waits(
 
 
 def test_each_replica_is_in_one_phase_at_a_time_from_its_start_to_its_end() -> None:
-    rules = policy(metrics=[{"type": "sessions", "seats": 5}], replicas={"min": 1, "max": 9})
+    rules = policy(
+        metrics=[{"type": "sessions", "seats": 5, "spare": 1}], replicas={"min": 1, "max": 9}
+    )
     visits = crowd(*((n * 10.0, 600.0) for n in range(20)), (0, 3_600))
     timeline = simulate(rules, visits, Assumptions(seats=5, lead_time=30.0)).timeline
 
