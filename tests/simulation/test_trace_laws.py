@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from autoscaler.adapters.traces.files import LONGEST, MAX_ERRORS, TraceError, load_trace
+from autoscaler.adapters.traces.log import LONGEST
+from autoscaler.adapters.traces.problems import SHOWN, TraceError
 from autoscaler.adapters.traces.times import LocalClock
+from tests.simulation.traces import read
 
 # Files take as long as the machine is busy.
 ON_DISK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,10 +31,10 @@ def assert_is_read_or_refused_in_lines(content: bytes) -> None:
         path = Path(folder, "sessions.csv")
         path.write_bytes(content)
         try:
-            trace = load_trace(path, LocalClock(ZoneInfo("Europe/Berlin"), "as asked"))
+            trace = read(path, clock=LocalClock(ZoneInfo("Europe/Berlin"), "as asked"))
         except TraceError as error:
             lines = str(error).split("\n")
-            assert 1 <= len(lines) <= MAX_ERRORS + 1
+            assert 1 <= len(lines) <= SHOWN + 1
             assert all(line.isprintable() for line in lines)
             return
     assert 0 < trace.end - trace.start <= LONGEST
