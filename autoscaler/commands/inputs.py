@@ -7,6 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.traces import flights
 from autoscaler.adapters.traces.columns import ROLES
 from autoscaler.adapters.traces.dates import DateOrder
 from autoscaler.adapters.traces.files import ReadingOptions, load_trace
@@ -47,8 +48,9 @@ def _add_sessions(group: argparse._ArgumentGroup) -> None:
         "--trace",
         type=Path,
         metavar="FILE",
-        help="recorded sessions to replay: CSV, JSON or Parquet (also with gzip) with the start "
-        "and the end or duration of sessions, with joins and leaves, or with counts over time",
+        help="recorded sessions to replay: CSV or JSON, also with gzip, or Parquet, with the start "
+        "and the end or duration of sessions, with joins and leaves, or with counts over time; "
+        f"{flights.NAME} for four weeks of flights of the package {flights.PACKAGE}",
     )
     group.add_argument(
         "--columns",
@@ -60,9 +62,7 @@ def _add_sessions(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--dates",
-        type=DateOrder,
-        choices=list(DateOrder),
-        metavar="{day-first,month-first}",
+        choices=[order.value for order in DateOrder],
         help="order of dates such as 03/04/2026 in the trace (default: as another date shows it)",
     )
     group.add_argument(
@@ -137,8 +137,11 @@ def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
             raise AutoscalerError("--columns and --dates need --trace")
         workload = WORKLOADS[args.workload or DEFAULT_WORKLOAD]
         return workload(args.seed, zone_of(args, policy))
-    options = ReadingOptions(args.columns, _local_clock(args.timezone, policy), args.dates)
+    order = DateOrder(args.dates) if args.dates else None
+    options = ReadingOptions(args.columns, _local_clock(args.timezone, policy), order)
     with progress("reading") as show:
+        if str(args.trace) == flights.NAME and not args.trace.exists():
+            return flights.load_flights(show)
         return load_trace(args.trace, options, show)
 
 

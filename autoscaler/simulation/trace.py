@@ -40,22 +40,27 @@ class Trace:
     @cached_property
     def concurrency(self) -> Steps:
         """The number of sessions over time if none is refused or cut."""
-        changes = [(session.end, -1) for session in self.sessions]
-        changes += [(session.start, 1) for session in self.sessions]
-        recorder, count = StepRecorder(), 0
+        ends = sorted(session.end for session in self.sessions)
+        recorder, present, ended = StepRecorder(), 0, 0
         recorder.set(self.start, 0)
-        for at, change in sorted(changes):  # at the same time, sessions end before others start
-            count += change
-            recorder.set(at, count)
+        for session in self.sessions:
+            # At the same time, sessions end before others start.
+            while ended < len(ends) and ends[ended] <= session.start:
+                ended, present = ended + 1, present - 1
+                recorder.set(ends[ended - 1], present)
+            present += 1
+            recorder.set(session.start, present)
+        for left, end in zip(range(len(ends) - ended - 1, -1, -1), ends[ended:], strict=True):
+            recorder.set(end, left)
         return recorder.steps()
 
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the sessions and the span; equal traces have equal digests."""
-        text = f"{self.start!r},{self.end!r}\n" + "".join(
-            f"{start!r},{end!r}\n" for start, end in self.sessions
-        )
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.start!r},{self.end!r}\n".encode())
+        for start, end in self.sessions:
+            digest.update(f"{start!r},{end!r}\n".encode())
+        return digest.hexdigest()
 
 
 def trace_of(name: str, sessions: Iterable[Session], note: str = "") -> Trace:

@@ -8,7 +8,7 @@ from datetime import UTC
 from itertools import islice
 from pathlib import Path
 
-from autoscaler.adapters.traces import columns
+from autoscaler.adapters.traces import columns, parquet
 from autoscaler.adapters.traces.columns import Columns, ColumnsError, Kind
 from autoscaler.adapters.traces.counts import NOTE as COUNTS_NOTE
 from autoscaler.adapters.traces.counts import read_counts
@@ -94,6 +94,8 @@ def _table(path: Path, options: ReadingOptions, progress: Progress) -> Table:
         return columns.fits(header, options.columns)
 
     beginning = first_bytes(path).lstrip(b" \t\r\n\xef\xbb\xbf")
+    if beginning.startswith(parquet.MAGIC):
+        return parquet.parquet_table(path, progress)
     if beginning.startswith((b"{", b"[")):
         return json_table(path, progress)
     return csv_table(path, fits, progress)

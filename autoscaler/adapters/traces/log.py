@@ -103,13 +103,13 @@ def _last(log: Log, index: int) -> float:
     return log.starts[index] if isnan(end) else end
 
 
-def _without_far_ones(log: Log, table: Table, problems: Problems) -> list[int]:
+def _without_far_ones(log: Log, table: Table, problems: Problems) -> Sequence[int]:
     """Return the sessions within a year of the median, if the others are few. Raises TraceError."""
     every = range(len(log.starts))
     first = min(every, key=log.starts.__getitem__)
     last = max(every, key=lambda index: _last(log, index))
     if _last(log, last) - log.starts[first] <= LONGEST:
-        return list(every)
+        return every
     middle = sorted(log.starts)[len(log.starts) // 2]
     low, high = middle - LONGEST / 2, middle + LONGEST / 2
     kept = [index for index in every if low <= log.starts[index] and _last(log, index) <= high]
@@ -124,7 +124,7 @@ def _without_far_ones(log: Log, table: Table, problems: Problems) -> list[int]:
     )
 
 
-def _without_repetitions(log: Log, kept: list[int]) -> tuple[list[int], int]:
+def _without_repetitions(log: Log, kept: Sequence[int]) -> tuple[Sequence[int], int]:
     """Return the sessions without repetitions, and how many of these there are.
 
     A repetition has the identifier, the start and the end of another session.
