@@ -6,20 +6,27 @@ import argparse
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.policies.files import load_policy
 from autoscaler.adapters.traces import flights
 from autoscaler.adapters.traces.columns import ROLES
 from autoscaler.adapters.traces.dates import DateOrder
 from autoscaler.adapters.traces.files import ReadingOptions, load_trace
 from autoscaler.adapters.traces.times import LocalClock
-from autoscaler.commands.arguments import amount, duration, timezone, whole
+from autoscaler.commands import connect
+from autoscaler.commands.arguments import amount, duration, positive_duration, timezone, whole
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
 from autoscaler.policy import Policy
 from autoscaler.simulation.engine import Assumptions
+from autoscaler.simulation.history import trace_of_history
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.workloads import DEFAULT_WORKLOAD, WORKLOADS
+from autoscaler.units import duration_text
 
+# Seconds; a day of many pods takes longer than the queries of the daemon.
+QUERY_TIMEOUT = 30.0
+DEFAULT_LAST = 14 * 86_400.0
 DEFAULT_SEATS = 20
 DEFAULT_LEAD_TIME = 60.0
 DEFAULT_CPU, DEFAULT_MEMORY = 0.05, 40.0
@@ -40,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=_seed, default=1, metavar="N", help="seed of random numbers (default: 1)"
     )
     _add_sessions(parser.add_argument_group("sessions"))
+    connect.add_prometheus(parser, required=False, timeout=QUERY_TIMEOUT, short=True)
     _add_assumptions(parser.add_argument_group("assumptions"))
 
 
@@ -78,6 +86,14 @@ def _add_sessions(group: argparse._ArgumentGroup) -> None:
         metavar="NAME",
         help=f"generated sessions in place of a trace: {', '.join(WORKLOADS)} "
         f"(default: {DEFAULT_WORKLOAD})",
+    )
+
+    group.add_argument(
+        "--last",
+        type=positive_duration,
+        metavar="TIME",
+        help="with --prometheus: time up to now of which the sessions of the policy's target are "
+        "rebuilt (default: 14d)",
     )
 
 
@@ -130,11 +146,10 @@ def zone_of(args: argparse.Namespace, policy: Policy) -> str:
 
 
 def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
-    if args.trace and args.workload:
-        raise AutoscalerError("--trace and --workload: set only one of them")
+    _refuse_contradictions(args)
+    if args.prometheus_url:
+        return _history(args, policy)
     if not args.trace:
-        if args.columns or args.dates:
-            raise AutoscalerError("--columns and --dates need --trace")
         workload = WORKLOADS[args.workload or DEFAULT_WORKLOAD]
         return workload(args.seed, zone_of(args, policy))
     order = DateOrder(args.dates) if args.dates else None
@@ -143,6 +158,36 @@ def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
         if str(args.trace) == flights.NAME and not args.trace.exists():
             return flights.load_flights(show)
         return load_trace(args.trace, options, show)
+
+
+def _refuse_contradictions(args: argparse.Namespace) -> None:
+    """Raise AutoscalerError for options that do not belong together."""
+    sources = {
+        "--trace": args.trace,
+        "--workload": args.workload,
+        "--prometheus": args.prometheus_url,
+    }
+    if len(given := [name for name, value in sources.items() if value]) > 1:
+        raise AutoscalerError(f"{' and '.join(given)}: set only one of them")
+    if (args.columns or args.dates) and not args.trace:
+        raise AutoscalerError("--columns and --dates need --trace")
+    if args.last and not args.prometheus_url:
+        raise AutoscalerError("--last needs --prometheus")
+
+
+def _history(args: argparse.Namespace, policy: Policy) -> Trace:
+    """Return the history of the policy's target. Raises AutoscalerError."""
+    from autoscaler.adapters.prometheus.history import PrometheusHistory
+
+    source = PrometheusHistory(connect.prometheus_settings(args, patience=args.prometheus_timeout))
+    last = args.last or DEFAULT_LAST
+    name = f"{'/'.join(policy.target.ref)}, the last {duration_text(last)}"
+    with progress("querying") as show:
+        history = source.read(policy.target.ref, SystemClock().now(), last, show)
+    try:
+        return trace_of_history(name, history, args.seed)
+    except ValueError as error:
+        raise AutoscalerError(f"{name}: {error}") from None
 
 
 def _local_clock(chosen: str | None, policy: Policy) -> LocalClock:

@@ -17,6 +17,9 @@ metrics:
 """
 
 
+NOBODY = "http://127.0.0.1:1"
+
+
 @pytest.fixture
 def rules(tmp_path) -> Path:
     path = tmp_path / "rules.yaml"
@@ -131,6 +134,15 @@ def test_a_wrong_trace_is_refused(rules, tmp_path, capsys):
         ),
         (("--columns", "start=a,end=b"), "--columns and --dates need --trace"),
         (("--dates", "day-first"), "--columns and --dates need --trace"),
+        (("--last", "14d"), "--last needs --prometheus"),
+        (
+            ("--prometheus", NOBODY, "--trace", "x"),
+            "--trace and --prometheus: set only one of them",
+        ),
+        (
+            ("--prometheus", NOBODY),
+            f"Prometheus at {NOBODY}: cannot connect; check --prometheus-url and that it runs",
+        ),
     ],
 )
 def test_options_that_do_not_belong_together_are_refused(rules, capsys, words, message):

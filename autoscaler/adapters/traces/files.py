@@ -15,7 +15,6 @@ from autoscaler.adapters.traces.counts import read_counts
 from autoscaler.adapters.traces.dates import DateOrder, OrderError, find_order, is_numbered
 from autoscaler.adapters.traces.events import read_events
 from autoscaler.adapters.traces.log import (
-    MAX_SESSIONS,
     Log,
     finished,
     refuse_day_numbers,
@@ -28,7 +27,7 @@ from autoscaler.adapters.traces.sessions import read_sessions
 from autoscaler.adapters.traces.tables import Table, csv_table, with_header_as_row
 from autoscaler.adapters.traces.times import LocalClock, TimeReader
 from autoscaler.simulation.measured import NOTHING_MEASURED, Measured
-from autoscaler.simulation.trace import Trace, trace_of
+from autoscaler.simulation.trace import MAX_SESSIONS, Trace, trace_of
 
 # Times by which to see whether a file has dates such as 13/01/2026 at all.
 LOOK_AT = 200

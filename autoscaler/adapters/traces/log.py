@@ -15,7 +15,6 @@ from autoscaler.simulation.trace import SHORTEST_SESSION, Session
 
 # Seconds, as the longest duration of a policy; a replay makes 2 million decisions in that time.
 LONGEST = 366 * 86_400.0
-MAX_SESSIONS = 3_000_000
 # Day numbers of spreadsheets from 1970 to 2100, and the longest session in days to look for.
 DAY_NUMBERS = (25_569.0, 73_050.0)
 LONGEST_IN_DAYS = 5.0
