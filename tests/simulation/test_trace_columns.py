@@ -103,6 +103,23 @@ REFUSED = {
             "set --columns start=NAME,end=NAME"
         ),
     ),
+    "a time alone": (
+        "time,what\n1,2\n",
+        {},
+        (
+            f"F:1: no column for events or numbers of sessions beside 'time', {EXPECTED}, "
+            "got 'time,what'; set --columns time=NAME,event=NAME"
+        ),
+    ),
+    "a log of text": (
+        "[I 2026-01-12 09:30:00 JupyterHub] ann\n",
+        {},
+        (
+            f"F:1: the first line has values instead of names, {EXPECTED}, got "
+            "'[I 2026-01-12 09:30:00 JupyterHub] ann'; "
+            "add a line such as start,end above it, or set --columns start=1,end=2"
+        ),
+    ),
     "nothing known": (
         "a;b;c\n1;2;3\n",
         {},

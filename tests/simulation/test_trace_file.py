@@ -34,6 +34,8 @@ FORMATS = {
     "a header in a comment": "# " + ROWS,
     "blank lines": "\n" + ROWS.replace("\n", "\n\n,\n"),
     "the separator that a spreadsheet announces": "sep=;\n" + SEMICOLONS,
+    "a title above the header": f"Sessions of January\n2026-02-01, by ann\n\n{ROWS}",
+    "files put together": ROWS + "start,end\n",
     "spaces around cells": ROWS.replace(",", " , "),
     "more columns": "user,END , Start,note\nann,2026-01-12T09:00:00Z,2026-01-12T08:30:00Z,x\n",
     "a comma at the end of a row": ROWS.rstrip() + ",\n",
@@ -201,7 +203,7 @@ def test_a_pipe_is_refused_as_it_can_be_read_only_once(tmp_path):
 def test_a_file_that_unpacks_to_far_more_than_a_log_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "RATIO_FROM", 1 << 20)
     path = write(tmp_path, gzip.compress(ROWS.encode() + b"\n" * (4 << 20)))
-    assert problem(path) == "F: unpacks to more than 250 times its size; this is no log"
+    assert problem(path) == "F: unpacks to more than 100 times its size; this is no log"
 
 
 def test_a_huge_file_is_refused(tmp_path, monkeypatch):

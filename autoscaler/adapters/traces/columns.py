@@ -61,7 +61,7 @@ _NAMES: Mapping[str, str] = {
     " logouttime loggedout logoutat disconnected disconnectedat disconnecttime closed closedat left"
     " leftat leavetime destroyed destroyedat sessionended until to",
     "time": "time timestamp datetime eventtime eventtimestamp at ts date when",
-    "event": "event action eventtype type eventname",
+    "event": "event action eventtype type eventname activity operation",
     "user": "user username userid userguid name email client clientid account who",
     "session": "sessionid session sessionguid sessionkey connectionid proxyid visitid id",
     "server": "server servername app appid data contentguid",
@@ -179,13 +179,22 @@ def _missing(
         lack = f"no column for the end or the duration beside {header[at['start'][0]].strip()!r}"
     elif "end" in at:
         lack = f"no column for the start beside {header[at['end'][0]].strip()!r}"
+    elif "time" in at:
+        lack = (
+            f"no column for events or numbers of sessions beside {header[at['time'][0]].strip()!r}"
+        )
     else:
         lack = "no known columns"
     if any(re.search(r"\d{4}-\d\d-\d\d|\d{9}", cell) for cell in header):
         lack = "the first line has values instead of names"
         cure = "add a line such as start,end above it, or set --columns start=1,end=2"
     else:
-        cure = "set --columns start=NAME,end=NAME"
+        roles = (
+            "time=NAME,event=NAME"
+            if lack.startswith("no column for events")
+            else "start=NAME,end=NAME"
+        )
+        cure = f"set --columns {roles}"
     return f"{lack}, expected a header line with {_EXPECTED}, got {_shown(header)}; {cure}"
 
 

@@ -22,7 +22,7 @@ from autoscaler.adapters.traces.log import (
 )
 from autoscaler.adapters.traces.opening import Progress, first_bytes
 from autoscaler.adapters.traces.problems import Problems, TraceError
-from autoscaler.adapters.traces.records import json_table
+from autoscaler.adapters.traces.records import json_table, looks_like_json
 from autoscaler.adapters.traces.sessions import read_sessions
 from autoscaler.adapters.traces.tables import Table, csv_table, with_header_as_row
 from autoscaler.adapters.traces.times import LocalClock, TimeReader
@@ -92,10 +92,10 @@ def _table(path: Path, options: ReadingOptions, progress: Progress) -> Table:
     def fits(header: Sequence[str]) -> bool:
         return columns.fits(header, options.columns)
 
-    beginning = first_bytes(path).lstrip(b" \t\r\n\xef\xbb\xbf")
+    beginning = first_bytes(path)
     if beginning.startswith(parquet.MAGIC):
         return parquet.parquet_table(path, progress)
-    if beginning.startswith((b"{", b"[")):
+    if looks_like_json(beginning):
         return json_table(path, progress)
     return csv_table(path, fits, progress)
 

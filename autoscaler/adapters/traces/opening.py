@@ -16,8 +16,8 @@ from autoscaler.adapters.traces.problems import TraceError
 
 # Bytes of a file, uncompressed; a year of 1,000,000 sessions has about 50 MB.
 MAX_BYTES = 4_000_000_000
-# Logs are compressed to a tenth; a file of which less than this remains was made to fill disks.
-MAX_RATIO, RATIO_FROM = 250, 64 << 20
+# Logs unpack to about ten times their size; far more was made to fill memory or disks.
+MAX_RATIO, RATIO_FROM = 100, 16 << 20
 HEAD = 4_096
 # Formats by their first bytes, and what to do with such a file.
 _OTHER_FILES = (
@@ -94,7 +94,7 @@ def _unpacked(file: IO[bytes], progress: Progress) -> io.BufferedReader:
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     content: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
-    limited = _Limited(content, str(file.name), size, lambda: progress(file.tell() / max(1, size)))
+    limited = _Limited(content, file, lambda taken: progress(taken / max(1, size)))
     return io.BufferedReader(limited, 1 << 18)
 
 
@@ -116,10 +116,13 @@ def _encoding(path: Path, head: bytes) -> str:
 
 
 class _Limited(io.RawIOBase):
-    """Reads from a file until it has more bytes than are allowed."""
+    """Reads what a file contains until it is more than is allowed.
 
-    def __init__(self, file: IO[bytes], name: str, size: int, tell: Callable[[], None]) -> None:
-        self._file, self._name, self._size, self._tell = file, name, size, tell
+    content: the file itself, or what unpacks it. tell: called with the bytes taken from the file.
+    """
+
+    def __init__(self, content: IO[bytes], file: IO[bytes], tell: Callable[[int], None]) -> None:
+        self._content, self._file, self._tell = content, file, tell
         self._came = 0
 
     def readable(self) -> bool:
@@ -128,14 +131,15 @@ class _Limited(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read into the buffer, and return the number of bytes."""
-        chunk = self._file.read(len(buffer))
+        chunk = self._content.read(len(buffer))
         self._came += len(chunk)
+        name, taken = self._file.name, self._file.tell()
         if self._came > MAX_BYTES:
-            raise TraceError(f"{self._name}: larger than {MAX_BYTES / 1e9:g} GB; split it by weeks")
-        if self._came > max(RATIO_FROM, MAX_RATIO * self._size):
+            raise TraceError(f"{name}: larger than {MAX_BYTES / 1e9:g} GB; split it by weeks")
+        if self._came > max(RATIO_FROM, MAX_RATIO * taken):
             raise TraceError(
-                f"{self._name}: unpacks to more than {MAX_RATIO} times its size; this is no log"
+                f"{name}: unpacks to more than {MAX_RATIO} times its size; this is no log"
             )
         buffer[: len(chunk)] = chunk
-        self._tell()
+        self._tell(taken)
         return len(chunk)

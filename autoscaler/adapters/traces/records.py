@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,18 @@ from autoscaler.adapters.traces.problems import TraceError
 from autoscaler.adapters.traces.tables import LONGEST_LINE, Row, Table
 
 # Characters of a whole document, which takes ten times as much memory; lines have no such limit.
-MAX_DOCUMENT = 100_000_000
+MAX_DOCUMENT = 50_000_000
 # Objects of which the keys are the columns, as later ones may have other keys.
 HEADER_FROM = 100
 # Lines in which to look for a second object.
 BLANK_LINES = 10
+_JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*["}]|\[\s*[]\[{"\d-])')
 _EXPECTED = "expected a list of objects, one object per line, or Panel's session_info"
+
+
+def looks_like_json(beginning: bytes) -> bool:
+    """Return whether a file begins as JSON; a line of a log may begin with a bracket too."""
+    return _JSON.match(beginning) is not None
 
 
 def json_table(path: Path, progress: Progress) -> Table:
@@ -31,7 +38,7 @@ def json_table(path: Path, progress: Progress) -> Table:
     with open_text(path, progress) as text:
         content = text.read(MAX_DOCUMENT + 1)
     if len(content) > MAX_DOCUMENT:
-        raise TraceError(f"{path}: JSON of more than 100 MB; save it with one object per line")
+        raise TraceError(f"{path}: JSON of more than 50 MB; save it with one object per line")
     try:
         document = from_json(content.encode(errors="replace"), cache_strings="all")
     except ValueError as error:

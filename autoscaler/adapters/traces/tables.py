@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from autoscaler.adapters.traces.opening import Progress, open_text
 from autoscaler.adapters.traces.problems import TraceError
 
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_LINE = 1 << 20
+# Lines in which to look for the header, below titles and dates of a report.
+HEADER_WITHIN = 20
 Row = tuple[int, Sequence[str]]
 
 
@@ -46,25 +48,52 @@ def csv_table(path: Path, fits: Callable[[Sequence[str]], bool], progress: Progr
     fits: whether a header has the columns of a trace; the separator is the first that gives one.
     """
     with open_text(path, lambda _: None) as text:
-        lines = _Lines(path, text)
-        separator, first = _beginning(lines)
-        if not first:
-            raise TraceError(f"{path}: empty, expected a header line such as start,end")
-    headers = {sign: _cells(path, first, sign) for sign in separator or SEPARATORS}
-    fitting = [sign for sign, header in headers.items() if fits(header)]
-    sign = fitting[0] if fitting else max(headers, key=lambda sign: len(headers[sign]))
+        header = _find_header(path, _Lines(path, text), fits)
 
     def rows() -> Iterator[Row]:
         with open_text(path, progress) as text:
             lines = _Lines(path, text)
-            _beginning(lines)
-            yield from _rows(lines, lines, sign)
+            for _ in zip(range(header.skip), lines, strict=False):
+                pass
+            for row in _rows(lines, header.separator):
+                if row[1] != header.cells:  # which a file that was put together repeats
+                    yield row
 
-    table = Table(path, headers[sign], rows, lines.number, decimal_comma=sign != ",")
-    comment = _cells(path, lines.comment.lstrip("# "), sign)
-    if not fitting and fits(comment):  # as numpy writes it
-        return replace(with_header_as_row(table), header=comment)
-    return table
+    return Table(path, header.cells, rows, header.line, decimal_comma=header.separator != ",")
+
+
+class _Header(NamedTuple):
+    """The header of a file. skip: lines up to and with it, without comments."""
+
+    cells: list[str]
+    line: int
+    separator: str
+    skip: int
+
+
+def _find_header(path: Path, lines: _Lines, fits: Callable[[Sequence[str]], bool]) -> _Header:
+    """Return the first line with the columns of a trace, below titles or in a comment.
+
+    If there is none, return the first line that is not blank. Raises TraceError for an empty file.
+    """
+    separators: tuple[str, ...] = SEPARATORS
+    first: _Header | None = None
+    for skip, line in enumerate(islice(lines, HEADER_WITHIN), 1):
+        if line.lower().startswith("sep=") and line.strip()[4:] in SEPARATORS:
+            separators = (line.strip()[4:],)
+            continue
+        if not line.strip():
+            continue
+        found = [_Header(_cells(path, line, sign), lines.number, sign, skip) for sign in separators]
+        if fitting := [header for header in found if fits(header.cells)]:
+            return fitting[0]
+        first = first or max(found, key=lambda header: len(header.cells))
+    if first is None:
+        raise TraceError(f"{path}: empty, expected a header line such as start,end")
+    for comment in lines.comments:  # as numpy writes it
+        if fits(cells := _cells(path, comment.lstrip("# "), first.separator)):
+            return _Header(cells, first.line, first.separator, first.skip - 1)
+    return first
 
 
 def with_header_as_row(table: Table) -> Table:
@@ -76,11 +105,12 @@ def with_header_as_row(table: Table) -> Table:
 class _Lines:
     """The lines of a file without comments.
 
-    number: of the line that was returned last. comment: the last comment.
+    number: of the line that was returned last. comments: the first of them.
     """
 
     def __init__(self, path: Path, text: TextIO) -> None:
-        self.path, self.number, self.comment = path, 0, ""
+        self.path, self.number = path, 0
+        self.comments: list[str] = []
         self._text = text
 
     def __iter__(self) -> Iterator[str]:
@@ -88,26 +118,15 @@ class _Lines:
             self.number += 1
             if len(line) == LONGEST_LINE and line[-1] not in "\r\n":
                 raise TraceError(f"{self.path}:{self.number}: longer than 1 MB; this is no table")
-            if line.startswith("#"):
-                self.comment = line
-            else:
+            if not line.startswith("#"):
                 yield line
+            elif len(self.comments) < HEADER_WITHIN:
+                self.comments.append(line)
 
 
-def _beginning(lines: _Lines) -> tuple[str, str]:
-    """Return the separator that a line such as `sep=;` names, or "", and the header line."""
-    separator = ""
-    for line in lines:
-        if line.lower().startswith("sep=") and line.strip()[4:] in SEPARATORS:
-            separator = line.strip()[4:]
-        elif line.strip():
-            return separator, line
-    return separator, ""
-
-
-def _rows(lines: _Lines, source: Iterator[str] | _Lines, separator: str) -> Iterator[Row]:
+def _rows(lines: _Lines, separator: str) -> Iterator[Row]:
     """Yield line number and cells of every row that is not blank. Raises TraceError."""
-    reader = csv.reader(source, delimiter=separator, skipinitialspace=separator != "\t")
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t")
     try:
         for row in reader:
             if any(row) and not "".join(row).isspace():
@@ -116,7 +135,7 @@ def _rows(lines: _Lines, source: Iterator[str] | _Lines, separator: str) -> Iter
         raise TraceError(f"{lines.path}:{lines.number}: {error}, expected a table") from None
 
 
-def _cells(path: Path, line: str, separator: str) -> Sequence[str]:
+def _cells(path: Path, line: str, separator: str) -> list[str]:
     try:
         return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error as error:

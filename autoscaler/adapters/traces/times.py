@@ -175,7 +175,7 @@ class TimeReader:
     def _moment(self, cell: str) -> TraceTime:
         moment = _iso(cell) or read_date(cell, self._order)
         if moment is None:
-            raise ValueError(_EXPECTED)
+            raise ValueError(_lacking(cell))
         if not 1970 <= moment.year <= 2200:
             raise ValueError("expected a time from 1970 to 2200")
         if moment.tzinfo:
@@ -186,6 +186,15 @@ class TimeReader:
 def is_open(cell: str) -> bool:
     """Return whether a cell stands for no time, such as the end of a session that still lasts."""
     return cell.lower() in NO_TIME or cell.startswith(_NEVER)
+
+
+def _lacking(cell: str) -> str:
+    """Return what is wrong with a cell that is no time."""
+    if re.fullmatch(r"\d{1,2}:\d\d(:\d\d)?( ?[AaPp][Mm])?", cell):
+        return "a time without a date, expected both in one cell, such as 2026-01-12T09:30"
+    if zone := re.search(r"\d ?([A-Z]{2,5})$", cell):
+        return f"{zone[1]} is no offset, expected one such as +01:00, or none and --timezone"
+    return _EXPECTED
 
 
 def _iso(cell: str) -> datetime | None:
