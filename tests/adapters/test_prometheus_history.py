@@ -144,3 +144,10 @@ def test_what_was_not_recorded_is_unknown(prometheus: PrometheusServer) -> None:
     assert {(s.start, s.end) for s in trace.sessions} == {(trace.start, trace.end)}
     assert trace.measured == Measured(seats=3)
     assert "Arrivals are unknown" in trace.note
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_a_query_that_prometheus_rejects_is_named(prometheus: PrometheusServer) -> None:
+    with pytest.raises(MetricsError, match=r"the query is invalid: .*; the query is `sum\(max"):
+        read(prometheus.url, time.time(), HOUR, match="not a matcher")

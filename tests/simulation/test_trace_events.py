@@ -50,6 +50,10 @@ LOGS = {
         + f"\n{at(30)},y,close",
         [(0, 10), (5, 30)],
     ),
+    "identifiers of events": (
+        f"id,time,user,event\n1,{at(0)},a,join\n2,{at(30)},a,leave\n",
+        [(0, 30)],
+    ),
     "servers of a hub": (
         events(
             (0, "a", "one", "start"),

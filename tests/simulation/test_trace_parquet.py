@@ -86,3 +86,8 @@ def test_without_the_package_a_parquet_file_says_what_to_install(tmp_path, monke
         "F: Parquet needs a package; run pip install 'bokeh-autoscaler[parquet]',"
         " or export the table as CSV"
     )
+
+
+def test_rows_that_are_left_out_are_told_by_their_numbers(tmp_path):
+    path = written(tmp_path, "CASE range WHEN 1 THEN 'x' ELSE '5' END AS start, 7 AS end", 200)
+    assert "(row 2: start: 'x': expected ISO 8601" in read(path).note

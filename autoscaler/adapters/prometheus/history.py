@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from autoscaler.adapters.prometheus.client import QueryClient
-from autoscaler.adapters.prometheus.http import PrometheusSession, PrometheusSettings
+from autoscaler.adapters.prometheus.http import (
+    PrometheusSession,
+    PrometheusSettings,
+    QueryRejectedError,
+)
 from autoscaler.adapters.prometheus.rows import number_of
 from autoscaler.errors import MetricsError
 from autoscaler.simulation.history import History, Series
@@ -73,17 +77,17 @@ class PrometheusHistory:
         found: dict[str, Series] = {}
         for number, (name, query, every) in enumerate(plan):
             share = (lambda n: lambda part: progress((n + part) / (len(plan) + 1)))(number)
-            text = self._restricted(query, target)
+            text = self._restricted(query, target, step)
             found[name] = dict(self._points(text, first, last, every, share))
             if name == "sessions" and not found[name]:
                 raise self._nothing(text, target, span)
         day = min(DAY, last - first)
-        text = self._restricted(_LENGTHS, target).replace("{day}", f"{day}s")
+        text = self._restricted(_LENGTHS, target, step).replace("{day}", f"{day}s")
         lengths = self._lengths(text, first + day, last)
         progress(1.0)
         return History(step=step, lengths=lengths, **found)
 
-    def _restricted(self, query: str, target: tuple[str, str]) -> str:
+    def _restricted(self, query: str, target: tuple[str, str], step: int) -> str:
         """Return a query with the matchers of the target in place of its short forms."""
         namespace, deployment = target
         ours = f'namespace="{namespace}"'
@@ -93,7 +97,7 @@ class PrometheusHistory:
             query.replace("{connected}", f'{{{pods},state="connected"{match}}}')
             .replace("{pods}", f"{{{pods}{match}}}")
             .replace("{daemon,", f'{{{ours},deployment="{deployment}"{match},')
-            .replace("{window}", f"{round(self._settings.window)}s")
+            .replace("{window}", f"{max(round(self._settings.window), step)}s")
         )
 
     def _points(
@@ -112,11 +116,16 @@ class PrometheusHistory:
         size = min(MOST_POINTS * step, max(LONGEST_CHUNK, step)) // step * step
         for begin in range(first, last + 1, size):
             end = min(begin + size - step, last)
-            with self._session.reading():
+            for row in self._rows(query, begin, end, step):
+                yield row, begin
+
+    def _rows(self, query: str, begin: int, end: int, step: int) -> list[Mapping[str, Any]]:
+        with self._session.reading():
+            try:
                 rows = self._client.between(query, begin, end, step)
-                for row in rows if isinstance(rows, list) else ():
-                    if isinstance(row, Mapping):
-                        yield row, begin
+            except QueryRejectedError as error:
+                raise MetricsError(f"{error}; the query is `{query}`") from None
+            return [row for row in rows if isinstance(row, Mapping)]
 
     def _lengths(self, query: str, first: int, last: int) -> dict[float, float]:
         """Return how many sessions ended within each length in seconds, over the whole time."""

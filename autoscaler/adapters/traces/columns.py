@@ -63,7 +63,8 @@ _NAMES: Mapping[str, str] = {
     "time": "time timestamp datetime eventtime eventtimestamp at ts date when",
     "event": "event action eventtype type eventname activity operation",
     "user": "user username userid userguid name email client clientid account who",
-    "session": "sessionid session sessionguid sessionkey connectionid proxyid visitid id",
+    "session": "sessionid session sessionguid sessionkey connectionid proxyid visitid",
+    "id": "id uuid guid",  # in a log of events, it is that of the event
     "server": "server servername app appid data contentguid",
     "sessions": "sessions count users concurrent concurrentsessions sessioncount activesessions"
     " connections activeusers connectedsessions connected active value",
@@ -75,8 +76,8 @@ _DURATION = re.compile(
 )
 # The roles of each kind that must be there, and those that may; the first kind that fits counts.
 _NEEDED: tuple[tuple[Kind, tuple[str, ...], tuple[str, ...]], ...] = (
-    (Kind.SESSION, ("start", "end"), ("session",)),
-    (Kind.SESSION, ("start", "duration"), ("session",)),
+    (Kind.SESSION, ("start", "end"), ("session", "id")),
+    (Kind.SESSION, ("start", "duration"), ("session", "id")),
     (Kind.EVENT, ("time", "event"), ("user", "session", "server")),
     (Kind.COUNT, ("time", "sessions"), ("cpu", "memory")),
     (Kind.COUNT, ("start", "sessions"), ("cpu", "memory")),

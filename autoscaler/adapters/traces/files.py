@@ -65,7 +65,7 @@ def load_trace(
     clock = LocalClock(UTC, "by the names of its columns") if found.in_utc else options.clock
     order = options.order or _order(table, found)
     reader = TimeReader(clock, order, decimal_comma=table.decimal_comma)
-    problems = Problems(str(path), table.place)
+    problems = Problems(str(path), table.place, "row" if table.numbered else "line")
     log, told, measured = _read(table, found, reader, problems, options.limit)
     refuse_mixed_times(table, reader)
     refuse_day_numbers(table, reader, log)

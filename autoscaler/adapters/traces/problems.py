@@ -19,12 +19,12 @@ class TraceError(AutoscalerError):
 class Problems:
     """Counts the rows of a file, and those of them that cannot be used.
 
-    place: returns file and line, for messages.
+    place: returns file and line, for messages. noun: what is numbered, lines or rows.
     """
 
-    def __init__(self, name: str, place: Callable[[int], str]) -> None:
+    def __init__(self, name: str, place: Callable[[int], str], noun: str = "line") -> None:
         self.rows = 0
-        self._name, self._place = name, place
+        self._name, self._place, self._noun = name, place, noun
         self._count = 0
         self._first: list[tuple[int, str]] = []
 
@@ -47,7 +47,7 @@ class Problems:
         """Return how many rows were not used and why, or "" if all were used."""
         if not self._count:
             return ""
-        reasons = "; ".join(f"line {line}: {reason}" for line, reason in self._first)
+        reasons = "; ".join(f"{self._noun} {line}: {reason}" for line, reason in self._first)
         more = "; and others" if self._count > len(self._first) else ""
         return f"{self._share()} and left out ({reasons}{more})."
 

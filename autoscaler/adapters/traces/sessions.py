@@ -19,7 +19,7 @@ def read_sessions(
 ) -> Log:
     """Return the sessions of a table. Raises TraceError for too many."""
     log, row = Log(), _SessionRow(columns, reader, table)
-    identifier = columns.at.get("session")
+    identifier = columns.at.get("session", columns.at.get("id"))
     for line, cells in table.rows():
         problems.rows += 1
         if len(log.starts) == limit:
