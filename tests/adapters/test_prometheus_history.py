@@ -151,3 +151,19 @@ def test_what_was_not_recorded_is_unknown(prometheus: PrometheusServer) -> None:
 def test_a_query_that_prometheus_rejects_is_named(prometheus: PrometheusServer) -> None:
     with pytest.raises(MetricsError, match=r"the query is invalid: .*; the query is `sum\(max"):
         read(prometheus.url, time.time(), HOUR, match="not a matcher")
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_applications_are_summed_also_if_the_scrape_has_a_label_of_that_name(
+    prometheus: PrometheusServer,
+) -> None:
+    end = int(time.time())
+    for number, app in enumerate(("/one", "/two"), 3):
+        state = {"state": "connected", "quality": "exact"}
+        labels = {"app": "dashboards", "exported_app": app, **state}
+        counts = exported(PODS[0], "bokeh_sessions", **labels)
+        prometheus.push({counts: [(end - 15 * n, number) for n in range(40)][::-1]})
+    history = read(prometheus.url, end, HOUR)
+    assert set(history.sessions.values()) == {7}
+    assert set(history.fullest.values()) == {7}

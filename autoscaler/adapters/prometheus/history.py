@@ -23,18 +23,30 @@ MOST_POINTS, LONGEST_CHUNK = 10_000, 86_400
 MOST_STEPS = 100_000
 # Seconds between the points of slow signals.
 COARSE, DAY = 300, 86_400
+
+
+def _by_app(expression: str, *labels: str) -> str:
+    """Return the series of a pod and an application, whatever else the scrape adds to them.
+
+    If the scrape itself sets a label `app`, Prometheus renames that of the exporter.
+    """
+    renamed = f'label_replace({expression}, "app", "$1", "exported_app", "(.+)")'
+    return f"max by ({', '.join(('pod', 'app', *labels))}) ({renamed})"
+
+
 # The queries, by what they return. What is in braces is replaced by matchers of the target.
 _PER_POD = (
-    "max by (pod) (sum by (pod, quality) (max by (pod, app, quality) (bokeh_sessions{connected})))"
+    f"max by (pod) (sum by (pod, quality) ({_by_app('bokeh_sessions{connected}', 'quality')}))"
 )
+_CREATED, _ORPHANED = (
+    _by_app(f"rate(bokeh_sessions_{what}_total{{pods}}[{{window}}])")
+    for what in ("created", "orphaned")
+)
+_ENDED = _by_app("increase(bokeh_session_duration_seconds_bucket{pods}[{day}])", "le")
 _FINE = {
     "sessions": f"sum({_PER_POD})",
     # Sessions to which nobody ever connected are created too, by probes for example.
-    "arrival_rate": (
-        "sum(max by (pod, app) (rate(bokeh_sessions_created_total{pods}[{window}]))) - "
-        "(sum(max by (pod, app) (rate(bokeh_sessions_orphaned_total{pods}[{window}])))"
-        " or vector(0))"
-    ),
+    "arrival_rate": f"sum({_CREATED}) - (sum({_ORPHANED}) or vector(0))",
     "desired": 'max(bokeh_autoscaler_replicas{daemon,kind="desired"})',
     "ready": 'max(bokeh_autoscaler_replicas{daemon,kind="ready"})',
 }
@@ -44,10 +56,7 @@ _COARSE = {
     "mean_cpu": "avg(max by (pod) (rate(bokeh_cpu_seconds_total{pods}[5m])))",
     "mean_memory": "avg(max by (pod) (bokeh_memory_working_set_bytes{pods}))",
 }
-_LENGTHS = (
-    "sum by (le) (max by (pod, app, le) "
-    "(increase(bokeh_session_duration_seconds_bucket{pods}[{day}])))"
-)
+_LENGTHS = f"sum by (le) ({_ENDED})"
 
 
 class PrometheusHistory:
