@@ -52,6 +52,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_sessions(group: argparse._ArgumentGroup) -> None:
+    _add_trace(group)
+    group.add_argument(
+        "--workload",
+        choices=WORKLOADS,
+        metavar="NAME",
+        help=f"generated sessions in place of a trace: {', '.join(WORKLOADS)} "
+        f"(default: {DEFAULT_WORKLOAD})",
+    )
+
+    group.add_argument(
+        "--last",
+        type=positive_duration,
+        metavar="TIME",
+        help="with --prometheus: time up to now of which the sessions of the policy's target are "
+        "rebuilt (default: 14d)",
+    )
+
+
+def _add_trace(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--trace",
         type=Path,
@@ -79,21 +98,6 @@ def _add_sessions(group: argparse._ArgumentGroup) -> None:
         metavar="NAME",
         help="time zone of times without an offset and of the report, such as Europe/Berlin "
         "(default: the zone of the policy's schedule, else UTC)",
-    )
-    group.add_argument(
-        "--workload",
-        choices=WORKLOADS,
-        metavar="NAME",
-        help=f"generated sessions in place of a trace: {', '.join(WORKLOADS)} "
-        f"(default: {DEFAULT_WORKLOAD})",
-    )
-
-    group.add_argument(
-        "--last",
-        type=positive_duration,
-        metavar="TIME",
-        help="with --prometheus: time up to now of which the sessions of the policy's target are "
-        "rebuilt (default: 14d)",
     )
 
 

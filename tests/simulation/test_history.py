@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -37,8 +38,6 @@ COUNTS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1,
 
 @given(COUNTS, st.integers(0, 2**32))
 def test_as_many_sessions_are_there_at_each_count_as_it_says(rows, seed):
-    from random import Random
-
     counts = [Count(100.0 * n, present, arrived) for n, (present, arrived) in enumerate(rows)]
     random = Random(seed)
     sessions = sessions_of(counts, 100.0 * len(counts), lambda: random.uniform(0, 1_000))

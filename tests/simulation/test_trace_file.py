@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import os
 
 import pytest
 
 from autoscaler.adapters.traces import opening
+from autoscaler.adapters.traces.files import load_trace
 from autoscaler.simulation.trace import Session
 from tests.simulation.traces import MORNING, minutes, problem, read, write
 
@@ -194,8 +196,6 @@ def test_a_file_that_does_not_exist_is_refused(tmp_path):
 
 
 def test_a_pipe_is_refused_as_it_can_be_read_only_once(tmp_path):
-    import os
-
     os.mkfifo(tmp_path / "pipe")
     assert problem(tmp_path / "pipe") == "F: not a regular file; save it to one first"
 
@@ -283,8 +283,6 @@ def test_numbers_that_can_only_be_seconds_are(tmp_path, rows):
 
 
 def test_the_share_that_has_been_read_is_shown(tmp_path):
-    from autoscaler.adapters.traces.files import load_trace
-
     shares: list[float] = []
     load_trace(write(tmp_path, ROWS + ROWS.split("\n")[1] + "\n"), progress=shares.append)
     assert shares[-1] == 1.0

