@@ -100,8 +100,12 @@ class Daemon:
         self._replan(result)
         return result
 
-    def run(self) -> None:
-        """Run one pass after another until `stop`, and return within 5 s after it."""
+    def run(self) -> bool:
+        """Run one pass after another until `stop`, and return within 5 s after it.
+
+        Returns whether the last pass has ended. If not, its threads still wait for an answer, and
+        would hold up the end of the process.
+        """
         web = self._serve()
         self._scheduler.start()
         self._scheduler.plan(self._interval)
@@ -111,6 +115,7 @@ class Daemon:
         finisher.join(STOP_WITHIN)
         if web is not None:
             web.stop()
+        return not finisher.is_alive()
 
     def release(self) -> None:
         """Give up leadership, so that another daemon can take over."""

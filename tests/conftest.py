@@ -42,14 +42,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Longest first, by their time limit: then none keeps a worker busy when others are done.
 
     On the node too, where they follow each other: its longest one takes the same time on a busy
-    machine, the others gain when nothing else runs any more. A slow test that fails while the
-    machine is starved is made again.
+    machine, the others gain when nothing else runs any more. A test that fails while the machine is
+    starved is made again.
     """
     items.sort(key=lambda item: -_time_limit(item))
     for item in items:
-        if item.get_closest_marker("slow") is not None:
-            again = pytest.mark.flaky(reruns=AGAIN, condition=partial(_was_starved, item))
-            item.add_marker(again)
+        again = pytest.mark.flaky(reruns=AGAIN, condition=partial(_was_starved, item))
+        item.add_marker(again)
 
 
 def _was_starved(item: pytest.Item) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 from pathlib import Path
+from typing import NoReturn
 
 from autoscaler.adapters.policies.files import PolicyFiles
 from autoscaler.commands import connect
@@ -80,11 +82,20 @@ def run(args: argparse.Namespace) -> int:
         return _verdict(result)
     daemon.stop_on_signals()
     try:
-        daemon.run()
+        ended = daemon.run()
     except AutoscalerError as error:
         complain(f"autoscaler run: {error}")
         return 1
+    if not ended:
+        _leave()
     return 0
+
+
+def _leave() -> NoReturn:
+    """End the process without waiting for threads, as Python would."""
+    LOG.warning("ending before the last pass: it still waits for an answer")
+    logging.shutdown()
+    os._exit(0)
 
 
 def _verdict(result: PassResult | None) -> int:

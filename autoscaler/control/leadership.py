@@ -279,15 +279,15 @@ class NamespaceLease:
         """Write the Lease as ours. Raises what keeps it from being written."""
         view, began = self._view, self._steady()
         last = view.lease or Lease()
-        memory = self._text() if view.is_held else last.memory
+        state = self._text() if view.is_held else last.state
         try:
-            wanted, taken = rules.claim(view, memory, self.policies), last.holder != view.me
+            wanted, taken = rules.claim(view, state, self.policies), last.holder != view.me
             lease = self._leases.write(self._namespace, wanted, taken=taken)
         except (ConflictError, TargetNotFoundError):
             self._look()
             raise
         if not view.is_held:
-            self._inherited = memory
+            self._inherited = state
             self._term += 1
         self._view = rules.wrote(view, lease, began)
 

@@ -18,7 +18,7 @@ LOG = logging.getLogger("autoscaler")
 
 
 class Key(NamedTuple):
-    """Whose memory it is: a Deployment that was deleted and made again has another uid."""
+    """Whose state it is: a Deployment that was deleted and made again has another uid."""
 
     namespace: str
     policy: str

@@ -157,7 +157,9 @@ def _combine(votes: tuple[Recommendation, ...], observed: Observation) -> Draft:
     if failed is not None and highest < current:
         return draft.hold(failed.reason, f"holding {counted(current, 'replica')}: {failed.detail}")
     winner = next(metric for metric in votes if metric.replicas == highest)
-    return draft.to(highest, winner.reason, winner.detail)
+    is_above = highest > current
+    reason = Reason.METRIC_ABOVE_TARGET if is_above else Reason.METRIC_BELOW_TARGET
+    return draft.to(highest, reason, winner.detail)
 
 
 def _votes(

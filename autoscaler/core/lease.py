@@ -36,7 +36,7 @@ RENEW_EVERY = 5.0
 LOOK_EVERY = 2.0
 # After somebody else's write to a Lease that is ours, such as a label.
 AGAIN = 0.2
-# The API server takes 256 KiB of annotations, of which the memory may have most.
+# The API server takes 256 KiB of annotations, of which the state may have most.
 LONGEST_NAMES = 40_000
 
 
@@ -44,7 +44,7 @@ class Lease(NamedTuple):
     """A Lease as it was read, or as it is to be written in place of the version in it.
 
     holder: "" for nobody. version: the resourceVersion; "" for one that is yet to be created.
-    duration: seconds. memory: what the next holder is to know. evaluated: the policies that the
+    duration: seconds. state: what the next holder is to know. evaluated: the policies that the
     holder evaluates here; None: it does not say, as one from before.
     """
 
@@ -52,7 +52,7 @@ class Lease(NamedTuple):
     version: str = ""
     duration: float = DURATION
     transitions: int = 0
-    memory: str = ""
+    state: str = ""
     evaluated: frozenset[str] | None = None
 
 
@@ -103,15 +103,15 @@ def may_claim(view: View, now: float) -> bool:
     return now - view.since >= silence
 
 
-def claim(view: View, memory: str, evaluated: frozenset[str] | None = None) -> Lease:
+def claim(view: View, state: str, evaluated: frozenset[str] | None = None) -> Lease:
     """The Lease as this daemon writes it to get or to keep it."""
-    if len(memory.encode(errors="replace")) > LARGEST:  # not ours, and would make this one refused
-        memory = ""
+    if len(state.encode(errors="replace")) > LARGEST:  # not ours, and would make this one refused
+        state = ""
     if view.lease is None:
-        return Lease(view.me, memory=memory, evaluated=evaluated)
+        return Lease(view.me, state=state, evaluated=evaluated)
     transitions = view.lease.transitions + (view.lease.holder != view.me)
     count = transitions if 0 <= transitions <= MOST_TRANSITIONS else 0
-    return Lease(view.me, view.lease.version, DURATION, count, memory, evaluated)
+    return Lease(view.me, view.lease.version, DURATION, count, state, evaluated)
 
 
 def evaluated_text(lease: Lease) -> str:

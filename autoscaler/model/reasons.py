@@ -29,6 +29,8 @@ class Reason(StrEnum):
     FAILED_GET_EXTERNAL_METRIC = "FailedGetExternalMetric"
     FAILED_COMPUTE_METRICS_REPLICAS = "FailedComputeMetricsReplicas"
     # Ours
+    METRIC_ABOVE_TARGET = "MetricAboveTarget"
+    METRIC_BELOW_TARGET = "MetricBelowTarget"
     PARTIAL_DATA = "PartialData"
     FALLBACK = "Fallback"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"

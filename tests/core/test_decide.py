@@ -103,7 +103,7 @@ def test_without_drains_a_shrink_is_patched_at_once_as_hpa_does() -> None:
             id="a pod without data is full",
         ),
         pytest.param(
-            observation(12, None), 3, Reason.VALID_METRIC_FOUND, id="partial data may add replicas"
+            observation(12, None), 3, Reason.METRIC_ABOVE_TARGET, id="partial data may add replicas"
         ),
         pytest.param(
             observation(0, 0, 0, None),
@@ -233,7 +233,7 @@ def test_a_target_scaled_to_0_by_hand_is_left_alone() -> None:
             {"cooldown": {"up": "1m"}},
             replace(SETTLED, last_scale_up=NOW - 60),
             observation(15),
-            (2, Reason.VALID_METRIC_FOUND),
+            (2, Reason.METRIC_ABOVE_TARGET),
             id="and goes on when the rest is over",
         ),
         pytest.param(
@@ -247,7 +247,7 @@ def test_a_target_scaled_to_0_by_hand_is_left_alone() -> None:
             {"cooldown": {"down": "5m"}},
             replace(SETTLED, last_scale_down=NOW - 30),
             observation(15),
-            (2, Reason.VALID_METRIC_FOUND),
+            (2, Reason.METRIC_ABOVE_TARGET),
             id="growth does not wait for the shrink's rest",
         ),
     ],
@@ -359,7 +359,7 @@ def test_a_change_takes_the_place_of_one_older_than_its_own_directions_periods()
 def test_every_move_leaves_a_reason_a_person_can_read() -> None:
     decision, _ = decide(sessions(spare=5), observation(10, 16), SETTLED, NOW)
 
-    assert [step.reason for step in decision.steps] == [Reason.VALID_METRIC_FOUND]
+    assert [step.reason for step in decision.steps] == [Reason.METRIC_ABOVE_TARGET]
     assert decision.detail == "sessions: (26 connected + 5 spare) / 10 seats"
 
 

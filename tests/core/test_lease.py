@@ -94,7 +94,7 @@ def test_a_lease_that_is_looked_at_again_is_no_younger_for_that() -> None:
     assert not may_claim(saw(view, Lease("other", "2"), 114.0), 120.0)
 
 
-def test_a_claim_counts_holders_and_carries_the_memory() -> None:
+def test_a_claim_counts_holders_and_carries_the_state() -> None:
     assert claim(NEVER, "") == Lease("me", "", DURATION, 0, "")
     assert claim(HELD, "text") == Lease("me", "1", DURATION, 0, "text")
     taken = claim(View("me", THEIRS._replace(duration=60.0, transitions=4)), "text")
@@ -106,10 +106,10 @@ def test_a_count_of_holders_that_cannot_go_on_begins_anew(count: int) -> None:
     assert claim(View("me", THEIRS._replace(transitions=count)), "").transitions == 0
 
 
-def test_a_memory_that_no_daemon_wrote_is_not_carried_on() -> None:
-    assert claim(View("me", THEIRS), "x" * LARGEST).memory == "x" * LARGEST
-    assert claim(View("me", THEIRS), "x" * (LARGEST + 1)).memory == ""
-    assert claim(View("me", THEIRS), "€" * (LARGEST // 2)).memory == "", "bytes are what counts"
+def test_a_state_that_no_daemon_wrote_is_not_carried_on() -> None:
+    assert claim(View("me", THEIRS), "x" * LARGEST).state == "x" * LARGEST
+    assert claim(View("me", THEIRS), "x" * (LARGEST + 1)).state == ""
+    assert claim(View("me", THEIRS), "€" * (LARGEST // 2)).state == "", "bytes are what counts"
 
 
 @pytest.mark.parametrize(

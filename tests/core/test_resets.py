@@ -47,7 +47,7 @@ def test_a_count_that_somebody_else_set_pauses_scale_downs_for_ten_minutes() -> 
 
 def test_growth_is_not_paused() -> None:
     decision = passes(five(), observation(30, 0, replicas_writer="argocd-controller"))[-1]
-    assert (decision.desired, decision.reason) == (3, Reason.VALID_METRIC_FOUND)
+    assert (decision.desired, decision.reason) == (3, Reason.METRIC_ABOVE_TARGET)
     assert decision.reset == "argocd-controller set spec.replicas from 5 to 2"
 
 

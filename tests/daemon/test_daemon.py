@@ -252,7 +252,7 @@ def test_the_journal_tells_news_once(log: pytest.LogCaptureFixture) -> None:
     grown = "sessions: (22 connected + 0 spare) / 10 seats"
     assert lines == [
         "dashboards: 2 replicas, DesiredWithinRange: nothing to change",
-        f"dashboards: 2 -> 3 replicas, ValidMetricFound: {grown}",
+        f"dashboards: 2 -> 3 replicas, MetricAboveTarget: {grown}",
     ]
 
 

@@ -230,7 +230,7 @@ class Disturbances(UsersComeAndGo):
                 break
             self.run_pass()
         self.cluster.hasty += hasty
-        told = self.memory.text(REF.namespace) if remembers else ""
+        told = self.store.text(REF.namespace) if remembers else ""
         self.start_daemon(ahead, told)
         self.run(then)
 

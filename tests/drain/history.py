@@ -82,8 +82,8 @@ class History(RuleBasedStateMachine):
         """It remembers of its earlier life what it is told. ahead: its clock, of the server's."""
         world = self.cluster
         world.clock = DaemonClock(world, ahead)
-        self.memory = StateStore(world.clock)
-        self.memory.recall(REF.namespace, told)
+        self.store = StateStore(world.clock)
+        self.store.recall(REF.namespace, told)
         self.controller = Controller(
             FakePolicies((self.policy,)),
             world,
@@ -91,7 +91,7 @@ class History(RuleBasedStateMachine):
             world,
             world.clock,
             leadership=world,
-            store=self.memory,
+            store=self.store,
         )
 
     def run_pass(self) -> None:

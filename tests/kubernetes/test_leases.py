@@ -57,17 +57,17 @@ def test_a_lease_is_made_kept_and_given_back(
     leases: KubernetesLeases, control_plane: Access, namespace: str
 ) -> None:
     assert leases.read(namespace) is None
-    made = leases.write(namespace, Lease("me", memory="{}"), taken=True)
+    made = leases.write(namespace, Lease("me", state="{}"), taken=True)
     assert leases.read(namespace) == made
 
-    kept = leases.write(namespace, made._replace(memory='{"a/b":{"up":1.0}}'), taken=False)
+    kept = leases.write(namespace, made._replace(state='{"a/b":{"up":1.0}}'), taken=False)
     assert kept.version != made.version
     assert leases.read(namespace) == kept
     spec = stored(control_plane, namespace).spec
     assert spec.renew_time > spec.acquire_time
 
     given = leases.write(namespace, kept._replace(holder=""), taken=False)
-    assert (given.holder, given.memory) == ("", kept.memory)
+    assert (given.holder, given.state) == ("", kept.state)
 
 
 def test_what_the_holder_evaluates_is_known_to_others_until_one_from_before_takes_over(
@@ -177,7 +177,7 @@ def test_a_time_without_a_fraction_has_one() -> None:
     assert micro_time(datetime(2027, 1, 15, 8, tzinfo=UTC)) == "2027-01-15T08:00:00.000001+00:00"
 
 
-def memory(world: World) -> Any:
+def saved(world: World) -> Any:
     """What the Lease says of the only policy."""
     [entry] = json.loads(stored(world.access, world.namespace).metadata.annotations[STATE]).values()
     return entry
@@ -230,7 +230,7 @@ def test_one_acts_and_the_other_one_takes_over_when_it_is_killed(
     assert world.log.read_text().count("standby: ") == 1
     world.says("ScaleUpLimit: 5 replicas wanted, the rate policy allows 4")
     assert (world.replicas(), changes(world)) == (4, 2)
-    assert [size for size, _ in memory(world)["ups"]] == [1, 1]
+    assert [size for size, _ in saved(world)["ups"]] == [1, 1]
 
 
 @with_daemons

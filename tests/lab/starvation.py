@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 PERIOD = 0.05
 LATE_SHARE, WAITING_SHARE = 0.15, 0.5
+# A test is starved too if wake-ups were late in one stretch of so many seconds.
+STRETCH = 5.0
+# An hour of them.
+MOST_STRETCHES = 720
 PRESSURE = Path("/proc/pressure/cpu")
 
 
@@ -31,6 +36,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._late = 0.0
+        self._stretches: deque[tuple[float, float]] = deque(maxlen=MOST_STRETCHES)
         threading.Thread(target=self._run, name="starvation", daemon=True).start()
 
     def now(self) -> Moment:
@@ -43,17 +49,24 @@ class Watch:
         passed = max(now.at - began.at, PERIOD)
         late = (now.late - began.late) / passed
         waited = (now.waiting - began.waiting) / passed
-        if late < LATE_SHARE and waited < WAITING_SHARE:
+        worst = max((late for at, late in [*self._stretches] if at > began.at), default=0.0)
+        if max(late, worst) < LATE_SHARE and waited < WAITING_SHARE:
             return ""
         return (
-            f"wake-ups were late for {late:.0%} and tasks waited for {waited:.0%} of {passed:.0f} s"
+            f"wake-ups were late for {late:.0%} ({worst:.0%} of the worst {STRETCH:.0f} s) "
+            f"and tasks waited for {waited:.0%} of {passed:.0f} s"
         )
 
     def _run(self) -> None:
+        begun, before = time.monotonic(), 0.0
         while True:
             began = time.monotonic()
             time.sleep(PERIOD)
-            self._late += max(0.0, time.monotonic() - began - 2 * PERIOD)
+            now = time.monotonic()
+            self._late += max(0.0, now - began - 2 * PERIOD)
+            if now - begun >= STRETCH:
+                self._stretches.append((now, (self._late - before) / (now - begun)))
+                begun, before = now, self._late
 
 
 def waiting() -> float:

@@ -40,8 +40,8 @@ class World:
         self.now = 0.0
 
     def daemon(self, name: str) -> tuple[NamespaceLease, StateStore]:
-        memory = StateStore(self.clock)
-        return NamespaceLease(SPACE, self.leases, memory, lambda: self.now, name), memory
+        store = StateStore(self.clock)
+        return NamespaceLease(SPACE, self.leases, store, lambda: self.now, name), store
 
 
 @pytest.fixture
@@ -96,10 +96,10 @@ def test_a_silent_one_stops_before_the_next_one_takes_over(world: World) -> None
 
 
 def test_what_was_written_down_is_known_to_the_next_one(world: World) -> None:
-    (first, memory), (second, later) = world.daemon("first"), world.daemon("second")
+    (first, store), (second, later) = world.daemon("first"), world.daemon("second")
     first.attempt()
     first.begin_pass()
-    memory.keep(APP, State(last_scale_up=NOW))
+    store.keep(APP, State(last_scale_up=NOW))
     first.commit()
 
     world.now = DURATION
@@ -115,10 +115,10 @@ def test_what_was_written_down_is_known_to_the_next_one(world: World) -> None:
 
 def test_the_clock_is_set_before_times_of_the_last_one_are_read(world: World) -> None:
     """Or a clock that is behind would take them for times to come."""
-    (first, memory), (second, later) = world.daemon("first"), world.daemon("second")
+    (first, store), (second, later) = world.daemon("first"), world.daemon("second")
     first.attempt()
     first.begin_pass()
-    memory.keep(APP, State(last_scale_up=NOW))
+    store.keep(APP, State(last_scale_up=NOW))
     first.commit()
     second.attempt()
     world.now = DURATION
@@ -135,23 +135,23 @@ def test_the_clock_is_set_before_times_of_the_last_one_are_read(world: World) ->
 
 
 def test_a_change_that_was_refused_is_not_in_the_next_renewal(world: World) -> None:
-    daemon, memory = world.daemon("first")
+    daemon, store = world.daemon("first")
     daemon.attempt()
     daemon.begin_pass()
-    memory.keep(APP, State())
+    store.keep(APP, State())
 
     def change() -> None:
-        with memory.change(APP, lambda state: replace(state, last_scale_up=NOW)):
+        with store.change(APP, lambda state: replace(state, last_scale_up=NOW)):
             daemon.commit()
-            assert str(NOW) in world.leases.leases[SPACE].memory
+            assert str(NOW) in world.leases.leases[SPACE].state
             raise REFUSED
 
     with pytest.raises(ForbiddenError):
         change()
     daemon.attempt()
 
-    assert memory.of(APP) == State()
-    assert world.leases.leases[SPACE].memory == "{}"
+    assert store.of(APP) == State()
+    assert world.leases.leases[SPACE].state == "{}"
 
 
 def test_changes_that_were_written_down_together_are_not_written_again(world: World) -> None:
@@ -167,38 +167,38 @@ def test_changes_that_were_written_down_together_are_not_written_again(world: Wo
     assert world.leases.writes == writes
 
 
-def test_an_unreadable_memory_is_told_and_forgotten(
+def test_an_unreadable_state_is_told_and_forgotten(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    daemon, memory = world.daemon("first")
+    daemon, store = world.daemon("first")
     daemon.attempt()
-    world.leases.edit(SPACE, world.leases.leases[SPACE]._replace(holder="", memory="{rubbish"))
+    world.leases.edit(SPACE, world.leases.leases[SPACE]._replace(holder="", state="{rubbish"))
     daemon.attempt()
     daemon.attempt()
     with caplog.at_level(logging.WARNING, "autoscaler"):
         assert daemon.begin_pass().is_leader
 
     assert "namespace bokeh: cannot read the state saved by the previous leader" in caplog.text
-    assert memory.of(APP) is None
+    assert store.of(APP) is None
 
 
 @pytest.mark.parametrize(
     "after",
     [
         pytest.param(Lease("second", "7"), id="its state is lost"),
-        pytest.param(Lease("second", "7", memory="{"), id="its state is unreadable"),
+        pytest.param(Lease("second", "7", state="{"), id="its state is unreadable"),
         pytest.param(None, id="the Lease was deleted"),
     ],
 )
 def test_a_state_of_an_earlier_term_is_not_taken_for_a_new_one(
     world: World, after: Lease | None
 ) -> None:
-    daemon, memory = world.daemon("first")
+    daemon, store = world.daemon("first")
     daemon.attempt()
     daemon.begin_pass()
     elsewhere = Key("other", "reports", "uid-2")
-    memory.keep(APP, State(last_scale_up=NOW))
-    memory.keep(elsewhere, State(last_scale_up=NOW))
+    store.keep(APP, State(last_scale_up=NOW))
+    store.keep(elsewhere, State(last_scale_up=NOW))
 
     world.leases.leases.pop(SPACE)
     if after is not None:
@@ -208,8 +208,8 @@ def test_a_state_of_an_earlier_term_is_not_taken_for_a_new_one(
     daemon.attempt()
     assert daemon.begin_pass().is_leader
 
-    assert memory.of(APP) is None
-    assert memory.of(elsewhere) is not None
+    assert store.of(APP) is None
+    assert store.of(elsewhere) is not None
 
 
 @pytest.mark.parametrize("problem", [REFUSED, SILENT], ids=["refused", "silent"])
@@ -226,11 +226,11 @@ def test_a_lease_that_cannot_be_had_is_told_in_the_words_of_the_api(
     assert daemon.begin_pass().is_leader
 
 
-def test_after_an_outage_it_goes_on_with_its_own_memory(world: World) -> None:
-    daemon, memory = world.daemon("first")
+def test_after_an_outage_it_goes_on_with_its_own_state(world: World) -> None:
+    daemon, store = world.daemon("first")
     daemon.attempt()
     daemon.begin_pass()
-    memory.keep(APP, State(last_scale_up=NOW, seen_at=NOW))
+    store.keep(APP, State(last_scale_up=NOW, seen_at=NOW))
     world.leases.failures[SPACE] = SILENT
     world.now = RENEW_EVERY
     daemon.attempt()
@@ -242,7 +242,7 @@ def test_after_an_outage_it_goes_on_with_its_own_memory(world: World) -> None:
     world.leases.failures.clear()
     daemon.attempt()
     assert daemon.begin_pass().is_leader
-    assert memory.of(APP) == State(last_scale_up=NOW, seen_at=NOW)
+    assert store.of(APP) == State(last_scale_up=NOW, seen_at=NOW)
 
 
 def test_a_pass_of_an_earlier_term_changes_nothing_in_a_later_one(world: World) -> None:
@@ -274,11 +274,11 @@ def test_a_label_from_somebody_else_is_no_loss(world: World) -> None:
 
 
 def test_one_that_gave_its_lease_back_acts_no_more(world: World) -> None:
-    (first, memory), (second, later) = world.daemon("first"), world.daemon("second")
+    (first, store), (second, later) = world.daemon("first"), world.daemon("second")
     first.attempt()
     second.attempt()
     first.begin_pass()
-    memory.keep(APP, State(last_scale_down=NOW))
+    store.keep(APP, State(last_scale_down=NOW))
     first._release()
 
     second.attempt()

@@ -57,7 +57,7 @@ def test_a_seat_that_becomes_free_is_taken_at_the_same_moment():
 def test_every_change_says_why():
     run = simulate(policy(metrics=TWO_SPARE), rush(20), Assumptions(seats=10))
     change = run.timeline.changes[0]
-    assert change.reason == "ValidMetricFound"
+    assert change.reason == "MetricAboveTarget"
     assert change.detail == "sessions: (9 connected + 2 spare) / 10 seats"
 
 

@@ -22,7 +22,7 @@ def timeline() -> Timeline:
         billed=Steps((START, START + 60), (1, 2)),
         desired=Steps((START, START + 60), (1, 2)),
         refused=(START + 61, START + 62),
-        changes=(Change(START + 60, 1, 2, "ValidMetricFound", "sessions: (12 connected…"),),
+        changes=(Change(START + 60, 1, 2, "MetricAboveTarget", "sessions: (12 connected…"),),
         timezone="Europe/Berlin",
     )
 
@@ -46,7 +46,7 @@ def test_the_page_fetches_nothing(page):
         pytest.param("Policy &lt;a&gt; &amp; b", id="the title, escaped"),
         pytest.param("A note.", id="the note"),
         pytest.param("sessions: (12 connected", id="why replicas changed"),
-        pytest.param("ValidMetricFound", id="the reason"),
+        pytest.param("MetricAboveTarget", id="the reason"),
         pytest.param("1 \\u2192 2 replicas", id="the change"),
         pytest.param("time (Europe/Berlin)", id="whose clock it is"),
         pytest.param("refused (2)", id="how many were refused"),

@@ -29,7 +29,7 @@ def scored() -> Score:
         billed=Steps((0.0, 0.75 * HOUR), (2, 3)),
         desired=Steps((0.0, 0.75 * HOUR), (2, 3)),
         refused=(HOUR / 2,) * 10,
-        changes=(Change(0.75 * HOUR, 2, 3, "ValidMetricFound", ""),),
+        changes=(Change(0.75 * HOUR, 2, 3, "MetricAboveTarget", ""),),
     )
     return score(Run(timeline, served=19, cut=1, minutes_lost=2.5), crowd(), minimum=1)
 

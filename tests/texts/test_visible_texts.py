@@ -185,7 +185,7 @@ def _json_log_line(text: str) -> str:
 
 def _field_of_a_json_log_line(text: str) -> str:
     record = logging.LogRecord("autoscaler", logging.INFO, "", 0, "grew", (), None)
-    record.fields = {"steps": [["ValidMetricFound", 1, text]]}
+    record.fields = {"steps": [["MetricAboveTarget", 1, text]]}
     return str(json.loads(JsonFormatter().format(record))["steps"][0][2])
 
 
@@ -345,7 +345,7 @@ def test_simulate_shows_what_a_trace_holds_as_text(
 
 def _page(text: str) -> str:
     steps = Steps((NOW,), (1,))
-    change = Change(NOW, 1, 2, "ValidMetricFound", text)
+    change = Change(NOW, 1, 2, "MetricAboveTarget", text)
     timeline = Timeline(NOW, NOW + 60, 10, steps, steps, steps, steps, changes=(change,))
     return report_html(timeline, Table((text, "x"), ((text, text),)), text, text)
 

@@ -63,7 +63,7 @@ def _lease(found: Json) -> Lease:
         version=meta["resourceVersion"],
         duration=spec.get("leaseDurationSeconds") or DURATION,
         transitions=spec.get("leaseTransitions") or 0,
-        memory=notes.get(STATE, ""),
+        state=notes.get(STATE, ""),
         evaluated=evaluated_from(notes.get(POLICIES, ""), holder),
     )
 
@@ -76,7 +76,7 @@ def _body(name: str, lease: Lease, *, taken: bool) -> dict[str, Any]:
         "leaseTransitions": lease.transitions,
         "renewTime": now,
     }
-    notes = {STATE: lease.memory, POLICIES: evaluated_text(lease)}
+    notes = {STATE: lease.state, POLICIES: evaluated_text(lease)}
     metadata: dict[str, Any] = {"name": name, "annotations": notes}
     if lease.version:
         metadata["resourceVersion"] = lease.version
