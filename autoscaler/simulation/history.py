@@ -31,12 +31,14 @@ TAIL = 2.0
 class History:
     """What was recorded of a Deployment. Series are empty if nothing was.
 
-    step: seconds between the points of `sessions`, `arrival_rate`, `desired` and `ready`.
-    arrival_rate: sessions per second. desired, ready: replicas. fullest: sessions of the pod with
-    the most. mean_*: of the pods, CPU in cores and memory in bytes. lengths: how many sessions
-    ended within so many seconds.
+    start, end: of the time that was asked for. step: seconds between the points of `sessions`,
+    `arrival_rate`, `desired` and `ready`. arrival_rate: sessions per second. desired, ready:
+    replicas. fullest: sessions of the pod with the most. mean_*: of the pods, CPU in cores and
+    memory in bytes. lengths: how many sessions ended within so many seconds.
     """
 
+    start: float
+    end: float
     step: float
     sessions: Series
     arrival_rate: Series
@@ -163,7 +165,9 @@ def _notes(history: History, measured: Measured, draw: LengthTable) -> Iterator[
     else:
         yield "Lengths are unknown (no bokeh_session_duration_seconds): first in, first out."
     if missing := _missing(history):
-        yield f"There are no counts for {duration_text(missing)} of this time."
+        yield f"There are no counts for {duration_text(missing)} after the first one."
+    if late := _late(history):
+        yield f"There are no counts for the first {duration_text(late)}; check the retention."
     known = [
         (measured.lead_time, "lead time", "no scale-up in bokeh_autoscaler_replicas"),
         (measured.seats, "sessions of the fullest pod", ""),
@@ -181,5 +185,12 @@ def _notes(history: History, measured: Measured, draw: LengthTable) -> Iterator[
 
 
 def _missing(history: History) -> float:
-    gaps = (later - at for at, later in pairwise(history.sessions))
+    """Return the seconds without counts after the first one."""
+    gaps = (later - at for at, later in pairwise([*history.sessions, history.end]))
     return sum(gap - history.step for gap in gaps if gap > MISSING_STEPS * history.step)
+
+
+def _late(history: History) -> float:
+    """Return the seconds from the beginning to the first count, or 0 if they are few."""
+    late = next(iter(history.sessions)) - history.start
+    return late if late > MISSING_STEPS * history.step else 0.0

@@ -14,7 +14,7 @@ from autoscaler.simulation.timeline import StepRecorder, Steps
 # Seconds of a session that starts and ends within the same second of a log.
 SHORTEST_SESSION = 1.0
 # Sessions of a trace, which take 130 bytes each.
-MAX_SESSIONS = 3_000_000
+MAX_SESSIONS = 5_000_000
 
 
 class Session(NamedTuple):

@@ -21,7 +21,8 @@ NOTHING: dict[str, Any] = {name: {} for name in (*SERIES, *MEANS)}
 
 
 def history(**recorded: Any) -> History:
-    return History(**{**NOTHING, "step": 15.0, **recorded})
+    times = [*recorded.get("sessions", ()), 0.0]
+    return History(**{**NOTHING, "start": min(times), "end": max(times), "step": 15.0, **recorded})
 
 
 def every(step: float, *values: float) -> dict[float, float]:
@@ -144,12 +145,19 @@ def test_what_is_unknown_is_told():
     assert "users who were refused, are unknown" in note
     assert "Arrivals are unknown (no bokeh_sessions_created_total)" in note
     assert "Lengths are unknown (no bokeh_session_duration_seconds): first in, first out." in note
-    assert "There are no counts for 59m45s of this time." in note
+    assert "There are no counts for 59m45s after the first one." in note
     assert (
         "Not measured, so assumed: lead time (no scale-up in bokeh_autoscaler_replicas), "
         "CPU per session (bokeh_cpu_seconds_total shows none), "
         "memory per session (bokeh_memory_working_set_bytes shows none)." in note
     )
+
+
+def test_counts_that_begin_late_or_end_early_are_told():
+    recorded = history(sessions={86_400.0: 1.0, 86_415.0: 1.0}, start=0.0, end=90_015.0)
+    note = trace_of_history("x", recorded, 1).note
+    assert "There are no counts for 59m45s after the first one." in note
+    assert "There are no counts for the first 1d; check the retention." in note
 
 
 def test_the_idle_time_at_both_ends_belongs_to_the_trace():
@@ -159,5 +167,5 @@ def test_the_idle_time_at_both_ends_belongs_to_the_trace():
 
 @pytest.mark.parametrize("value", [0.0, MAX_SESSIONS + 1, 1e300])
 def test_a_history_without_sessions_or_with_too_many_is_refused(value):
-    with pytest.raises(ValueError, match="sessions, expected 1 to 3,000,000"):
+    with pytest.raises(ValueError, match="sessions, expected 1 to 5,000,000"):
         trace_of_history("x", history(sessions={0.0: value}), 1)

@@ -214,11 +214,14 @@ def test_a_huge_file_is_refused(tmp_path, monkeypatch):
 
 def test_too_many_sessions_are_refused(tmp_path):
     path = write(tmp_path, "start,end\n" + "1,2\n" * 1_001)
-    assert problem(path, limit=1_000) == "F:1002: expected at most 1,000 sessions"
+    assert (
+        problem(path, limit=1_000) == "F:1002: expected at most 1,000 sessions; split it by weeks"
+    )
 
 
 def test_up_to_one_percent_of_unusable_rows_is_left_out_and_told(tmp_path):
-    rows = ["1768206600,1768208400"] * 996 + ["x,1", "9,8", "", "1,y", "2,z"]
+    rows = [f"{MORNING + n:.0f},1768208400" for n in range(996)]
+    rows += ["x,1", "9,8", "", "1,y", "2,z"]
     trace = read(write(tmp_path, "start,end\n" + "\n".join(rows)))
     assert len(trace.sessions) == 996
     iso = "expected ISO 8601 such as 2026-01-12T09:30:00+01:00, or seconds"
@@ -264,7 +267,11 @@ def test_rows_with_the_identifier_of_an_earlier_one_are_left_out_and_told(tmp_pa
 
 
 def test_equal_sessions_without_an_identifier_are_sessions_of_different_users(tmp_path):
-    assert len(read(write(tmp_path, "user,start,end\n" + "a,1,2\n" * 3)).sessions) == 3
+    trace = read(write(tmp_path, "user,start,end\n" + "a,1,2\n" * 3 + "b,1,3\n"))
+    assert len(trace.sessions) == 4
+    assert trace.note == (
+        "2 of 4 sessions start and end with another one, and are kept as those of different users."
+    )
 
 
 @pytest.mark.parametrize(

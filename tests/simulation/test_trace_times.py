@@ -99,6 +99,7 @@ REFUSED = {
     "2026-02-30": "day is out of range for month, expected a date that exists",
     "Jan 12, 2026 13:30 PM": "expected an hour from 1 to 12 before AM or PM",
     "2026-01-12 09:30 CET": "CET is no offset, expected one such as +01:00, or none and --timezone",
+    "13/01/26 09:30": "a year of two digits, expected four; export the dates as yyyy-mm-dd",
     "9:30 AM": "a time without a date, expected both in one cell, such as 2026-01-12T09:30",
     "\u0665": "expected ISO 8601 such as 2026-01-12T09:30:00+01:00, or seconds",
     "-": "no time, expected ISO 8601 such as 2026-01-12T09:30:00+01:00, or seconds",

@@ -94,7 +94,7 @@ class PrometheusHistory:
         text = self._restricted(_LENGTHS, target, step).replace("{day}", f"{day}s")
         lengths = self._lengths(text, first + day, last)
         progress(1.0)
-        return History(step=step, lengths=lengths, **found)
+        return History(start=first, end=last, step=step, lengths=lengths, **found)
 
     def _restricted(self, query: str, target: tuple[str, str], step: int) -> str:
         """Return a query with the matchers of the target in place of its short forms."""

@@ -69,7 +69,7 @@ def load_trace(
     log, told, measured = _read(table, found, reader, problems, options.limit)
     refuse_mixed_times(table, reader)
     refuse_day_numbers(table, reader, log)
-    sessions, also_told = finished(log, table, problems)
+    sessions, also_told = finished(log, table, problems, recorded=found.kind is not Kind.COUNT)
     notes = (found.note(), reader.notes(), *told, *also_told, problems.note())
     trace = trace_of(path.name, sessions, " ".join(filter(None, notes)))
     return replace(trace, measured=measured)

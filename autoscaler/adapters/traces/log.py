@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from math import isnan
 
 from autoscaler.adapters.traces.problems import Problems, TraceError
@@ -67,8 +68,13 @@ def refuse_day_numbers(table: Table, reader: TimeReader, log: Log) -> None:
         )
 
 
-def finished(log: Log, table: Table, problems: Problems) -> tuple[list[Session], list[str]]:
-    """Return the sessions in order, and what to tell about them. Raises TraceError."""
+def finished(
+    log: Log, table: Table, problems: Problems, *, recorded: bool
+) -> tuple[list[Session], list[str]]:
+    """Return the sessions in order, and what to tell about them. Raises TraceError.
+
+    recorded: whether each session was recorded by itself.
+    """
     if not log.starts:
         problems.check()
         raise TraceError(f"{table.path}: no sessions, expected lines below the header")
@@ -93,8 +99,17 @@ def finished(log: Log, table: Table, problems: Problems) -> tuple[list[Session],
         notes.append(
             f"{twice:,} rows {verb} an earlier session, with the same identifier, and are left out."
         )
-    notes += _gap(sessions)
-    return sessions, notes
+    equal = _equal(sessions) if recorded else []
+    return sessions, [*notes, *equal, *_gap(sessions)]
+
+
+def _equal(sessions: Sequence[Session]) -> list[str]:
+    """Return a sentence about sessions with the same times, if there are any."""
+    if not (alike := sum(one == other for one, other in pairwise(sessions))):
+        return []
+    verb, kept = ("starts and ends", "is") if alike == 1 else ("start and end", "are")
+    told = f"{alike:,} of {len(sessions):,} sessions {verb} with another one, and {kept} kept"
+    return [f"{told} as those of different users."]
 
 
 def _last(log: Log, index: int) -> float:

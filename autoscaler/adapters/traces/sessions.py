@@ -23,7 +23,9 @@ def read_sessions(
     for line, cells in table.rows():
         problems.rows += 1
         if len(log.starts) == limit:
-            raise TraceError(f"{table.place(line)}: expected at most {limit:,} sessions")
+            raise TraceError(
+                f"{table.place(line)}: expected at most {limit:,} sessions; split it by weeks"
+            )
         try:
             start, end = row.read(line, cells)
         except ValueError as error:

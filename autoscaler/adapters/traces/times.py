@@ -192,6 +192,8 @@ def _lacking(cell: str) -> str:
     """Return what is wrong with a cell that is no time."""
     if re.fullmatch(r"\d{1,2}:\d\d(:\d\d)?( ?[AaPp][Mm])?", cell):
         return "a time without a date, expected both in one cell, such as 2026-01-12T09:30"
+    if re.match(r"\d{1,2}([/.-])\d{1,2}\1\d\d(\D|$)", cell):
+        return "a year of two digits, expected four; export the dates as yyyy-mm-dd"
     if zone := re.search(r"\d ?([A-Z]{2,5})$", cell):
         return f"{zone[1]} is no offset, expected one such as +01:00, or none and --timezone"
     return _EXPECTED
