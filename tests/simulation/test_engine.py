@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from autoscaler.simulation.engine import Assumptions, Run, simulate
 from autoscaler.simulation.score import score, static_fleet
-from autoscaler.simulation.trace import Session, Trace, office_week, trace_of
+from autoscaler.simulation.trace import Session, Trace, trace_of
+from autoscaler.simulation.workloads import office_week
 from tests.builders import policy
 
 GOLDEN = Path(__file__).parent / "data" / "morning.txt"

@@ -81,12 +81,12 @@ def _labelled(rows: Iterable[Any]) -> Iterator[tuple[Mapping[str, str], Mapping[
 
 def _points(values: Any) -> Iterator[Point]:
     for value in values if isinstance(values, list) else ():
-        point = _point(value)
+        point = number_of(value)
         if point is not None and point.value >= 0:
             yield point
 
 
-def _point(value: Any) -> Point | None:
+def number_of(value: Any) -> Point | None:
     """Return a finite number with its time, or None if the value is not one."""
     if not isinstance(value, list) or len(value) != 2:
         return None
@@ -252,7 +252,7 @@ def _of_row(row: Mapping[str, Any]) -> QueryResult:
 
 
 def _number(value: Any) -> Sample | Unavailable:
-    point = _point(value)
+    point = number_of(value)
     if point is not None and point.value >= 0:
         sample = _sample(1000 * point.value, point.at)
         if sample is not None:
