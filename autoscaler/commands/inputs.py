@@ -16,7 +16,7 @@ from autoscaler.adapters.traces.dates import DateOrder
 from autoscaler.adapters.traces.files import ReadingOptions, load_trace
 from autoscaler.adapters.traces.times import LocalClock
 from autoscaler.commands import connect
-from autoscaler.commands.arguments import amount, duration, positive_duration, timezone, whole
+from autoscaler.commands.arguments import amount, duration, timezone, whole
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
 from autoscaler.policy import Policy
@@ -31,6 +31,7 @@ from autoscaler.units import duration_text
 # Seconds; a day of many pods takes longer than the queries of the daemon.
 QUERY_TIMEOUT = 30.0
 DEFAULT_LAST = 14 * 86_400.0
+SHORTEST_HISTORY = 600.0
 DEFAULT_SEATS = 20
 DEFAULT_LEAD_TIME = 60.0
 DEFAULT_CPU, DEFAULT_MEMORY = 0.05, 40.0
@@ -75,7 +76,7 @@ def _add_sessions(group: argparse._ArgumentGroup) -> None:
 
     group.add_argument(
         "--last",
-        type=positive_duration,
+        type=_last,
         metavar="TIME",
         help="with --prometheus: time up to now of which the sessions of the policy's target are "
         "rebuilt (default: 14d)",
@@ -303,6 +304,12 @@ def _lead_time(text: str) -> tuple[float, float | None]:
     if times[1] is not None and times[1] <= times[0]:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a longer time after the /")
     return times
+
+
+def _last(text: str) -> float:
+    if (last := duration(text)) < SHORTEST_HISTORY:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a time of at least 10m")
+    return last
 
 
 def _tick(text: str) -> float:

@@ -168,20 +168,27 @@ def _notes(history: History, measured: Measured, draw: LengthTable) -> Iterator[
         yield f"There are no counts for {duration_text(missing)} after the first one."
     if late := _late(history):
         yield f"There are no counts for the first {duration_text(late)}; check the retention."
-    known = [
-        (measured.lead_time, "lead time", "no scale-up in bokeh_autoscaler_replicas"),
-        (measured.seats, "sessions of the fullest pod", ""),
-        (measured.cpu_per_session, "CPU per session", "bokeh_cpu_seconds_total shows none"),
-        (
-            measured.memory_per_session,
-            "memory per session",
-            "bokeh_memory_working_set_bytes shows none",
-        ),
-    ]
-    if found := [f"{name} {value:g}" for value, name, _ in known if value is not None]:
-        yield f"Measured: {', '.join(found)} (s, cores, MB)."
-    if unknown := [f"{name} ({why})" for value, name, why in known if value is None and why]:
+    known, unknown = _measurements(measured)
+    if known:
+        yield f"Measured: {', '.join(known)}."
+    if unknown:
         yield f"Not measured, so assumed: {', '.join(unknown)}."
+
+
+def _measurements(measured: Measured) -> tuple[list[str], list[str]]:
+    """Return what was measured with its unit, and what was not with the reason."""
+    cpu, memory = measured.cpu_per_session, measured.memory_per_session
+    lead_time, seats = measured.lead_time, measured.seats
+    found = {
+        "lead time (no scale-up in bokeh_autoscaler_replicas)": lead_time is not None
+        and f"a lead time of {duration_text(lead_time)}",
+        "seats (no bokeh_sessions of pods)": seats and f"{seats} sessions in the fullest pod",
+        "CPU (bokeh_cpu_seconds_total shows none)": cpu and f"{cpu:g} cores per session",
+        "memory (bokeh_memory_working_set_bytes shows none)": memory
+        and f"{memory:g} MB per session",
+    }
+    known = [text for text in found.values() if text]
+    return known, [lack for lack, text in found.items() if not text]
 
 
 def _missing(history: History) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from autoscaler.errors import MetricsError
 from autoscaler.simulation.history import trace_of_history
 from autoscaler.simulation.measured import Measured
 from autoscaler.simulation.workloads import class_of_200
+from tests.adapters import hostile
 from tests.lab.prometheus_server import PrometheusServer, Series, series
 
 TARGET = ("bokeh", "bokeh-app")
@@ -167,3 +169,35 @@ def test_applications_are_summed_also_if_the_scrape_has_a_label_of_that_name(
     history = read(prometheus.url, end, HOUR)
     assert set(history.sessions.values()) == {7}
     assert set(history.fullest.values()) == {7}
+
+
+GOOD_ROW = '{"metric": {"le": "60"}, "values": [[100, "3"], [115, "4"]]}'
+NOTHING = {"no list": '{"a": 1}', "no rows": "[1, null, []]", "no labels": '[{"metric": 3}]'}
+SOMETHING = {
+    "no values": f'[{GOOD_ROW}, {{"metric": {{}}, "values": 3}}, {{"metric": {{}}}}]',
+    "no numbers": f'[{GOOD_ROW}, {{"metric": {{"le": "x"}}, "values": [["a", "b"], 7, [1]]}}]',
+    "numbers that are none": f'[{GOOD_ROW}, {{"metric": {{"le": "nan"}}, "values": [[1, "NaN"]]}}]',
+}
+
+
+@contextmanager
+def answering(rows: str) -> Iterator[str]:
+    """The address of a server that answers every query with these rows."""
+    body = f'{{"status": "success", "data": {{"resultType": "matrix", "result": {rows}}}}}'
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
+    with hostile.server(hostile.says((head + body).encode())) as page:
+        yield f"http://{page.host}"
+
+
+@pytest.mark.parametrize("rows", NOTHING.values(), ids=NOTHING)
+def test_what_is_no_row_is_no_data(rows: str) -> None:
+    with answering(rows) as url, pytest.raises(MetricsError, match="no data of the last 1h"):
+        read(url, time.time(), HOUR)
+
+
+@pytest.mark.parametrize("rows", SOMETHING.values(), ids=SOMETHING)
+def test_odd_rows_are_left_out(rows: str) -> None:
+    with answering(rows) as url:
+        found = read(url, time.time(), HOUR)
+    assert found.sessions == {100: 3, 115: 4}
+    assert set(found.lengths) == {60.0}

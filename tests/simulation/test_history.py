@@ -133,8 +133,8 @@ def test_what_was_measured_replaces_assumptions_and_is_told():
     trace = trace_of_history("x", recorded, 1)
     assert trace.measured == Measured(30.0, 7, 0.02, 30.0)
     assert (
-        "Measured: lead time 30, sessions of the fullest pod 7, CPU per session 0.02,"
-        " memory per session 30 (s, cores, MB)." in trace.note
+        "Measured: a lead time of 30s, 7 sessions in the fullest pod, 0.02 cores per session,"
+        " 30 MB per session." in trace.note
     )
     assert "Not measured" not in trace.note
 
@@ -146,10 +146,10 @@ def test_what_is_unknown_is_told():
     assert "Arrivals are unknown (no bokeh_sessions_created_total)" in note
     assert "Lengths are unknown (no bokeh_session_duration_seconds): first in, first out." in note
     assert "There are no counts for 59m45s after the first one." in note
-    assert (
+    assert note.endswith(
         "Not measured, so assumed: lead time (no scale-up in bokeh_autoscaler_replicas), "
-        "CPU per session (bokeh_cpu_seconds_total shows none), "
-        "memory per session (bokeh_memory_working_set_bytes shows none)." in note
+        "seats (no bokeh_sessions of pods), CPU (bokeh_cpu_seconds_total shows none), "
+        "memory (bokeh_memory_working_set_bytes shows none)."
     )
 
 

@@ -286,6 +286,7 @@ def test_an_interrupted_report_leaves_the_last_one_and_no_part(
     [
         ("--lead-time", "60", "expected a duration with its unit"),
         ("--timezone", "Mars", "expected a time zone name, such as Europe/Berlin"),
+        ("--last", "5m", "expected a time of at least 10m"),
         ("--tick", "2m", "expected a time from 1s to 60s"),
         ("--columns", "begin=a", "expected ROLE=NAME, such as start=began,end=finished"),
         ("--columns", "start=a,start=b", "each role once"),

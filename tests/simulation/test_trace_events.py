@@ -148,6 +148,36 @@ def test_cpu_and_memory_of_counts_are_measurements_of_a_session(tmp_path):
     assert trace.measured == Measured(cpu_per_session=0.02, memory_per_session=50.0)
 
 
+@pytest.mark.parametrize(
+    ("header", "cpu", "memory"),
+    [
+        ("cpu_percent,memory_mb", 2.0, 50.0),
+        ("CPU %,Memory (MB)", 2.0, 50.0),
+        ("cpu_millicores,memory_bytes", 20.0, 5e7),
+        ("cpu (cores),mem_gb", 0.02, 0.05),
+    ],
+)
+def test_the_name_of_a_column_has_the_unit_of_cpu_and_memory(tmp_path, header, cpu, memory):
+    rows = "\n".join(f"{at(n)},{n % 7},{cpu * (n % 7)},{memory * (n % 7)}" for n in range(50))
+    trace = read(write(tmp_path, f"time,sessions,{header}\n{rows}\n"))
+    assert trace.measured == Measured(cpu_per_session=0.02, memory_per_session=50.0)
+
+
+def test_memory_that_can_be_no_bytes_is_not_used_and_told(tmp_path):
+    rows = "\n".join(f"{at(n)},{n % 7},{200 + 50 * (n % 7)}" for n in range(50))
+    trace = read(write(tmp_path, f"time,sessions,memory\n{rows}\n"))
+    assert trace.measured == Measured()
+    assert "name the column memory_mb if it is in megabytes" in trace.note
+
+
+def test_counts_of_several_apps_at_the_same_times_are_refused(tmp_path):
+    rows = "\n".join(f"{at(n)},{app},{n + 1}" for n in range(9) for app in "ab")
+    assert problem(write(tmp_path, f"time,app,sessions\n{rows}\n")) == (
+        "F: 9 of 18 rows have the time of another row, expected one count at each time;"
+        " add up those of several apps or pods"
+    )
+
+
 @pytest.mark.parametrize("count", ["-1", "x", "nan", "", "1e9"])
 def test_a_count_that_is_no_number_is_refused(tmp_path, count):
     path = write(tmp_path, f"time,sessions\n{at(0)},{count}\n")

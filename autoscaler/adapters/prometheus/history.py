@@ -11,7 +11,7 @@ from autoscaler.adapters.prometheus.http import (
     PrometheusSettings,
     QueryRejectedError,
 )
-from autoscaler.adapters.prometheus.rows import number_of
+from autoscaler.adapters.prometheus.rows import Point, labelled, number_of
 from autoscaler.errors import MetricsError
 from autoscaler.simulation.history import History, Series
 from autoscaler.units import duration_text
@@ -80,12 +80,15 @@ class PrometheusHistory:
         """
         step = max(round(self._settings.scrape_interval), -(-round(span) // MOST_STEPS), 1)
         last = int(end) - int(end) % step
-        first = last - round(span) // step * step
+        first = last - max(1, round(span) // step) * step
         plan = [(name, query, step) for name, query in _FINE.items()]
         plan += [(name, query, COARSE) for name, query in _COARSE.items()]
         found: dict[str, Series] = {}
         for number, (name, query, every) in enumerate(plan):
-            share = (lambda n: lambda part: progress((n + part) / (len(plan) + 1)))(number)
+
+            def share(part: float, number: int = number) -> None:
+                progress((number + part) / (len(plan) + 1))
+
             text = self._restricted(query, target, step)
             found[name] = dict(self._points(text, first, last, every, share))
             if name == "sessions" and not found[name]:
@@ -113,38 +116,38 @@ class PrometheusHistory:
         self, query: str, first: int, last: int, step: int, progress: Callable[[float], None]
     ) -> Iterator[tuple[float, float]]:
         """Yield the points of the one series that a query returns, in the order of time."""
-        for row, begin in self._chunks(query, first, last, step):
-            for value in row.get("values", ()):
-                if (point := number_of(value)) is not None:
-                    yield point.at, point.value
+        for _, points, begin in self._chunks(query, first, last, step):
+            yield from points
             progress((begin - first) / max(1, last - first))
-
-    def _chunks(
-        self, query: str, first: int, last: int, step: int
-    ) -> Iterator[tuple[Mapping[str, Any], int]]:
-        size = min(MOST_POINTS * step, max(LONGEST_CHUNK, step)) // step * step
-        for begin in range(first, last + 1, size):
-            end = min(begin + size - step, last)
-            for row in self._rows(query, begin, end, step):
-                yield row, begin
-
-    def _rows(self, query: str, begin: int, end: int, step: int) -> list[Mapping[str, Any]]:
-        with self._session.reading():
-            try:
-                rows = self._client.between(query, begin, end, step)
-            except QueryRejectedError as error:
-                raise MetricsError(f"{error}; the query is `{query}`") from None
-            return [row for row in rows if isinstance(row, Mapping)]
 
     def _lengths(self, query: str, first: int, last: int) -> dict[float, float]:
         """Return how many sessions ended within each length in seconds, over the whole time."""
         lengths: dict[float, float] = {}
-        for row, _ in self._chunks(query, first, last, DAY):
-            bound = float(row.get("metric", {}).get("le", "nan"))
-            points = map(number_of, row.get("values", ()))
-            ended = sum(point.value for point in points if point is not None)
-            lengths[bound] = lengths.get(bound, 0.0) + ended
+        for labels, points, _ in self._chunks(query, first, last, DAY):
+            if (bound := _bound(labels.get("le", ""))) is not None:
+                ended = sum(point.value for point in points)
+                lengths[bound] = lengths.get(bound, 0.0) + ended
         return dict(sorted(lengths.items()))
+
+    def _chunks(
+        self, query: str, first: int, last: int, step: int
+    ) -> Iterator[tuple[Mapping[str, str], list[Point], int]]:
+        """Yield labels and points of each row, and the beginning of its chunk."""
+        size = min(MOST_POINTS * step, max(LONGEST_CHUNK, step)) // step * step
+        for begin in range(first, last + 1, size):
+            end = min(begin + size - step, last)
+            with self._session.reading():
+                found = list(labelled(self._answer(query, begin, end, step)))
+            for labels, row in found:
+                values = row.get("values")
+                points = map(number_of, values if isinstance(values, list) else ())
+                yield labels, [point for point in points if point is not None], begin
+
+    def _answer(self, query: str, begin: int, end: int, step: int) -> Any:
+        try:
+            return self._client.between(query, begin, end, step)
+        except QueryRejectedError as error:
+            raise MetricsError(f"{error}; the query is `{query}`") from None
 
     def _nothing(self, query: str, target: tuple[str, str], span: float) -> MetricsError:
         return self._session.failure(
@@ -152,3 +155,12 @@ class PrometheusHistory:
             f" {'/'.join(target)} of the policy is right, that Prometheus scrapes its exporters,"
             " how long it keeps data, and --match"
         )
+
+
+def _bound(text: str) -> float | None:
+    """Return the upper bound of a bucket, or None if it is none: any target may export one."""
+    try:
+        bound = float(text)
+    except ValueError:
+        return None
+    return bound if bound > 0 else None

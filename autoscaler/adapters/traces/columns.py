@@ -28,13 +28,15 @@ class Columns:
     """Which column has which role.
 
     at: index by role. names: name by role, as in the file. unit: seconds of a plain number in the
-    column of durations. in_utc: whether the names say that times are in UTC.
+    column of durations. scales: cores and bytes of a 1 in the columns of CPU and memory. in_utc:
+    whether the names say that times are in UTC.
     """
 
     kind: Kind
     at: Mapping[str, int]
     names: Mapping[str, str] = field(default_factory=dict)
     unit: float = 1.0
+    scales: Mapping[str, float] = field(default_factory=dict)
     in_utc: bool = False
 
     def is_headerless(self) -> bool:
@@ -68,8 +70,21 @@ _NAMES: Mapping[str, str] = {
     "server": "server servername app appid data contentguid",
     "sessions": "sessions count users concurrent concurrentsessions sessioncount activesessions"
     " connections activeusers connectedsessions connected active value",
-    "cpu": "cpu cpucores cores cpuusage",
-    "memory": "memory memorybytes memorymb mem rss workingset",
+    "cpu": "cpu cores cpuusage",
+    "memory": "memory mem rss workingset",
+}
+# What the end of a name says about the numbers below it.
+_SCALES = {
+    "percent": 0.01,
+    "millicores": 0.001,
+    "cores": 1.0,
+    "bytes": 1.0,
+    "kib": 2.0**10,
+    "mib": 2.0**20,
+    "gib": 2.0**30,
+    "kb": 1e3,
+    "mb": 1e6,
+    "gb": 1e9,
 }
 _DURATION = re.compile(
     rf"(?:session|trip|visit|total)?(?:duration|length|elapsed)(?:in)?({'|'.join(UNITS)})?"
@@ -118,7 +133,11 @@ def find(header: Sequence[str], said: Mapping[str, str]) -> Columns:
     names = {role: header[index].strip() for role, index in chosen.items() if role in needed}
     times = [_letters(name) for role, name in names.items() if role in ("start", "end", "time")]
     in_utc = all(name.endswith(("utc", "gmt")) for name in times)
-    return Columns(kind, chosen, names, units.get(chosen.get("duration", -1), 1.0), in_utc)
+    unit = units.get(chosen.get("duration", -1), 1.0)
+    scales: dict[str, float] = {
+        role: _scale(header[chosen[role]]) for role in ("cpu", "memory") if role in chosen
+    }
+    return Columns(kind, chosen, names, unit, scales, in_utc)
 
 
 def _known(header: Sequence[str]) -> dict[str, list[int]]:
@@ -147,12 +166,16 @@ def _letters(cell: str) -> str:
 
 
 def _plain(cell: str) -> str:
-    """Return a name without capitals and signs, and without a zone at its end."""
+    """Return a name without capitals and signs, and without a zone or a unit at its end."""
     name = _letters(cell)
-    for zone in ("utc", "gmt"):
-        if name.endswith(zone) and name != zone:
-            return name if name.removesuffix(zone) not in _ALL else name.removesuffix(zone)
-    return name
+    bases = (name.removesuffix(end) for end in ("utc", "gmt", *_SCALES) if name.endswith(end))
+    return next((base for base in bases if base in _ALL), name)
+
+
+def _scale(cell: str) -> float:
+    """Return the factor to cores or bytes that a name has, such as 1,000,000 for `memory_mb`."""
+    name = f"{_letters(cell)}percent" if "%" in cell else _letters(cell)
+    return next((factor for end, factor in _SCALES.items() if name.endswith(end)), 1.0)
 
 
 _ALL = frozenset(name for names in _NAMES.values() for name in names.split())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
 from statistics import median
 
 from autoscaler.adapters.traces.columns import Columns
 from autoscaler.adapters.traces.log import Log
-from autoscaler.adapters.traces.problems import Problems, TraceError, quoted
+from autoscaler.adapters.traces.problems import LARGEST_SHARE, Problems, TraceError, quoted
 from autoscaler.adapters.traces.sessions import refuse_extra_cells
 from autoscaler.adapters.traces.tables import Table
 from autoscaler.adapters.traces.times import TimeReader, is_open
@@ -25,18 +25,26 @@ NOTE = (
     " left between them are unknown, so the real number of arrivals is higher."
 )
 
+# Bytes; less is no memory of a server.
+LEAST_MEMORY = 1e6
+SMALL_MEMORY = (
+    "Its memory is too little to be in bytes and is not used; name the column memory_mb if it is"
+    " in megabytes."
+)
+
 
 @dataclass
 class _Counts:
     times: array[float] = field(default_factory=lambda: array("d"))
     sessions: array[float] = field(default_factory=lambda: array("d"))
     usage: Usage = field(default_factory=Usage)
+    most_memory: float = 0.0
 
 
 def read_counts(
     table: Table, columns: Columns, reader: TimeReader, problems: Problems, limit: int
-) -> tuple[Log, Measured]:
-    """Return the sessions behind the counts of a table, and the measured use of CPU and memory.
+) -> tuple[Log, list[str], Measured]:
+    """Return the sessions behind the counts of a table, what to tell, and what was measured.
 
     Raises TraceError for too many sessions.
     """
@@ -52,8 +60,14 @@ def read_counts(
             continue
         counts.times.append(at)
         counts.sessions.append(sessions)
-        counts.usage.add(sessions, _usage(table, cells, columns))
-    return _log(table, counts, limit), counts.usage.measured()
+        cpu, memory = (_usage(table, cells, columns, role) for role in ("cpu", "memory"))
+        counts.usage.add(sessions, (cpu, memory))
+        counts.most_memory = max(counts.most_memory, memory or 0.0)
+    measured, told = counts.usage.measured(), [NOTE]
+    if 0 < counts.most_memory < LEAST_MEMORY:
+        measured = replace(measured, memory_per_session=None)
+        told.append(SMALL_MEMORY)
+    return _log(table, counts, limit), told, measured
 
 
 def _log(table: Table, counts: _Counts, limit: int) -> Log:
@@ -61,6 +75,11 @@ def _log(table: Table, counts: _Counts, limit: int) -> Log:
     points = dict(sorted(zip(counts.times, counts.sessions, strict=True)))
     if not points:
         return log
+    if (twice := len(counts.times) - len(points)) > LARGEST_SHARE * len(counts.times):
+        raise TraceError(
+            f"{table.path}: {twice:,} of {len(counts.times):,} rows have the time of another row,"
+            " expected one count at each time; add up those of several apps or pods"
+        )
     rounded = [Count(at, round(sessions)) for at, sessions in points.items()]
     arrivals = rounded[0].sessions + sum(
         max(0, later.sessions - each.sessions) for each, later in pairwise(rounded)
@@ -83,15 +102,12 @@ def _time(reader: TimeReader, cells: Sequence[str], index: int, line: int) -> fl
         raise ValueError(f"time: {quoted(cell)}: {error}") from None
 
 
-def _usage(table: Table, cells: Sequence[str], columns: Columns) -> tuple[float | None, ...]:
-    """Return CPU and memory, each None where it is unknown."""
-    values: list[float | None] = []
-    for role in ("cpu", "memory"):
-        try:
-            values.append(_number(table, cells, columns, role))
-        except ValueError:
-            values.append(None)
-    return tuple(values)
+def _usage(table: Table, cells: Sequence[str], columns: Columns, role: str) -> float | None:
+    """Return CPU in cores or memory in bytes, or None if it is unknown."""
+    try:
+        return _number(table, cells, columns, role) * columns.scales.get(role, 1.0)
+    except ValueError:
+        return None
 
 
 def _number(table: Table, cells: Sequence[str], columns: Columns, role: str) -> float:

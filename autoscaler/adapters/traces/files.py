@@ -10,7 +10,6 @@ from pathlib import Path
 
 from autoscaler.adapters.traces import columns, parquet
 from autoscaler.adapters.traces.columns import Columns, ColumnsError, Kind
-from autoscaler.adapters.traces.counts import NOTE as COUNTS_NOTE
 from autoscaler.adapters.traces.counts import read_counts
 from autoscaler.adapters.traces.dates import DateOrder, OrderError, find_order, is_numbered
 from autoscaler.adapters.traces.events import read_events
@@ -83,8 +82,7 @@ def _read(
         log, told = read_events(table, found, reader, problems, limit)
         return log, told, NOTHING_MEASURED
     if found.kind is Kind.COUNT:
-        log, measured = read_counts(table, found, reader, problems, limit)
-        return log, [COUNTS_NOTE], measured
+        return read_counts(table, found, reader, problems, limit)
     return read_sessions(table, found, reader, problems, limit), [], NOTHING_MEASURED
 
 
