@@ -185,9 +185,10 @@ def _subscribe(original: Any, self: Any, connection: Any) -> None:
     if is_library_app(connection._application_context):
         return
     mark, visit = mark_of(self), ongoing()
-    if mark is not None:
+    if mark is not None and not mark.connected:
         mark.connected = True
         handoff.connected(mark.app, self.id)
+        process.worker().tally.add("bokeh_sessions_used_total", mark.app)
     carrier = visit if visit is not None and visit.websocket else None
     process.worker().subscribed(self, connection, carrier)
 

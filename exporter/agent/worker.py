@@ -92,7 +92,7 @@ class Worker:
     def _declare(self, url: str) -> None:
         """Create every series of an application with 0, so that an absent series never means 0."""
         self._activity.setdefault(url, time.time())
-        for what in ("created", "destroyed", "orphaned"):
+        for what in ("created", "used", "destroyed", "orphaned"):
             self.tally.add(f"bokeh_sessions_{what}_total", url, amount=0)
         for name in ("session_create_errors", "message_errors", "connections_opened"):
             self.tally.add(f"bokeh_{name}_total", url, amount=0)
