@@ -173,6 +173,12 @@ def creating(app: str, session_id: str) -> None:
         mine.add(board.key_of(app, session_id))
 
 
+def created() -> None:
+    """Say that the creation of a session has ended."""
+    if (mine := board.seat()) is not None:
+        mine.created()
+
+
 def connected(app: str, session_id: str) -> None:
     """Say that somebody is connected to a session."""
     if (mine := board.seat()) is not None:

@@ -158,6 +158,7 @@ async def _create_session(original: Any, self: Any, session_id: Any, *args: Any,
         raise
     finally:
         agent.creation(app, -1)
+        handoff.created()
         if session is None:  # it failed, or its request was cancelled
             handoff.gone(app, session_id)
     session._bokeh_exporter_mark = Mark(app, began)

@@ -43,13 +43,17 @@ MANY = 24
 ROOT = Path(__file__).parents[2]
 CONTRACT = Path(__file__).with_name("handoff_contract.py")
 
-# Each session has a mark of its own, with the process that it is in.
+# Each session has a mark of its own, with the process that it is in. ?imports=S takes so long in
+# the first session of each worker.
 MARKED = """
-import os, time, uuid
+import os, sys, time, uuid
 from bokeh.io import curdoc
 from bokeh.models import Div
 
 arguments = curdoc().session_context.request.arguments
+if "imports" in arguments and "imported" not in sys.modules:
+    sys.modules["imported"] = time
+    time.sleep(float(arguments["imports"][0]))
 if "busy" in arguments:
     time.sleep(float(arguments["busy"][0]))
 curdoc().add_root(Div(text=f"mark-{uuid.uuid4().hex}-{os.getpid()}-"))
@@ -181,7 +185,7 @@ def in_each(server: Served) -> list[int]:
 
 def assert_one_session_each(server: Served, users: Users) -> None:
     """Users come, all connections break and come back, and each has a session of its own."""
-    # The first session of a worker may import for a second, and new pages do not wait for that.
+    # While workers import for their first session, others may get a few more.
     there = [each for _ in range(WORKERS) for each in join_all(users, server.url, 1)]
     there += join_all(users, server.url, MANY - WORKERS)
     marks = [mark(users, user) for _, user in there]
@@ -222,6 +226,18 @@ def test_what_is_used_of_tornado_and_bokeh_is_there(python: str) -> None:
         [python, str(CONTRACT), str(ROOT)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_crowd_is_shared_although_all_workers_import_for_their_first_session(
+    tmp_path: Path,
+) -> None:
+    with workers(tmp_path) as server, Users() as users, ThreadPoolExecutor(MANY) as pool:
+        url = f"{server.url}?imports=1.5"
+        tokens = [token_in(page) for page in pool.map(users.get, [url] * MANY)]
+        list(pool.map(lambda token: users.connect(server.url, token), tokens))
+        settled(server, MANY)
+        assert created(server) == MANY
+        assert max(in_each(server)) <= MANY // 2  # one had nearly all of them
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
