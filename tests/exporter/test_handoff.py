@@ -22,6 +22,7 @@ from urllib.parse import urlparse
 
 import pytest
 from tornado.httpclient import HTTPClientError
+from tornado.iostream import StreamClosedError
 
 from tests.exporter import agent_socket
 from tests.exporter.carriers import MOUNTED, UVICORN, carried
@@ -300,6 +301,44 @@ def test_a_killed_worker_ends_its_own_users_only(tmp_path: Path) -> None:
             users.leave(user)
         assert [mark(users, users.connect(server.url, token)) for token, _ in new] == marks
         assert len(new) / WORKERS <= in_each(server)[-1]
+
+
+def test_a_worker_that_is_killed_while_it_gives_a_connection_leaves_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    with workers(tmp_path) as server, Users() as users, ThreadPoolExecutor(1) as pool:
+        token = token_in(users.get(server.url))
+        user = users.connect(server.url, token)
+        home = mark(users, user)
+        users.leave(user)
+        settled(server, 0)
+        before = descriptors(home[1])
+        with stopped(home[1]):
+            back = pool.submit(users.connect, server.url, token)
+            giver = wait_until(lambda: waiting_for(server, home[1]), "a worker to wait for it")
+            os.kill(giver, signal.SIGSTOP)  # it will not hear that its connection is awaited
+        wait_until(lambda: descriptors(home[1]) > before, "the worker to be ready for it")
+        os.kill(giver, signal.SIGKILL)
+        with pytest.raises((ConnectionError, StreamClosedError, HTTPClientError)):
+            back.result()
+        again = users.connect(server.url, token)  # as the page does by itself
+        assert mark(users, again) == home
+        wait_until(lambda: len(agent_socket.agents(server)) == WORKERS, "the giver's successor")
+        settled(server, 1)
+        wait_until(lambda: requests(server) == 0, "no request")
+        assert created(server) == 1
+        users.leave(again)
+        wait_until(lambda: descriptors(home[1]) == before, "all descriptors to be closed")
+
+
+def descriptors(process: int) -> int:
+    return len(list(Path(f"/proc/{process}/fd").iterdir()))
+
+
+def waiting_for(server: Served, stopped: int) -> int:
+    """The worker with a request that it wants to give to the stopped one; 0: none yet."""
+    running = [name for name in agent_socket.agents(server) if name.pid != stopped]
+    return next((name.pid for name in running if agent_socket.ask(name)["requests"]), 0)
 
 
 def test_a_worker_that_stands_still_gets_no_new_users_and_keeps_its_own(tmp_path: Path) -> None:
