@@ -252,15 +252,22 @@ async def _is_ready(client: socket.socket, patience: float) -> bool:
     A time for which the loop of this worker stands still counts as one part of the patience only:
     on a new server, all workers import at the same time.
     """
-    receiving = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(client, 1))
+    loop = asyncio.get_running_loop()
+    said: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(client, _settle, said)
     try:
         for _ in range(PARTS):
-            await asyncio.wait({receiving}, timeout=patience / PARTS)
-            if receiving.done():
-                return receiving.result() == READY
+            await asyncio.wait((said,), timeout=patience / PARTS)
+            if said.done():
+                return client.recv(1) == READY
         return False
     finally:
-        receiving.cancel()
+        loop.remove_reader(client)
+
+
+def _settle(said: asyncio.Future[None]) -> None:
+    if not said.done():
+        said.set_result(None)
 
 
 def head(start_line: Any, headers: Any) -> bytes:
