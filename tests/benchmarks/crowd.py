@@ -47,12 +47,10 @@ class Crowd:
     url: str
     members: list[Member] = field(default_factory=list)
 
-    def come(self, count: int) -> list[Member]:
-        """Open pages, a few at a time; the new members."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            new = list(pool.map(lambda _: self._join(), range(count)))
-        self.members += new
-        return new
+    def come(self, count: int, at_once: int = AT_ONCE) -> None:
+        """Open pages, so many at a time."""
+        with ThreadPoolExecutor(at_once) as pool:
+            self.members += pool.map(lambda _: self._join(), range(count))
 
     def _join(self) -> Member:
         jar = SimpleCookie()

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks.crowd import APP, Crowd
+from tests.benchmarks.crowd import APP, AT_ONCE, Crowd
 from tests.benchmarks.figure import Figure
 from tests.exporter import agent_socket
 from tests.lab.bokeh_servers import BIN, Served, bokeh_serve, end, free_port, wait_until
@@ -40,9 +40,9 @@ class Contender:
     workers: Callable[[], list[int]]
     cpu: list[float] = field(default_factory=list)
 
-    def welcome(self, count: int) -> None:
+    def welcome(self, count: int, at_once: int) -> None:
         before = self._spent()
-        self.crowd.come(count)
+        self.crowd.come(count, at_once)
         self.cpu.append((self._spent() - before) / count)
 
     def _spent(self) -> float:
@@ -58,35 +58,43 @@ class Contender:
 
 
 def measure() -> Iterator[Figure]:
-    yield from beside_stock(USERS)
+    for at_once in (1, AT_ONCE):
+        yield from beside_stock(USERS, at_once)
     for switch in ("on", "off"):
         yield from with_users(switch, USERS)
     for switch in ("on", "off"):
         yield from memory(switch)
 
 
-def beside_stock(count: int) -> Iterator[Figure]:
-    """Users come to both servers in turns, so that both meet the same moods of the machine."""
+def beside_stock(count: int, at_once: int) -> Iterator[Figure]:
+    """Users come to both servers in turns, so that both meet the same moods of the machine.
+
+    The goals are for users who come one by one. A crowd keeps all CPUs busy: then each step of a
+    hand-off waits for a process that runs.
+    """
     with launched(APP, "on") as server, stock() as (parent, url), Users(120) as users:
         ours = Contender(Crowd(users, server.url), lambda: workers_below(server.launcher.pid))
         theirs = Contender(Crowd(users, url), lambda: children(parent))
         both = (ours, theirs)
         for contender in both:  # imports
-            contender.welcome(2 * WORKERS)
+            contender.crowd.come(4 * WORKERS)
             contender.crowd.members.clear()
-            contender.cpu.clear()
         for turn in range(count // BATCH):
             for contender in both if turn % 2 else reversed(both):
-                contender.welcome(BATCH)
-        name = f"{count} users"
-        pairs = zip(ours.cpu, theirs.cpu, strict=True)
-        more = 100 * (statistics.median(one / other for one, other in pairs) - 1)
-        yield Figure(f"{name}: CPU a user", statistics.mean(ours.cpu), "ms")
-        yield Figure(f"{name}, stock Bokeh: CPU a user", statistics.mean(theirs.cpu), "ms")
-        yield Figure(f"{name}: CPU beside stock Bokeh", more, "% more", 5)
-        yield Figure(f"{name}: WebSocket to document", ours.wait(), "ms")
-        yield Figure(f"{name}, stock Bokeh: WebSocket to document", theirs.wait(), "ms")
-        yield Figure(f"{name}: beside stock Bokeh", ours.wait() - theirs.wait(), "ms more", 1)
+                contender.welcome(BATCH, at_once)
+    yield from compared(f"{count} users, {at_once} at a time", ours, theirs, goals=at_once == 1)
+
+
+def compared(name: str, ours: Contender, theirs: Contender, *, goals: bool) -> Iterator[Figure]:
+    pairs = zip(ours.cpu, theirs.cpu, strict=True)
+    more = 100 * (statistics.median(one / other for one, other in pairs) - 1)
+    yield Figure(f"{name}: CPU a user", statistics.mean(ours.cpu), "ms")
+    yield Figure(f"{name}, stock Bokeh: CPU", statistics.mean(theirs.cpu), "ms")
+    yield Figure(f"{name}: CPU beside it", more, "% more", 5 if goals else None)
+    yield Figure(f"{name}: to the document", ours.wait(), "ms")
+    yield Figure(f"{name}, stock Bokeh: document", theirs.wait(), "ms")
+    later = ours.wait() - theirs.wait()
+    yield Figure(f"{name}: document beside it", later, "ms more", 1 if goals else None)
 
 
 def with_users(switch: str, count: int) -> Iterator[Figure]:
