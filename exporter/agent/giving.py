@@ -26,7 +26,9 @@ from .visits import Visit, digest
 NEW_PAGE_SECONDS, NEW_SESSION_SECONDS, SESSION_SECONDS = 0.1, 2.0, 30.0
 RUNS_SECONDS = 0.5  # two beats: an event loop that ran within them is given new pages
 PARTS = 8  # of the patience
-ABOUT_EQUAL = 8  # sessions by which workers may differ that can get a new session of a given id
+# Sessions by which workers may differ that can get a new session of a given id, and before pages
+# wait for a worker in its first import.
+ABOUT_EQUAL = 8
 
 
 class Choice(NamedTuple):
@@ -45,7 +47,8 @@ def giving(connection: Any, port: int, start_line: Any, headers: Any) -> Awaitab
     if mine is None:
         return None
     if _is_handed(connection.stream):
-        return _kept(mine, is_page="Upgrade" not in headers)
+        visit = Visit(start_line.path, websocket="Upgrade" in headers, port=port)
+        return None if visit.websocket else _kept_page(mine, visit)
     try:
         found = _wanted(connection, port, start_line, headers)
         choice = choose(mine, port, found) if found is not None else None
@@ -54,9 +57,9 @@ def giving(connection: Any, port: int, start_line: Any, headers: Any) -> Awaitab
         return None
     if found is None:
         return None
-    if choice is None:
-        return _kept(mine, is_page=found.is_new_page)
     visit = Visit(start_line.path, websocket=found.websocket, port=port)
+    if choice is None:
+        return _kept_page(mine, visit) if found.is_new_page else None
     read = head(start_line, headers)
     return _give_in_turn(mine, found, choice, connection, read, visit)
 
@@ -69,17 +72,20 @@ def _is_handed(stream: Any) -> bool:
     return bool(handed)
 
 
-def _kept(mine: Seat, *, is_page: bool) -> Awaitable[bool] | None:
+def _kept_page(mine: Seat, visit: Visit) -> Awaitable[bool] | None:
     """Count a page that this worker answers among its sessions; what to wait for before that."""
-    if not is_page:
-        return None
     mine.expect()
-    return None if mine.board.get(mine.slot, CREATED) else _others_first()
+    return None if mine.board.get(mine.slot, CREATED) else _others_first(visit)
 
 
-async def _others_first() -> bool:
+async def _others_first(visit: Visit) -> bool:
     """Let what came together with a worker's first page leave before it imports for seconds."""
-    await asyncio.sleep(NEW_PAGE_SECONDS)
+    agent = process.worker()
+    agent.arrive(visit)
+    try:
+        await asyncio.sleep(NEW_PAGE_SECONDS)
+    finally:
+        agent.leave(visit)
     return False
 
 
