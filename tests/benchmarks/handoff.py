@@ -120,7 +120,8 @@ def stock() -> Iterator[tuple[int, str]]:
     url = f"http://127.0.0.1:{port}/app"
     with tempfile.TemporaryDirectory() as folder, Users(120) as users:
         (Path(folder) / "app.py").write_text(APP)
-        server = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL
+        server = subprocess.Popen(command, cwd=folder, stdout=quiet, stderr=quiet)
         try:
             users.leave(wait_until(lambda: users.try_join(url), "the server"))
             yield server.pid, url
