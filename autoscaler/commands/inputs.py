@@ -296,14 +296,11 @@ def _columns(text: str) -> dict[str, str]:
 
 def _lead_time(text: str) -> tuple[float, float | None]:
     """Return the usual time and that of the slowest, if it is another one."""
-    usual, slash, slow = text.partition("/")
-    times = (
-        positive_duration(usual) if slash else duration(usual),
-        duration(slow) if slash else None,
-    )
-    if times[1] is not None and times[1] <= times[0]:
+    first, slash, second = text.partition("/")
+    usual, slow = duration(first), duration(second) if slash else None
+    if slow is not None and not 0 < usual < slow:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a longer time after the /")
-    return times
+    return usual, slow
 
 
 def _last(text: str) -> float:
