@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.policies.baselines import load_baseline
 from autoscaler.adapters.policies.files import load_policy
 from autoscaler.adapters.traces import flights
 from autoscaler.adapters.traces.columns import ROLES
@@ -18,7 +20,9 @@ from autoscaler.commands.arguments import amount, duration, timezone, whole
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
 from autoscaler.policy import Policy
+from autoscaler.simulation.comparison import Contender
 from autoscaler.simulation.engine import Assumptions
+from autoscaler.simulation.front import Placement, WhenFull
 from autoscaler.simulation.history import trace_of_history
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.workloads import DEFAULT_WORKLOAD, WORKLOADS
@@ -43,6 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options for the policy, the sessions and the assumptions."""
     parser.add_argument(
         "--policy", type=Path, required=True, metavar="FILE", help="policy file to simulate"
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="what to compare with (repeatable): an HPA, a ScaledObject of KEDA, another policy, "
+        "or static:N for N replicas",
     )
     parser.add_argument(
         "--seed", type=_seed, default=1, metavar="N", help="seed of random numbers (default: 1)"
@@ -105,9 +117,25 @@ def _add_trace(group: argparse._ArgumentGroup) -> None:
 def _add_assumptions(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--lead-time",
-        type=duration,
-        metavar="TIME",
-        help="time for a new pod to become Ready (default: as measured, else 60s)",
+        type=_lead_time,
+        metavar="TIME[/SLOW]",
+        help="time for a new pod to become Ready, and that of the slowest 5 %% if it is another "
+        "one, as in 40s/2m (default: as measured, else 60s)",
+    )
+    group.add_argument(
+        "--placement",
+        choices=[each.value for each in Placement],
+        default=Placement.LEASTCONN.value,
+        help="pod that a new session goes to: a random one as by a Service, the one with the "
+        "fewest sessions as by the recommended proxy, each in turn, or the fullest one "
+        "(default: leastconn)",
+    )
+    group.add_argument(
+        "--when-full",
+        choices=[each.value for each in WhenFull],
+        default=WhenFull.REFUSE.value,
+        help="what happens to users who find no free seat: they go away, wait, or share a full "
+        "pod, as behind a Service or a proxy without limits (default: refuse)",
     )
     group.add_argument(
         "--seats",
@@ -137,11 +165,22 @@ def _add_assumptions(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def load(args: argparse.Namespace) -> tuple[Policy, Trace, Assumptions]:
-    """Return the policy, the sessions and the assumptions. Raises AutoscalerError."""
+def load(args: argparse.Namespace) -> tuple[list[Contender], Trace, list[str]]:
+    """Return the policy, then those of --against, and the sessions to replay.
+
+    The texts are the settings of the baselines that the simulation does not know. Raises
+    AutoscalerError.
+    """
     policy = load_policy(args.policy)
+    baselines = [load_baseline(text, policy) for text in args.against]
     trace = _trace(args, policy)
-    return policy, trace, _assumptions(args, policy, trace)
+    assumed = _assumptions(args, policy, trace)
+    contenders = [Contender(f"policy {policy.name}", policy, assumed)]
+    for name, other, _ in baselines:
+        tick = _tick_for(args, other, trace)
+        contenders.append(Contender(name, other, replace(assumed, tick=tick)))
+    notes = [f"{each.name} without {', '.join(each.left_out)}." for each in baselines if each[2]]
+    return contenders, trace, notes
 
 
 def zone_of(args: argparse.Namespace, policy: Policy) -> str:
@@ -213,19 +252,28 @@ def _local_clock(chosen: str | None, policy: Policy) -> LocalClock:
 
 def _assumptions(args: argparse.Namespace, policy: Policy, trace: Trace) -> Assumptions:
     """Return the assumptions: as set, else as measured, else the defaults."""
-    least = LONG_TRACE_TICK if trace.end - trace.start > LONG_TRACE else LEAST_TICK
     measured = trace.measured
     own = policy.sessions.seats if policy.sessions else measured.seats
+    usual, slow = args.lead_time or (None, None)
     return Assumptions(
         seats=args.seats or own or DEFAULT_SEATS,
-        tick=args.tick or max(policy.interval, least),
-        lead_time=_first(args.lead_time, measured.lead_time, DEFAULT_LEAD_TIME),
+        tick=_tick_for(args, policy, trace),
+        lead_time=_first(usual, measured.lead_time, DEFAULT_LEAD_TIME),
+        slow_lead_time=slow,
         cpu_per_session=_first(args.cpu_per_session, measured.cpu_per_session, DEFAULT_CPU),
         memory_per_session=_first(
             args.memory_per_session, measured.memory_per_session, DEFAULT_MEMORY
         ),
+        placement=Placement(args.placement),
+        when_full=WhenFull(args.when_full),
         seed=args.seed,
     )
+
+
+def _tick_for(args: argparse.Namespace, policy: Policy, trace: Trace) -> float:
+    least = LONG_TRACE_TICK if trace.end - trace.start > LONG_TRACE else LEAST_TICK
+    chosen: float | None = args.tick
+    return chosen or max(policy.interval, least)
 
 
 def _first(chosen: float | None, measured: float | None, default: float) -> float:
@@ -244,6 +292,15 @@ def _columns(text: str) -> dict[str, str]:
             )
         columns[role] = name
     return columns
+
+
+def _lead_time(text: str) -> tuple[float, float | None]:
+    """Return the usual time and that of the slowest, if it is another one."""
+    first, slash, second = text.partition("/")
+    usual, slow = duration(first), duration(second) if slash else None
+    if slow is not None and not 0 < usual < slow:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a longer time after the /")
+    return usual, slow
 
 
 def _last(text: str) -> float:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from autoscaler.commands import inputs
+from autoscaler.commands.arguments import chosen_goal, price
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
 from autoscaler.policy import Policy
 from autoscaler.simulation import summary
-from autoscaler.simulation.engine import Assumptions, Run, simulate
-from autoscaler.simulation.score import score, static_fleet
-from autoscaler.simulation.timeline import Table
+from autoscaler.simulation.comparison import Contender, Result, compare
+from autoscaler.simulation.timeline import Table, Timeline
 from autoscaler.simulation.trace import Trace
 from exporter.texts import visible
 
-BAD_INPUT = 2
+MISSED, BAD_INPUT = 1, 2
 DEFAULT_REPORT = Path("simulation.html")
 
 
@@ -27,6 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     inputs.add_arguments(parser)
     output = parser.add_argument_group("output")
+    output.add_argument(
+        "--assert",
+        dest="goals",
+        action="append",
+        default=[],
+        type=chosen_goal,
+        metavar="GOAL",
+        help="exit with 1 unless the policy meets this, such as 'cut == 0', 'refused < 0.1%%' or "
+        "'regret < 10%%' (repeatable)",
+    )
+    output.add_argument(
+        "--price",
+        type=price,
+        metavar="AMOUNT/h",
+        help="price of a replica-hour in any currency, such as 0.12/h, to show the cost",
+    )
     output.add_argument(
         "--html",
         type=Path,
@@ -39,44 +56,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Simulate and print the score, and return the exit code: 2 for wrong input."""
+    """Simulate and print the scores.
+
+    Returns the exit code: 1 if the policy misses a goal, 2 for wrong input.
+    """
     try:
-        policy, trace, assumptions = inputs.load(args)
+        contenders, trace, notes = inputs.load(args)
         with progress("simulating") as show:
-            result = simulate(policy, trace, assumptions, show)
-        _tell(args, policy, trace, assumptions, result)
+            results = compare(contenders, trace, show)
+        _tell(args, contenders[0], trace, results, notes)
     except AutoscalerError as error:
         complain(*str(error).split("\n"))
         return BAD_INPUT
-    return 0
+    missed = [text for goal in args.goals if (text := goal.missed(results[0].score))]
+    complain(*(f"{results[0].name}: {text}" for text in missed))
+    return MISSED if missed else 0
 
 
 def _tell(
-    args: argparse.Namespace, policy: Policy, trace: Trace, assumptions: Assumptions, result: Run
+    args: argparse.Namespace,
+    own: Contender,
+    trace: Trace,
+    results: Sequence[Result],
+    notes: Sequence[str],
 ) -> None:
-    own = score(result, trace, policy.replicas.min)
-    static = score(static_fleet(trace, assumptions.seats), trace, policy.replicas.min)
-    table = summary.table(policy.name, own, static)
-    conditions = summary.conditions(policy, trace, assumptions)
+    policy, assumed = own.policy, own.assumptions
+    conditions = " ".join([summary.conditions(policy, trace, assumed), *notes])
     html = args.html or (None if args.json else DEFAULT_REPORT)
     if html:
-        zoned = replace(
-            result, timeline=replace(result.timeline, timezone=inputs.zone_of(args, policy))
-        )
-        _write_html(html, policy, zoned, table, conditions)
+        whole = summary.table(results, assumed.when_full, args.price)
+        timeline = replace(results[0].run.timeline, timezone=inputs.zone_of(args, policy))
+        _write_html(html, policy, timeline, whole, conditions)
     if args.json:
-        print(json.dumps(summary.document(policy, trace, assumptions, own, static), indent=2))
+        content = summary.document(policy, trace, assumed, results, args.price)
+        print(json.dumps(content, indent=2))
         return
-    _print_table(table)
+    say(*_lines(trace, results[0]))
+    _print_table(summary.table(results, assumed.when_full, args.price, brief=True))
     say(conditions, f"Report: {html}")
 
 
-def _write_html(path: Path, policy: Policy, result: Run, table: Table, conditions: str) -> None:
+def _lines(trace: Trace, own: Result) -> Sequence[str]:
+    """Return the sessions and the replicas over time, each as a line of bars."""
+    drawn = {"sessions": trace.concurrency, "replicas": own.run.timeline.billed}
+    return [
+        f"{name}  {summary.sparkline(steps, trace.start, trace.end)}  peak {steps.peak:,.0f}"
+        for name, steps in drawn.items()
+    ]
+
+
+def _write_html(
+    path: Path, policy: Policy, timeline: Timeline, table: Table, conditions: str
+) -> None:
     """Write the report. Raises AutoscalerError if the file cannot be written."""
     from autoscaler.report import write_report  # the import of Bokeh takes a third of a second
 
     try:
-        write_report(path, result.timeline, table, f"Policy {policy.name}, simulated", conditions)
+        write_report(path, timeline, table, f"Policy {policy.name}, simulated", conditions)
     except OSError as error:
         reason = f"cannot write the report to {path}: {error.strerror}; set another --html"
         raise AutoscalerError(reason) from None

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from autoscaler.simulation.bounds import Bounds
 from autoscaler.simulation.score import Score
 
 _GOAL = re.compile(r"\s*([a-z_]+)\s*(<=|>=|==|<|>)\s*(\d+(?:\.\d+)?)\s*(%?)\s*", re.ASCII)
@@ -20,18 +19,21 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 # The figures that a goal may name, by name and unit.
-FIGURES: Mapping[tuple[str, str], Callable[[Score, Bounds], float]] = {
-    ("refused", ""): lambda score, _: score.refused,
-    ("refused", "%"): lambda score, _: score.refused_percent,
-    ("cut", ""): lambda score, _: score.cut,
-    ("cut", "%"): lambda score, _: 100.0 * score.cut / max(score.sessions, 1),
-    ("minutes_lost", ""): lambda score, _: score.minutes_lost,
-    ("replica_hours", ""): lambda score, _: score.replica_hours,
-    ("peak_replicas", ""): lambda score, _: score.peak_replicas,
-    ("scale_ups", ""): lambda score, _: score.scale_ups,
-    ("scale_downs", ""): lambda score, _: score.scale_downs,
-    ("seat_utilization", "%"): lambda score, _: score.seat_utilization,
-    ("regret", "%"): lambda score, bounds: bounds.regret(score.replica_hours),
+FIGURES: Mapping[tuple[str, str], Callable[[Score], float]] = {
+    ("refused", ""): lambda score: score.refused,
+    ("refused", "%"): lambda score: score.refused_percent,
+    ("waited", ""): lambda score: score.waited,
+    ("waiting_minutes", ""): lambda score: score.waiting_minutes,
+    ("crowded_minutes", ""): lambda score: score.crowded_minutes,
+    ("cut", ""): lambda score: score.cut,
+    ("cut", "%"): lambda score: 100.0 * score.cut / max(score.sessions, 1),
+    ("minutes_lost", ""): lambda score: score.minutes_lost,
+    ("replica_hours", ""): lambda score: score.replica_hours,
+    ("peak_replicas", ""): lambda score: score.peak_replicas,
+    ("scale_ups", ""): lambda score: score.scale_ups,
+    ("scale_downs", ""): lambda score: score.scale_downs,
+    ("seat_utilization", "%"): lambda score: score.seat_utilization,
+    ("regret", "%"): lambda score: score.regret,
 }
 
 
@@ -43,9 +45,9 @@ class Goal(NamedTuple):
     number: float
     unit: str
 
-    def missed(self, score: Score, bounds: Bounds) -> str:
+    def missed(self, score: Score) -> str:
         """Return how a run misses the goal; "" if it meets it."""
-        found = FIGURES[self.figure, self.unit](score, bounds)
+        found = FIGURES[self.figure, self.unit](score)
         if _OPERATORS[self.operator](found, self.number):
             return ""
         wanted = f"{self.operator} {self.number:g}{self.unit}"

@@ -102,6 +102,86 @@ def test_assumptions_can_be_set_and_are_told(rules, visits, capsys, words, name,
     assert result["assumptions"][name] == expected
 
 
+HPA = """\
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: dash}
+spec:
+  scaleTargetRef: {kind: Deployment, name: dash}
+  minReplicas: 1
+  maxReplicas: 20
+  metrics:
+  - type: Pods
+    pods: {metric: {name: bokeh_sessions}, target: {type: AverageValue, averageValue: "7"}}
+"""
+
+
+def test_others_are_compared_in_the_same_run(rules, visits, tmp_path, capsys):
+    hpa = tmp_path / "hpa.yaml"
+    hpa.write_text(HPA)
+    words = ("--policy", rules, "--trace", visits, "--against", hpa, "--against", "static:9")
+
+    result = figures(capsys, *words, "--price", "0.5/h")
+
+    assert list(result["against"]) == ["HPA dash", "static fleet of 9"]
+    fixed = result["against"]["static fleet of 9"]
+    assert fixed["replica_hours"] == pytest.approx(
+        9 * result["static"]["replica_hours"] / 4, rel=1e-4
+    )
+    assert fixed["cost"] == pytest.approx(fixed["replica_hours"] / 2)
+    assert result["bounds"] == fixed["bounds"], "the bounds are those of the trace"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        pytest.param(("--assert", "cut == 0"), 0, "", id="a goal that is met"),
+        pytest.param(
+            ("--assert", "cut == 0", "--assert", "peak_replicas < 3"),
+            1,
+            "policy dashboards: peak_replicas is ",
+            id="one of two goals is missed",
+        ),
+    ],
+)
+def test_a_missed_goal_fails(rules, visits, capsys, words, code, expected):
+    assert simulate("--policy", rules, "--trace", visits, "--json", *words) == code
+    assert capsys.readouterr().err.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("--placement", "packed"), id="packed"),
+        pytest.param(("--when-full", "wait"), id="they wait"),
+        pytest.param(("--lead-time", "60s/3m"), id="some pods start slowly"),
+    ],
+)
+def test_the_front_and_slow_starts_are_assumptions(rules, visits, capsys, words):
+    words = ("--policy", rules, "--trace", visits, *words)
+    result = figures(capsys, *words)
+    assert result["cut"] == 0
+    assert result["assumptions"]["placement"] in ("leastconn", "packed")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param(("--against", "no.yaml"), "no.yaml: cannot be read", id="no such baseline"),
+        pytest.param(("--assert", "luck > 1"), "there is no figure luck", id="no such figure"),
+        pytest.param(("--lead-time", "3m/60s"), "expected a longer time", id="slow is faster"),
+        pytest.param(("--price", "much"), "expected a number", id="no price"),
+    ],
+)
+def test_wrong_comparisons_exit_with_2(rules, visits, capsys, words, expected):
+    try:
+        code = simulate("--policy", rules, "--trace", visits, *words)
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    assert expected in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
 def test_every_policy_that_we_ship_serves_a_morning(path, visits, capsys):
     result = figures(capsys, "--policy", path, "--trace", visits, "--seats", 20)
