@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo, write the report, and return the exit code: 0 if no session was cut."""
-    import autoscaler.report  # noqa: F401 - if Bokeh is missing, fail now and not after the demo
+    import autoscaler.html_report.page  # noqa: F401 - if Bokeh is missing, fail now and not after the demo
 
     if args.app is not None and not args.app.is_file():
         complain(f"autoscaler demo: no such file: {args.app}; set --app to a Bokeh app")
@@ -131,7 +131,7 @@ def _clock(seconds: float) -> str:
 
 
 def _conclude(summary: Summary, name: str, html: Path) -> int:
-    from autoscaler.report import write_report
+    from autoscaler.html_report.page import write_report
 
     timeline = summary.timeline
     rows = (

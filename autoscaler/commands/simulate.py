@@ -7,16 +7,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from autoscaler.commands import inputs
 from autoscaler.commands.arguments import chosen_goal, price
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
-from autoscaler.policy import Policy
 from autoscaler.simulation import summary
 from autoscaler.simulation.comparison import Contender, Result, compare
-from autoscaler.simulation.timeline import Table, Timeline
+from autoscaler.simulation.timeline import Table
 from autoscaler.simulation.trace import Trace
 from exporter.texts import visible
 
@@ -86,7 +86,9 @@ def _tell(
     if html:
         whole = summary.table(results, assumed.when_full, args.price)
         timeline = replace(results[0].run.timeline, timezone=inputs.zone_of(args, policy))
-        _write_html(html, policy, timeline, whole, conditions)
+        rivals = {each.name: each.run.timeline for each in results[1:]}
+        title = f"Policy {policy.name}, simulated"
+        _write_html(html, timeline, whole, title, conditions, rivals)
     if args.json:
         content = summary.document(policy, trace, assumed, results, args.price)
         print(json.dumps(content, indent=2))
@@ -105,14 +107,12 @@ def _lines(trace: Trace, own: Result) -> Sequence[str]:
     ]
 
 
-def _write_html(
-    path: Path, policy: Policy, timeline: Timeline, table: Table, conditions: str
-) -> None:
+def _write_html(path: Path, *content: Any) -> None:
     """Write the report. Raises AutoscalerError if the file cannot be written."""
-    from autoscaler.report import write_report  # the import of Bokeh takes a third of a second
+    from autoscaler.html_report.page import write_report  # Bokeh's import takes a third of a second
 
     try:
-        write_report(path, timeline, table, f"Policy {policy.name}, simulated", conditions)
+        write_report(path, *content)
     except OSError as error:
         reason = f"cannot write the report to {path}: {error.strerror}; set another --html"
         raise AutoscalerError(reason) from None

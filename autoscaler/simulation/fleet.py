@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from autoscaler.core.drain.cleanup import SERVING
-from autoscaler.model import PodMarks, PodState
+from autoscaler.model import Cause, PodMarks, PodState
 from autoscaler.simulation.timeline import Phase, PodLife
 
 # The exporter's CPU, arrivals and departures are rates over a minute.
@@ -46,7 +46,7 @@ class SimulatedPod:
         """What the pod is doing."""
         if not self.ready:
             return Phase.STARTING
-        if not self.marks.routable:
+        if self.marks.cordon is not None and self.marks.cordon.cause is not Cause.FULL:
             return Phase.DRAINING
         return Phase.BUSY if self.sessions else Phase.SPARE
 
@@ -114,6 +114,7 @@ class SimulatedFleet:
         """Place a session on a pod."""
         self.crowded += len(pod.sessions) >= self._seats
         pod.sessions.add(session)
+        pod.life.served += 1
         self._changed(pod, now)
         _add_time(pod.came, now)
         self._home[session] = pod

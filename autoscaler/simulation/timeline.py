@@ -7,6 +7,7 @@ not depend on the tick.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,6 +24,11 @@ class Steps(NamedTuple):
     def peak(self) -> float:
         """The highest value; 0 if there is none."""
         return max(self.values, default=0)
+
+    def at(self, when: float) -> float:
+        """Return the value at a time."""
+        index = bisect_right(self.times, when)
+        return self.values[index - 1] if index else 0.0
 
     def scaled(self, factor: float) -> Steps:
         """Return the steps with every value multiplied by `factor`."""
@@ -86,11 +92,15 @@ class Phase(StrEnum):
 
 @dataclass(slots=True)
 class PodLife:
-    """The life of one replica: when each phase began, and when it ended, if it has."""
+    """The life of one replica: when each phase began, and when it ended, if it has.
+
+    served: sessions that it had in all.
+    """
 
     number: int
     phases: list[tuple[float, Phase]]
     ended_at: float | None = None
+    served: int = 0
 
     @property
     def phase(self) -> Phase:
@@ -157,6 +167,27 @@ def pieces(
         values[index] = value
     if end > at:
         yield end - at, tuple(values)
+
+
+def stacked(series: Mapping[Phase, Steps], limit: int) -> Mapping[Phase, Steps]:
+    """Return the sums of each series and those before it, all with the same times.
+
+    limit: of points; of longer series the highest total of each stretch is kept.
+    """
+    times = sorted({at for steps in series.values() for at in steps.times})
+    if not times:
+        return {}
+    sums: dict[Phase, Steps] = {}
+    below = [0.0] * len(times)
+    for phase, steps in series.items():
+        below = [low + steps.at(when) for low, when in zip(below, times, strict=True)]
+        sums[phase] = Steps(tuple(times), tuple(below))
+    total = Steps(tuple(times), tuple(below)).thinned(limit)
+    kept = [bisect_left(times, when) for when in total.times]
+    return {
+        phase: Steps(total.times, tuple(steps.values[index] for index in kept))
+        for phase, steps in sums.items()
+    }
 
 
 def _events(index: int, steps: Steps) -> Iterator[tuple[float, int, float]]:

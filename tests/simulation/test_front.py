@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoscaler.model import Cause, Cordon, PodMarks
 from autoscaler.simulation.engine import Assumptions, Run, simulate
 from autoscaler.simulation.fleet import SimulatedPod
 from autoscaler.simulation.front import Front, Placement, WhenFull
@@ -167,6 +169,15 @@ def test_each_user_is_served_refused_still_there_or_waits(
     assert ended >= len(visits.sessions) - gone
     assert drains is False or run.cut == 0
     assert when_full is OVERFILL or max(run.timeline.crowded.values, default=0) == 0
+
+
+def test_a_replica_that_is_cordoned_because_it_is_full_is_busy() -> None:
+    pod = SimulatedPod(0, "uid-0", 0.0, 0.0, ready=True, sessions={1})
+    marks = {cause: PodMarks(routable=False, cordon=Cordon(cause, 0.0)) for cause in Cause}
+
+    found = {cause: replace(pod, marks=each).phase for cause, each in marks.items()}
+    assert found[Cause.FULL] is Phase.BUSY
+    assert found[Cause.SCALE_DOWN] is Phase.DRAINING
 
 
 def test_each_replica_is_in_one_phase_at_a_time_from_its_start_to_its_end() -> None:

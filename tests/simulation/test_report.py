@@ -5,8 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from autoscaler.report import report_html, write_report
+from autoscaler.html_report.page import report_html, write_report
+from autoscaler.simulation.engine import Assumptions, simulate
+from autoscaler.simulation.score import static_fleet
 from autoscaler.simulation.timeline import Change, Steps, Table, Timeline
+from autoscaler.simulation.workloads import office_week
+from tests.builders import policy
 
 START = 1_768_206_600.0  # 2026-01-12T08:30:00Z
 TABLE = Table(("", "policy a"), (("refused", "2"),))
@@ -77,6 +81,42 @@ def test_a_long_run_makes_a_page_of_bounded_size():
 def test_a_run_in_which_nothing_happened_can_be_shown():
     empty = Timeline(START, START, 10, Steps(), Steps(), Steps(), Steps())
     assert "refused (0)" in report_html(empty, TABLE, "x")
+
+
+@pytest.fixture(scope="module")
+def whole() -> str:
+    """The page of a simulated week, beside a static fleet."""
+    rules = policy(
+        metrics=[{"type": "sessions", "seats": 20, "spare": 5}], replicas={"min": 1, "max": 30}
+    )
+    visits = office_week(1)
+    run = simulate(rules, visits, Assumptions(tick=60.0))
+    fixed = static_fleet(visits, 20).timeline
+    return report_html(run.timeline, TABLE, "x", rivals={"static fleet of 14": fixed})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("The life of each replica", id="the life of each replica"),
+        pytest.param("sessions in its life", id="what a replica did"),
+        pytest.param("draining", id="the phases"),
+        pytest.param("Refused users by hour", id="when users are refused"),
+        pytest.param("Free seats by hour, on average", id="when seats are free"),
+        pytest.param("static fleet of 14", id="what it is compared with"),
+        pytest.param("MetricAboveTarget", id="why replicas changed"),
+    ],
+)
+def test_the_page_of_a_simulated_week_shows(whole: str, text: str) -> None:
+    assert text in whole
+
+
+def test_the_page_of_a_simulated_week_is_of_bounded_size(whole: str, page: str) -> None:
+    assert len(whole) < len(page) + 2_000_000
+
+
+def test_a_short_run_has_no_map_of_the_week(page: str) -> None:
+    assert "by hour" not in page
 
 
 def test_the_page_is_written_as_one_file(tmp_path):

@@ -29,9 +29,9 @@ from autoscaler.control.state_store import StateStore
 from autoscaler.core.lease import Lease
 from autoscaler.daemon import Daemon, Ports
 from autoscaler.errors import AutoscalerError, ClusterError
+from autoscaler.html_report.page import report_html
 from autoscaler.model import Decision, Reason, Recommendation, Step, TargetRef, Unavailable
 from autoscaler.ports import PolicySet, TargetState
-from autoscaler.report import report_html
 from autoscaler.reporting.event_recorder import EventRecorder
 from autoscaler.reporting.logs import JsonFormatter, LogRecorder, TextFormatter
 from autoscaler.simulation.timeline import Change, Steps, Table, Timeline

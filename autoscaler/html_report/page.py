@@ -1,0 +1,122 @@
+"""The page: its plots, the table of scores, and a note; it needs no network.
+
+The import of Bokeh takes a third of a second, so callers import this module where they use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+from bokeh.embed import file_html
+from bokeh.models import Range1d
+from bokeh.plotting import figure
+from bokeh.resources import INLINE
+
+from autoscaler.html_report.plots import axis_of
+from autoscaler.html_report.replicas import decisions_plot, lives_plot, replicas_plot
+from autoscaler.html_report.users import users_plot
+from autoscaler.html_report.weeks import refused_map, spare_map
+from autoscaler.simulation.timeline import Table, Timeline
+from autoscaler.simulation.weekly import week
+from exporter.texts import visible
+
+# A map of the hours of a week says nothing of a shorter run.
+LEAST_FOR_MAPS = 86_400.0
+NO_RIVALS: Mapping[str, Timeline] = {}
+# Blocks of Bokeh's template, which lacks support of phones and a table without a script.
+TEMPLATE = """\
+{% block preamble %}
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+  body { font: 15px/1.45 system-ui, sans-serif; color: #222; }
+  main { max-width: 1280px; margin: 0 auto; padding: 0 12px 24px; }
+  h1 { font-size: 1.3rem; margin: 16px 0 8px; }
+  .table { overflow-x: auto; margin: 8px 0 16px; }
+  table { border-collapse: collapse; }
+  th, td { padding: 3px 14px 3px 0; text-align: right; border-bottom: 1px solid #ddd; }
+  th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+  td { font-variant-numeric: tabular-nums; }
+  @media (max-width: 600px) { body { font-size: 13px; } th, td { padding-right: 8px; } }
+</style>
+{% endblock %}
+{% block contents %}
+<main>
+<h1>{{ title | e }}</h1>
+{% for doc in docs %}{% for root in doc.roots %}{{ embed(root) }}{% endfor %}{% endfor %}
+<div class="table">{{ summary }}</div>
+<p>{{ note | e }}</p>
+</main>
+{% endblock %}
+"""
+
+
+def write_report(
+    path: Path,
+    timeline: Timeline,
+    summary: Table,
+    title: str,
+    note: str = "",
+    rivals: Mapping[str, Timeline] = NO_RIVALS,
+) -> None:
+    """Write the page, which needs no network. Raises OSError if the file cannot be written.
+
+    note: a paragraph below the table. rivals: runs of the same trace to compare with, by name.
+    """
+    _replace(path, report_html(timeline, summary, title, note, rivals))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file completely, or leave what was there. Raises OSError."""
+    if path.exists() and not path.is_file():  # such as /dev/null
+        path.write_text(text, encoding="utf-8")
+        return
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def report_html(
+    timeline: Timeline,
+    summary: Table,
+    title: str,
+    note: str = "",
+    rivals: Mapping[str, Timeline] = NO_RIVALS,
+) -> str:
+    """Return the page as HTML, for a browser of any width."""
+    return file_html(
+        _plots(timeline, rivals),
+        INLINE,
+        visible(title),
+        template=TEMPLATE,
+        template_variables={"summary": _table_html(summary), "note": visible(note)},
+    )
+
+
+def _plots(timeline: Timeline, rivals: Mapping[str, Timeline]) -> list[figure]:
+    axis = axis_of(timeline)
+    span = Range1d(
+        start=axis.to_axis(timeline.start), end=axis.to_axis(timeline.end), bounds="auto"
+    )
+    plots = [
+        users_plot(timeline, span, axis),
+        replicas_plot(timeline, rivals, span, axis),
+        decisions_plot(timeline, span, axis),
+    ]
+    if timeline.lives:
+        plots.append(lives_plot(timeline, span, axis))
+    if axis.kind == "datetime" and timeline.end - timeline.start >= LEAST_FOR_MAPS:
+        hours = week(timeline)
+        plots += [refused_map(hours), spare_map(hours)]
+    return plots
+
+
+def _table_html(table: Table) -> str:
+    head = "".join(f"<th>{escape(visible(column))}</th>" for column in table.columns)
+    rows = ("".join(f"<td>{escape(visible(cell))}</td>" for cell in row) for row in table.rows)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
