@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from math import inf
 from random import Random
@@ -53,13 +53,14 @@ class Run:
     """The result of a simulation: the timeline, and how the sessions that got a seat ended.
 
     served: sessions that ended by themselves. cut: sessions that a scale-down ended. minutes_lost:
-    the remaining time of those.
+    the remaining time of those. decisions: number of ticks at which the policy had to decide anew.
     """
 
     timeline: Timeline
     served: int = 0
     cut: int = 0
     minutes_lost: float = 0.0
+    decisions: int = field(default=0, compare=False)
 
 
 class _EventKind(IntEnum):
@@ -122,7 +123,7 @@ class _Simulation:
         self._desired = bounds(policy, Now(trace.start)).min
         self._refused: list[float] = []
         self._changes: list[Change] = []
-        self._served, self._cut, self._seconds_lost = 0, 0, 0.0
+        self._served, self._cut, self._seconds_lost, self._decisions = 0, 0, 0.0, 0
         self._series = [StepRecorder() for _ in range(4)]
         for _ in range(self._desired):
             early = trace.start - LONG_BEFORE
@@ -161,14 +162,17 @@ class _Simulation:
 
     def decide(self, now: float) -> None:
         """Run one pass, as the controller does: observe, decide, act, record."""
-        observed, is_moving = self._observer.observe(self._fleet, self._desired, now)
+        self._decisions += 1
+        observed = self._observer.observe(self._fleet, self._desired, now)
         decision, self._state = decide(self._policy, observed, self._state, now)
         marks = decision.drain.marks if decision.drain else ()
         for pod, pod_marks in marks:
             self._fleet.set_marks(int(pod.uid), pod_marks)
-        is_steady = not is_moving and not marks and decision.desired == decision.current
-        self._holds_until = decision.holds_until if is_steady else now
+        self._holds_until = now
         if decision.desired == decision.current:
+            if not marks:
+                same_until = self._observer.same_until(self._fleet)
+                self._holds_until = min(decision.holds_until, same_until)
             return
         self._act(decision, now)
         self._state = record_scaling(
@@ -222,4 +226,5 @@ class _Simulation:
             tuple(self._refused),
             tuple(self._changes),
         )
-        return Run(timeline, self._served, self._cut, self._seconds_lost / 60.0)
+        lost = self._seconds_lost / 60.0
+        return Run(timeline, self._served, self._cut, lost, self._decisions)

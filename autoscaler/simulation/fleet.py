@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 
 from autoscaler.core.drain.cleanup import SERVING
@@ -19,8 +20,8 @@ class SimulatedPod:
     """One replica. number: in the order of creation. sessions: numbers of its sessions.
 
     left_at: time of the last departure. marks: the label and annotations that the drain set. state:
-    as the policy saw the pod last; None if it has changed. came, left: times of the arrivals and
-    departures within the window of the exporter's rates.
+    as the policy saw the pod last; None if it has changed. rates_until: when the rates in it change
+    by themselves. came, left: times of the arrivals and departures within their window.
     """
 
     number: int
@@ -31,6 +32,7 @@ class SimulatedPod:
     left_at: float | None = None
     marks: PodMarks = SERVING
     state: PodState | None = None
+    rates_until: float = inf
     came: deque[float] = field(default_factory=deque)
     left: deque[float] = field(default_factory=deque)
 
