@@ -97,7 +97,7 @@ def _state(pod: SimulatedPod, **seen: Any) -> PodState:
     """Return a pod's state: the values of every pod, and those given for this one."""
     return PodState(
         name=f"pod-{pod.number}",
-        uid=str(pod.number),
+        uid=pod.uid,
         created_at=pod.created_at,
         resources=RESOURCES,
         node=NODE,
