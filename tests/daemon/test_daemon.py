@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from autoscaler.adapters.web import WebServer
+from autoscaler.adapters.metrics_server import WebServer
 from autoscaler.commands import run
 from autoscaler.commands.run import _verdict
 from autoscaler.control import leadership
