@@ -1,32 +1,34 @@
-"""The inputs of a simulation: a recorded trace or a generated workload, and its assumptions."""
+"""The inputs of a simulation: a recorded trace or a generated workload, and its assumptions.
+
+What reads them is imported when it is needed, so that `--help` and a wrong option are fast.
+"""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from autoscaler.adapters.clock import SystemClock
-from autoscaler.adapters.policies.baselines import load_baseline
-from autoscaler.adapters.policies.files import load_policy
 from autoscaler.adapters.traces import flights
 from autoscaler.adapters.traces.columns import ROLES
 from autoscaler.adapters.traces.dates import DateOrder
-from autoscaler.adapters.traces.files import ReadingOptions, load_trace
 from autoscaler.adapters.traces.times import LocalClock
 from autoscaler.commands import connect
 from autoscaler.commands.arguments import amount, duration, timezone, whole
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
-from autoscaler.policy import Policy
-from autoscaler.simulation.comparison import Contender
-from autoscaler.simulation.engine import Assumptions
 from autoscaler.simulation.front import Placement, WhenFull
-from autoscaler.simulation.history import trace_of_history
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.workloads import DEFAULT_WORKLOAD, WORKLOADS
 from autoscaler.units import duration_text
+
+if TYPE_CHECKING:
+    from autoscaler.policy import Policy
+    from autoscaler.simulation.comparison import Contender
+    from autoscaler.simulation.engine import Assumptions
 
 # Seconds; a day of many pods takes longer than the queries of the daemon.
 QUERY_TIMEOUT = 30.0
@@ -171,6 +173,10 @@ def load(args: argparse.Namespace) -> tuple[list[Contender], Trace, list[str]]:
     The texts are the settings of the baselines that the simulation does not know. Raises
     AutoscalerError.
     """
+    from autoscaler.adapters.policies.baselines import load_baseline
+    from autoscaler.adapters.policies.files import load_policy
+    from autoscaler.simulation.comparison import Contender
+
     policy = load_policy(args.policy)
     baselines = [load_baseline(text, policy) for text in args.against]
     trace = _trace(args, policy)
@@ -190,6 +196,8 @@ def zone_of(args: argparse.Namespace, policy: Policy) -> str:
 
 
 def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
+    from autoscaler.adapters.traces.files import ReadingOptions, load_trace
+
     _refuse_contradictions(args)
     if args.prometheus_url:
         return _history(args, policy)
@@ -222,6 +230,7 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
 def _history(args: argparse.Namespace, policy: Policy) -> Trace:
     """Return the history of the policy's target. Raises AutoscalerError."""
     from autoscaler.adapters.prometheus.history import PrometheusHistory
+    from autoscaler.simulation.history import trace_of_history
 
     source = PrometheusHistory(connect.prometheus_settings(args, patience=args.prometheus_timeout))
     last = args.last or DEFAULT_LAST
@@ -252,6 +261,8 @@ def _local_clock(chosen: str | None, policy: Policy) -> LocalClock:
 
 def _assumptions(args: argparse.Namespace, policy: Policy, trace: Trace) -> Assumptions:
     """Return the assumptions: as set, else as measured, else the defaults."""
+    from autoscaler.simulation.engine import Assumptions
+
     measured = trace.measured
     own = policy.sessions.seats if policy.sessions else measured.seats
     usual, slow = args.lead_time or (None, None)

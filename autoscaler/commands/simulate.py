@@ -1,24 +1,18 @@
-"""`autoscaler simulate`: replay sessions under a policy, and print its score."""
+"""`autoscaler simulate`: replay sessions under a policy, and print its score.
+
+The simulation is imported when it runs, so that `--help` and a wrong option are fast.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from autoscaler.commands import inputs
 from autoscaler.commands.arguments import chosen_goal, price
-from autoscaler.commands.lines import complain, say
+from autoscaler.commands.lines import complain
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
-from autoscaler.simulation import summary
-from autoscaler.simulation.comparison import Contender, Result, compare
-from autoscaler.simulation.timeline import Table
-from autoscaler.simulation.trace import Trace
-from exporter.texts import visible
 
 MISSED, BAD_INPUT = 1, 2
 DEFAULT_REPORT = Path("simulation.html")
@@ -60,71 +54,18 @@ def run(args: argparse.Namespace) -> int:
 
     Returns the exit code: 1 if the policy misses a goal, 2 for wrong input.
     """
+    from autoscaler.commands.scores import tell
+    from autoscaler.simulation.comparison import compare
+
     try:
         contenders, trace, notes = inputs.load(args)
         with progress("simulating") as show:
             results = compare(contenders, trace, show)
-        _tell(args, contenders[0], trace, results, notes)
+        args.html = args.html or (None if args.json else DEFAULT_REPORT)
+        tell(args, contenders[0], trace, results, notes)
     except AutoscalerError as error:
         complain(*str(error).split("\n"))
         return BAD_INPUT
     missed = [text for goal in args.goals if (text := goal.missed(results[0].score))]
     complain(*(f"{results[0].name}: {text}" for text in missed))
     return MISSED if missed else 0
-
-
-def _tell(
-    args: argparse.Namespace,
-    own: Contender,
-    trace: Trace,
-    results: Sequence[Result],
-    notes: Sequence[str],
-) -> None:
-    policy, assumed = own.policy, own.assumptions
-    conditions = " ".join([summary.conditions(policy, trace, assumed), *notes])
-    html = args.html or (None if args.json else DEFAULT_REPORT)
-    if html:
-        whole = summary.table(results, assumed.when_full, args.price)
-        timeline = replace(results[0].run.timeline, timezone=inputs.zone_of(args, policy))
-        rivals = {each.name: each.run.timeline for each in results[1:]}
-        title = f"Policy {policy.name}, simulated"
-        _write_html(html, timeline, whole, title, conditions, rivals)
-    if args.json:
-        content = summary.document(policy, trace, assumed, results, args.price)
-        print(json.dumps(content, indent=2))
-        return
-    say(*_lines(trace, results[0]))
-    _print_table(summary.table(results, assumed.when_full, args.price, brief=True))
-    say(conditions, f"Report: {html}")
-
-
-def _lines(trace: Trace, own: Result) -> Sequence[str]:
-    """Return the sessions and the replicas over time, each as a line of bars."""
-    drawn = {"sessions": trace.concurrency, "replicas": own.run.timeline.billed}
-    return [
-        f"{name}  {summary.sparkline(steps, trace.start, trace.end)}  peak {steps.peak:,.0f}"
-        for name, steps in drawn.items()
-    ]
-
-
-def _write_html(path: Path, *content: Any) -> None:
-    """Write the report. Raises AutoscalerError if the file cannot be written."""
-    from autoscaler.html_report.page import write_report  # Bokeh's import takes a third of a second
-
-    try:
-        write_report(path, *content)
-    except OSError as error:
-        reason = f"cannot write the report to {path}: {error.strerror}; set another --html"
-        raise AutoscalerError(reason) from None
-
-
-def _print_table(table: Table) -> None:
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    shown = RichTable(box=None, pad_edge=False)
-    for index, column in enumerate(table.columns):
-        shown.add_column(column, justify="right" if index else "left")
-    for row in table.rows:
-        shown.add_row(*map(visible, row))
-    Console(markup=False, highlight=False).print(shown)

@@ -73,6 +73,7 @@ def _sessions(
     traffic, by_refusal = state.traffic, isinstance(metric.spare, RefusalTarget)
     if by_refusal:
         traffic = sessions.follow_traffic(traffic, observed.pods, now, fresh_for)
+        state = state._replace(traffic=traffic)
     spare = sessions.spare_seats(metric, count.sessions, traffic, policy.interval)
     replicas = pods_for_sessions(count.sessions, spare, metric.seats)
     detail = f"sessions: ({count.sessions} connected + {spare} spare) / {metric.seats} seats"
@@ -87,10 +88,7 @@ def _sessions(
         why = observed.unavailable.get("arrivals", "no exporter has told yet how many users came")
         detail += f", spare seats by `refuse` are not known: {why}"
     complete = not count.unknown and not unheard
-    return (
-        Recommendation("sessions", replicas, detail, complete=complete),
-        state._replace(traffic=traffic),
-    )
+    return Recommendation("sessions", replicas, detail, complete=complete), state
 
 
 def _with_hint(problem: str, signal: str, observed: Observation) -> str:

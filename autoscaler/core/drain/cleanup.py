@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from autoscaler.core.drain.fleet import Fleet, remaining
 from autoscaler.core.drain.pods import (
@@ -25,7 +24,7 @@ def with_cleanup(fleet: Fleet, plan: DrainPlan) -> DrainPlan:
     planned |= {pod.uid for pod, _ in changes}
     rest = ((pod, _correction(fleet, pod)) for pod in fleet.pods if pod.uid not in planned)
     changes += [(pod, marks) for pod, marks in rest if marks is not None]
-    return replace(plan, marks=tuple(map(_with_protection, changes))) if changes else plan
+    return plan._replace(marks=tuple(map(_with_protection, changes))) if changes else plan
 
 
 def _with_protection(change: tuple[PodState, PodMarks]) -> tuple[PodState, PodMarks]:
