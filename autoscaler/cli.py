@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "check policy files and print every error in them",
     "decide": "print one scaling decision and how it was made, without scaling",
     "simulate": "simulate a policy on recorded or generated sessions",
+    "diff": "show what an edit of a policy changes, in its settings and on a trace",
     "demo": "scale real Bokeh servers on this machine for two minutes",
     "schema": "print the JSON Schema of a policy, for editors",
 }

@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to compare with (repeatable): an HPA, a ScaledObject of KEDA, another policy, "
         "or static:N for N replicas",
     )
+    add_replay(parser)
+
+
+def add_replay(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the sessions and the assumptions."""
     parser.add_argument(
         "--seed", type=_seed, default=1, metavar="N", help="seed of random numbers (default: 1)"
     )

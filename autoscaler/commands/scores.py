@@ -43,7 +43,7 @@ def tell(
         print(json.dumps(content, indent=2))
         return
     say(*_lines(trace, results[0]))
-    _print_table(summary.table(results, assumed.when_full, args.price, brief=True))
+    print_table(summary.table(results, assumed.when_full, args.price, brief=True))
     say(conditions, f"Report: {args.html}")
 
 
@@ -67,7 +67,8 @@ def _write_html(path: Path, *content: Any) -> None:
         raise AutoscalerError(reason) from None
 
 
-def _print_table(table: Table) -> None:
+def print_table(table: Table) -> None:
+    """Print a table on standard output."""
     from rich.console import Console
     from rich.table import Table as RichTable
 
