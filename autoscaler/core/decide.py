@@ -170,7 +170,7 @@ def _combine(votes: tuple[Recommendation, ...], observed: Observation) -> Draft:
     current = observed.replicas
     draft = Draft(current, current)
     failed = next((metric for metric in votes if metric.replicas is None), None)
-    highest = max((metric.replicas for metric in votes if metric.replicas is not None), default=-1)
+    highest = max([-1 if metric.replicas is None else metric.replicas for metric in votes])
     if failed is not None and highest < current:
         return draft.hold(failed.reason, f"holding {counted(current, 'replica')}: {failed.detail}")
     winner = next(metric for metric in votes if metric.replicas == highest)
