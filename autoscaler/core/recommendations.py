@@ -119,10 +119,8 @@ def _resource(
         raise NoRecommendation(_with_hint(nobody, metric.type, observed))
     target = int(metric.utilization)
     proposal = utilization(readings, target, observed.replicas, now, tolerance, cpu=cpu)
-    blind = sum(
-        reading.sample is None and not is_arriving(reading.pod, now, observed.fresh_for)
-        for reading in readings
-    )
+    silent = [reading.pod for reading in readings if reading.sample is None]
+    blind = sum(not is_arriving(pod, now, observed.fresh_for) for pod in silent)
     budget = "requests" if cpu else "the limit"
     detail = f"{metric.type}: {proposal.usage}% of {budget}, target {target}%"
     if blind:
