@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from autoscaler.adapters.policies.files import load_policy
 from autoscaler.adapters.traces.files import load_trace
 from autoscaler.adapters.traces.times import LocalClock
+from autoscaler.commands.arguments import amount, duration, timezone, whole
 from autoscaler.commands.lines import complain, say
+from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
 from autoscaler.policy import Policy
 from autoscaler.simulation import summary
@@ -24,7 +21,6 @@ from autoscaler.simulation.engine import Assumptions, Run, simulate
 from autoscaler.simulation.score import score, static_fleet
 from autoscaler.simulation.timeline import Table
 from autoscaler.simulation.trace import Trace, office_week
-from autoscaler.units import seconds
 from exporter.texts import visible
 
 BAD_INPUT = 2
@@ -36,7 +32,6 @@ LONG_TRACE = 2 * 86_400.0
 LONG_TRACE_TICK = 15.0
 # After more than a minute without a decision, `decide` assumes an outage of the daemon and holds.
 LONGEST_TICK = 60.0
-PATIENCE = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timezone",
-        type=_timezone,
+        type=timezone,
         metavar="NAME",
         help="time zone of times without an offset and of the report, such as Europe/Berlin "
         "(default: the zone of the policy's schedule, else UTC)",
@@ -76,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_assumptions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lead-time",
-        type=_duration,
+        type=duration,
         default=60.0,
         metavar="TIME",
         help="time for a new pod to become Ready (default: 60s)",
@@ -96,14 +91,14 @@ def _add_assumptions(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cpu-per-session",
-        type=_amount,
+        type=amount,
         default=0.05,
         metavar="CORES",
         help="CPU that a session uses of its pod's 1 core (default: 0.05)",
     )
     parser.add_argument(
         "--memory-per-session",
-        type=_amount,
+        type=amount,
         default=40.0,
         metavar="MB",
         help="memory that a session adds to its pod's 200 MB, of 1 GiB (default: 40)",
@@ -115,8 +110,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         policy, trace = _load(args)
         assumptions = _assumptions(args, policy, trace)
-        with _progress() as progress:
-            result = simulate(policy, trace, assumptions, progress)
+        with progress("simulating") as show:
+            result = simulate(policy, trace, assumptions, show)
         _tell(args, policy, trace, assumptions, result)
     except AutoscalerError as error:
         complain(*str(error).split("\n"))
@@ -211,84 +206,16 @@ def _print_table(table: Table) -> None:
     Console(markup=False, highlight=False).print(shown)
 
 
-class Progress(Protocol):
-    """Called with the progress of a simulation."""
-
-    def __call__(self, share: float, /) -> None:
-        """Show the share that is done, from 0 to 1."""
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show a progress bar on standard error if it is a terminal, after two seconds."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    began = time.monotonic()
-    with ExitStack() as stack:
-        bar: Any = None
-
-        def show(share: float) -> None:
-            nonlocal bar
-            if bar is None and time.monotonic() - began > PATIENCE:
-                bar = stack.enter_context(_bar())
-            if bar is not None:
-                bar.update(bar.task_ids[0], completed=share)
-
-        yield show
-
-
-def _bar() -> Any:
-    from rich.console import Console
-    from rich.progress import Progress as RichProgress
-
-    bar = RichProgress(console=Console(stderr=True), transient=True)
-    bar.add_task("simulating", total=1.0)
-    return bar
-
-
-def _duration(text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
-
-
-def _timezone(text: str) -> str:
-    try:
-        ZoneInfo(text)
-    except (KeyError, ValueError, OSError):
-        wanted = "expected a time zone name, such as Europe/Berlin"
-        raise argparse.ArgumentTypeError(f"{text!r}: {wanted}") from None
-    return text
-
-
 def _tick(text: str) -> float:
-    tick = _duration(text)
+    tick = duration(text)
     if not 1.0 <= tick <= LONGEST_TICK:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a time from 1s to 60s")
     return tick
 
 
 def _seats(text: str) -> int:
-    return _whole(text, 1, 100_000)
+    return whole(text, 1, 100_000)
 
 
 def _seed(text: str) -> int:
-    return _whole(text, 0, 2**32 - 1)
-
-
-def _whole(text: str, low: int, high: int) -> int:
-    if not text.isdecimal() or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {low} to {high}")
-    return int(text)
-
-
-def _amount(text: str) -> float:
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = -1.0
-    if not 0.0 <= amount <= 1_000_000.0:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of at least 0")
-    return amount
+    return whole(text, 0, 2**32 - 1)

@@ -1,0 +1,51 @@
+"""Conversion of the values of options, with errors that say what was expected."""
+
+from __future__ import annotations
+
+import argparse
+from zoneinfo import ZoneInfo
+
+from autoscaler.units import seconds
+
+
+def duration(text: str) -> float:
+    """Return a duration such as 5m in seconds."""
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def positive_duration(text: str) -> float:
+    """Return a duration above 0s in seconds."""
+    if (value := duration(text)) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected more than 0s")
+    return value
+
+
+def timezone(text: str) -> str:
+    """Return the name of a time zone."""
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        wanted = "expected a time zone name, such as Europe/Berlin"
+        raise argparse.ArgumentTypeError(f"{text!r}: {wanted}") from None
+    return text
+
+
+def whole(text: str, low: int, high: int) -> int:
+    """Return a whole number within bounds."""
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {low} to {high}")
+    return int(text)
+
+
+def amount(text: str) -> float:
+    """Return a number of at least 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number <= 1_000_000.0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of at least 0")
+    return number

@@ -1,0 +1,239 @@
+"""The lines of a journal: each decision with everything that `decide` read of the world. Pure.
+
+{"v": 1, "by": WRITER, "name": POLICY, "n": NUMBER, "at": TIME, "policy": {...}, "observed": {...},
+"before": {...}, "decision": {...}, "changed": true, "marked": PODS, "problem": WORDS}, times in
+Unix seconds. Defaults are left out, and so is what the line before of the same writer and policy
+has: the policy, the decision, each pod (which is then its index there), and `before` where it is
+the state that `decide` returned there. A line with the number 0 has all of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from autoscaler.model import Decision, Observation, PodState, State
+from autoscaler.policy import Policy
+
+VERSION = 1
+# After so many lines of a policy one has everything, so that a part of a file can be read.
+LONGEST_CHAIN = 300
+
+_POD = TypeAdapter(PodState)
+_OBSERVATION = TypeAdapter(Observation)
+_STATE = TypeAdapter(State)
+_DECISION = TypeAdapter(Decision)
+
+Time = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
+Number = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One decision as it was made, what it was made of, and what was written because of it.
+
+    writer: a name that no other process has. before: what was remembered; None if it is the state
+    that `decide` returned for the entry before of the same writer and policy. changed: the scale
+    was patched. marked: how many pods had their labels or annotations written. problem: why less
+    was written than was decided; "" if nothing prevented it.
+    """
+
+    writer: str
+    at: float
+    policy: Policy
+    observed: Observation
+    before: State | None
+    decision: Decision
+    changed: bool = False
+    marked: int = 0
+    problem: str = ""
+
+
+class LineError(ValueError):
+    """A line that cannot be read; the message follows its place."""
+
+
+class OrphanError(LineError):
+    """A line that leaves out what a line before had, which is missing."""
+
+
+class _Last(NamedTuple):
+    """What the last line of a policy said. after: the state that `decide` returned, if known."""
+
+    number: int
+    policy: Policy
+    pods: Sequence[PodState]
+    decision: Decision
+    uid: str
+    after: State | None = None
+
+
+class Encoder:
+    """Makes the lines of one file."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, _Last] = {}
+
+    def forget(self) -> None:
+        """Begin anew: at the beginning of a file, and after lines that were not written."""
+        self._last.clear()
+
+    def line(self, entry: Entry, after: State) -> str:
+        """Return an entry as a line of JSON without its end. after: what `decide` returned."""
+        name, observed, decision = entry.policy.name, entry.observed, entry.decision
+        last = self._last.get(name)
+        if last is not None and (last.number >= LONGEST_CHAIN or last.uid != observed.uid):
+            last = None
+        number = 0 if last is None else last.number + 1
+        said: dict[str, Any] = {"v": VERSION, "by": entry.writer, "name": name, "n": number}
+        said["at"] = entry.at
+        if last is None or last.policy != entry.policy:
+            said["policy"] = entry.policy.model_dump(mode="json", by_alias=True)
+        said["observed"] = _observed(observed, last.pods if last else ())
+        if last is None or last.after != entry.before:
+            said["before"] = _plain(_STATE, entry.before or State())
+        if last is None or last.decision != decision:
+            said["decision"] = _decision(decision, observed.pods)
+        said |= {"changed": True} if entry.changed else {}
+        said |= {"marked": entry.marked} if entry.marked else {}
+        said |= {"problem": entry.problem} if entry.problem else {}
+        pods, uid = observed.pods, observed.uid
+        self._last[name] = _Last(number, entry.policy, pods, decision, uid, after)
+        return json.dumps(said, separators=(",", ":"))
+
+
+class _Line(BaseModel):
+    """A line before its references are resolved. Unknown keys are a newer daemon's."""
+
+    by: str
+    name: str
+    n: Number
+    at: Time
+    policy: Policy | None = None
+    observed: dict[str, Any]
+    before: State | None = None
+    decision: dict[str, Any] | None = None
+    changed: bool = False
+    marked: Number = 0
+    problem: str = ""
+
+
+class Decoder:
+    """Reads the lines of one file, one after the other."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], _Last] = {}
+
+    def entry(self, text: bytes) -> Entry:
+        """Return the entry of the next line. Raises LineError."""
+        try:
+            return self._entry(_parsed(text))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))[:100]
+            raise LineError(f"{where}: {first['msg']}") from None
+
+    def _entry(self, line: _Line) -> Entry:
+        last = None if line.n == 0 else self._last.get((line.by, line.name))
+        if line.n > 0 and (last is None or last.number != line.n - 1):
+            raise OrphanError("it leaves out what an earlier line had, which is missing")
+        policy = line.policy or (last and last.policy)
+        if policy is None or (last is None and (line.before is None or line.decision is None)):
+            raise LineError("policy, before or decision is missing, expected all of them with n 0")
+        observed = _observation(line.observed, last.pods if last else ())
+        decision = last.decision if last else None
+        if line.decision is not None:
+            decision = _decided(line.decision, observed.pods)
+        if decision is None:
+            raise LineError("decision is missing")
+        key, pods, uid = (line.by, line.name), observed.pods, observed.uid
+        self._last[key] = _Last(line.n, policy, pods, decision, uid)
+        done = (line.changed, line.marked, line.problem)
+        return Entry(line.by, line.at, policy, observed, line.before, decision, *done)
+
+
+def _plain(adapter: TypeAdapter[Any], value: Any, **options: Any) -> Any:
+    return adapter.dump_python(value, mode="json", exclude_defaults=True, **options)
+
+
+def _observed(observed: Observation, before: Sequence[PodState]) -> dict[str, Any]:
+    """Return an observation, each pod that has not changed as its index among those before."""
+    said: dict[str, Any] = _plain(_OBSERVATION, replace(observed, pods=()))
+    said["pods"] = [
+        # By the version of a pod's object nothing is decided.
+        _plain(_POD, pod, exclude={"version"}) if index is None else index
+        for pod, index in zip(observed.pods, _indexes(observed.pods, before), strict=True)
+    ]
+    return said
+
+
+def _decision(decision: Decision, pods: Sequence[PodState]) -> dict[str, Any]:
+    """Return a decision, each of its pods as its index among those observed."""
+    said: dict[str, Any] = _plain(_DECISION, decision)
+    if decision.drain is None:
+        return said
+    drain = said["drain"]
+    marked = _indexes([pod for pod, _ in decision.drain.marks], pods)
+    for each, index in zip(drain.get("marks", ()), marked, strict=True):
+        each[0] = each[0] if index is None else index
+    if "remove" in drain:
+        found = _indexes(decision.drain.remove, pods)
+        drain["remove"] = [
+            said if index is None else index
+            for said, index in zip(drain["remove"], found, strict=True)
+        ]
+    return said
+
+
+def _indexes(wanted: Sequence[PodState], among: Sequence[PodState]) -> list[int | None]:
+    """Return where each pod is among others, or None if no equal one is there."""
+    at = {pod.uid: index for index, pod in enumerate(among)}
+    found = [at.get(pod.uid) for pod in wanted]
+    return [
+        None if index is None or among[index] != pod else index
+        for pod, index in zip(wanted, found, strict=True)
+    ]
+
+
+def _parsed(text: bytes) -> _Line:
+    """Return a line with what it says of itself. Raises LineError or ValidationError."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        raise LineError("not JSON, expected a line of a journal") from None
+    if not isinstance(said, dict) or "v" not in said:
+        raise LineError("not a line of a journal")
+    if said["v"] != VERSION:
+        known = f"expected {VERSION}; read it with the version of autoscaler that wrote it"
+        raise LineError(f"the format version is {str(said['v'])[:20]}, {known}")
+    return _Line.model_validate(said)
+
+
+def _observation(said: dict[str, Any], before: Sequence[PodState]) -> Observation:
+    return _OBSERVATION.validate_python({**said, "pods": _resolved(said.get("pods"), before)})
+
+
+def _decided(said: dict[str, Any], pods: Sequence[PodState]) -> Decision:
+    drain = said.get("drain")
+    if isinstance(drain, dict):
+        marks, remove = drain.get("marks", []), drain.get("remove", [])
+        try:
+            marks = [[*_resolved([pod], pods), wanted] for pod, wanted in marks]
+        except (TypeError, ValueError) as error:
+            raise LineError(f"decision.drain.marks: {error}") from None
+        said = {**said, "drain": {**drain, "marks": marks, "remove": _resolved(remove, pods)}}
+    return _DECISION.validate_python(said)
+
+
+def _resolved(said: Any, pods: Sequence[PodState]) -> list[Any]:
+    """Return pods with those in place of their indexes. Raises LineError."""
+    if not isinstance(said, list):
+        raise LineError("expected a list of pods")
+    for each in said:
+        if isinstance(each, int) and not 0 <= each < len(pods):
+            raise LineError(f"there is no pod {each}, expected one of {len(pods)}")
+    return [pods[each] if isinstance(each, int) else each for each in said]

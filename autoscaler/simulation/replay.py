@@ -1,0 +1,80 @@
+"""Decides again what a journal recorded, and compares. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+from autoscaler.core.decide import decide
+from autoscaler.core.journal import Entry
+from autoscaler.model import Decision, State
+from autoscaler.policy import Policy
+
+NOTHING = "nothing"
+
+
+class Replayed(NamedTuple):
+    """An entry, and what was decided from it now."""
+
+    entry: Entry
+    decision: Decision
+
+
+def replay(entries: Iterable[Entry]) -> Iterator[Replayed]:
+    """Decide about each entry by its own policy, with the state carried from one to the next."""
+    states: dict[tuple[str, str], State] = {}
+    for entry in entries:
+        key = entry.writer, entry.policy.name
+        before = entry.before or states.get(key)
+        decision, states[key] = decide(entry.policy, entry.observed, before, entry.at)
+        yield Replayed(entry, decision)
+
+
+def replay_with(policy: Policy, entries: Iterable[Entry]) -> Iterator[Replayed]:
+    """Decide about each entry of the policy's name by this version of it.
+
+    Its own recommendations are remembered. What else was recorded as remembered comes from what was
+    really done to the Deployment, which the observations show: changes, removals and resets.
+    """
+    state: State | None = None
+    for entry in entries:
+        if entry.policy.name != policy.name:
+            continue
+        before = entry.before or state
+        if before is not None and state is not None:
+            before = replace(
+                before,
+                recommendations=state.recommendations,
+                traffic=state.traffic,
+                blind_since=state.blind_since,
+            )
+        decision, state = decide(policy, entry.observed, before, entry.at)
+        yield Replayed(entry, decision)
+
+
+def differences(recorded: Decision, replayed: Decision) -> Iterator[str]:
+    """Yield each part in which two decisions differ: a metric, a step, or what is done to pods."""
+    yield from _listed("metric", recorded.recommendations, replayed.recommendations)
+    yield from _listed("step", recorded.steps, replayed.steps)
+    for name in ("current", "desired", "confirmed", "ended", "reset", "drain"):
+        yield from _one(name, getattr(recorded, name), getattr(replayed, name))
+
+
+def _listed(name: str, recorded: Iterable[Any], replayed: Iterable[Any]) -> Iterator[str]:
+    pairs = zip_longest(recorded, replayed, fillvalue=NOTHING)
+    for number, (before, now) in enumerate(pairs, start=1):
+        yield from _one(f"{name} {number}", before, now)
+
+
+def _one(name: str, recorded: Any, replayed: Any) -> Iterator[str]:
+    if recorded != replayed:
+        yield f"{name}: recorded {_words(recorded)}, replayed {_words(replayed)}"
+
+
+def _words(value: Any) -> str:
+    if hasattr(value, "detail"):
+        metric = getattr(value, "metric", "")
+        return f"{metric or value.reason} {value.replicas} ({value.detail})"
+    return str(value)
