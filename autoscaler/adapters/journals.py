@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 
 from autoscaler.core.journal import Decoder, Entry, LineError, OrphanError
@@ -88,7 +87,7 @@ class JournalFiles:
     def entries(self) -> Iterator[Entry]:
         """Return the entries, again with each call; `problems` is complete after the last one."""
         self.problems.clear()
-        files = sorted(set(self.paths), key=_begins_at)
+        files = sorted(dict.fromkeys(self.paths), key=_begins_at)
         total = sum(map(_size, files)) or 1
         done = 0
         for path in files:
@@ -96,27 +95,26 @@ class JournalFiles:
                 yield entry
                 self.progress((done + offset) / total)
             done += _size(path)
-        if more := len(self.problems) - MOST_PROBLEMS:
-            self.problems[MOST_PROBLEMS:] = [f"{more:,} more lines cannot be read"] * (more > 0)
 
     def _read(self, path: Path) -> Iterator[tuple[Entry, int]]:
-        decoder, orphans = Decoder(), _Orphans()
+        decoder, orphans, problems = Decoder(), _Orphans(), list[str]()
         try:
             with path.open("rb") as file:
-                for number in count(1):
-                    line = file.readline(LONGEST_LINE)
-                    if not line:
-                        break
+                for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
                     try:
                         yield decoder.entry(line), file.tell()
                     except OrphanError as error:
                         orphans.add(number, error)
                     except LineError as error:
-                        whole = line.endswith(b"\n")
-                        self.problems.append(f"{path}:{number}: {error if whole else INCOMPLETE}")
+                        why = error if line.endswith(b"\n") else INCOMPLETE
+                        problems.append(f"{path}:{number}: {why}")
         except OSError as error:
-            self.problems.append(f"{path}: {error.strerror}, expected a journal")
-        self.problems += [f"{path}:{words}" for words in orphans.told()]
+            problems.append(f"{path}: {error.strerror}, expected a journal")
+        problems += [f"{path}:{words}" for words in orphans.told()]
+        if len(problems) > MOST_PROBLEMS:
+            more = len(problems) - MOST_PROBLEMS
+            problems[MOST_PROBLEMS:] = [f"{path}: {more:,} more lines cannot be read"]
+        self.problems += problems
 
 
 @dataclass

@@ -102,15 +102,12 @@ def run(args: argparse.Namespace) -> int:
 def _lines(tally: Tally, *, edited: bool) -> list[str]:
     policies = counted(len(tally.policies), "policy").replace("policys", "policies")
     same = tally.decisions - tally.different
-    share = f"{tally.share * 100:.2f} %"
-    lines = [
-        f"{tally.decisions:,} decisions of {policies} from {_time(tally.began)} to "
-        f"{_time(tally.ended)}"
-    ]
+    span = f"from {_time(tally.began)} to {_time(tally.ended)}"
+    lines = [f"{tally.decisions:,} decisions of {policies} {span}"]
     if edited:
         lines.append(f"{tally.different:,} of them would have another number of replicas")
     else:
-        lines.append(f"{share} reproduced: {same:,} of {tally.decisions:,}")
+        lines.append(f"{tally.share * 100:.2f} % reproduced: {same:,} of {tally.decisions:,}")
     for each in tally.differing:
         at, name = _time(each.entry.at), each.entry.policy.name
         lines.append(f"{name} at {at}")
