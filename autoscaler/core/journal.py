@@ -3,15 +3,16 @@
 {"v": 1, "by": WRITER, "name": POLICY, "n": NUMBER, "at": TIME, "policy": {...}, "observed": {...},
 "before": {...}, "decision": {...}, "changed": true, "marked": PODS, "problem": WORDS}, times in
 Unix seconds. Defaults are left out, and so is what the line before of the same writer and policy
-has: the policy, the decision, each pod (which is then its index there), and `before` where it is
-the state that `decide` returned there. A line with the number 0 has all of it.
+has: the policy, the decision, what is the same of a pod (which is then its index there, or [INDEX,
+{...}] with what has changed), and `before` where it is the state that `decide` returned there. A
+line with the number 0 has all of it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -27,6 +28,7 @@ _POD = TypeAdapter(PodState)
 _OBSERVATION = TypeAdapter(Observation)
 _STATE = TypeAdapter(State)
 _DECISION = TypeAdapter(Decision)
+_FIELDS = [each.name for each in fields(PodState) if each.compare]
 
 Time = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
 Number = Annotated[int, Field(ge=0)]
@@ -161,14 +163,21 @@ def _plain(adapter: TypeAdapter[Any], value: Any, **options: Any) -> Any:
 
 
 def _observed(observed: Observation, before: Sequence[PodState]) -> dict[str, Any]:
-    """Return an observation, each pod that has not changed as its index among those before."""
+    """Return an observation, and of each pod that was there before only what has changed."""
     said: dict[str, Any] = _plain(_OBSERVATION, replace(observed, pods=()))
-    said["pods"] = [
-        # By the version of a pod's object nothing is decided.
-        _plain(_POD, pod, exclude={"version"}) if index is None else index
-        for pod, index in zip(observed.pods, _indexes(observed.pods, before), strict=True)
-    ]
+    at = {pod.uid: index for index, pod in enumerate(before)}
+    said["pods"] = [_pod(pod, at.get(pod.uid), before) for pod in observed.pods]
     return said
+
+
+def _pod(pod: PodState, index: int | None, before: Sequence[PodState]) -> Any:
+    """Return a pod: its index if it is as before, with what has changed, or all of a new one."""
+    if index is None:
+        return _plain(_POD, pod, exclude={"version"})  # by which nothing is decided
+    if pod == before[index]:
+        return index
+    changed = {name for name in _FIELDS if getattr(pod, name) != getattr(before[index], name)}
+    return [index, _POD.dump_python(pod, mode="json", include=changed)]
 
 
 def _decision(decision: Decision, pods: Sequence[PodState]) -> dict[str, Any]:
@@ -176,27 +185,17 @@ def _decision(decision: Decision, pods: Sequence[PodState]) -> dict[str, Any]:
     said: dict[str, Any] = _plain(_DECISION, decision)
     if decision.drain is None:
         return said
-    drain = said["drain"]
-    marked = _indexes([pod for pod, _ in decision.drain.marks], pods)
-    for each, index in zip(drain.get("marks", ()), marked, strict=True):
-        each[0] = each[0] if index is None else index
-    if "remove" in drain:
-        found = _indexes(decision.drain.remove, pods)
-        drain["remove"] = [
-            said if index is None else index
-            for said, index in zip(drain["remove"], found, strict=True)
-        ]
+    at = {pod.uid: index for index, pod in enumerate(pods)}
+
+    def short(pod: PodState, said: Any) -> Any:
+        index = at.get(pod.uid)
+        return said if index is None or pods[index] != pod else index
+
+    drain, plan = said["drain"], decision.drain
+    for each, (pod, _) in zip(drain.get("marks", ()), plan.marks, strict=True):
+        each[0] = short(pod, each[0])
+    drain["remove"] = [*map(short, plan.remove, drain.get("remove", ()))]
     return said
-
-
-def _indexes(wanted: Sequence[PodState], among: Sequence[PodState]) -> list[int | None]:
-    """Return where each pod is among others, or None if no equal one is there."""
-    at = {pod.uid: index for index, pod in enumerate(among)}
-    found = [at.get(pod.uid) for pod in wanted]
-    return [
-        None if index is None or among[index] != pod else index
-        for pod, index in zip(wanted, found, strict=True)
-    ]
 
 
 def _parsed(text: bytes) -> _Line:
@@ -233,7 +232,15 @@ def _resolved(said: Any, pods: Sequence[PodState]) -> list[Any]:
     """Return pods with those in place of their indexes. Raises LineError."""
     if not isinstance(said, list):
         raise LineError("expected a list of pods")
-    for each in said:
-        if isinstance(each, int) and not 0 <= each < len(pods):
-            raise LineError(f"there is no pod {each}, expected one of {len(pods)}")
-    return [pods[each] if isinstance(each, int) else each for each in said]
+    return [_referred(each, pods) for each in said]
+
+
+def _referred(said: Any, pods: Sequence[PodState]) -> Any:
+    index, changed = said if isinstance(said, list) and len(said) == 2 else (said, None)
+    if not isinstance(index, int):
+        return said
+    if not 0 <= index < len(pods):
+        raise LineError(f"there is no pod {index}, expected one of {len(pods)}")
+    if not isinstance(changed, dict):
+        return pods[index]
+    return {name: getattr(pods[index], name) for name in _FIELDS} | changed

@@ -72,6 +72,22 @@ def test_a_line_says_the_same_entry_whatever_it_is(
 
 
 @settings(max_examples=60, deadline=None)
+@given(anything(Observation), anything(Observation))
+def test_what_has_changed_of_a_pod_is_all_that_has_changed(
+    first: Observation, then: Observation
+) -> None:
+    same = [pod.uid for pod in first.pods]
+    uids = [*same, *(f"new-{index}" for index in range(2))]
+    later = tuple(replace(pod, uid=uid) for pod, uid in zip(then.pods, uids, strict=False))
+    then = replace(then, pods=later, uid=first.uid)
+    encoder, decoder = Encoder(), Decoder()
+
+    for observed in (first, then, first):
+        line = encoder.line(replace(entry(), observed=observed), State()).encode()
+        assert decoder.entry(line).observed == observed
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(range(4)), st.sampled_from(range(3))), max_size=8))
 def test_what_a_line_leaves_out_is_in_those_before(looks: list[tuple[int, int]]) -> None:
     seen = [observation(12, 3), observation(12, 4), observation(4, 12, uid="b"), observation()]
