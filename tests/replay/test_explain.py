@@ -170,8 +170,8 @@ FULL = pod("pod-1", sessions=10, routable=False, cordon=Cordon(Cause.FULL, NOW -
         (
             observation(pods=(*pods(1), BUSY)),
             (
-                "Pod pod-1 was cordoned (scale-down) since 07:59:00; its sidecar said 2 sessions and "
-                "1 being opened."
+                "Pod pod-1 was cordoned (scale-down) since 07:59:00; its sidecar said 2 sessions "
+                "and 1 being opened."
             ),
         ),
         (
@@ -239,8 +239,8 @@ def test_what_was_seen_and_what_was_missing(observed: Observation, sentence: str
             [{"type": "sessions", "seats": 10}],
             observation(None),
             (
-                "sessions asked for nothing (FailedGetSessionsMetric): no session count from any of "
-                "1 pods."
+                "sessions asked for nothing (FailedGetSessionsMetric): no session count from any "
+                "of 1 pods."
             ),
         ),
         (
@@ -257,8 +257,8 @@ def test_what_was_seen_and_what_was_missing(observed: Observation, sentence: str
             [{"type": "prometheus", "query": "x", "perReplica": 4}],
             observation(1, 1, external={"x": Sample(13_000, NOW)}),
             (
-                "prometheus asked for 4 replicas: 13, target 4 a replica: 13 / 4 = 3.25, rounded up "
-                "to 4."
+                "prometheus asked for 4 replicas: 13, target 4 a replica: 13 / 4 = 3.25, rounded "
+                "up to 4."
             ),
         ),
     ],
@@ -303,8 +303,8 @@ PLAN = DrainPlan(1, ((pod("pod-1"), PodMarks(True)), (EMPTY, PodMarks(True, cost
             Decision(2, 2, confirmed=Confirmation(1, 3, mismatch=True)),
             {},
             (
-                "The last scale-down has ended: Kubernetes deleted 1 pod, among them a pod that had "
-                "not been drained."
+                "The last scale-down has ended: Kubernetes deleted 1 pod, among them a pod that "
+                "had not been drained."
             ),
         ),
         (
