@@ -20,7 +20,7 @@ endif
 export TEST_COUNTS
 
 .DEFAULT_GOAL := help
-.PHONY: help install parts images test test-node test-all test-fast fast idle slow waves node pages lint format demo big-data cluster bench bench-kubernetes lock clean
+.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves node pages lint format demo big-data cluster bench bench-kubernetes lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -48,12 +48,12 @@ images: parts
 
 test: lint ## Run the suite without a node, fast tests first (20 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 fast parts
-	@$(MAKE) --no-print-directory --jobs=2 idle slow
+	@$(MAKE) --no-print-directory --jobs=2 idle slow LEAVE_OUT=" and not containers"
 	@$(BIN)/python -m tests.lab.counts
 
 test-node: images ## Run the tests on a real Kubernetes node, as root (20 minutes)
 	@$(MAKE) --no-print-directory waves
-	@$(MAKE) --no-print-directory --jobs=2 node pages
+	@$(MAKE) --no-print-directory --jobs=3 node pages containers
 	@$(BIN)/python -m tests.lab.counts
 
 test-all: lint ## Run both in parallel, which is faster (as CI does)
@@ -73,8 +73,12 @@ IN_ONE_PIECE = log=$$(mktemp); $(1) > $$log 2>&1; code=$$?; cat $$log; rm $$log;
 idle:
 	@$(call IN_ONE_PIECE,$(BIN)/python -m tests.lab.background $(PYTEST) -m "mostly_idle" $(BY_FILE))
 
+# One worker more than processors, because these tests wait a third of their time.
 slow:
-	@nice -n 10 $(PYTEST) -m "slow and not node and not mostly_idle" $(BY_FILE)
+	@nice -n 10 $(PYTEST) -m "slow and not node and not mostly_idle$(LEAVE_OUT)" $(BY_FILE) -n $$(($(WORKERS) + 1))
+
+containers:
+	@$(call IN_ONE_PIECE,nice -n 10 $(PYTEST) -m "containers")
 
 # Users wait only a limited time for a page: next to the suite, two cores would be too slow for them.
 waves:

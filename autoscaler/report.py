@@ -81,7 +81,20 @@ def write_report(
 
     note: a paragraph below the table.
     """
-    path.write_text(report_html(timeline, summary, title, note), encoding="utf-8")
+    _replace(path, report_html(timeline, summary, title, note))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file completely, or leave what was there. Raises OSError."""
+    if path.exists() and not path.is_file():  # such as /dev/null
+        path.write_text(text, encoding="utf-8")
+        return
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def report_html(timeline: Timeline, summary: Table, title: str, note: str = "") -> str:

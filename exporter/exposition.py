@@ -154,6 +154,8 @@ def _apps(seen: PodView) -> Iterator[MetricSample]:
         for state in CONNECTION_STATES:
             yield MetricSample("bokeh_connections", (url, state, seen.quality), getattr(app, state))
         if seen.has_agents:
+            if (ratio := seen.sessions_per_user(url)) is not None:
+                yield MetricSample("bokeh_sessions_per_user_ratio", (url,), ratio)
             yield MetricSample("bokeh_session_oldest_age_seconds", (url,), app.oldest_age_s)
             yield MetricSample(
                 "bokeh_last_client_activity_timestamp_seconds", (url,), app.last_activity

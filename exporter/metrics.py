@@ -73,6 +73,21 @@ TABLE: tuple[MetricSpec, ...] = (
         ("app", "state", "quality"),
     ),
     MetricSpec("bokeh_sessions_created_total", "counter", "Sessions created.", "", ("app",)),
+    MetricSpec(
+        "bokeh_sessions_used_total",
+        "counter",
+        "Sessions created to which a client has connected, counted at its first connection.",
+        "",
+        ("app",),
+    ),
+    MetricSpec(
+        "bokeh_sessions_per_user_ratio",
+        "gauge",
+        "Sessions created per session used: 1 if each page and its WebSocket reach the same "
+        "worker. Sessions younger than 30 s whose page may still be loading do not count.",
+        "ratio",
+        ("app",),
+    ),
     MetricSpec("bokeh_sessions_destroyed_total", "counter", "Sessions discarded.", "", ("app",)),
     MetricSpec(
         "bokeh_sessions_orphaned_total",

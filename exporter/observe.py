@@ -21,7 +21,7 @@ from exporter.wire import AppReport, CgroupReport, Report, empty_for, holders
 EXACT, ESTIMATED = "exact", "estimated"
 LOOK_SECONDS = 5.0
 TABLE_SECONDS = 1.0  # for which a reading of the kernel's tables is reused
-CREATED = "bokeh_sessions_created_total"
+CREATED, USED = "bokeh_sessions_created_total", "bokeh_sessions_used_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,15 @@ class PodView:
             return None
         counters = self.collected.counters.items()
         return round(sum(value for (name, _), value in counters if name == CREATED))
+
+    def sessions_per_user(self, url: str) -> float | None:
+        """Return the sessions of an application per session used, or None before the first.
+
+        Sessions whose page may still be loading do not count yet.
+        """
+        counters = self.collected.counters
+        created, used = (counters.get((name, (url,)), 0.0) for name in (CREATED, USED))
+        return max(used, created - self.apps[url].awaited) / used if used else None
 
     @property
     def requests(self) -> int | None:

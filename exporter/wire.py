@@ -33,13 +33,18 @@ LONGEST_TEXT = 500  # characters of a route or a label
 
 @dataclass(frozen=True, slots=True)
 class AppReport:
-    """One application in one worker; `opening` counts pages whose WebSocket is not open yet."""
+    """One application in one worker.
+
+    opening: pages whose WebSocket is not open yet. awaited: sessions that no client has connected
+    to, and whose page may still be loading.
+    """
 
     connected: int = 0
     lingering: int = 0
     blocked: int = 0
     pending: int = 0
     opening: int = 0
+    awaited: int = 0
     live: int = 0
     stale: int = 0
     oldest_age_s: float = 0.0

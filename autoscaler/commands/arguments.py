@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from zoneinfo import ZoneInfo
 
+from autoscaler.simulation.goals import Goal, goal
 from autoscaler.units import seconds
 
 
@@ -38,6 +39,19 @@ def whole(text: str, low: int, high: int) -> int:
     if not text.isdecimal() or not low <= int(text) <= high:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {low} to {high}")
     return int(text)
+
+
+def chosen_goal(text: str) -> Goal:
+    """Return a goal, such as `cut == 0`."""
+    try:
+        return goal(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def price(text: str) -> float:
+    """Return the price of a replica-hour, such as 0.12/h."""
+    return amount(text.removesuffix("/h"))
 
 
 def amount(text: str) -> float:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoscaler.adapters.clock import SystemClock
+from autoscaler.commands.arguments import positive_duration
 from autoscaler.daemon import Ports
 from autoscaler.errors import AutoscalerError
 from autoscaler.ports import PolicySource
-from autoscaler.units import seconds
 from exporter.tokens import TokenError, TokenFile
 
 if TYPE_CHECKING:
+    from autoscaler.adapters.prometheus.http import PrometheusSettings
     from autoscaler.adapters.prometheus.source import PrometheusSource
 
 # Seconds for which a reconcile pass waits for the PromQL queries of policies.
@@ -31,18 +32,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_kubernetes(parser)
 
 
-def add_prometheus(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """Add the options for Prometheus."""
+def add_prometheus(
+    parser: argparse.ArgumentParser, *, required: bool, timeout: float = 5.0, short: bool = False
+) -> None:
+    """Add the options for Prometheus. short: also as `--prometheus` and `--match`."""
     prometheus = parser.add_argument_group("Prometheus")
     prometheus.add_argument(
+        *(("--prometheus",) if short else ()),
         "--prometheus-url",
+        dest="prometheus_url",
         metavar="URL",
         required=required,
         help="address of Prometheus, with its path prefix, if any; parameters (as in "
         "https://host/prom?tenant=a) are sent with each query",
     )
     prometheus.add_argument(
+        *(("--match",) if short else ()),
         "--prometheus-match",
+        dest="prometheus_match",
         metavar="MATCHERS",
         action="append",
         default=[],
@@ -83,15 +90,15 @@ def add_prometheus(parser: argparse.ArgumentParser, *, required: bool) -> None:
     prometheus.add_argument(
         "--prometheus-timeout",
         metavar="DURATION",
-        type=_duration,
-        default=5.0,
-        help="timeout of a query (default: 5s); a reconcile pass waits only one second for the "
-        "PromQL queries of policies, and the next pass reads answers that took longer",
+        type=positive_duration,
+        default=timeout,
+        help=f"timeout of a query (default: {timeout:g}s); a reconcile pass waits only one second "
+        "for the PromQL queries of policies, and the next pass reads answers that took longer",
     )
     prometheus.add_argument(
         "--scrape-interval",
         metavar="DURATION",
-        type=_duration,
+        type=positive_duration,
         default=15.0,
         help="Prometheus scrape interval of the exporters; samples older than twice this are "
         "ignored (default: 15s)",
@@ -164,13 +171,20 @@ def prometheus(args: argparse.Namespace, *, patience: float) -> PrometheusSource
 
     patience: seconds for which to wait for the PromQL queries of policies.
     """
-    from autoscaler.adapters.prometheus.source import PrometheusSettings, PrometheusSource
+    from autoscaler.adapters.prometheus.source import PrometheusSource
+
+    return PrometheusSource(prometheus_settings(args, patience=patience))
+
+
+def prometheus_settings(args: argparse.Namespace, *, patience: float) -> PrometheusSettings:
+    """Return the settings that the options describe. Raises AutoscalerError."""
+    from autoscaler.adapters.prometheus.http import PrometheusSettings
 
     if (args.prometheus_username is None) != (args.prometheus_password_file is None):
         raise AutoscalerError(
             "basic authentication needs both --prometheus-username and --prometheus-password-file"
         )
-    settings = PrometheusSettings(
+    return PrometheusSettings(
         url=args.prometheus_url,
         bearer_token_file=args.prometheus_bearer_token_file,
         username=args.prometheus_username,
@@ -182,7 +196,6 @@ def prometheus(args: argparse.Namespace, *, patience: float) -> PrometheusSource
         patience=patience,
         scrape_interval=args.scrape_interval,
     )
-    return PrometheusSource(settings)
 
 
 def _matchers(text: str) -> str:
@@ -199,13 +212,3 @@ def _header(text: str) -> tuple[str, str]:
     if not sign or not name.strip():
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE")
     return name.strip(), value.strip()
-
-
-def _duration(text: str) -> float:
-    try:
-        value = seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected more than 0s")
-    return value

@@ -4,189 +4,113 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from autoscaler.adapters.policies.files import load_policy
-from autoscaler.adapters.traces.files import load_trace
-from autoscaler.adapters.traces.times import LocalClock
-from autoscaler.commands.arguments import amount, duration, timezone, whole
+from autoscaler.commands import inputs
+from autoscaler.commands.arguments import chosen_goal, price
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
 from autoscaler.policy import Policy
 from autoscaler.simulation import summary
-from autoscaler.simulation.engine import Assumptions, Run, simulate
-from autoscaler.simulation.score import score, static_fleet
-from autoscaler.simulation.timeline import Table
-from autoscaler.simulation.trace import Trace, office_week
+from autoscaler.simulation.comparison import Contender, Result, compare
+from autoscaler.simulation.timeline import Table, Timeline
+from autoscaler.simulation.trace import Trace
 from exporter.texts import visible
 
-BAD_INPUT = 2
+MISSED, BAD_INPUT = 1, 2
 DEFAULT_REPORT = Path("simulation.html")
-DEFAULT_SEATS = 20
-# Seconds between decisions, at least; with 15 s for more than two days a week takes seconds.
-LEAST_TICK = 5.0
-LONG_TRACE = 2 * 86_400.0
-LONG_TRACE_TICK = 15.0
-# After more than a minute without a decision, `decide` assumes an outage of the daemon and holds.
-LONGEST_TICK = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument(
-        "--policy", type=Path, required=True, metavar="FILE", help="policy file to simulate"
+    inputs.add_arguments(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--assert",
+        dest="goals",
+        action="append",
+        default=[],
+        type=chosen_goal,
+        metavar="GOAL",
+        help="exit with 1 unless the policy meets this, such as 'cut == 0', 'refused < 0.1%%' or "
+        "'regret < 10%%' (repeatable)",
     )
-    parser.add_argument(
-        "--trace",
-        type=Path,
-        metavar="CSV",
-        help="CSV file of sessions to replay, with the columns start,end in ISO 8601 or seconds "
-        "since 1970 (default: a generated week of office hours)",
+    output.add_argument(
+        "--price",
+        type=price,
+        metavar="AMOUNT/h",
+        help="price of a replica-hour in any currency, such as 0.12/h, to show the cost",
     )
-    parser.add_argument(
-        "--timezone",
-        type=timezone,
-        metavar="NAME",
-        help="time zone of times without an offset and of the report, such as Europe/Berlin "
-        "(default: the zone of the policy's schedule, else UTC)",
-    )
-    parser.add_argument(
-        "--seed", type=_seed, default=1, metavar="N", help="seed of random numbers (default: 1)"
-    )
-    _add_assumptions(parser)
-    parser.add_argument(
+    output.add_argument(
         "--html",
         type=Path,
         metavar="FILE",
         help=f"file to write the report to (default: {DEFAULT_REPORT}; with --json: no report)",
     )
-    parser.add_argument(
+    output.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
     )
 
 
-def _add_assumptions(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--lead-time",
-        type=duration,
-        default=60.0,
-        metavar="TIME",
-        help="time for a new pod to become Ready (default: 60s)",
-    )
-    parser.add_argument(
-        "--seats",
-        type=_seats,
-        metavar="N",
-        help="number of sessions that a pod can hold (default: the policy's seats, else 20)",
-    )
-    parser.add_argument(
-        "--tick",
-        type=_tick,
-        metavar="TIME",
-        help="time between decisions, from 1s to 60s (default: the policy's interval, but at least "
-        "5s, or 15s for a trace of more than two days)",
-    )
-    parser.add_argument(
-        "--cpu-per-session",
-        type=amount,
-        default=0.05,
-        metavar="CORES",
-        help="CPU that a session uses of its pod's 1 core (default: 0.05)",
-    )
-    parser.add_argument(
-        "--memory-per-session",
-        type=amount,
-        default=40.0,
-        metavar="MB",
-        help="memory that a session adds to its pod's 200 MB, of 1 GiB (default: 40)",
-    )
-
-
 def run(args: argparse.Namespace) -> int:
-    """Simulate and print the score, and return the exit code: 2 for wrong input."""
+    """Simulate and print the scores.
+
+    Returns the exit code: 1 if the policy misses a goal, 2 for wrong input.
+    """
     try:
-        policy, trace = _load(args)
-        assumptions = _assumptions(args, policy, trace)
+        contenders, trace, notes = inputs.load(args)
         with progress("simulating") as show:
-            result = simulate(policy, trace, assumptions, show)
-        _tell(args, policy, trace, assumptions, result)
+            results = compare(contenders, trace, show)
+        _tell(args, contenders[0], trace, results, notes)
     except AutoscalerError as error:
         complain(*str(error).split("\n"))
         return BAD_INPUT
-    return 0
-
-
-def _load(args: argparse.Namespace) -> tuple[Policy, Trace]:
-    """Load the policy and the trace, or generate one in the schedule's zone.
-
-    Raises AutoscalerError.
-    """
-    policy = load_policy(args.policy)
-    if args.trace:
-        return policy, load_trace(args.trace, _local_clock(args.timezone, policy))
-    return policy, office_week(args.seed, _zone(args.timezone, policy))
-
-
-def _zone(chosen: str | None, policy: Policy) -> str:
-    return chosen or (policy.schedule[0].timezone if policy.schedule else "UTC")
-
-
-def _local_clock(chosen: str | None, policy: Policy) -> LocalClock:
-    """Return the clock for times without an offset.
-
-    It has no zone if the windows of the schedule have several zones.
-    """
-    if chosen:
-        return LocalClock(ZoneInfo(chosen), "by --timezone")
-    zones = list(dict.fromkeys(window.timezone for window in policy.schedule))
-    if not zones:
-        return LocalClock(ZoneInfo("UTC"), "as the policy has no schedule (or set --timezone)")
-    if len(zones) > 1:
-        return LocalClock(None, f"the policy's schedule has the zones {', '.join(zones)}")
-    why = "the zone of the policy's schedule (or set --timezone)"
-    return LocalClock(ZoneInfo(zones[0]), why)
-
-
-def _assumptions(args: argparse.Namespace, policy: Policy, trace: Trace) -> Assumptions:
-    least = LONG_TRACE_TICK if trace.end - trace.start > LONG_TRACE else LEAST_TICK
-    own = policy.sessions.seats if policy.sessions else DEFAULT_SEATS
-    return Assumptions(
-        seats=args.seats or own,
-        tick=args.tick or max(policy.interval, least),
-        lead_time=args.lead_time,
-        cpu_per_session=args.cpu_per_session,
-        memory_per_session=args.memory_per_session,
-        seed=args.seed,
-    )
+    missed = [text for goal in args.goals if (text := goal.missed(results[0].score))]
+    complain(*(f"{results[0].name}: {text}" for text in missed))
+    return MISSED if missed else 0
 
 
 def _tell(
-    args: argparse.Namespace, policy: Policy, trace: Trace, assumptions: Assumptions, result: Run
+    args: argparse.Namespace,
+    own: Contender,
+    trace: Trace,
+    results: Sequence[Result],
+    notes: Sequence[str],
 ) -> None:
-    own = score(result, trace, policy.replicas.min)
-    static = score(static_fleet(trace, assumptions.seats), trace, policy.replicas.min)
-    table = summary.table(policy.name, own, static)
-    conditions = summary.conditions(policy, trace, assumptions)
+    policy, assumed = own.policy, own.assumptions
+    conditions = " ".join([summary.conditions(policy, trace, assumed), *notes])
     html = args.html or (None if args.json else DEFAULT_REPORT)
     if html:
-        _write_html(html, policy, result, table, conditions, args.timezone)
+        whole = summary.table(results, assumed.when_full, args.price)
+        timeline = replace(results[0].run.timeline, timezone=inputs.zone_of(args, policy))
+        _write_html(html, policy, timeline, whole, conditions)
     if args.json:
-        print(json.dumps(summary.document(policy, trace, assumptions, own, static), indent=2))
+        content = summary.document(policy, trace, assumed, results, args.price)
+        print(json.dumps(content, indent=2))
         return
-    _print_table(table)
+    say(*_lines(trace, results[0]))
+    _print_table(summary.table(results, assumed.when_full, args.price, brief=True))
     say(conditions, f"Report: {html}")
 
 
+def _lines(trace: Trace, own: Result) -> Sequence[str]:
+    """Return the sessions and the replicas over time, each as a line of bars."""
+    drawn = {"sessions": trace.concurrency, "replicas": own.run.timeline.billed}
+    return [
+        f"{name}  {summary.sparkline(steps, trace.start, trace.end)}  peak {steps.peak:,.0f}"
+        for name, steps in drawn.items()
+    ]
+
+
 def _write_html(
-    path: Path, policy: Policy, result: Run, table: Table, conditions: str, timezone: str | None
+    path: Path, policy: Policy, timeline: Timeline, table: Table, conditions: str
 ) -> None:
     """Write the report. Raises AutoscalerError if the file cannot be written."""
     from autoscaler.report import write_report  # the import of Bokeh takes a third of a second
 
-    timeline = replace(result.timeline, timezone=_zone(timezone, policy))
     try:
         write_report(path, timeline, table, f"Policy {policy.name}, simulated", conditions)
     except OSError as error:
@@ -204,18 +128,3 @@ def _print_table(table: Table) -> None:
     for row in table.rows:
         shown.add_row(*map(visible, row))
     Console(markup=False, highlight=False).print(shown)
-
-
-def _tick(text: str) -> float:
-    tick = duration(text)
-    if not 1.0 <= tick <= LONGEST_TICK:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a time from 1s to 60s")
-    return tick
-
-
-def _seats(text: str) -> int:
-    return whole(text, 1, 100_000)
-
-
-def _seed(text: str) -> int:
-    return whole(text, 0, 2**32 - 1)

@@ -11,6 +11,7 @@ from autoscaler.core.decide import record_removal, record_scaling
 from autoscaler.core.drain.cleanup import released
 from autoscaler.core.drain.progress import returned
 from autoscaler.core.lease import LONGEST_WRITE
+from autoscaler.core.now import Now
 from autoscaler.errors import (
     AutoscalerError,
     ClusterError,
@@ -109,7 +110,7 @@ class Actor:
         asked_at = self._clock.steady()
         answered = self._ask(replace(target, pods=pods))
         took = self._clock.steady() - asked_at
-        if words := returned(answered.pods, drain, self._clock.now()):
+        if words := returned(answered.pods, drain, Now(self._clock.now())):
             raise NotEmptyError(words)
         if took > ANSWERS_WITHIN:
             words = f"not scaled down: the sidecars took {took:.1f} s to answer"
@@ -159,7 +160,7 @@ class Actor:
             return True
         if isinstance(target, AutoscalerError):
             raise target
-        for pod, marks in released(target.pods, target.replicas, now):
+        for pod, marks in released(target.pods, target.replicas, Now(now)):
             self._leadership.confirm(target.ref.namespace)
             self._cluster.mark_pod(target, pod, marks)
             done.append(Released(target, pod, marks))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from threading import Lock
 from typing import NamedTuple
 
@@ -59,7 +58,7 @@ class StateStore:
             self.keep(key, before)
             raise
         except AutoscalerError:
-            self.keep(key, replace(after(before), replicas_seen=None))
+            self.keep(key, after(before)._replace(replicas_seen=None))
             raise
 
     def shift(self, seconds: float) -> None:

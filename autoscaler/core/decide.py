@@ -6,14 +6,13 @@ number pass or moves it and leaves a `Step` that says why. Nothing here does I/O
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from autoscaler.core import foreign_writers, holds, schedule
 from autoscaler.core.drain import cleanup, departures, sightings
 from autoscaler.core.drain.confirm import confirm_removal, expect_removal
 from autoscaler.core.drain.plan import plan_drain
 from autoscaler.core.holds import Draft
 from autoscaler.core.hpa import behavior
+from autoscaler.core.now import Now
 from autoscaler.core.recommendations import recommendations
 from autoscaler.core.schedule import Bounds
 from autoscaler.model import (
@@ -37,21 +36,22 @@ LONGEST_WINDOW = 3_600.0
 
 
 def decide(
-    policy: Policy, observed: Observation, state: State | None, now: float
+    policy: Policy, observed: Observation, state: State | None, at: float
 ) -> tuple[Decision, State]:
     """The replica count that the policy asks for now, and what to remember for the next pass.
 
     state None: this target is seen for the first time. Pure; never raises for bad data, which
     holds the present number with the reason. Call `record_scaling` after the change was made.
     """
-    state = _remember_seeing(policy, observed, state, now)
-    confirmed, state = _confirm_removal(observed, state, now)
+    now = Now(at)
+    state = _remember_seeing(policy, observed, state, at)
+    confirmed, state = _confirm_removal(observed, state, at)
     ended, state = departures.follow(state, observed)
-    state = _remember_pods(policy, observed, state, now)
+    state = _remember_pods(policy, observed, state, at)
     state, reset = _remember_resets(observed, state, now)
     if observed.replicas == 0:
         held = Step(Reason.SCALING_DISABLED, 0, "scaling is disabled: spec.replicas is 0")
-        return Decision(0, 0, (held,), confirmed=confirmed, ended=ended, reset=reset), state
+        return Decision(0, 0, (held,), (), None, confirmed, ended, reset, now.holds_until), state
     metrics, state = recommendations(policy, observed, state, now)
     bounds = schedule.bounds(policy, now)
 
@@ -74,9 +74,12 @@ def decide(
     draft = holds.beside_other_autoscaler(draft, observed)
     draft, plan = _drain(draft, needed, policy, observed, state, bounds, now)
     if plan is not None and plan.named != state.told:
-        state = replace(state, told=plan.named)
-    current, desired = observed.replicas, draft.replicas
-    return Decision(current, desired, draft.steps, metrics, plan, confirmed, ended, reset), state
+        state = state._replace(told=plan.named)
+    current, desired, until = observed.replicas, draft.replicas, now.holds_until
+    decision = Decision(
+        current, desired, draft.steps, metrics, plan, confirmed, ended, reset, until
+    )
+    return decision, state
 
 
 def record_removal(state: State, decision: Decision, observed: Observation, now: float) -> State:
@@ -84,7 +87,7 @@ def record_removal(state: State, decision: Decision, observed: Observation, now:
     if decision.drain is None or not decision.drain.remove:
         return state
     state = departures.begin(state, decision.drain.remove, now)
-    return replace(state, removal=expect_removal(decision.drain.remove, observed, now))
+    return state._replace(removal=expect_removal(decision.drain.remove, observed, now))
 
 
 def record_scaling(state: State, policy: Policy, before: int, after: int, now: float) -> State:
@@ -93,10 +96,10 @@ def record_scaling(state: State, policy: Policy, before: int, after: int, now: f
     if policy.behavior is not None:
         events = behavior.Events(state.scale_ups, state.scale_downs)
         events = behavior.record_change(events, policy.behavior, after - before, now)
-    state = replace(state, scale_ups=events.ups, scale_downs=events.downs, replicas_seen=after)
+    state = state._replace(scale_ups=events.ups, scale_downs=events.downs, replicas_seen=after)
     if after > before:
-        return replace(state, last_scale_up=now)
-    return replace(state, last_scale_down=now)
+        return state._replace(last_scale_up=now)
+    return state._replace(last_scale_down=now)
 
 
 def _remember_seeing(
@@ -109,24 +112,23 @@ def _remember_seeing(
     state = state or State()
     gap = max(MAX_GAP, 3 * policy.interval)
     if state.seen_at is not None and now - state.seen_at <= gap:
-        return replace(state, seen_at=now)
+        return state._replace(seen_at=now)
     log = tuple(entry for entry in state.recommendations if entry.at > now - LONGEST_WINDOW)
-    return replace(state, seen_at=now, recommendations=(*log, Logged(observed.replicas, now)))
+    return state._replace(seen_at=now, recommendations=(*log, Logged(observed.replicas, now)))
 
 
 def _remember_pods(policy: Policy, observed: Observation, state: State, now: float) -> State:
     """What is seen of the pods from pass to pass, for a drain counts its times by that."""
     if policy.drain is None:
         return state
-    active = [pod for pod in observed.pods if pod.is_active]
-    seen = sightings.follow(state.sightings, active, now)
-    short = sightings.follow_shortage(state.shortage, active, observed.replicas, now)
-    if not (seen or state.sightings or short or state.shortage):
+    seen = sightings.follow(state.sightings, observed.active, now)
+    short = sightings.follow_shortage(state.shortage, observed.active, observed.replicas, now)
+    if seen == state.sightings and short == state.shortage:
         return state
-    return replace(state, sightings=seen, shortage=short)
+    return state._replace(sightings=seen, shortage=short)
 
 
-def _remember_resets(observed: Observation, state: State, now: float) -> tuple[State, str]:
+def _remember_resets(observed: Observation, state: State, now: Now) -> tuple[State, str]:
     """Notice what somebody else wrote over; the words for it in the pass that sees it first."""
     after = foreign_writers.follow(state, observed, now)
     is_news = after.reset is not None and after.reset != state.reset
@@ -145,7 +147,7 @@ def _confirm_removal(
     mismatch_at = now if confirmed.mismatch else state.mismatch_at
     if confirmed.mismatch:
         state = departures.begin_unchosen(state, state.removal, observed, now)
-    return confirmed, replace(state, removal=None, mismatch_at=mismatch_at)
+    return confirmed, state._replace(removal=None, mismatch_at=mismatch_at)
 
 
 def _combine(votes: tuple[Recommendation, ...], observed: Observation) -> Draft:
@@ -182,18 +184,18 @@ def _fallback(
     metrics: tuple[Recommendation, ...],
     policy: Policy,
     state: State,
-    now: float,
+    now: Now,
 ) -> tuple[Draft, State]:
     """Blind for longer than `fallback.after`: at least the fallback, never below the present."""
     if any(metric.replicas is not None for metric in metrics):
-        return draft, state if state.blind_since is None else replace(state, blind_since=None)
-    since = now if state.blind_since is None else state.blind_since
-    state = replace(state, blind_since=since)
+        return draft, state if state.blind_since is None else state._replace(blind_since=None)
+    since = now.at if state.blind_since is None else state.blind_since
+    state = state._replace(blind_since=since)
     fallback = policy.fallback
-    if fallback is None or now - since < fallback.after:
+    if fallback is None or not now.has_passed(fallback.after, since):
         return draft, state
     least = counted(fallback.replicas, "replica")
-    detail = f"no metric for {duration_text(now - since)}: falling back to {least}"
+    detail = f"no metric for {duration_text(now.at - since)}: falling back to {least}"
     draft = draft._replace(least=fallback.replicas)
     return draft.to(max(draft.replicas, fallback.replicas), Reason.FALLBACK, detail), state
 
@@ -209,16 +211,18 @@ def _follow_schedule(draft: Draft, bounds: Bounds) -> Draft:
     return draft
 
 
-def _stabilize(draft: Draft, policy: Policy, state: State, now: float) -> tuple[Draft, State]:
+def _stabilize(draft: Draft, policy: Policy, state: State, now: Now) -> tuple[Draft, State]:
     log, wanted = state.recommendations, draft.replicas
+    if log and log[-1].replicas == wanted:  # of a repeated number only the last time counts
+        log = log[:-1]
     if policy.behavior is None:
         kept, log = behavior.stabilize_down(wanted, log, now)
         window = behavior.DOWN_WINDOW
     else:
         kept, log = behavior.stabilize(wanted, draft.current, log, now, policy.behavior)
         window = behavior.windows(policy.behavior)[wanted < kept]
-    state = replace(state, recommendations=log)
-    if draft.held:
+    state = state._replace(recommendations=log)
+    if draft.held or kept == wanted:
         return draft, state
     reason = Reason.SCALE_DOWN_STABILIZED if kept > wanted else Reason.SCALE_UP_STABILIZED
     detail = (
@@ -228,7 +232,7 @@ def _stabilize(draft: Draft, policy: Policy, state: State, now: float) -> tuple[
     return draft.to(kept, reason, detail), state
 
 
-def _limit_rate(draft: Draft, policy: Policy, bounds: Bounds, state: State, now: float) -> Draft:
+def _limit_rate(draft: Draft, policy: Policy, bounds: Bounds, state: State, now: Now) -> Draft:
     """Apply HPA's rate policies if the policy has a behavior stanza; else nothing limits it."""
     if policy.behavior is None:
         return draft
@@ -236,13 +240,12 @@ def _limit_rate(draft: Draft, policy: Policy, bounds: Bounds, state: State, now:
     limited = behavior.limit_rate(
         draft.replicas, draft.current, (bounds.min, bounds.max), policy.behavior, events, now
     )
-    detail = (
-        f"{counted(draft.replicas, 'replica')} wanted, the rate policy allows {limited.replicas}"
-    )
-    return draft.to(limited.replicas, limited.reason, detail)
+    allowed = limited.replicas
+    detail = f"{counted(draft.replicas, 'replica')} wanted, the rate policy allows {allowed}"
+    return draft.to(allowed, limited.reason, detail)
 
 
-def _cool_down(draft: Draft, policy: Policy, state: State, now: float) -> Draft:
+def _cool_down(draft: Draft, policy: Policy, state: State, now: Now) -> Draft:
     """Hold a scale-up after a scale-up, and a scale-down after any change."""
     if draft.replicas > draft.current:
         last, rest, reason = state.last_scale_up, policy.cooldown.up, Reason.COOLDOWN_UP
@@ -250,9 +253,9 @@ def _cool_down(draft: Draft, policy: Policy, state: State, now: float) -> Draft:
         changes = (state.last_scale_up, state.last_scale_down)
         last = max((at for at in changes if at is not None), default=None)
         rest, reason = policy.cooldown.down, Reason.COOLDOWN_DOWN
-    if last is None or now - last >= rest:
+    if last is None or draft.replicas == draft.current or now.has_passed(rest, since=last):
         return draft
-    left = duration_text(round(rest - (now - last)))
+    left = duration_text(round(rest - (now.at - last)))
     detail = f"{counted(draft.replicas, 'replica')} wanted, the cooldown lasts {left} more"
     return draft.to(draft.current, reason, detail)
 
@@ -274,7 +277,7 @@ def _drain(
     observed: Observation,
     state: State,
     bounds: Bounds,
-    now: float,
+    now: Now,
 ) -> tuple[Draft, DrainPlan | None]:
     """Scale down by cordoned and drained pods only, unless the policy says `drain: none`."""
     if policy.drain is None or observed.other_autoscaler is not None:

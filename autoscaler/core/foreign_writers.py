@@ -6,8 +6,7 @@ scale-down would be undone or, worse, be carried out by their number in place of
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from autoscaler.core.now import Now
 from autoscaler.model import Observation, Reset, State
 from autoscaler.units import duration_text
 
@@ -15,21 +14,21 @@ from autoscaler.units import duration_text
 RESET_REST = 600.0
 
 
-def follow(state: State, observed: Observation, now: float) -> State:
+def follow(state: State, observed: Observation, now: Now) -> State:
     """The state after a pass that saw this replica count and these labels."""
-    reset = _of_replicas(state, observed, now) or _of_label(observed, now) or state.reset
-    if reset is not None and now - reset.at >= RESET_REST:
+    reset = _of_replicas(state, observed, now.at) or _of_label(observed, now.at) or state.reset
+    if reset is not None and now.has_passed(RESET_REST, since=reset.at):
         reset = None
     if reset == state.reset and observed.replicas == state.replicas_seen:
         return state
-    return replace(state, reset=reset, replicas_seen=observed.replicas)
+    return state._replace(reset=reset, replicas_seen=observed.replicas)
 
 
-def pause(state: State, now: float) -> str:
+def pause(state: State, now: Now) -> str:
     """Why nothing is scaled down because of somebody else's write, or ""."""
-    if state.reset is None or now - state.reset.at >= RESET_REST:
+    if state.reset is None or now.has_passed(RESET_REST, since=state.reset.at):
         return ""
-    left = duration_text(max(1, round(RESET_REST - (now - state.reset.at))))
+    left = duration_text(max(1, round(RESET_REST - (now.at - state.reset.at))))
     return f"not scaling down for {left}: {state.reset.what}"
 
 
@@ -44,7 +43,7 @@ def _of_replicas(state: State, observed: Observation, now: float) -> Reset | Non
 def _of_label(observed: Observation, now: float) -> Reset | None:
     """Our note is still there, and the label is no longer what we made it."""
     for pod in observed.pods:
-        if pod.is_active and pod.routable and pod.cordon is not None and pod.label_writer:
+        if pod.cordon is not None and pod.routable and pod.label_writer and pod.is_active:
             who = pod.label_writer.partition(" ")[0]
             words = f"{who} set the label bokeh-autoscaler/routable of {pod.name} back"
             return Reset(words, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from autoscaler.core import foreign_writers
+from autoscaler.core.now import Now
 from autoscaler.model import Observation, Reason, Recommendation, State, Step
 from autoscaler.policy import Policy
 from autoscaler.units import duration_text
@@ -61,12 +62,12 @@ def in_rollout(draft: Draft, observed: Observation) -> Draft:
     return draft.to(draft.current, reason, detail)
 
 
-def after_mismatch(draft: Draft, state: State, now: float) -> Draft:
+def after_mismatch(draft: Draft, state: State, now: Now) -> Draft:
     """Hold scale-downs for a while after a pod other than the drained one was deleted."""
     at = state.mismatch_at
-    if at is None or now - at >= MISMATCH_REST or draft.replicas >= draft.current:
+    if at is None or draft.replicas >= draft.current or now.has_passed(MISMATCH_REST, since=at):
         return draft
-    left = duration_text(max(1, round(MISMATCH_REST - (now - at))))
+    left = duration_text(max(1, round(MISMATCH_REST - (now.at - at))))
     detail = (
         f"not scaling down for {left}: Kubernetes deleted a pod that had not been drained "
         "(see bokeh_autoscaler_victim_mismatches_total)"
@@ -74,7 +75,7 @@ def after_mismatch(draft: Draft, state: State, now: float) -> Draft:
     return draft.to(draft.current, Reason.VICTIM_MISMATCH, detail)
 
 
-def after_reset(draft: Draft, state: State, now: float) -> Draft:
+def after_reset(draft: Draft, state: State, now: Now) -> Draft:
     """Hold scale-downs for a while after somebody else set the replica count or our labels."""
     detail = foreign_writers.pause(state, now)
     if not detail or draft.replicas >= draft.current:

@@ -11,11 +11,12 @@ line with the number 0 has all of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from autoscaler.model import Decision, Observation, PodState, State
 from autoscaler.policy import Policy
@@ -26,7 +27,6 @@ LONGEST_CHAIN = 300
 
 _POD = TypeAdapter(PodState)
 _OBSERVATION = TypeAdapter(Observation)
-_STATE = TypeAdapter(State)
 _DECISION = TypeAdapter(Decision)
 _FIELDS = [each.name for each in fields(PodState) if each.compare]
 
@@ -53,6 +53,11 @@ class Entry:
     changed: bool = False
     marked: int = 0
     problem: str = ""
+
+
+def lasting(decision: Decision) -> Decision:
+    """The decision as a journal has it: without for how long it holds, which nobody acts on."""
+    return replace(decision, holds_until=0.0)
 
 
 class LineError(ValueError):
@@ -97,7 +102,7 @@ class Encoder:
             said["policy"] = entry.policy.model_dump(mode="json", by_alias=True)
         said["observed"] = _observed(observed, last.pods if last else ())
         if last is None or last.after != entry.before:
-            said["before"] = _plain(_STATE, entry.before or State())
+            said["before"] = _remembered(entry.before or State())
         if last is None or last.decision != decision:
             said["decision"] = _decision(decision, observed.pods)
         said |= {"changed": True} if entry.changed else {}
@@ -106,6 +111,15 @@ class Encoder:
         pods, uid = observed.pods, observed.uid
         self._last[name] = _Last(number, entry.policy, pods, decision, uid, after)
         return json.dumps(said, separators=(",", ":"))
+
+
+def _with_defaults(said: Any) -> Any:
+    """The default of a mapping is one that Pydantic cannot copy."""
+    defaults = State._field_defaults
+    empty: dict[str, Any] = {
+        name: {} for name, value in defaults.items() if isinstance(value, Mapping)
+    }
+    return empty | said if isinstance(said, dict) else said
 
 
 class _Line(BaseModel):
@@ -117,7 +131,7 @@ class _Line(BaseModel):
     at: Time
     policy: Policy | None = None
     observed: dict[str, Any]
-    before: State | None = None
+    before: Annotated[State, BeforeValidator(_with_defaults)] | None = None
     decision: dict[str, Any] | None = None
     changed: bool = False
     marked: Number = 0
@@ -160,6 +174,12 @@ class Decoder:
 
 def _plain(adapter: TypeAdapter[Any], value: Any, **options: Any) -> Any:
     return adapter.dump_python(value, mode="json", exclude_defaults=True, **options)
+
+
+def _remembered(state: State) -> dict[str, Any]:
+    told = zip(state, State(), State._fields, strict=True)
+    said = {name: value for value, default, name in told if value != default}
+    return to_jsonable_python(said)  # type: ignore[no-any-return]
 
 
 def _observed(observed: Observation, before: Sequence[PodState]) -> dict[str, Any]:

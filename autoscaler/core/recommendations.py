@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 from autoscaler.core import sessions
 from autoscaler.core.drain.pods import memory_limit
 from autoscaler.core.hpa.pod_groups import Reading
@@ -17,8 +14,9 @@ from autoscaler.core.hpa.replicas import (
     value,
 )
 from autoscaler.core.hpa.replicas import sessions as pods_for_sessions
+from autoscaler.core.now import Now
 from autoscaler.core.staleness import is_arriving
-from autoscaler.model import Observation, PodState, Reason, Recommendation, State, Unavailable
+from autoscaler.model import Observation, Reason, Recommendation, State, Unavailable
 from autoscaler.policy import (
     CpuMetric,
     MemoryMetric,
@@ -37,7 +35,7 @@ FAILURES = {
 
 
 def recommendations(
-    policy: Policy, observed: Observation, state: State, now: float
+    policy: Policy, observed: Observation, state: State, now: Now
 ) -> tuple[tuple[Recommendation, ...], State]:
     """One recommendation a metric, in the policy's order, and the state with the traffic seen."""
     tolerance = _tolerance(policy)
@@ -63,12 +61,12 @@ def _tolerance(policy: Policy) -> Tolerance:
 
 
 def _sessions(
-    metric: SessionsMetric, policy: Policy, observed: Observation, state: State, now: float
+    metric: SessionsMetric, policy: Policy, observed: Observation, state: State, now: Now
 ) -> tuple[Recommendation, State]:
     if "sessions" in observed.unavailable:
         raise NoRecommendation(observed.unavailable["sessions"])
     fresh_for = observed.fresh_for
-    count = sessions.connected(observed.pods, metric.seats, now, fresh_for)
+    count = sessions.connected(observed.active, metric.seats, now, fresh_for)
     if count.unknown and not count.measured:
         nobody = f"no session count from any of {count.unknown} pods"
         raise NoRecommendation(_with_hint(nobody, "sessions", observed))
@@ -91,7 +89,7 @@ def _sessions(
     complete = not count.unknown and not unheard
     return (
         Recommendation("sessions", replicas, detail, complete=complete),
-        replace(state, traffic=traffic),
+        state._replace(traffic=traffic),
     )
 
 
@@ -103,7 +101,7 @@ def _with_hint(problem: str, signal: str, observed: Observation) -> str:
 def _resource_or_query(
     metric: CpuMetric | MemoryMetric | PrometheusMetric,
     observed: Observation,
-    now: float,
+    now: Now,
     tolerance: Tolerance,
 ) -> Recommendation:
     if isinstance(metric, PrometheusMetric):
@@ -112,13 +110,12 @@ def _resource_or_query(
 
 
 def _resource(
-    metric: CpuMetric | MemoryMetric, observed: Observation, now: float, tolerance: Tolerance
+    metric: CpuMetric | MemoryMetric, observed: Observation, now: Now, tolerance: Tolerance
 ) -> Recommendation:
     if metric.type in observed.unavailable:
         raise NoRecommendation(observed.unavailable[metric.type])
     cpu = isinstance(metric, CpuMetric)
-    pods = [pod for pod in observed.pods if pod.is_active]
-    readings = _cpu_readings(pods) if cpu else _memory_readings(pods, observed)
+    readings = _cpu_readings(observed) if cpu else _memory_readings(observed)
     if readings and all(reading.sample is None for reading in readings):
         nobody = f"no pod has told its {metric.type}"
         raise NoRecommendation(_with_hint(nobody, metric.type, observed))
@@ -135,31 +132,26 @@ def _resource(
     return Recommendation(metric.type, proposal.replicas, detail, complete=not blind)
 
 
-def _cpu_readings(pods: Sequence[PodState]) -> list[Reading]:
-    return [Reading(pod, pod.cpu, pod.resources.cpu_request) for pod in pods]
+def _cpu_readings(observed: Observation) -> list[Reading]:
+    return [Reading(pod, pod.cpu, pod.resources.cpu_request) for pod in observed.active]
 
 
-def _memory_readings(pods: Sequence[PodState], observed: Observation) -> list[Reading]:
+def _memory_readings(observed: Observation) -> list[Reading]:
     """Each pod's memory and the limit that it is killed at. Raises NoRecommendation without one.
 
     A pod that says nothing yet is taken to have the limit of its siblings.
     """
-    limits = [memory_limit(pod) for pod in pods]
-    bare = next(
-        (
-            pod
-            for pod, limit in zip(pods, limits, strict=True)
-            if limit is None and pod.memory is not None
-        ),
-        None,
-    )
+    readings = [Reading(pod, pod.memory, memory_limit(pod)) for pod in observed.active]
+    limits = [each.budget for each in readings if each.budget is not None]
+    if len(limits) == len(readings):
+        return readings
+    bare = next((pod for pod, memory, limit in readings if limit is None and memory), None)
     if bare is not None:
         cure = "set resources.limits.memory on the container that serves the app"
         why = observed.unavailable.get("memory_limit", cure)
         raise NoRecommendation(f"no memory limit is known of pod {bare.name}: {why}")
-    usual = max((limit for limit in limits if limit is not None), default=None)
-    found = zip(pods, limits, strict=True)
-    return [Reading(pod, pod.memory, usual if limit is None else limit) for pod, limit in found]
+    usual = max(limits, default=None)
+    return [each if each.budget is not None else each._replace(budget=usual) for each in readings]
 
 
 def _query(metric: PrometheusMetric, observed: Observation, tolerance: Tolerance) -> Recommendation:
@@ -181,7 +173,7 @@ def _shared_out(
         share = max(1, round(metric.per_replica * 1000))
         return average_value(total, share, replicas, tolerance), f"{metric.per_replica:g} a replica"
     # As in HPA: no pods at all is an error, none ready is 0. A pod that ended is no pod.
-    if not any(pod.is_active for pod in observed.pods):
+    if not observed.active:
         raise NoRecommendation("no pods returned by selector while calculating replica count")
     goal = max(1, round((metric.value or 0) * 1000))
     ready = sum(pod.serving for pod in observed.pods)

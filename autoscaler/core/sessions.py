@@ -6,6 +6,7 @@ from math import ceil, exp, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
+from autoscaler.core.now import Now
 from autoscaler.core.staleness import is_arriving
 from autoscaler.model import PodState, Traffic
 from autoscaler.policy import RefusalTarget, SessionsMetric
@@ -32,16 +33,17 @@ class Connected(NamedTuple):
     idle: int = 0
 
 
-def connected(pods: tuple[PodState, ...], seats: int, now: float, fresh_for: float) -> Connected:
+def connected(active: tuple[PodState, ...], seats: int, now: Now, fresh_for: float) -> Connected:
     """Count sessions where new users may be sent; a pod that should say and does not is full."""
-    there = [pod for pod in pods if pod.is_active]
-    routable = [pod for pod in there if pod.routable]
+    routable = [pod for pod in active if pod.routable]
     known = [pod.sessions.value for pod in routable if pod.sessions is not None]
-    unknown = sum(pod.sessions is None and not is_arriving(pod, now, fresh_for) for pod in routable)
-    apart = [pod for pod in there if pod.is_cordoned_full]
-    beyond = [max(0, pod.sessions.value - seats) for pod in apart if pod.sessions is not None]
-    idle = sum(pod.sessions is not None and pod.sessions.value == 0 for pod in apart)
-    sessions = sum(known) + seats * unknown + sum(beyond)
+    blind = [pod for pod in routable if pod.sessions is None]
+    unknown = sum(not is_arriving(pod, now, fresh_for) for pod in blind)
+    apart = [pod for pod in active if pod.is_cordoned_full]
+    held = [pod.sessions.value for pod in apart if pod.sessions is not None]
+    idle = held.count(0)
+    beyond = sum(max(0, count - seats) for count in held)
+    sessions = sum(known) + seats * unknown + beyond
     return Connected(sessions, len(known), unknown, len(routable), len(apart) - idle, idle)
 
 
@@ -59,7 +61,7 @@ def seating(pods: tuple[PodState, ...], seats: int) -> Seating:
     return Seating(seats * len(open_pods), sum(max(0, seats - count) for count in taken))
 
 
-def without_data(pods: tuple[PodState, ...], now: float, fresh_for: float) -> int:
+def without_data(pods: tuple[PodState, ...], now: Now, fresh_for: float) -> int:
     """Pods that should tell their sessions and do not."""
     return sum(
         pod.sessions is None and pod.is_active and not is_arriving(pod, now, fresh_for)
@@ -107,7 +109,7 @@ def _poisson_quantile(mean: float, quantile: float) -> int:
 
 
 def follow_traffic(
-    traffic: Traffic | None, pods: tuple[PodState, ...], now: float, fresh_for: float
+    traffic: Traffic | None, pods: tuple[PodState, ...], now: Now, fresh_for: float
 ) -> Traffic:
     """Arrivals and departures a second of all pods, smoothed.
 
@@ -115,15 +117,16 @@ def follow_traffic(
     was away looks like somebody who came. A pod that should tell and does not may hide some: until
     it tells again, arrivals only rise and departures only fall.
     """
+    now.holds_only_now()  # each pass moves the averages
     told = [pod for pod in pods if pod.arrivals is not None]
-    traffic = traffic or Traffic(now)
-    if not told or (traffic.known and now <= traffic.at):
+    traffic = traffic or Traffic(now.at)
+    if not told or (traffic.known and now.at <= traffic.at):
         return traffic
     came = sum(pod.arrivals.value for pod in told if pod.arrivals is not None) / 1000
     left = sum(pod.departures.value for pod in told if pod.departures is not None) / 1000
     if not traffic.known:
-        return Traffic(now, came, left, known=True)
-    elapsed = now - traffic.at
+        return Traffic(now.at, came, left, known=True)
+    elapsed = now.at - traffic.at
     arrivals = _smooth(traffic.arrivals, came, elapsed / ARRIVALS_MEMORY)
     departures = _smooth(traffic.departures, left, elapsed / DEPARTURES_MEMORY)
     if any(
@@ -131,7 +134,7 @@ def follow_traffic(
         for pod in pods
     ):
         arrivals, departures = max(arrivals, traffic.arrivals), min(departures, traffic.departures)
-    return Traffic(now, arrivals, departures, known=True)
+    return Traffic(now.at, arrivals, departures, known=True)
 
 
 def _smooth(old: float, new: float, share: float) -> float:

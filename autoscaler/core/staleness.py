@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoscaler.core.now import Now
 from autoscaler.model import PodState
 
 # One scrape may fail without a pod going missing.
@@ -13,7 +14,7 @@ def fresh_for(scrape_interval: float) -> float:
     return SCRAPES * scrape_interval
 
 
-def is_arriving(pod: PodState, now: float, fresh_for: float) -> bool:
+def is_arriving(pod: PodState, now: Now, fresh_for: float) -> bool:
     """Whether a pod without data cannot have users yet, or only since the last scrape.
 
     It has never been Ready, so no Service sends to it, or became so within two scrapes
@@ -22,7 +23,7 @@ def is_arriving(pod: PodState, now: float, fresh_for: float) -> bool:
     if pod.phase == "Pending" or pod.ready is None:
         return True
     if pod.ready:
-        return pod.ready_since is not None and now - pod.ready_since < fresh_for
+        return pod.ready_since is not None and not now.has_passed(fresh_for, pod.ready_since)
     return (
         pod.started_at is not None
         and pod.ready_since is not None

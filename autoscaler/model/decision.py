@@ -72,6 +72,8 @@ class Decision:
     drain: what happens to the pods; None where pods are not drained. confirmed: how the last
     scale-down ended, in the pass that saw its end. ended: removed pods that are gone since the last
     pass, with the sessions that ended with them. reset: what somebody else has just written over.
+    holds_until: if nothing changes but ages, every pass before this time (Unix seconds) decides on
+    the same number and the same marks.
     """
 
     current: int
@@ -82,6 +84,7 @@ class Decision:
     confirmed: Confirmation | None = None
     ended: tuple[Departing, ...] = ()
     reset: str = ""
+    holds_until: float = 0.0
 
     def held(self, reason: Reason, detail: str) -> Decision:
         """The decision with the present number in place of a lower one, and why."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 
@@ -179,7 +180,7 @@ class PodState:
         return self.phase == "Running" and self.ready is True and not self.deleting
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observation:
     """What one pass saw of one target. `decide` reads this and nothing else of the world.
 
@@ -208,3 +209,8 @@ class Observation:
     uid: str = ""
     resource_version: str = ""
     farewells: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def active(self) -> tuple[PodState, ...]:
+        """The pods that have neither ended nor are being deleted."""
+        return tuple([pod for pod in self.pods if pod.is_active])

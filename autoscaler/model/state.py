@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from autoscaler.model.reasons import Reason
 
@@ -79,8 +79,10 @@ class Traffic(NamedTuple):
     known: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class State(NamedTuple):
     """What the next decision must remember of the earlier ones. Values in, values out.
 
     recommendations: raw recommendations, as HPA logs them for its windows.
@@ -106,12 +108,19 @@ class State:
     traffic: Traffic | None = None
     removal: Removal | None = None
     mismatch_at: float | None = None
-    departing: Mapping[str, Departing] = field(default_factory=dict)
-    sightings: Mapping[str, Sighting] = field(default_factory=dict)
+    departing: Mapping[str, Departing] = _NOTHING
+    sightings: Mapping[str, Sighting] = _NOTHING
     shortage: Shortage | None = None
-    told: Mapping[str, float] = field(default_factory=dict)
+    told: Mapping[str, float] = _NOTHING
     replicas_seen: int | None = None
     reset: Reset | None = None
+
+    def again(self, at: float) -> State:
+        """The memory after further passes, the last one at `at`, that saw and decided the same."""
+        log = self.recommendations
+        if log and log[-1].at == self.seen_at:
+            log = (*log[:-1], log[-1]._replace(at=at))
+        return self._replace(seen_at=at, recommendations=log)
 
     def shifted(self, seconds: float) -> State:
         """The same memory on a clock that was stepped by `seconds` (either direction)."""
@@ -122,8 +131,7 @@ class State:
         def move_all(log: tuple[Logged, ...]) -> tuple[Logged, ...]:
             return tuple(Logged(entry.replicas, entry.at + seconds) for entry in log)
 
-        return replace(
-            self,
+        return self._replace(
             recommendations=move_all(self.recommendations),
             scale_ups=move_all(self.scale_ups),
             scale_downs=move_all(self.scale_downs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import (
@@ -21,7 +22,7 @@ from autoscaler.policy.fields import (
     Subdomain,
     duration_field,
 )
-from autoscaler.policy.metrics import Metric, SessionsMetric
+from autoscaler.policy.metrics import MemoryMetric, Metric, SessionsMetric
 from autoscaler.policy.schedule import (
     Contradiction,
     ContradictionsError,
@@ -134,7 +135,12 @@ class Policy(Model):
             yield Contradiction(("fallback", "replicas"), message)
         yield from contradictions(self.schedule, self.replicas.min, most)
 
-    @property
+    @cached_property
     def sessions(self) -> SessionsMetric | None:
         """The session metric, if this policy has one."""
         return next((m for m in self.metrics if isinstance(m, SessionsMetric)), None)
+
+    @cached_property
+    def memory(self) -> MemoryMetric | None:
+        """The memory metric, if this policy has one."""
+        return next((m for m in self.metrics if isinstance(m, MemoryMetric)), None)

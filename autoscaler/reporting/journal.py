@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from autoscaler.control.pass_result import Outcome, PassResult
-from autoscaler.core.journal import Encoder, Entry
+from autoscaler.core.journal import Encoder, Entry, lasting
 from autoscaler.model import State
 from autoscaler.reporting.outbox import Outbox
 
@@ -65,7 +65,7 @@ class Journal:
             outcome.policy,
             decided.observed,
             decided.before,
-            decided.decision,
+            lasting(decided.decision),
             outcome.changed,
             len(outcome.marked),
             problem,

@@ -17,6 +17,7 @@ from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.control.reachability import MOST
 from autoscaler.core import sessions
 from autoscaler.core.drain.pods import is_cordoned_by_hand
+from autoscaler.core.now import Now
 from autoscaler.model import Cause, Decision, Observation
 from autoscaler.policy import Policy
 from autoscaler.ports import LeadershipStatus
@@ -120,7 +121,9 @@ def _rows(outcome: Outcome, at: float) -> Iterator[Row]:
             yield Row("unreachable_pod", pod, 1)
     if "sessions" in required_signals(policy):
         yield Row(
-            "pods_without_data", None, sessions.without_data(observed.pods, at, observed.fresh_for)
+            "pods_without_data",
+            None,
+            sessions.without_data(observed.pods, Now(at), observed.fresh_for),
         )
     if policy.sessions is not None:
         found = sessions.seating(observed.pods, policy.sessions.seats)

@@ -8,53 +8,54 @@ results.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from math import inf
+from math import exp, inf, log
 from random import Random
-from typing import Any
 
-from autoscaler.control.observation import required_queries, required_signals
 from autoscaler.core.decide import decide, record_scaling
+from autoscaler.core.drain.deletion_order import deletion_order
+from autoscaler.core.now import Now
 from autoscaler.core.schedule import bounds
-from autoscaler.model import (
-    Decision,
-    Observation,
-    Occupancy,
-    PodState,
-    Resources,
-    Sample,
-    State,
-)
+from autoscaler.model import Decision, Observation, State
 from autoscaler.policy import Policy
-from autoscaler.simulation.fleet import RATE_WINDOW, SimulatedFleet, SimulatedPod
-from autoscaler.simulation.timeline import Change, StepRecorder, Timeline
+from autoscaler.simulation.fleet import SimulatedFleet, SimulatedPod
+from autoscaler.simulation.front import Front, Placement, WhenFull
+from autoscaler.simulation.seen import Observer
+from autoscaler.simulation.timeline import Change, Phase, StepRecorder, Timeline
 from autoscaler.simulation.trace import Trace
 
-MEGABYTE = 1_000_000
-# A pod requests one core and has a limit of 1 GiB (in milli-units, as everywhere in the core).
-RESOURCES = Resources(1_000, 1_024**3 * 1_000, 1_024**3 * 1_000)
-NODE = "node-1"
-BASE_MEMORY = 200 * MEGABYTE
 # The first pods have been ready for this long when the trace begins.
 LONG_BEFORE = 86_400.0
+# 95 % of a normal distribution are below so many standard deviations.
+Z_95 = 1.645
+# Progress is told after so many ticks.
+TICKS_SHOWN = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """Assumptions about the application and its cluster.
+    """Assumptions about the application, its cluster, and what is in front of it.
 
     seats: sessions that one pod holds. tick: seconds between decisions. lead_time: seconds until a
-    new pod is Ready. cpu_per_session: in cores. memory_per_session: in megabytes, in addition to
-    200 per pod. seed: of the ReplicaSet's random choice of pods.
+    new pod is Ready, and slow_lead_time: for the slowest 5 % of them (None: all take as long).
+    cpu_per_session: in cores. memory_per_session: in megabytes, in addition to 200 per pod.
+    returns_after: seconds after which a user whose session was cut is back. seed: of all that is
+    random.
     """
 
     seats: int = 20
     tick: float = 5.0
     lead_time: float = 60.0
+    slow_lead_time: float | None = None
     cpu_per_session: float = 0.05
     memory_per_session: float = 40.0
+    placement: Placement = Placement.LEASTCONN
+    when_full: WhenFull = WhenFull.REFUSE
+    returns_after: float = 5.0
     seed: int = 1
 
 
@@ -62,21 +63,24 @@ class Assumptions:
 class Run:
     """The result of a simulation: the timeline, and how the sessions that got a seat ended.
 
-    served: sessions that ended by themselves. cut: sessions that a scale-down ended. minutes_lost:
-    the remaining time of those.
+    served: sessions that ended by themselves. cut: how often a scale-down ended a session, whose
+    user comes back. minutes_lost: the remaining time of those sessions. waited: users who had to
+    wait for a seat.
     """
 
     timeline: Timeline
     served: int = 0
     cut: int = 0
     minutes_lost: float = 0.0
+    waited: int = 0
 
 
 class _EventKind(IntEnum):
-    """The order of events at the same time: sessions end, pods become ready, sessions start."""
+    """The order of events at the same time: sessions end, pods get Ready, users come back."""
 
     END = 0
     READY = 1
+    RETURN = 2
 
 
 def simulate(
@@ -84,20 +88,32 @@ def simulate(
     trace: Trace,
     assumptions: Assumptions,
     progress: Callable[[float], None] = lambda _: None,
+    *,
+    every_tick: bool = False,
 ) -> Run:
     """Replay the trace under the policy. The same arguments give the same run.
 
-    progress: called with the share that is done, from 0 to 1.
+    progress: called with the share that is done, from 0 to 1. every_tick: whether to decide also at
+    ticks at which the decision is known to be the same, which takes longer and changes nothing.
     """
     simulation = _Simulation(policy, trace, assumptions)
     length = max(trace.end - trace.start, 1.0)
-    now = trace.start
-    for count in range(int(length / assumptions.tick) + 1):
-        now = trace.start + count * assumptions.tick
-        simulation.advance(now)
-        simulation.decide(now)
-        if count % 256 == 0:
-            progress((now - trace.start) / length)
+    ticks = range(int(length / assumptions.tick) + 1)
+
+    def time_of(tick: int) -> float:
+        return trace.start + tick * assumptions.tick
+
+    tick, shown = 0, -TICKS_SHOWN
+    while tick in ticks:
+        simulation.advance(time_of(tick))
+        simulation.decide(time_of(tick))
+        if tick >= shown + TICKS_SHOWN:
+            progress((time_of(tick) - trace.start) / length)
+            shown = tick
+        tick += 1
+        if not every_tick and tick in ticks and time_of(tick) < simulation.holds_until:
+            tick = bisect_left(ticks, simulation.holds_until, lo=tick, key=time_of)
+            simulation.decide_the_same(time_of(tick - 1))
     simulation.advance(trace.end)
     progress(1.0)
     return simulation.result()
@@ -106,20 +122,32 @@ def simulate(
 class _Simulation:
     def __init__(self, policy: Policy, trace: Trace, assumptions: Assumptions) -> None:
         self._policy, self._trace, self._assumptions = policy, trace, assumptions
-        self._signals, self._queries = required_signals(policy), required_queries(policy)
-        random = Random(assumptions.seed)  # noqa: S311 - no secret
-        self._fleet = SimulatedFleet(assumptions.seats, random)
-        self._state: State | None = None
+        self._observer = Observer(
+            policy,
+            cpu_per_session=assumptions.cpu_per_session,
+            memory_per_session=assumptions.memory_per_session,
+        )
+        self._random = Random(assumptions.seed)  # noqa: S311 - no secret
+        self._fleet = SimulatedFleet(assumptions.seats, self._random)
+        self._front = Front(
+            assumptions.placement, assumptions.when_full, assumptions.seats, self._random
+        )
+        self._state = State()
+        self._holds_until = self._next_event_at = trace.start
         self._events: list[tuple[float, _EventKind, int]] = []
+        self._starting: dict[int, SimulatedPod] = {}
+        self._waiting: deque[tuple[int, float]] = deque()
+        self._waited: dict[int, float] = {}
         self._arrived = 0
-        self._desired = bounds(policy, trace.start).min
+        self._desired = bounds(policy, Now(trace.start)).min
         self._refused: list[float] = []
         self._changes: list[Change] = []
         self._served, self._cut, self._seconds_lost = 0, 0, 0.0
-        self._series = [StepRecorder() for _ in range(4)]
+        self._series = [StepRecorder() for _ in range(6)]
+        self._phases = {phase: StepRecorder() for phase in Phase}
         for _ in range(self._desired):
             early = trace.start - LONG_BEFORE
-            self._fleet.mark_ready(self._fleet.create(early, early).number)
+            self._fleet.mark_ready(self._fleet.create(early, early))
         self._record(trace.start)
 
     def advance(self, until: float) -> None:
@@ -130,99 +158,127 @@ class _Simulation:
             arrives_at = sessions[self._arrived].start if self._arrived < len(sessions) else inf
             at = min(event_at, arrives_at)
             if at > until:
+                self._next_event_at = at
                 return
             if event_at <= arrives_at:
                 self._handle(*heapq.heappop(self._events))
             else:
-                self._arrive(self._arrived)
+                self._arrived += 1
+                self._arrive(self._arrived - 1, at)
             self._record(at)
 
     def _handle(self, at: float, kind: _EventKind, number: int) -> None:
-        if kind is _EventKind.END:
+        if kind is _EventKind.RETURN:
+            self._arrive(number, at)
+            return
+        if kind is _EventKind.READY:
+            self._fleet.mark_ready(self._starting.pop(number))
+        elif at >= self._end_of(number):  # else it was cut, came back, and then had to wait
             self._served += self._fleet.leave(number, at)
-        else:
-            self._fleet.mark_ready(number)
+        self._admit(at)
 
-    def _arrive(self, number: int) -> None:
-        session = self._trace.sessions[number]
-        self._arrived += 1
-        if self._fleet.seat(number, session.start):
-            heapq.heappush(self._events, (session.end, _EventKind.END, number))
+    def _arrive(self, number: int, at: float) -> None:
+        """Let a user come: a new one, or one whose session was cut."""
+        pod = self._front.choose(self._fleet.open_pods)
+        if pod is not None:
+            self._seat(number, pod, at)
+        elif self._assumptions.when_full is WhenFull.REFUSE:
+            self._refused.append(at)
         else:
-            self._refused.append(session.start)
+            self._waiting.append((number, at))
+
+    def _admit(self, at: float) -> None:
+        """Let those who wait have the seats that are free, first come, first served."""
+        while self._waiting and (pod := self._front.choose(self._fleet.open_pods)) is not None:
+            number, since = self._waiting.popleft()
+            self._waited[number] = self._waited.get(number, 0.0) + at - since
+            self._seat(number, pod, at)
+
+    def _seat(self, number: int, pod: SimulatedPod, at: float) -> None:
+        self._fleet.seat(number, pod, at)
+        heapq.heappush(self._events, (self._end_of(number), _EventKind.END, number))
+
+    def _end_of(self, number: int) -> float:
+        """Return when a session ends: later than in the trace by the time that its user waited."""
+        return self._trace.sessions[number].end + self._waited.get(number, 0.0)
 
     def decide(self, now: float) -> None:
         """Run one pass, as the controller does: observe, decide, act, record."""
-        decision, self._state = decide(self._policy, self._observe(now), self._state, now)
-        for pod, marks in decision.drain.marks if decision.drain else ():
-            self._fleet.pods[int(pod.uid)].marks = marks
+        observed, is_moving = self._observer.observe(self._fleet, self._desired, now)
+        decision, self._state = decide(self._policy, observed, self._state, now)
+        marks = decision.drain.marks if decision.drain else ()
+        for pod, pod_marks in marks:
+            self._fleet.set_marks(pod.uid, pod_marks, now)
+        self._admit(now)
+        is_steady = not is_moving and not marks and decision.desired == decision.current
+        self._holds_until = decision.holds_until if is_steady else now
         if decision.desired == decision.current:
             return
-        self._act(decision, now)
+        self._act(decision, observed, now)
         self._state = record_scaling(
             self._state, self._policy, decision.current, decision.desired, now
         )
         self._record(now)
 
-    def _act(self, decision: Decision, now: float) -> None:
+    @property
+    def holds_until(self) -> float:
+        """The time until when each further pass would see and decide the same."""
+        return min(self._holds_until, self._next_event_at)
+
+    def decide_the_same(self, until: float) -> None:
+        """Do what further passes until this time do that see and decide the same: remember that."""
+        self._state = self._state.again(until)
+
+    def _act(self, decision: Decision, observed: Observation, now: float) -> None:
         self._desired = decision.desired
         self._changes.append(
             Change(now, decision.current, decision.desired, decision.reason, decision.detail)
         )
         for _ in range(decision.desired - decision.current):
-            pod = self._fleet.create(now, now + self._assumptions.lead_time)
+            pod = self._fleet.create(now, now + self._lead_time())
+            self._starting[pod.number] = pod
             heapq.heappush(self._events, (pod.ready_at, _EventKind.READY, pod.number))
-        for session in self._fleet.remove(self._victims(decision), now):
+        for session in self._fleet.remove(self._victims(decision, observed, now), now):
             self._cut += 1
-            self._seconds_lost += self._trace.sessions[session].end - now
+            self._seconds_lost += self._end_of(session) - now
+            back_at = now + self._assumptions.returns_after
+            if back_at < self._end_of(session):
+                heapq.heappush(self._events, (back_at, _EventKind.RETURN, session))
 
-    def _victims(self, decision: Decision) -> list[int]:
+    def _lead_time(self) -> float:
+        """Return how long a new pod takes to get Ready: log-normal if some take longer."""
+        usual, slow = self._assumptions.lead_time, self._assumptions.slow_lead_time
+        if slow is None:
+            return usual
+        return usual * exp(self._random.gauss(0.0, log(slow / usual) / Z_95))
+
+    def _victims(self, decision: Decision, observed: Observation, now: float) -> list[str]:
+        """Return the pods that a scale-down removes; without drains, the ReplicaSet's choice."""
         if decision.drain is not None:
-            return [int(pod.uid) for pod in decision.drain.remove]
-        return self._fleet.blindly_chosen(max(0, decision.current - decision.desired))
-
-    def _observe(self, now: float) -> Observation:
-        total = Sample(self._fleet.seated * 1_000, now)
-        return Observation(
-            replicas=self._desired,
-            status_replicas=len(self._fleet.pods),
-            pods=tuple(self._pod_state(pod, now) for pod in self._fleet.pods.values()),
-            external=dict.fromkeys(self._queries, total),
-        )
-
-    def _pod_state(self, pod: SimulatedPod, now: float) -> PodState:
-        if not pod.ready:
-            return _state(pod, phase="Pending", ready=None)
-        wanted, count = self._signals, len(pod.sessions)
-        since = pod.ready_at if pod.left_at is None else pod.left_at
-        empty_for = None if count else now - since
-        return _state(
-            pod,
-            ready_since=pod.ready_at,
-            started_at=pod.created_at,
-            occupancy=Occupancy(count, empty_for=empty_for) if pod.marks.cordon else None,
-            sessions=Sample(count, now) if "sessions" in wanted else None,
-            cpu=Sample(self._cpu(count), now, RATE_WINDOW) if "cpu" in wanted else None,
-            memory=Sample(self._memory(count), now) if "memory" in wanted else None,
-            **(_traffic(pod, now) if "arrivals" in wanted else {}),
-        )
-
-    def _cpu(self, sessions: int) -> int:
-        return round(sessions * self._assumptions.cpu_per_session * 1_000)
-
-    def _memory(self, sessions: int) -> int:
-        used = BASE_MEMORY + sessions * self._assumptions.memory_per_session * MEGABYTE
-        return round(used * 1_000)
+            return [pod.uid for pod in decision.drain.remove]
+        surplus = max(0, decision.current - decision.desired)
+        order = deletion_order(observed.pods, now) if surplus else []
+        return [pod.uid for pod in order[:surplus]]
 
     def _record(self, at: float) -> None:
         fleet = self._fleet
-        now = (fleet.seated, fleet.ready, len(fleet.pods), self._desired)
+        now = (
+            fleet.seated,
+            len(fleet.pods) - fleet.phases[Phase.STARTING],
+            len(fleet.pods),
+            self._desired,
+            fleet.crowded,
+            len(self._waiting),
+        )
         for recorder, value in zip(self._series, now, strict=True):
             recorder.set(at, value)
+        for phase, count in fleet.phases.items():
+            self._phases[phase].set(at, count)
 
     def result(self) -> Run:
         """Return the run as recorded so far."""
-        sessions, ready, billed, desired = (recorder.steps() for recorder in self._series)
+        series = (recorder.steps() for recorder in self._series)
+        sessions, ready, billed, desired, crowded, waiting = series
         timeline = Timeline(
             self._trace.start,
             self._trace.end,
@@ -233,26 +289,10 @@ class _Simulation:
             desired,
             tuple(self._refused),
             tuple(self._changes),
+            crowded=crowded,
+            waiting=waiting,
+            phases={phase: recorder.steps() for phase, recorder in self._phases.items()},
+            lives=tuple(self._fleet.lives),
         )
-        return Run(timeline, self._served, self._cut, self._seconds_lost / 60.0)
-
-
-def _traffic(pod: SimulatedPod, now: float) -> dict[str, Sample]:
-    came, left = (Sample(round(1_000 * rate), now, RATE_WINDOW) for rate in pod.rates(now))
-    return {"arrivals": came, "departures": left}
-
-
-def _state(pod: SimulatedPod, **seen: Any) -> PodState:
-    """Return a pod's state: the values of every pod, and those given for this one."""
-    return PodState(
-        name=f"pod-{pod.number}",
-        uid=str(pod.number),
-        created_at=pod.created_at,
-        resources=RESOURCES,
-        node=NODE,
-        routable=pod.marks.routable,
-        cordon=pod.marks.cordon,
-        deletion_cost=pod.marks.cost,
-        cost_is_ours=pod.marks.cost is not None,
-        **seen,
-    )
+        waited = len(self._waited) + len({number for number, _ in self._waiting})
+        return Run(timeline, self._served, self._cut, self._seconds_lost / 60.0, waited)

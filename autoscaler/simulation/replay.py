@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from autoscaler.core.decide import decide
-from autoscaler.core.journal import Entry
+from autoscaler.core.journal import Entry, lasting
 from autoscaler.model import Decision, State
 from autoscaler.policy import Policy
 
@@ -29,7 +28,7 @@ def replay(entries: Iterable[Entry]) -> Iterator[Replayed]:
         key = entry.writer, entry.policy.name
         before = entry.before or states.get(key)
         decision, states[key] = decide(entry.policy, entry.observed, before, entry.at)
-        yield Replayed(entry, decision)
+        yield Replayed(entry, lasting(decision))
 
 
 def replay_with(policy: Policy, entries: Iterable[Entry]) -> Iterator[Replayed]:
@@ -44,14 +43,13 @@ def replay_with(policy: Policy, entries: Iterable[Entry]) -> Iterator[Replayed]:
             continue
         before = entry.before or state
         if before is not None and state is not None:
-            before = replace(
-                before,
+            before = before._replace(
                 recommendations=state.recommendations,
                 traffic=state.traffic,
                 blind_since=state.blind_since,
             )
         decision, state = decide(policy, entry.observed, before, entry.at)
-        yield Replayed(entry, decision)
+        yield Replayed(entry, lasting(decision))
 
 
 def differences(recorded: Decision, replayed: Decision) -> Iterator[str]:

@@ -11,20 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from autoscaler.simulation.bounds import Bounds, lower_bounds
 from autoscaler.simulation.engine import Run
 from autoscaler.simulation.timeline import Steps, Timeline, pieces
 from autoscaler.simulation.trace import Trace
 
 HOUR = 3_600.0
+MINUTE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """The score of a run; lower is better for all values except sessions and seat utilization.
 
-    refused: users who found no free seat. cut: sessions that a scale-down ended. minutes_lost: the
-    remaining time of those. replica_hours: billed. fluid_bound: replica-hours if sessions could
-    move freely and pods started at once; no policy can use fewer without refusing users. theta_u,
+    refused: users who found no free seat and went away. waited: users who waited for one, and
+    waiting_minutes: for how long. crowded_minutes: time of sessions on pods whose seats were all
+    taken by others. cut: sessions that a scale-down ended. minutes_lost: the remaining time of
+    those. replica_hours: billed. bounds: what no policy can go below; regret: by how many percent
+    the replica-hours are above the bound for sessions that stay where they are. theta_u,
     theta_o: mean share of demand that was missing or in excess, in percent. tau_u, tau_o: share of
     the time with too few or too many replicas, in percent. seat_utilization: percent of the billed
     seats that were taken.
@@ -33,10 +37,14 @@ class Score:
     sessions: int
     refused: int
     refused_percent: float
+    waited: int
+    waiting_minutes: float
+    crowded_minutes: float
     cut: int
     minutes_lost: float
     replica_hours: float
-    fluid_bound: float
+    bounds: Bounds
+    regret: float
     peak_replicas: int
     peak_sessions: int
     scale_ups: int
@@ -53,17 +61,22 @@ class _Sums:
     """Integrals over time, in replica-seconds, session-seconds or seconds."""
 
     billed: float = 0.0
-    fluid: float = 0.0
     seated: float = 0.0
     missing: float = 0.0
     excess: float = 0.0
     short: float = 0.0
     long: float = 0.0
+    crowded: float = 0.0
+    waiting: float = 0.0
 
 
-def score(run: Run, trace: Trace, minimum: int) -> Score:
-    """Score a run of the trace under a policy whose lower bound is `minimum` replicas."""
+def score(run: Run, trace: Trace, minimum: int, bounds: Bounds | None = None) -> Score:
+    """Score a run of the trace under a policy whose lower bound is `minimum` replicas.
+
+    bounds: those of the trace with as many seats and this minimum, if they are known already.
+    """
     timeline = run.timeline
+    bounds = bounds or lower_bounds(trace, timeline.seats, minimum)
     sums = _integrate(timeline, trace.concurrency, minimum)
     length = max(timeline.end - timeline.start, 1e-9)
     sessions, refused = len(trace.sessions), len(timeline.refused)
@@ -71,10 +84,14 @@ def score(run: Run, trace: Trace, minimum: int) -> Score:
         sessions=sessions,
         refused=refused,
         refused_percent=100.0 * refused / sessions if sessions else 0.0,
+        waited=run.waited,
+        waiting_minutes=sums.waiting / MINUTE,
+        crowded_minutes=sums.crowded / MINUTE,
         cut=run.cut,
         minutes_lost=run.minutes_lost,
         replica_hours=sums.billed / HOUR,
-        fluid_bound=sums.fluid / HOUR,
+        bounds=bounds,
+        regret=bounds.regret(sums.billed / HOUR),
         peak_replicas=int(timeline.billed.peak),
         peak_sessions=int(trace.concurrency.peak),
         scale_ups=sum(change.after > change.before for change in timeline.changes),
@@ -89,12 +106,16 @@ def score(run: Run, trace: Trace, minimum: int) -> Score:
 
 def _integrate(timeline: Timeline, wanted: Steps, minimum: int) -> _Sums:
     sums = _Sums()
-    series = (wanted, timeline.sessions, timeline.ready, timeline.billed)
-    for seconds, (users, seated, ready, billed) in pieces(series, timeline.start, timeline.end):
-        fluid = ceil(users / timeline.seats)
-        demand = max(fluid, minimum)
+    series = (
+        *(wanted, timeline.sessions, timeline.ready, timeline.billed),
+        *(timeline.crowded, timeline.waiting),
+    )
+    for seconds, values in pieces(series, timeline.start, timeline.end):
+        users, seated, ready, billed, crowded, waiting = values
+        demand = max(ceil(users / timeline.seats), minimum)
         sums.billed += billed * seconds
-        sums.fluid += fluid * seconds
+        sums.crowded += crowded * seconds
+        sums.waiting += waiting * seconds
         sums.seated += seated * seconds
         sums.missing += max(demand - ready, 0) / max(demand, 1) * seconds
         sums.excess += max(billed - demand, 0) / max(demand, 1) * seconds

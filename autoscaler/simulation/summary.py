@@ -1,44 +1,108 @@
-"""A run's score next to its baseline: as a table for people, and as one JSON object."""
+"""The scores of several runs side by side: as a table for people, and as one JSON object."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 from autoscaler.policy import Policy
+from autoscaler.simulation.comparison import Result
 from autoscaler.simulation.engine import Assumptions
+from autoscaler.simulation.front import Placement, WhenFull
 from autoscaler.simulation.score import Score
-from autoscaler.simulation.timeline import Table
+from autoscaler.simulation.timeline import Steps, Table, pieces
 from autoscaler.simulation.trace import Trace
 from autoscaler.units import duration_text
 
-# Each row: its title, and the function that formats its value.
-ROWS: tuple[tuple[str, Callable[[Score], str]], ...] = (
-    ("sessions", lambda s: f"{s.sessions:,}"),
-    ("peak sessions", lambda s: f"{s.peak_sessions:,}"),
-    ("refused: no free seat", lambda s: f"{s.refused:,} ({s.refused_percent:.2f} %)"),
+Row = tuple[str, Callable[[Score], str]]
+
+COST_ROWS: tuple[Row, ...] = (
+    ("regret: cost above the bound *", lambda s: f"{s.regret:.1f} %"),
+    ("replica-hours", lambda s: f"{s.replica_hours:,.1f}"),
+)
+# What users met who found no free seat.
+FULL_ROWS: Mapping[WhenFull, Row] = {
+    WhenFull.REFUSE: (
+        "refused: no free seat",
+        lambda s: f"{s.refused:,} ({s.refused_percent:.2f} %)",
+    ),
+    WhenFull.WAIT: (
+        "waited for a free seat",
+        lambda s: f"{s.waited:,} ({s.waiting_minutes:,.0f} min)",
+    ),
+    WhenFull.OVERFILL: (
+        "minutes on pods over their seats",
+        lambda s: f"{s.crowded_minutes:,.0f}",
+    ),
+}
+USER_ROWS: tuple[Row, ...] = (
     ("cut by scaling down", lambda s: f"{s.cut:,}"),
     ("minutes lost by cuts", lambda s: f"{s.minutes_lost:,.0f}"),
-    ("replica-hours", lambda s: f"{s.replica_hours:,.1f}"),
-    ("  if sessions could move", lambda s: f"{s.fluid_bound:,.1f}"),
+)
+FLEET_ROWS: tuple[Row, ...] = (
     ("peak replicas", lambda s: f"{s.peak_replicas}"),
-    ("scale-ups, scale-downs", lambda s: f"{s.scale_ups}, {s.scale_downs}"),
     ("seats in use", lambda s: f"{s.seat_utilization:.1f} %"),
+)
+DETAIL_ROWS: tuple[Row, ...] = (
+    ("sessions", lambda s: f"{s.sessions:,}"),
+    ("peak sessions", lambda s: f"{s.peak_sessions:,}"),
+    ("scale-ups, scale-downs", lambda s: f"{s.scale_ups}, {s.scale_downs}"),
     ("replicas missing (theta_u)", lambda s: f"{s.theta_u:.2f} %"),
     ("replicas in excess (theta_o)", lambda s: f"{s.theta_o:.1f} %"),
     ("time with too few (tau_u)", lambda s: f"{s.tau_u:.2f} %"),
     ("time with too many (tau_o)", lambda s: f"{s.tau_o:.1f} %"),
+    ("least replica-hours, if sessions could move", lambda s: f"{s.bounds.fluid:,.1f}"),
+    ("* least replica-hours, as sessions stay", lambda s: f"{s.bounds.sticky:,.1f}"),
+    ("least replica-hours, with known ends", lambda s: f"{s.bounds.clairvoyant:,.1f}"),
 )
+PLACED: Mapping[Placement, str] = {
+    Placement.SERVICE: "A new session goes to a random pod, as by a Service; ",
+    Placement.LEASTCONN: "A new session goes to the pod with the fewest sessions; ",
+    Placement.ROUND_ROBIN: "New sessions go to the pods in turn; ",
+    Placement.PACKED: "A new session goes to the fullest pod with a free seat; ",
+}
+FULL: Mapping[WhenFull, str] = {
+    WhenFull.REFUSE: "if all seats are taken, the user goes away.",
+    WhenFull.WAIT: "if all seats are taken, the user waits.",
+    WhenFull.OVERFILL: "if all seats are taken, the user shares one.",
+}
+BARS = "▁▂▃▄▅▆▇█"
 
 
-def table(name: str, score: Score, baseline: Score) -> Table:
-    """Return the table with the score of the policy `name` and that of a static fleet."""
-    columns = ("", f"policy {name}", f"static fleet of {baseline.peak_replicas}")
-    return Table(columns, tuple((title, text(score), text(baseline)) for title, text in ROWS))
+def table(
+    results: Sequence[Result], when_full: WhenFull, price: float | None, *, brief: bool = False
+) -> Table:
+    """Return the table with a column for each result.
+
+    price: of a replica-hour, if it is known. brief: only the rows for a terminal, about eight.
+    """
+    money: tuple[Row, ...] = ()
+    if price is not None:
+        money = (("cost", lambda score: f"{score.replica_hours * price:,.2f}"),)
+    rows = (*money, *COST_ROWS, FULL_ROWS[when_full], *USER_ROWS, *FLEET_ROWS)
+    if not brief:
+        rows += DETAIL_ROWS
+    columns = ("", *(result.name for result in results))
+    return Table(
+        columns, tuple((title, *(text(each.score) for each in results)) for title, text in rows)
+    )
+
+
+def sparkline(steps: Steps, start: float, end: float, width: int = 60) -> str:
+    """Return a line of bars, each as high as the peak of its stretch of time."""
+    peaks = [0.0] * width
+    stretch = max(end - start, 1e-9) / width
+    until = 0.0
+    for seconds, (value,) in pieces([steps], start, end):
+        since, until = until, until + seconds
+        for place in range(int(since / stretch), min(width - 1, int(until / stretch)) + 1):
+            peaks[place] = max(peaks[place], value)
+    highest = max(*peaks, 1.0)
+    return "".join(BARS[round(peak / highest * (len(BARS) - 1))] for peak in peaks)
 
 
 def conditions(policy: Policy, trace: Trace, assumptions: Assumptions) -> str:
@@ -50,6 +114,7 @@ def conditions(policy: Policy, trace: Trace, assumptions: Assumptions) -> str:
         f"One decision every {tick}; a new pod is Ready after {lead_time};",
         f"{assumptions.seats} seats per pod; seed {assumptions.seed}.",
     ]
+    notes.append(PLACED[assumptions.placement] + FULL[assumptions.when_full])
     kinds = {metric.type for metric in policy.metrics}
     if kinds & {"cpu", "memory"}:
         notes.append(
@@ -59,19 +124,31 @@ def conditions(policy: Policy, trace: Trace, assumptions: Assumptions) -> str:
     if "prometheus" in kinds:
         notes.append("A PromQL query is assumed to return the number of connected sessions.")
     if policy.drain is None:
-        notes.append("Pods are removed at random (drain: none); users who are cut do not return.")
+        notes.append(
+            "The ReplicaSet chooses the pods that are removed (drain: none); a user whose session "
+            f"is cut is back after {duration_text(assumptions.returns_after)}."
+        )
     else:
         notes.append("Only pods without sessions are removed.")
     return " ".join(notes)
 
 
 def document(
-    policy: Policy, trace: Trace, assumptions: Assumptions, score: Score, baseline: Score
+    policy: Policy,
+    trace: Trace,
+    assumptions: Assumptions,
+    results: Sequence[Result],
+    price: float | None,
 ) -> Mapping[str, Any]:
-    """Return the score, and everything that is needed to reproduce it, as JSON values."""
+    """Return the scores, and everything that is needed to reproduce them, as JSON values.
+
+    results: the policy's first, that of the static fleet last, and between them the others.
+    """
+    own, *others, static = ((result.name, _values(result.score, price)) for result in results)
     return {
-        **_rounded(score),
-        "static": _rounded(baseline),
+        **own[1],
+        "static": static[1],
+        "against": dict(others),
         "assumptions": asdict(assumptions),
         "seed": assumptions.seed,
         "trace": {"name": trace.name, "sha256": trace.digest, "note": trace.note},
@@ -88,8 +165,14 @@ def policy_digest(policy: Policy) -> str:
     return hashlib.sha256(policy.model_dump_json(by_alias=True).encode()).hexdigest()
 
 
-def _rounded(score: Score) -> dict[str, Any]:
-    return {
-        name: round(value, 4) if isinstance(value, float) else value
-        for name, value in asdict(score).items()
-    }
+def _values(score: Score, price: float | None) -> dict[str, Any]:
+    values: dict[str, Any] = _rounded(asdict(score))
+    if price is not None:
+        values["cost"] = round(score.replica_hours * price, 4)
+    return values
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    return round(value, 4) if isinstance(value, float) else value

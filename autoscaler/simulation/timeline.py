@@ -7,8 +7,9 @@ not depend on the tick.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 
@@ -50,6 +51,9 @@ class Steps(NamedTuple):
         return {stretch[0], low, high, stretch[-1]}
 
 
+NOTHING = Steps()
+
+
 class StepRecorder:
     """Records a changing value; if it is set several times at one time, the last one counts."""
 
@@ -71,6 +75,29 @@ class StepRecorder:
         return Steps(tuple(self._times), tuple(self._values))
 
 
+class Phase(StrEnum):
+    """What a replica is doing: a spare one is Ready and has no session."""
+
+    BUSY = "busy"
+    SPARE = "spare"
+    STARTING = "starting"
+    DRAINING = "draining"
+
+
+@dataclass(slots=True)
+class PodLife:
+    """The life of one replica: when each phase began, and when it ended, if it has."""
+
+    number: int
+    phases: list[tuple[float, Phase]]
+    ended_at: float | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """The last phase."""
+        return self.phases[-1][1]
+
+
 class Change(NamedTuple):
     """A change of the replica count, and its reason."""
 
@@ -85,9 +112,11 @@ class Change(NamedTuple):
 class Timeline:
     """One run from `start` to `end`, simulated or live.
 
-    seats: sessions that one replica holds. sessions: with a seat. ready, billed, desired: replicas;
-    billed ones are starting or ready. refused: times at which users found no free seat. timezone:
-    name of the zone in which to show times, or None for this machine's.
+    seats: sessions that one replica holds. sessions: on any replica. ready, billed, desired:
+    replicas; billed ones are starting or ready. refused: times at which users found no free seat
+    and went away. timezone: name of the zone in which to show times, or None for this machine's.
+    crowded: sessions on replicas whose seats are all taken by others. waiting: users in a queue.
+    phases: replicas in each phase. lives: of each replica. These four are empty for a live run.
     """
 
     start: float
@@ -100,6 +129,10 @@ class Timeline:
     refused: tuple[float, ...] = ()
     changes: tuple[Change, ...] = ()
     timezone: str | None = None
+    crowded: Steps = NOTHING
+    waiting: Steps = NOTHING
+    phases: Mapping[Phase, Steps] = field(default_factory=dict)
+    lives: tuple[PodLife, ...] = ()
 
 
 class Table(NamedTuple):

@@ -14,6 +14,11 @@ class Asked(NamedTuple):
     session_id: str
     websocket: bool
 
+    @property
+    def is_new_page(self) -> bool:
+        """Whether a new session is to be created for a page."""
+        return not (self.session_id or self.websocket)
+
 
 def asked(application: Any, connection: Any, start_line: Any, headers: Any) -> Asked | None:
     """Return what a request asks for; None if neither a page nor the WebSocket of one.

@@ -20,11 +20,14 @@ from functools import cache
 
 from .visits import digest
 
-PROCESS, BEAT, SESSIONS, DRAINS, TAKEN, PORTS = range(6)  # the first cells of a row
+# The first cells of a row. EXPECTED: new pages that have no session yet. CREATED: sessions created.
+# CREATES_UNTIL: how long the creation of sessions may keep the event loop, in ms like BEAT.
+PROCESS, BEAT, SESSIONS, DRAINS, TAKEN, EXPECTED, CREATED, CREATES_UNTIL, PORTS = range(9)
 MOST_PORTS = 4
 GIVEN = PORTS + MOST_PORTS  # one cell for each worker
 BUCKETS, BUCKET = 2048, 16  # of sessions: 256 KiB a worker
 MOST_WORKERS = 256
+CREATION_SECONDS, BETWEEN_SECONDS = 30.0, 2.0  # that one creation takes, and the next one follows
 CONNECTED = 1  # the bit of a key that says that somebody has been connected to the session
 
 
@@ -36,6 +39,10 @@ def _seed(app: str) -> str:
 def key_of(app: str, session_id: str) -> int:
     """Return a session's key: two applications may be asked for the same id."""
     return (int(digest(_seed(app) + session_id), 16) | 2) & ~CONNECTED
+
+
+def _milliseconds() -> int:
+    return int(time.monotonic() * 1000)
 
 
 class Board:
@@ -106,11 +113,19 @@ class Board:
 
     def age(self, slot: int) -> float:
         """Return the seconds since a worker's event loop last ran."""
-        return max(0.0, time.monotonic() - self.get(slot, BEAT) / 1000)
+        return max(0.0, _milliseconds() - self.get(slot, BEAT)) / 1000
+
+    def creates(self, slot: int) -> bool:
+        """Tell whether a worker creates sessions, and may be too busy to say that it runs."""
+        return _milliseconds() < self.get(slot, CREATES_UNTIL)
+
+    def begins(self, slot: int) -> bool:
+        """Tell whether a worker creates its first session, and imports what that needs."""
+        return self.creates(slot) and not self.get(slot, CREATED)
 
     def load(self, slot: int) -> int:
-        """Count the sessions of a worker, and the pages that are on their way to it."""
-        return self.get(slot, SESSIONS) + self.coming(slot)
+        """Count the sessions of a worker, and the pages that will have one there."""
+        return self.get(slot, SESSIONS) + self.get(slot, EXPECTED) + self.coming(slot)
 
 
 class Seat:
@@ -120,7 +135,9 @@ class Seat:
         self.board, self.slot = board, slot
         self._lock = threading.Lock()
         self._keys: set[int] = set()
+        self._creating = 0
         self._waiting: tuple[int, int] = (0, 0)
+        self._expecting = 0  # of the expected pages, those that have been so since the last beat
         board.begin(slot, os.getpid())
 
     def serve(self, ports: Sequence[int]) -> None:
@@ -133,13 +150,35 @@ class Seat:
         ports = range(PORTS, PORTS + MOST_PORTS)
         return any(self.board.get(slot, cell) == port for cell in ports)
 
+    def expect(self) -> None:
+        """Say that a new page has come, which has no session yet."""
+        with self._lock:
+            self._change(EXPECTED, +1)
+
     def add(self, key: int) -> None:
         """Say that a session is being created here."""
         with self._lock:
+            self._creating += 1
+            self._creates_for(CREATION_SECONDS)
             if key not in self._keys:
                 self._keys.add(key)
                 self.board.replace(self.slot, 0, key)  # where there is no place, nobody is told
+                self._change(EXPECTED, -1)
+                self._expecting = max(0, self._expecting - 1)
             self.board.put(self.slot, SESSIONS, len(self._keys))
+
+    def created(self) -> None:
+        """Say that the creation of a session has ended."""
+        with self._lock:
+            self._creating -= 1
+            self._creates_for(CREATION_SECONDS if self._creating else BETWEEN_SECONDS)
+            self._change(CREATED, +1)
+
+    def _creates_for(self, seconds: float) -> None:
+        self.board.put(self.slot, CREATES_UNTIL, _milliseconds() + int(1000 * seconds))
+
+    def _change(self, cell: int, amount: int) -> None:
+        self.board.put(self.slot, cell, self.board.get(self.slot, cell) + amount)
 
     def __contains__(self, key: int) -> bool:
         """Tell whether a session is here, also one that had no place on the board."""
@@ -161,24 +200,30 @@ class Seat:
     def give(self, slot: int, amount: int) -> None:
         """Count a connection that is given to another worker; -1: it was not taken."""
         with self._lock:
-            cell = GIVEN + slot
-            self.board.put(self.slot, cell, self.board.get(self.slot, cell) + amount)
+            self._change(GIVEN + slot, amount)
 
     def take(self) -> None:
         """Count a connection that was given to this worker and has arrived."""
-        self.board.put(self.slot, TAKEN, self.board.get(self.slot, TAKEN) + 1)
+        self._change(TAKEN, +1)
 
     def beat(self) -> None:
         """Say that the event loop runs.
 
         Whatever had been given by the last beat has arrived since: what has not is lost, such as
-        what a worker gave that was killed meanwhile.
+        what a worker gave that was killed meanwhile. Whatever page was expected then has a session,
+        or needs none, such as one that leads to a login.
         """
         taken, given = self.board.get(self.slot, TAKEN), self.board.given_to(self.slot)
         if taken != given and (taken, given) == self._waiting:
             self.board.put(self.slot, TAKEN, given)
         self._waiting = (taken, given)
-        self.board.put(self.slot, BEAT, int(time.monotonic() * 1000))
+        self._forget_expected()
+        self.board.put(self.slot, BEAT, _milliseconds())
+
+    def _forget_expected(self) -> None:
+        with self._lock:
+            self._change(EXPECTED, -self._expecting)
+            self._expecting = self.board.get(self.slot, EXPECTED)
 
     def drain(self) -> None:
         """Say that this worker takes no new sessions."""

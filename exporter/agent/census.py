@@ -34,10 +34,14 @@ LOOK_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Mark:
-    """The agent's data on a session, attached to it."""
+    """The agent's data on a session, attached to it.
+
+    created, ready: when its creation began and ended.
+    """
 
     app: str
     created: float = field(default_factory=time.monotonic)
+    ready: float = field(default_factory=time.monotonic)
     connected: bool = False
     process: int = field(default_factory=os.getpid)
 
@@ -56,6 +60,7 @@ class AppCensus:
     blocked: int = 0
     pending: int = 0
     opening: int = 0
+    awaited: int = 0
     live: int = 0
     stale: int = 0
     oldest_age_s: float = 0.0
@@ -224,6 +229,7 @@ def _count_sessions(
         census.oldest_age_s = max(census.oldest_age_s, time.monotonic() - mark.created)
     alone = [s for s in sessions if s not in connected or s in dead]
     for session in filter(_is_here, alone):
+        census.awaited += _is_awaited(session)
         if is_blocked(session):
             census.blocked += 1
         else:
@@ -234,6 +240,14 @@ def _is_here(session: Any) -> bool:
     """Return whether a session exists in this process; bokeh-django keeps destroyed ones."""
     mark = mark_of(session)
     return not session.destroyed and (mark is None or mark.process == os.getpid())
+
+
+def _is_awaited(session: Any) -> bool:
+    """Return whether a session has had no client, and its page may still be loading."""
+    mark = mark_of(session)
+    if mark is None or mark.connected:
+        return False
+    return time.monotonic() - mark.ready <= OPENING_SECONDS
 
 
 def is_blocked(session: Any) -> bool:

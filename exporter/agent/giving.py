@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from . import board, handoff, pod, process
 from .addressee import Asked, asked
-from .board import DRAINS, PROCESS, SESSIONS, Seat
+from .board import CREATED, DRAINS, PROCESS, SESSIONS, Seat
 from .handed_stream import classes, unread
 from .taking import MOST_BYTES, READY
 from .visits import Visit, digest
@@ -25,7 +25,10 @@ from .visits import Visit, digest
 # in another one; other users lose only time, and a new page loses nothing.
 NEW_PAGE_SECONDS, NEW_SESSION_SECONDS, SESSION_SECONDS = 0.1, 2.0, 30.0
 RUNS_SECONDS = 0.5  # two beats: an event loop that ran within them is given new pages
-ABOUT_EQUAL = 8  # sessions by which workers may differ that can get a new session of a given id
+PARTS = 8  # of the patience
+# Sessions by which workers may differ that can get a new session of a given id, and before pages
+# wait for a worker in its first import.
+ABOUT_EQUAL = 8
 
 
 class Choice(NamedTuple):
@@ -43,25 +46,52 @@ def giving(connection: Any, port: int, start_line: Any, headers: Any) -> Awaitab
     mine = board.seat()
     if mine is None:
         return None
+    if _is_handed(connection.stream):
+        visit = Visit(start_line.path, websocket="Upgrade" in headers, port=port)
+        return None if visit.websocket else _kept_page(mine, visit)
     try:
         found = _wanted(connection, port, start_line, headers)
         choice = choose(mine, port, found) if found is not None else None
     except Exception as error:
         handoff.complaints.tell(error)
         return None
-    if found is None or choice is None:
+    if found is None:
         return None
     visit = Visit(start_line.path, websocket=found.websocket, port=port)
+    if choice is None:
+        return _kept_page(mine, visit) if found.is_new_page else None
     read = head(start_line, headers)
     return _give_in_turn(mine, found, choice, connection, read, visit)
+
+
+def _is_handed(stream: Any) -> bool:
+    """Tell whether a connection was given to this worker for the request that it has read."""
+    handed = getattr(stream, "handed", False)
+    if handed:  # its next request may be given to another worker
+        stream.handed = False
+    return bool(handed)
+
+
+def _kept_page(mine: Seat, visit: Visit) -> Awaitable[bool] | None:
+    """Count a page that this worker answers among its sessions; what to wait for before that."""
+    mine.expect()
+    return None if mine.board.get(mine.slot, CREATED) else _others_first(visit)
+
+
+async def _others_first(visit: Visit) -> bool:
+    """Let what came together with a worker's first page leave before it imports for seconds."""
+    agent = process.worker()
+    agent.arrive(visit)
+    try:
+        await asyncio.sleep(NEW_PAGE_SECONDS)
+    finally:
+        agent.leave(visit)
+    return False
 
 
 def _wanted(connection: Any, port: int, start_line: Any, headers: Any) -> Asked | None:
     """Return what a request asks for, if its connection can be handed."""
     stream, server = connection.stream, handoff.server_at(port)
-    if getattr(stream, "handed", False):  # once is enough: it was given to us for this request
-        stream.handed = False
-        return None
     if server is None or not _can_be_handed(stream) or not _is_bokeh(server):
         return None
     if start_line.method != "GET" or "Transfer-Encoding" in headers:
@@ -94,9 +124,10 @@ def choose(mine: Seat, port: int, found: Asked, tried: Collection[Choice] = ()) 
             mine.board.holders(key), key=lambda each: (not each[1], each[0] != mine.slot)
         )
         for slot, connected in owners:
-            choice = Choice(slot, SESSION_SECONDS if connected else NEW_SESSION_SECONDS)
             if slot == mine.slot:
                 return None
+            patient = connected or mine.board.creates(slot)
+            choice = Choice(slot, SESSION_SECONDS if patient else NEW_SESSION_SECONDS)
             if choice not in tried and is_there(mine, slot, port, choice.patience):
                 return choice
         if key in mine:
@@ -129,13 +160,33 @@ def _least_busy(mine: Seat, port: int, key: int, without: Container[int]) -> Cho
         for slot in range(rows.workers)
         if slot == mine.slot or (slot not in without and _is_open(mine, slot, port))
     ]
-    if key:
-        most = min(rows.get(slot, SESSIONS) for slot in slots) + ABOUT_EQUAL
-        equal = (slot for slot in slots if rows.get(slot, SESSIONS) <= most)
-        chosen = max(equal, key=lambda slot: digest(f"{key} {slot}"))
-    else:
-        chosen = min(slots, key=lambda slot: (rows.load(slot), slot != mine.slot))
+    if not key:
+        return _for_new_page(mine, port, slots)
+    most = min(rows.get(slot, SESSIONS) for slot in slots) + ABOUT_EQUAL
+    equal = (slot for slot in slots if rows.get(slot, SESSIONS) <= most)
+    chosen = max(equal, key=lambda slot: digest(f"{key} {slot}"))
     return Choice(chosen, NEW_PAGE_SECONDS) if chosen != mine.slot else None
+
+
+def _for_new_page(mine: Seat, port: int, running: list[int]) -> Choice | None:
+    """Return the worker with the fewest sessions.
+
+    Workers that import for the first time stand still. They would get nothing of a crowd that comes
+    meanwhile, so a page waits for them if the others have many more sessions.
+    """
+    rows = mine.board
+    chosen = min(running, key=lambda slot: (rows.load(slot), slot != mine.slot))
+    others = (slot for slot in range(rows.workers) if _begins(mine, slot, port))
+    first = min(others, key=rows.load, default=chosen)
+    if rows.load(first) + ABOUT_EQUAL < rows.load(chosen):
+        return Choice(first, NEW_SESSION_SECONDS)
+    return Choice(chosen, NEW_PAGE_SECONDS) if chosen != mine.slot else None
+
+
+def _begins(mine: Seat, slot: int, port: int) -> bool:
+    """Tell whether a worker that creates its first session will serve this port afterwards."""
+    takes_new = not mine.board.get(slot, DRAINS) and is_there(mine, slot, port, SESSION_SECONDS)
+    return takes_new and mine.board.begins(slot)
 
 
 async def _give_in_turn(
@@ -152,6 +203,8 @@ async def _give_in_turn(
             return True
         tried.add(following)
         following = choose(mine, visit.port, found, tried)
+    if found.is_new_page:
+        mine.expect()
     return False
 
 
@@ -180,13 +233,12 @@ async def _send(name: str, number: int, connection: Any, read: bytes, choice: Ch
     """Send a connection's socket to a process and to nobody else, and forget it; False if not."""
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     client.setblocking(False)
-    with client, suppress(OSError):  # which TimeoutError is too
+    with client, suppress(OSError):
         client.connect(name)
         if pod.peer(client) != (number, os.geteuid()):
             return False
-        async with asyncio.timeout(choice.patience):
-            if await asyncio.get_running_loop().sock_recv(client, 1) != READY:
-                return False
+        if not await _is_ready(client, choice.patience):
+            return False
         stream = connection.stream
         if stream.closed():  # its client left meanwhile
             return False
@@ -198,6 +250,30 @@ async def _send(name: str, number: int, connection: Any, read: bytes, choice: Ch
         stream.close()
         return True
     return False
+
+
+async def _is_ready(client: socket.socket, patience: float) -> bool:
+    """Wait for the word of a worker that its loop runs. Raises OSError if it has ended.
+
+    A time for which the loop of this worker stands still counts as one part of the patience only:
+    on a new server, all workers import at the same time.
+    """
+    loop = asyncio.get_running_loop()
+    said: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(client, _settle, said)
+    try:
+        for _ in range(PARTS):
+            await asyncio.wait((said,), timeout=patience / PARTS)
+            if said.done():
+                return client.recv(1) == READY
+        return False
+    finally:
+        loop.remove_reader(client)
+
+
+def _settle(said: asyncio.Future[None]) -> None:
+    if not said.done():
+        said.set_result(None)
 
 
 def head(start_line: Any, headers: Any) -> bytes:

@@ -25,7 +25,7 @@ from ..console import say  # noqa: TID252 - not by the name `exporter`, which ma
 from . import answer, board, pod
 from .board import Seat
 from .complaints import Complaints
-from .taking import reserved, take_from
+from .taking import take_from
 
 BEAT_SECONDS = 0.25
 BACKLOG = 1024
@@ -99,7 +99,7 @@ def _listen(io_loop: Any) -> bool:
         listener.bind(name(board.slot(), os.getpid()))
         listener.listen(BACKLOG)
         listener.setblocking(False)
-        _spare[:] = [reserved()]
+        _spare[:] = [_reserved()]
         io_loop.add_handler(listener, _accept, io_loop.READ)
     except OSError as error:
         listener.close()
@@ -148,6 +148,11 @@ def _accept(listener: Any, _: int) -> None:
             take_from(giver, mine, server_at, complaints)
 
 
+def _reserved() -> int:
+    """Return a descriptor that only keeps its number. Raises OSError if there is none left."""
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def _turn_away(listener: Any) -> None:
     """Disconnect a worker that there is no descriptor for, so that it does not wait."""
     if _spare:
@@ -155,7 +160,7 @@ def _turn_away(listener: Any) -> None:
     with suppress(OSError):
         listener.accept()[0].close()
     with suppress(OSError):
-        _spare.append(reserved())
+        _spare.append(_reserved())
 
 
 def _beat(io_loop: Any, mine: Seat) -> None:
@@ -171,6 +176,12 @@ def creating(app: str, session_id: str) -> None:
     """Say that a session is being created here."""
     if (mine := board.seat()) is not None:
         mine.add(board.key_of(app, session_id))
+
+
+def created() -> None:
+    """Say that the creation of a session has ended."""
+    if (mine := board.seat()) is not None:
+        mine.created()
 
 
 def connected(app: str, session_id: str) -> None:

@@ -158,6 +158,7 @@ async def _create_session(original: Any, self: Any, session_id: Any, *args: Any,
         raise
     finally:
         agent.creation(app, -1)
+        handoff.created()
         if session is None:  # it failed, or its request was cancelled
             handoff.gone(app, session_id)
     session._bokeh_exporter_mark = Mark(app, began)
@@ -185,9 +186,10 @@ def _subscribe(original: Any, self: Any, connection: Any) -> None:
     if is_library_app(connection._application_context):
         return
     mark, visit = mark_of(self), ongoing()
-    if mark is not None:
+    if mark is not None and not mark.connected:
         mark.connected = True
         handoff.connected(mark.app, self.id)
+        process.worker().tally.add("bokeh_sessions_used_total", mark.app)
     carrier = visit if visit is not None and visit.websocket else None
     process.worker().subscribed(self, connection, carrier)
 

@@ -32,7 +32,7 @@ def worker() -> Worker:
     if not _workers:
         with _lock:
             if not _workers:
-                made = Worker(_table[0], contexts)
+                made = Worker(_table[0], contexts, worker)
                 _workers.append(made)
                 answer.start(made.slot(), made.report, made.sample, made.on_message)
     return _workers[0]

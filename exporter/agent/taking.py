@@ -18,11 +18,6 @@ MOST_BYTES = 100_000  # that a message of the kernel's default size holds
 ServerAt = Callable[[int], Any]
 
 
-def reserved() -> int:
-    """Return a descriptor that only keeps its number. Raises OSError if there is none left."""
-    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-
 def take_from(
     giver: socket.socket, mine: Seat, server_at: ServerAt, complaints: Complaints
 ) -> None:
@@ -34,7 +29,7 @@ def take_from(
 
     giver.setblocking(False)
     try:
-        place = reserved()
+        place = os.dup(giver.fileno())
     except OSError:  # the giver answers the request
         giver.close()
         return
@@ -74,9 +69,15 @@ def _receive(
         mine.take()
     for descriptor in descriptors:
         try:
-            take(socket.socket(fileno=descriptor), read, server_at)
+            take(_tcp(descriptor), read, server_at)
         except Exception as error:
             complaints.tell(error)
+
+
+def _tcp(descriptor: int) -> socket.socket:
+    """Return the socket of a TCP connection; the kernel is asked for its family only."""
+    kind, protocol = socket.SOCK_STREAM, socket.IPPROTO_TCP
+    return socket.socket(type=kind, proto=protocol, fileno=descriptor)
 
 
 def take(connection: socket.socket, read: bytes, server_at: ServerAt) -> None:

@@ -8,9 +8,10 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,11 +27,21 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Worker:
-    """All data of the agent in this process. The loop's thread writes; the agent's thread reads."""
+    """All data of the agent in this process. The loop's thread writes; the agent's thread reads.
 
-    def __init__(self, table: ModuleType, contexts: weakref.WeakSet[Any]) -> None:
-        self._table = table  # exporter.metrics, by its private name
+    table: exporter.metrics, by its private name. of_process: returns the worker of the process that
+    calls it, which in a forked child is another one.
+    """
+
+    def __init__(
+        self,
+        table: ModuleType,
+        contexts: weakref.WeakSet[Any],
+        of_process: Callable[[], Worker],
+    ) -> None:
+        self._table = table
         self._contexts = contexts
+        self._of_process = of_process
         self.tally = Tally({spec.name: spec.buckets for spec in table.TABLE})
         self._census = Census(self._left)
         self.pages = OpeningPages()
@@ -70,14 +81,16 @@ class Worker:
         known = self._loops.get(loop)
         if known is None:
             self._mode = mode
-            served = weakref.WeakSet(contexts)
-            self._loops[loop] = LoopMonitor(
-                loop, self.tally, _again(loop, mode, served, whole), whole
-            )
+            moved = partial(self._moved, loop, mode, weakref.WeakSet(contexts), whole=whole)
+            self._loops[loop] = LoopMonitor(loop, self.tally, moved, whole)
         elif whole:
             known.whole = True
         for context in contexts:
             self.adopt(context)
+
+    def _moved(self, loop: Any, mode: str, served: weakref.WeakSet[Any], *, whole: bool) -> None:
+        """Watch a loop in the forked child in which it runs."""
+        self._of_process().watch(loop, mode, members(served), whole=whole)
 
     def watches(self, loop: Any) -> bool:
         """Return whether this loop is watched and all requests of its server are seen."""
@@ -92,7 +105,7 @@ class Worker:
     def _declare(self, url: str) -> None:
         """Create every series of an application with 0, so that an absent series never means 0."""
         self._activity.setdefault(url, time.time())
-        for what in ("created", "destroyed", "orphaned"):
+        for what in ("created", "used", "destroyed", "orphaned"):
             self.tally.add(f"bokeh_sessions_{what}_total", url, amount=0)
         for name in ("session_create_errors", "message_errors", "connections_opened"):
             self.tally.add(f"bokeh_{name}_total", url, amount=0)
@@ -275,17 +288,6 @@ class Worker:
             "python_version": python,
             "mode": self._mode,
         }
-
-
-def _again(loop: Any, mode: str, contexts: weakref.WeakSet[Any], whole: bool) -> Any:
-    """Return the function that watches a loop in the forked child in which it runs."""
-
-    def moved() -> None:
-        from .process import worker
-
-        worker().watch(loop, mode, members(contexts), whole=whole)
-
-    return moved
 
 
 def socket_inodes() -> list[int]:

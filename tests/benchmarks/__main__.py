@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import big_data, commands, daemon, decide, exporter, handoff, queries
+from tests.benchmarks import big_data, commands, daemon, decide, exporter, handoff, queries, traces
 from tests.benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "handoff": handoff.measure,
     "daemon": daemon.measure,
     "queries": queries.measure,
+    "traces": traces.measure,
     "big-data": big_data.measure,
 }
 

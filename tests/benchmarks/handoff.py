@@ -1,88 +1,100 @@
 """What the hand-off between the workers of `--num-procs` saves and costs, with real users.
 
-As many users as a page of 1,000 has come to four workers, and come back after all connections have
-broken; then the same without the hand-off. Beside it, stock Bokeh without launcher and agent.
+Users come to four workers with the hand-off and, in turns, to four of stock Bokeh without launcher
+and agent; then as many come, and come back, with the hand-off and without it.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks.figure import Figure, cpu_seconds
+from tests.benchmarks.crowd import APP, AT_ONCE, Crowd
+from tests.benchmarks.figure import Figure
 from tests.exporter import agent_socket
 from tests.lab.bokeh_servers import BIN, Served, bokeh_serve, end, free_port, wait_until
-from tests.lab.websocket_user import User, Users, token_in
+from tests.lab.websocket_user import Users
 
-USERS, WORKERS, AT_ONCE = 1000, 4, 8
+USERS, WORKERS, BATCH = 1000, 4, 25
 LARGE_USERS, LARGE_MEGABYTES = 40, 20
 KEEP = ("--num-procs", str(WORKERS), "--unused-session-lifetime", "3600000")
-
-APP = """
-import uuid
-from bokeh.io import curdoc
-from bokeh.models import Div
-
-curdoc().add_root(Div(text=f"mark-{uuid.uuid4().hex}"))
-"""
 LARGE = f"""{APP}
 data = bytearray({LARGE_MEGABYTES} * 2**20)
 curdoc().on_session_destroyed(lambda _, data=data: None)
 """
-MARK = re.compile(r"mark-([0-9a-f]{32})")
 
 
 @dataclass
-class Crowd:
-    """Users of one server: their tokens, marks, and seconds from the WebSocket to its document."""
+class Contender:
+    """One server, and what its users cost: CPU milliseconds a user, in each batch."""
 
-    users: Users
-    url: str
-    there: list[tuple[str, User]] = field(default_factory=list)
-    marks: list[str] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    crowd: Crowd
+    workers: Callable[[], list[int]]
+    cpu: list[float] = field(default_factory=list)
 
-    def come(self, count: int) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            self.there = list(pool.map(self._join, range(count)))
-        self.marks = [self._mark(user) for _, user in self.there]
+    def welcome(self, count: int, at_once: int) -> None:
+        before = self._spent()
+        self.crowd.come(count, at_once)
+        self.cpu.append((self._spent() - before) / count)
 
-    def come_back(self) -> float:
-        """Break all connections, reconnect, and return the share that lost their session."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda each: self.users.leave(each[1]), self.there))
-            back = pool.map(lambda each: self.users.connect(self.url, each[0]), self.there)
-            marks = [self._mark(user) for user in back]
-        return sum(a != b for a, b in zip(self.marks, marks, strict=True)) / len(marks)
+    def _spent(self) -> float:
+        return sum(map(cpu_milliseconds, self.workers()))
 
-    def _join(self, _: int) -> tuple[str, User]:
-        token = token_in(self.users.get(self.url))
-        began = time.perf_counter()
-        user = self.users.connect(self.url, token)
-        self.seconds.append(time.perf_counter() - began)
-        return token, user
+    def wait(self) -> float:
+        """Milliseconds from a WebSocket to its document: the lower quartile.
 
-    def _mark(self, user: User) -> str:
-        found = MARK.search(json.dumps(self.users.document(user)))
-        return found[1] if found else ""
+        Of both servers, about every second WebSocket waits for 40 ms more, because the server sends
+        small messages and the client delays its acknowledgements.
+        """
+        return 1e3 * statistics.quantiles([m.seconds for m in self.crowd.members])[0]
 
 
 def measure() -> Iterator[Figure]:
+    for at_once in (1, AT_ONCE):
+        yield from beside_stock(USERS, at_once)
     for switch in ("on", "off"):
         yield from with_users(switch, USERS)
-    yield from stock(USERS)
     for switch in ("on", "off"):
         yield from memory(switch)
+
+
+def beside_stock(count: int, at_once: int) -> Iterator[Figure]:
+    """Users come to both servers in turns, so that both meet the same moods of the machine.
+
+    The goals are for users who come one by one. A crowd keeps all CPUs busy: then each step of a
+    hand-off waits for a process that runs.
+    """
+    with launched(APP, "on") as server, stock() as (parent, url), Users(120) as users:
+        ours = Contender(Crowd(users, server.url), lambda: workers_below(server.launcher.pid))
+        theirs = Contender(Crowd(users, url), lambda: children(parent))
+        both = (ours, theirs)
+        for contender in both:  # imports
+            contender.crowd.come(4 * WORKERS)
+            contender.crowd.members.clear()
+        for turn in range(count // BATCH):
+            for contender in both if turn % 2 else reversed(both):
+                contender.welcome(BATCH, at_once)
+    yield from compared(f"{count} users, {at_once} at a time", ours, theirs, goals=at_once == 1)
+
+
+def compared(name: str, ours: Contender, theirs: Contender, *, goals: bool) -> Iterator[Figure]:
+    pairs = zip(ours.cpu, theirs.cpu, strict=True)
+    more = 100 * (statistics.median(one / other for one, other in pairs) - 1)
+    yield Figure(f"{name}: CPU a user", statistics.mean(ours.cpu), "ms")
+    yield Figure(f"{name}, stock Bokeh: CPU", statistics.mean(theirs.cpu), "ms")
+    yield Figure(f"{name}: CPU beside it", more, "% more", 5 if goals else None)
+    yield Figure(f"{name}: to the document", ours.wait(), "ms")
+    yield Figure(f"{name}, stock Bokeh: document", theirs.wait(), "ms")
+    later = ours.wait() - theirs.wait()
+    yield Figure(f"{name}: document beside it", later, "ms more", 1 if goals else None)
 
 
 def with_users(switch: str, count: int) -> Iterator[Figure]:
@@ -91,35 +103,30 @@ def with_users(switch: str, count: int) -> Iterator[Figure]:
     goal = count if switch == "on" else None
     with launched(APP, switch) as server, Users(120) as users:
         crowd = Crowd(users, server.url)
-        before = cpu_below(server.launcher.pid)
         crowd.come(count)
-        yield Figure(f"{name}: CPU a user", spent(server, before, count), "ms")
         yield Figure(f"{name}: sessions created", created(server), "", goal)
         yield Figure(f"{name}: in the fullest worker", fullest(server), "")
-        yield Figure(f"{name}: WebSocket to document", middle(crowd), "ms")
-        lost = 100 * crowd.come_back()
+        crowd.look()
+        crowd.leave(crowd.members)
+        lost = 100 * (1 - crowd.come_back(crowd.members) / count)
         yield Figure(f"{name}: reconnects that lose it", lost, "%", 0 if goal else None)
 
 
-def stock(count: int) -> Iterator[Figure]:
-    """`bokeh serve` alone: nobody can count its sessions."""
+@contextmanager
+def stock() -> Iterator[tuple[int, str]]:
+    """`bokeh serve` alone: the process that forks its workers, and its address."""
     port = free_port()
     command = [str(BIN / "bokeh"), "serve", "app.py", "--port", str(port), *KEEP]
+    url = f"http://127.0.0.1:{port}/app"
     with tempfile.TemporaryDirectory() as folder, Users(120) as users:
         (Path(folder) / "app.py").write_text(APP)
-        server = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL)
-        workers = children(server.pid)
+        quiet = subprocess.DEVNULL
+        server = subprocess.Popen(command, cwd=folder, stdout=quiet, stderr=quiet)
         try:
-            url = f"http://127.0.0.1:{port}/app"
             users.leave(wait_until(lambda: users.try_join(url), "the server"))
-            workers = children(server.pid)
-            before = sum(map(cpu_seconds, workers))
-            crowd = Crowd(users, url)
-            crowd.come(count)
-            used = 1e3 * (sum(map(cpu_seconds, workers)) - before) / count
-            yield Figure(f"{count} users, stock Bokeh: CPU a user", used, "ms")
-            yield Figure(f"{count} users, stock Bokeh: WebSocket to document", middle(crowd), "ms")
+            yield server.pid, url
         finally:
+            workers = children(server.pid)
             for pid in workers:  # they outlive their parent
                 subprocess.run(["kill", str(pid)], check=False)
             end(server)
@@ -128,9 +135,8 @@ def stock(count: int) -> Iterator[Figure]:
 def memory(switch: str) -> Iterator[Figure]:
     """Sessions of 20 MB each: what all workers have of their own."""
     with launched(LARGE, switch) as server, Users(120) as users:
-        crowd = Crowd(users, server.url)
         before = own_megabytes(server)
-        crowd.come(LARGE_USERS)
+        Crowd(users, server.url).come(LARGE_USERS)
         used = own_megabytes(server) - before
         what = f"{LARGE_USERS} users of {LARGE_MEGABYTES} MB, hand-off {switch}: memory"
         yield Figure(what, used, "MB")
@@ -156,17 +162,14 @@ def fullest(server: Served) -> float:
     return max(app["connected"] + app["lingering"] for app in reports)
 
 
-def middle(crowd: Crowd) -> float:
-    return 1e3 * statistics.median(crowd.seconds)
+def workers_below(launcher: int) -> list[int]:
+    """The launcher's child forks them."""
+    return [worker for child in children(launcher) for worker in children(child)]
 
 
-def spent(server: Served, before: float, count: int) -> float:
-    return 1e3 * (cpu_below(server.launcher.pid) - before) / count
-
-
-def cpu_below(launcher: int) -> float:
-    """CPU time of the workers: the launcher's child forks them."""
-    return sum(cpu_seconds(worker) for child in children(launcher) for worker in children(child))
+def cpu_milliseconds(pid: int) -> float:
+    """CPU time of a process; /proc has hundredths of a second, its clock (CPUCLOCK_SCHED) less."""
+    return 1e3 * time.clock_gettime((~pid << 3) | 2)
 
 
 def own_megabytes(server: Served) -> float:

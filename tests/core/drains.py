@@ -7,6 +7,7 @@ from typing import Any
 
 from autoscaler.core.drain.plan import plan_drain
 from autoscaler.core.drain.pods import LOWEST_COST
+from autoscaler.core.now import Now
 from autoscaler.core.schedule import Bounds
 from autoscaler.model import Cause, Cordon, DrainPlan, Occupancy, PodState, Sighting, State
 from autoscaler.policy import Policy
@@ -46,7 +47,7 @@ def planned(
     watched = sightings(*pods) if since is None else since
     state = State(sightings=watched)
     return plan_drain(
-        rules, rules.drain, observation(pods=pods, **seen), wanted, needed, bounds, state, NOW
+        rules, rules.drain, observation(pods=pods, **seen), wanted, needed, bounds, state, Now(NOW)
     )
 
 

@@ -21,6 +21,7 @@ from autoscaler.core.hpa import behavior
 from autoscaler.core.hpa import replicas as recommend
 from autoscaler.core.hpa.behavior import Events
 from autoscaler.core.hpa.pod_groups import Reading, WarmUp, group_pods
+from autoscaler.core.now import Now
 from autoscaler.model import Logged, Observation, PodState, Reason, Sample, State, Unavailable
 from autoscaler.policy import Behavior, Policy, RatePolicy, ScalingRules
 
@@ -72,7 +73,7 @@ def _resource(fact: Fact, knobs: Knobs) -> Any:
         _readings(fact["pods"]),
         fact["target_pct"],
         fact["current"],
-        NOW,
+        Now(NOW),
         _tolerance(fact, knobs),
         cpu=cpu,
         warm_up=_warm_up(fact, knobs),
@@ -112,7 +113,10 @@ CALCULATIONS: dict[str, Callable[[Fact, Knobs], Any]] = {
 
 def _group(fact: Fact, knobs: Knobs) -> Any:
     groups = group_pods(
-        _readings(fact["pods"]), NOW, cpu=fact["resource"] == "cpu", warm_up=_warm_up(fact, knobs)
+        _readings(fact["pods"]),
+        Now(NOW),
+        cpu=fact["resource"] == "cpu",
+        warm_up=_warm_up(fact, knobs),
     )
     return {
         "ready": len(groups.ready),
@@ -124,7 +128,7 @@ def _group(fact: Fact, knobs: Knobs) -> Any:
 
 def _stabilize_down(fact: Fact, knobs: Knobs) -> Any:
     window = fact.get("window_s", knobs.get("downscale_stabilization_s", behavior.DOWN_WINDOW))
-    result = behavior.stabilize_down(fact["desired"], _log(fact["log"]), NOW, window)
+    result = behavior.stabilize_down(fact["desired"], _log(fact["log"]), Now(NOW), window)
     return {"replicas": result.replicas, "log_len": len(result.log)}
 
 
@@ -133,7 +137,9 @@ def _stabilize(fact: Fact, _: Knobs) -> Any:
         scaleUp=ScalingRules(stabilizationWindowSeconds=fact.get("up_window_s")),
         scaleDown=ScalingRules(stabilizationWindowSeconds=fact.get("down_window_s")),
     )
-    result = behavior.stabilize(fact["desired"], fact["current"], _log(fact["log"]), NOW, stanza)
+    result = behavior.stabilize(
+        fact["desired"], fact["current"], _log(fact["log"]), Now(NOW), stanza
+    )
     return {"replicas": result.replicas, "log_len": len(result.log)}
 
 
@@ -144,13 +150,13 @@ def _rate(fact: Fact, _: Knobs) -> Any:
         (fact["min"], fact["max"]),
         _behavior(fact),
         _events(fact),
-        NOW,
+        Now(NOW),
     )
     return {"replicas": result.replicas, "reason": result.reason.value}
 
 
 def _events_in_60s(fact: Fact, _: Knobs) -> Any:
-    return behavior.changed_within(_log(fact["events"]), 60, NOW)
+    return behavior.changed_within(_log(fact["events"]), 60, Now(NOW))
 
 
 def _reconcile(fact: Fact, knobs: Knobs) -> Any:

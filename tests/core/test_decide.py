@@ -164,11 +164,11 @@ def test_the_first_shrink_after_missing_data_waits_a_full_window() -> None:
 
 def test_blind_for_longer_than_the_fallback_grows_to_it_and_never_below_the_present() -> None:
     chosen = sessions(fallback={"after": "10m", "replicas": 6})
-    blind = replace(SETTLED, blind_since=NOW - 601)
+    blind = SETTLED._replace(blind_since=NOW - 601)
 
     assert desired(chosen, observation(None, None), blind) == (6, Reason.FALLBACK)
     assert desired(chosen, observation(*[None] * 8), blind)[0] == 8
-    assert desired(chosen, observation(None, None), replace(blind, blind_since=NOW - 9))[0] == 2
+    assert desired(chosen, observation(None, None), blind._replace(blind_since=NOW - 9))[0] == 2
 
 
 def test_during_a_rollout_only_growth_is_allowed() -> None:
@@ -224,28 +224,28 @@ def test_a_target_scaled_to_0_by_hand_is_left_alone() -> None:
     [
         pytest.param(
             {"cooldown": {"up": "1m"}},
-            replace(SETTLED, last_scale_up=NOW - 30),
+            SETTLED._replace(last_scale_up=NOW - 30),
             observation(15),
             (1, Reason.COOLDOWN_UP),
             id="growth rests after growth",
         ),
         pytest.param(
             {"cooldown": {"up": "1m"}},
-            replace(SETTLED, last_scale_up=NOW - 60),
+            SETTLED._replace(last_scale_up=NOW - 60),
             observation(15),
             (2, Reason.METRIC_ABOVE_TARGET),
             id="and goes on when the rest is over",
         ),
         pytest.param(
             {"cooldown": {"down": "5m"}},
-            replace(SETTLED, last_scale_up=NOW - 30),
+            SETTLED._replace(last_scale_up=NOW - 30),
             observation(0, 0),
             (2, Reason.COOLDOWN_DOWN),
             id="a shrink rests after growth too",
         ),
         pytest.param(
             {"cooldown": {"down": "5m"}},
-            replace(SETTLED, last_scale_down=NOW - 30),
+            SETTLED._replace(last_scale_down=NOW - 30),
             observation(15),
             (2, Reason.METRIC_ABOVE_TARGET),
             id="growth does not wait for the shrink's rest",
@@ -339,7 +339,7 @@ def test_a_change_is_remembered_for_the_rate_policies() -> None:
     state = record_scaling(SETTLED, chosen, 1, 3, NOW - 30)
 
     assert desired(chosen, observation(90, 0, 0), state) == (3, Reason.SCALE_UP_LIMIT)
-    later = replace(state, scale_ups=tuple(e._replace(at=NOW - 61) for e in state.scale_ups))
+    later = state._replace(scale_ups=tuple(e._replace(at=NOW - 61) for e in state.scale_ups))
     assert desired(chosen, observation(90, 0, 0), later)[0] == 5
 
 

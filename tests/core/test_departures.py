@@ -17,7 +17,7 @@ KEY = ("dashboards", "uid-1")
 
 def removed(one: PodState) -> State:
     """The state after a scale-down that is to remove this pod."""
-    state = replace(State(), removal=Removal({one.uid: 0}, {}, NOW))
+    state = State()._replace(removal=Removal({one.uid: 0}, {}, NOW))
     return departures.begin(state, [one], NOW)
 
 
@@ -78,7 +78,7 @@ def test_a_pod_that_the_replica_set_has_not_deleted_yet_is_waited_for() -> None:
 
 def test_a_pod_that_stays_after_all_is_not_followed_until_somebody_else_deletes_it() -> None:
     one = pod("stays", occupancy=EMPTY)
-    state = replace(removed(one), removal=None)
+    state = removed(one)._replace(removal=None)
 
     _, state = departures.follow(state, observation(pods=(one,)))
 

@@ -7,6 +7,7 @@ import pytest
 from autoscaler.core.drain.plan import plan_drain
 from autoscaler.core.drain.pods import LOWEST_COST, is_drained
 from autoscaler.core.drain.sightings import cordoned_for
+from autoscaler.core.now import Now
 from autoscaler.core.schedule import Bounds
 from autoscaler.model import (
     Cause,
@@ -100,7 +101,7 @@ def test_a_surplus_pod_is_cordoned(
     ],
 )
 def test_a_pod_is_vacated(one: PodState, expected: bool) -> None:
-    assert is_drained(one, Drain(), cordoned_for(sightings(one), one, NOW), NOW) is expected
+    assert is_drained(one, Drain(), cordoned_for(sightings(one), one, NOW), Now(NOW)) is expected
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_deadline_is_soft_unless_it_is_hard(
 ) -> None:
     drain = policy(drain={"deadline": "1h", "hardDeadline": "2h"}).drain
     assert drain is not None
-    assert is_drained(leaving("x", seen, ago=ago), drain, ago, NOW) is expected
+    assert is_drained(leaving("x", seen, ago=ago), drain, ago, Now(NOW)) is expected
 
 
 def test_a_vacated_pod_is_marked_first_and_removed_in_a_later_pass() -> None:
@@ -224,7 +225,7 @@ def test_without_any_number_nothing_moves() -> None:
     rules = policy()
     assert rules.drain is not None
     seen = observation(pods=(serving("a"), leaving("b", BUSY, protected=True)))
-    result = plan_drain(rules, rules.drain, seen, 2, None, Bounds(1, 20), State(), NOW)
+    result = plan_drain(rules, rules.drain, seen, 2, None, Bounds(1, 20), State(), Now(NOW))
     assert (result.marks, result.replicas) == ((), 2)
 
 

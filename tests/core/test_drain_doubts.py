@@ -10,6 +10,7 @@ import pytest
 from autoscaler.core.decide import decide
 from autoscaler.core.drain.cleanup import released
 from autoscaler.core.drain.confirm import confirm_removal, expect_removal
+from autoscaler.core.now import Now
 from autoscaler.model import (
     Cause,
     Confirmation,
@@ -53,7 +54,7 @@ class TestAShrinkThatTheReplicaSetHasYetToCarryOut:
 
     def test_a_rival_does_not_make_us_take_their_marks_back(self) -> None:
         pods = [serving("a", 3, protected=True), marked("b"), leaving("c")]
-        assert [pod.name for pod, _ in released(pods, 2, NOW)] == ["a", "c"]
+        assert [pod.name for pod, _ in released(pods, 2, Now(NOW))] == ["a", "c"]
 
 
 class TestRollouts:

@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.core.decide import decide
-from autoscaler.core.journal import LONGEST_CHAIN, Decoder, Encoder, Entry, LineError, OrphanError
+from autoscaler.core.journal import (
+    LONGEST_CHAIN,
+    Decoder,
+    Encoder,
+    Entry,
+    LineError,
+    OrphanError,
+    lasting,
+)
 from autoscaler.model import Decision, Logged, Observation, State
 from tests.builders import NOW, observation, pod, policy
 
@@ -57,7 +65,7 @@ def anything(kind: Any) -> st.SearchStrategy[Any]:
 def entry(at: float = NOW, **overrides: Any) -> Entry:
     observed = overrides.pop("observed", observation(12, 3))
     decision, _ = decide(POLICY, observed, State(), at)
-    whole = {"before": State(), "decision": decision, **overrides}
+    whole = {"before": State(), "decision": lasting(decision), **overrides}
     return Entry(WRITER, at, POLICY, observed, **whole)
 
 

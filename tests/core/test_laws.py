@@ -13,6 +13,7 @@ from autoscaler.core.decide import decide, record_scaling
 from autoscaler.core.drain.deletion_order import first_to_go
 from autoscaler.core.drain.pods import LOWEST_COST, is_drained, is_marked
 from autoscaler.core.hpa.behavior import DOWN_WINDOW, stabilize_down
+from autoscaler.core.now import Now
 from autoscaler.model import (
     Cause,
     Cordon,
@@ -88,16 +89,18 @@ def a_policy(draw: st.DrawFn) -> Policy:
 
 spares = st.integers(0, 30) | st.sampled_from(["0%", "25%", "150%"])
 spares |= st.sampled_from([{"refuse": "0.1%"}, {"refuse": "10%", "leadTime": "5m"}])
-states = st.none() | st.builds(
-    State,
-    recommendations=logs.map(tuple),
-    scale_ups=logs.map(tuple),
-    scale_downs=logs.map(tuple),
-    last_scale_up=st.none() | ages.map(lambda age: NOW - age),
-    last_scale_down=st.none() | ages.map(lambda age: NOW - age),
-    blind_since=st.none() | ages.map(lambda age: NOW - age),
-    seen_at=st.none() | ages.map(lambda age: NOW - age),
-)
+# Fields by name: `builds` would infer those that are not given here from their types.
+states = st.none() | st.fixed_dictionaries(
+    {
+        "recommendations": logs.map(tuple),
+        "scale_ups": logs.map(tuple),
+        "scale_downs": logs.map(tuple),
+        "last_scale_up": st.none() | ages.map(lambda age: NOW - age),
+        "last_scale_down": st.none() | ages.map(lambda age: NOW - age),
+        "blind_since": st.none() | ages.map(lambda age: NOW - age),
+        "seen_at": st.none() | ages.map(lambda age: NOW - age),
+    }
+).map(lambda fields: State(**fields))
 
 
 @st.composite
@@ -129,7 +132,7 @@ def test_a_shrink_takes_exactly_marked_pods_that_are_certain_to_go(
     assert decision.drain is not None or seen.replicas == 0
     remove = decision.drain.remove if decision.drain else ()
     assert max(0, decision.current - decision.desired) == len(remove)
-    assert all(is_marked(pod) and is_drained(pod, DRAIN, inf, NOW) for pod in remove)
+    assert all(is_marked(pod) and is_drained(pod, DRAIN, inf, Now(NOW)) for pod in remove)
     if remove:
         assert first_to_go(seen.pods, len(remove), NOW) == {pod.uid for pod in remove}
 
@@ -230,9 +233,9 @@ def test_forgetting_what_is_out_of_the_window_changes_nothing(
 ) -> None:
     recent = tuple(entry for entry in log if entry.at >= NOW - DOWN_WINDOW)
 
-    kept = stabilize_down(desired, tuple(log), NOW).replicas
+    kept = stabilize_down(desired, tuple(log), Now(NOW)).replicas
 
-    assert kept == stabilize_down(desired, recent, NOW).replicas
+    assert kept == stabilize_down(desired, recent, Now(NOW)).replicas
 
 
 @settings(max_examples=50)

@@ -17,6 +17,7 @@ from autoscaler.core.drain.pods import (
     memory_percent,
     nearest_to_its_limit,
 )
+from autoscaler.core.now import Now
 from autoscaler.model import PodState, Resources, Sample, State, TargetRef
 from autoscaler.policy import Policy
 from autoscaler.ports import Readings, TargetState
@@ -91,7 +92,7 @@ def test_a_pod_is_worn_and_full_well_before_the_kernel_kills_its_app(item: dict[
 
     assert memory_percent(at(384)) == 100.0
     assert RULES.recycle is not None
-    worn = next(mib for mib in range(385) if is_due_for_recycling(at(mib), RULES.recycle, NOW))
+    worn = next(mib for mib in range(385) if is_due_for_recycling(at(mib), RULES.recycle, Now(NOW)))
     full = next(mib for mib in range(385) if is_full(at(mib), RULES))
     assert (worn, full) == (327, 346), "58 and 38 MiB before"
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from autoscaler.core.decide import decide
 from autoscaler.core.drain.sightings import INFORMER_LAG, cordoned_for, follow, too_fresh
+from autoscaler.core.now import Now
 from autoscaler.model import Cause, Cordon, PodState, Sighting, State
 from tests.builders import NOW, observation, policy
 from tests.core.drains import BUSY, leaving, marked, planned, serving, sightings, told
@@ -79,10 +80,10 @@ def test_a_change_counts_once_the_controller_must_have_seen_it(
     before: PodState, after: PodState
 ) -> None:
     fresh = seen_over((-LONG, before), (-INFORMER_LAG + 1, after))
-    assert too_fresh(fresh, [after], NOW).startswith("waiting 1s until")
+    assert too_fresh(fresh, [after], Now(NOW)).startswith("waiting 1s until")
 
     old = seen_over((-LONG, before), (-INFORMER_LAG, after))
-    assert too_fresh(old, [after], NOW) == ""
+    assert too_fresh(old, [after], Now(NOW)) == ""
 
 
 def test_while_no_pod_is_cordoned_nothing_is_kept() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from autoscaler.core.decide import decide
+from autoscaler.core.now import Now
 from autoscaler.core.staleness import is_arriving
 from autoscaler.model import Cause, Cordon, Decision, PodState, Sample, State
 from tests.builders import NOW, observation, pod, policy
@@ -129,7 +130,7 @@ def test_a_pod_may_be_without_data_for_two_scrapes_whatever_their_interval(
     fresh_for: float, age: float, arriving: bool
 ) -> None:
     young = pod("young", ready_since=NOW - age, started_at=NOW - age - 20)
-    assert is_arriving(young, NOW, fresh_for) is arriving
+    assert is_arriving(young, Now(NOW), fresh_for) is arriving
 
     seen = observation(pods=(pod("a", sessions=10), young), fresh_for=fresh_for)
     decision, _ = decide(policy(), seen, State(seen_at=NOW), NOW)

@@ -49,6 +49,14 @@ def failures(metric: str, failed: int, tried: int) -> Series:
     }
 
 
+def sessions(created: str, used: str) -> Series:
+    """Sessions, and those of them that a client has connected to."""
+    return {
+        f"bokeh_sessions_created_total{{{APP}}}": created,
+        f"bokeh_sessions_used_total{{{APP}}}": used,
+    }
+
+
 def seats(capacity: int, free: int, replicas: int) -> Series:
     return {
         f'bokeh_autoscaler_seats{{{TARGET},kind="capacity"}}': f"{capacity}x30",
@@ -203,23 +211,22 @@ CASES = (
     ),
     Case(
         "BokehSessionsOrphaned",
-        {
-            f"bokeh_sessions_orphaned_total{{{APP}}}": "0+3x30",
-            f"bokeh_sessions_created_total{{{APP}}}": "0+6x30",
-        },
+        sessions(created="0+7x30", used="0+4x30"),
         OF_APP,
-        "50% of the sessions of NS/my-app never had a connection. "
-        "Each costs memory and a run of the app.",
+        "NS/my-app created 1.75 sessions for each one that a user connected to in the last "
+        "10 minutes. Each costs memory and a run of the app.",
         {
-            "one in ten": {
-                f"bokeh_sessions_orphaned_total{{{APP}}}": "0+1x30",
-                f"bokeh_sessions_created_total{{{APP}}}": "0+10x30",
-            },
-            "a look with curl": {
-                f"bokeh_sessions_orphaned_total{{{APP}}}": "0x15 2x15",
-                f"bokeh_sessions_created_total{{{APP}}}": "0x15 2x15",
-            },
+            "one in ten": sessions(created="0+10x30", used="0+9x30"),
+            "a look with curl": sessions(created="0x15 2x15", used="0x30"),
         },
+    ),
+    Case(
+        "BokehSessionsOrphaned",
+        sessions(created="0+2x30", used="0x30"),
+        OF_APP,
+        "NS/my-app created 20.00 sessions for each one that a user connected to in the last "
+        "10 minutes. Each costs memory and a run of the app.",
+        {"nobody comes": sessions(created="0x30", used="0x30")},
     ),
     Case(
         "BokehServerDown",

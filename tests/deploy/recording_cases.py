@@ -120,5 +120,5 @@ RECORDINGS = (
         },
     ),
     in_ten_minutes("bokeh_sessions_created", rising("bokeh_sessions_created_total")),
-    in_ten_minutes("bokeh_sessions_orphaned", rising("bokeh_sessions_orphaned_total")),
+    in_ten_minutes("bokeh_sessions_used", rising("bokeh_sessions_used_total")),
 )

@@ -143,7 +143,7 @@ def test_no_fault_is_found_with_the_rules(promtool: Path) -> None:
 
 
 def test_no_alert_is_without_a_case_that_fires_and_one_that_does_not() -> None:
-    assert [case.alert for case in CASES] == list(alerts())
+    assert list(dict.fromkeys(case.alert for case in CASES)) == list(alerts())
     assert all(case.quiet for case in CASES)
 
 

@@ -88,6 +88,7 @@ def built_here(build: Callable[[], Path]) -> Image:
 
 
 @pytest.mark.slow
+@pytest.mark.containers
 @pytest.mark.timeout(900)  # the first one makes the base too
 @pytest.mark.parametrize("name", [*OURS, *EXAMPLES])
 class TestImage:
@@ -110,6 +111,7 @@ class TestImage:
 
 
 @pytest.mark.slow
+@pytest.mark.containers
 @pytest.mark.timeout(900)
 def test_the_exporter_has_two_dependencies_and_nothing_of_the_daemon() -> None:
     files = built("bokeh-exporter").files
@@ -150,6 +152,7 @@ def own_image(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.containers
 @pytest.mark.timeout(900)
 def test_an_image_of_your_own_starts_your_app_through_the_launcher(tmp_path: Path) -> None:
     image = built_here(lambda: own_image(tmp_path))

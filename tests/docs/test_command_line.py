@@ -13,7 +13,15 @@ import pytest
 
 from autoscaler.adapters.policies.files import PolicyFileError, load_policy
 from autoscaler.cli import COMMANDS
-from tests.deploy.pages import FIRST_PAGE, PAGES, POLICIES_PAGE, blocks, printed, run_shell
+from tests.deploy.pages import (
+    FIRST_PAGE,
+    PAGES,
+    POLICIES_PAGE,
+    SIMULATE_PAGE,
+    blocks,
+    printed,
+    run_shell,
+)
 
 ROOT = FIRST_PAGE.parent
 OF_THE_CHECKOUT = ("make help", "python -m tests.core.hpa_facts")
@@ -73,3 +81,20 @@ def test_a_command_that_is_printed_works(command: str, tmp_path: Path) -> None:
     folder = ROOT if command.startswith(OF_THE_CHECKOUT) else tmp_path
 
     assert run_shell(command, folder)
+
+
+def simulated() -> list[str]:
+    """Return the commands of the page of the simulation that need no Prometheus."""
+    every = (each for each in printed(SIMULATE_PAGE) if each.startswith("autoscaler simulate "))
+    return sorted(each for each in every if "--prometheus" not in each)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", simulated())
+def test_what_the_page_of_the_simulation_prints_works(command: str, tmp_path: Path) -> None:
+    (tmp_path / "policies").symlink_to(ROOT / "policies")
+    for block in blocks(SIMULATE_PAGE, "csv"):
+        (tmp_path / block.split()[1]).write_text(block)  # its first line is `# visits.csv`
+
+    assert run_shell(command, tmp_path)
+    assert (tmp_path / "simulation.html").exists()

@@ -29,6 +29,8 @@ HAPROXY = f"{PROXIES}::install_haproxy"
 LINES = "tests/big_data/test_page.py::test_points_service_and_app_come_up_by_the_printed_lines"
 BIG_DATA_ON_THE_NODE = "tests/node/test_pages.py::test_the_galaxy_and_its_service"
 COMMAND_LINE = "tests/docs/test_command_line.py::test_a_command_that_is_printed_works"
+SIMULATED = "tests/docs/test_command_line.py::test_what_the_page_of_the_simulation_prints_works"
+HISTORY = "tests/adapters/test_prometheus_history.py::test_a_morning_is_rebuilt"
 DAEMON = "tests/kubernetes/test_daemon.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -42,6 +44,7 @@ RUN_BY = {
     "autoscaler schema": COMMAND_LINE,
     "autoscaler demo --app": "tests/demo/test_demo.py::test_the_users_own_app",
     "autoscaler simulate": COMMAND_LINE,
+    "autoscaler simulate --policy policies/sessions.yaml --prometheus": HISTORY,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",
     "autoscaler run": f"{DAEMON}::test_it_scales_up_and_down_with_the_sessions",
     "bokeh-exporter launch": LAUNCHED,
@@ -89,7 +92,7 @@ RUN_BY = {
 }
 
 
-# By page and language of its blocks that are no commands: what reads them.
+# By page (or its folder) and language of its blocks that are no commands: what reads them.
 README = "tests/deploy/test_readme.py"
 ASKED = "tests/deploy/test_dashboard.py::test_every_question_of_a_page_has_an_answer"
 READ_BY = {
@@ -100,7 +103,8 @@ READ_BY = {
     ("deploy/kubernetes", "yaml"): f"{README}::test_the_overlays_of_the_page_render",
     ("deploy/kubernetes", "promql"): ASKED,
     ("deploy/helm", "yaml"): f"{HELM_PAGE}::first_values",
-    ("docs", "yaml"): f"{ADOPTED}::test_every_file_of_the_page_is_yaml",
+    ("docs/adopt.md", "yaml"): f"{ADOPTED}::test_every_file_of_the_page_is_yaml",
+    ("docs/simulate.md", "csv"): SIMULATED,
     ("policies", ""): "tests/docs/test_command_line.py::test_a_wrong_file_says_what_the_page_says",
     ("deploy/helm", ""): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",
     ("deploy/nginx", "nginx"): NGINX,
@@ -111,8 +115,8 @@ READ_BY = {
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_something_reads_every_block_of_a_page(page: Path) -> None:
-    folder = str(page.parent.relative_to(ROOT))
-    ours = {language for place, language in READ_BY if place == folder}
+    places = (str(page.parent.relative_to(ROOT)), str(page.relative_to(ROOT)))
+    ours = {language for place, language in READ_BY if place in places}
 
     assert languages(page) - {"sh"} == ours
 

@@ -58,7 +58,7 @@ def _note_patch_of_any_version(pod: PodState, marks: PodMarks) -> Any:
     return marks_patch(replace(pod, version=""), marks)
 
 
-def _no_sight(seen: Any, pods: Any, now: float) -> str:
+def _no_sight(seen: Any, pods: Any, now: Any) -> str:
     return ""
 
 
@@ -78,10 +78,10 @@ MUTATIONS: dict[str, Callable[[], list[Change]]] = {
     "no reconnect window": lambda: _policy(reconnect="0s"),
     "marks need not be visible": lambda: [Change(plan, "too_fresh", _no_sight)],
     "nobody live is empty": lambda: [
-        Change(pods, "is_empty", lambda pod, _: bool(pod.occupancy) and not pod.occupancy.live)
+        Change(pods, "is_empty", lambda pod, *_: bool(pod.occupancy) and not pod.occupancy.live)
     ],
     "no answer is empty": lambda: [
-        Change(pods, "is_empty", lambda pod, _: not pod.occupancy or not pod.occupancy.live)
+        Change(pods, "is_empty", lambda pod, *_: not pod.occupancy or not pod.occupancy.live)
     ],
     "a sidecar that sees no server is an answer": lambda: [
         Change(model_cluster, "occupancy", _answer_unseen)
@@ -109,7 +109,7 @@ MUTATIONS: dict[str, Callable[[], list[Change]]] = {
         Change(plan, "_removable", lambda fleet, marked: (marked, None)),
     ],
     "a mark stays when users came back": lambda: [
-        Change(cleanup, "_right_marks", lambda fleet, pod: cleanup._carried(pod))
+        Change(cleanup, "_right_marks", lambda fleet, pod: None)
     ],
     "the API server's time is not heard": _deaf,
     "nor by the daemon before": _deaf,

@@ -33,9 +33,8 @@ def owners(seats: list[Seat], key: int) -> list[tuple[int, bool]]:
 
 
 def stand_still(seat: Seat, seconds: float) -> None:
-    seat.board.put(
-        seat.slot, board.BEAT, seat.board.get(seat.slot, board.BEAT) - int(seconds * 1e3)
-    )
+    for cell in (board.BEAT, board.CREATES_UNTIL):
+        seat.board.put(seat.slot, cell, seat.board.get(seat.slot, cell) - int(seconds * 1e3))
 
 
 def slot_of(mine: Seat, port: int, found: Asked) -> int | None:
@@ -160,12 +159,69 @@ def test_what_asks_for_a_session_goes_where_that_is(
 def test_a_busy_worker_is_waited_for_as_long_as_somebody_would_lose_work(seats: list[Seat]) -> None:
     key = key_of("/app", "there")
     seats[2].add(key)
+    seats[2].created()
     stand_still(seats[2], 3)
     assert answering(seats, socket_of("there")) in ({0}, {1}, {3})
     seats[2].connect(key)
     assert slot_of(seats[0], PORT, socket_of("there")) == 2
     stand_still(seats[2], 30)
     assert answering(seats, socket_of("there")) in ({0}, {1}, {3})
+
+
+def test_a_worker_that_creates_sessions_is_waited_for_although_nobody_is_connected(
+    seats: list[Seat],
+) -> None:
+    seats[2].add(key_of("/app", "there"))
+    seats[2].created()
+    seats[2].add(key_of("/app", "next"))
+    stand_still(seats[2], 3)
+    choice = giving.choose(seats[0], PORT, socket_of("there"))
+    assert choice == giving.Choice(2, giving.SESSION_SECONDS)
+    seats[2].created()
+    stand_still(seats[2], 3)
+    assert answering(seats, socket_of("there")) in ({0}, {1}, {3})
+
+
+def test_of_a_crowd_the_workers_that_import_for_the_first_time_get_their_share(
+    seats: list[Seat],
+) -> None:
+    for seat in seats[1:]:
+        seat.add(key_of("/app", f"first {seat.slot}"))
+        stand_still(seat, 1)
+    kept = 0
+    while slot_of(seats[0], PORT, NEW) is None:
+        seats[0].expect()
+        kept += 1
+    assert kept == 1 + giving.ABOUT_EQUAL + 1
+    for _ in range(6):
+        choice = giving.choose(seats[0], PORT, NEW)
+        assert choice is not None
+        assert choice.patience == giving.NEW_SESSION_SECONDS
+        seats[0].give(choice.slot, +1)
+        seats[0].expect()
+        seats[0].expect()
+    assert [seats[0].board.load(slot) for slot in (1, 2, 3)] == [3, 3, 3]
+    seats[1].drain()
+    seats[2].created()
+    assert slot_of(seats[0], PORT, NEW) == 3
+    stand_still(seats[3], giving.SESSION_SECONDS)
+    assert slot_of(seats[0], PORT, NEW) is None
+
+
+def test_a_page_without_a_session_counts_until_it_has_one_or_is_seen_to_need_none(
+    seats: list[Seat],
+) -> None:
+    for _ in range(3):
+        seats[1].expect()
+    assert seats[0].board.load(1) == 3
+    seats[1].beat()
+    seats[1].add(key_of("/app", "one"))
+    seats[1].expect()
+    assert seats[0].board.load(1) == 4
+    seats[1].beat()
+    assert seats[0].board.load(1) == 2  # the session, and the page that has just come
+    seats[1].beat()
+    assert seats[0].board.load(1) == 1
 
 
 def test_all_workers_choose_the_same_one_for_a_new_session_of_a_given_id(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ from tornado.httpclient import HTTPClientError
 
 from exporter.ledger import Ledger
 from exporter.observe import sum_apps
+from tests.exporter import agent_socket
 from tests.lab.bokeh_servers import BIN, QUICK, Served, bokeh_serve, free_port, served, wait_until
 from tests.lab.processes import stopped
 from tests.lab.websocket_user import Users, token_in
@@ -153,6 +155,33 @@ def test_sessions_without_a_client_are_counted_as_orphans_once_discarded(tmp_pat
         assert server.value('bokeh_sessions_orphaned_total{app="/app"}') == 1
         assert server.value('bokeh_session_duration_seconds_count{app="/app"}') == 1
         assert server.value('bokeh_sessions{app="/app",quality="exact",state="lingering"}') == 0
+
+
+def test_a_session_is_used_once_and_awaited_until_its_page_has_had_time_to_load(
+    tmp_path: Path,
+) -> None:
+    with bokeh_serve(tmp_path) as server, Users() as users:
+        server.wait_workers(1)
+        used = 'bokeh_sessions_used_total{app="/app"}'
+        per_user = 'bokeh_sessions_per_user_ratio{app="/app"}'
+        token = token_in(users.get(server.url))
+        assert (server.value(used), math.isnan(server.value(per_user))) == (0, True)
+        for _ in range(2):  # a page that reconnects
+            users.connect(server.url, token)
+            assert (server.value(used), server.value(per_user)) == (1, 1)
+        users.get(server.url)
+        assert agent_socket.report(server)["apps"]["/app"]["awaited"] == 1
+        assert server.value(per_user) == 1
+
+
+def test_sessions_that_nobody_came_to_are_sessions_per_user(tmp_path: Path) -> None:
+    with bokeh_serve(tmp_path, *QUICK) as server, Users() as users:
+        server.wait_workers(1)
+        users.join(server.url)
+        users.get(server.url)
+        orphaned = 'bokeh_sessions_orphaned_total{app="/app"}'
+        wait_until(lambda: server.value(orphaned) == 1, "the session to be discarded")
+        assert server.value('bokeh_sessions_per_user_ratio{app="/app"}') == 2
 
 
 def test_a_script_that_raises_is_a_create_error(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 from prometheus_client import Metric
@@ -120,6 +121,33 @@ def test_both_formats_parse_and_say_the_same(accept: str) -> None:
     bucket = {"app": "/app", "code": "2xx", "le": "0.01"}
     assert value(found, "bokeh_request_duration_seconds_bucket", **bucket) == 3
     assert value(found, "bokeh_server_info", **INFO) == 1
+
+
+@pytest.mark.parametrize(
+    ("created", "used", "awaited", "expected"),
+    [
+        pytest.param(5, 5, 0, 1.0, id="each session has had a client"),
+        pytest.param(8, 4, 0, 2.0, id="one for the page and one for its WebSocket"),
+        pytest.param(8, 4, 3, 1.25, id="three pages are still loading"),
+        pytest.param(5, 5, 1, 1.0, id="a page has opened its WebSocket during the report"),
+        pytest.param(3, 0, 1, None, id="nobody has come yet"),
+    ],
+)
+def test_sessions_per_user_are_those_created_for_each_that_was_used(
+    created: int, used: int, awaited: int, expected: float | None
+) -> None:
+    apps = {"/app": AppReport(awaited=awaited)}
+    seen = observation(report(apps=apps))
+    counters = {
+        ("bokeh_sessions_created_total", ("/app",)): created,
+        ("bokeh_sessions_used_total", ("/app",)): used,
+    }
+    seen = replace(seen, collected=replace(seen.collected, counters=counters))
+    found = families(seen, "")
+    if expected is None:
+        assert "bokeh_sessions_per_user_ratio" not in found
+    else:
+        assert value(found, "bokeh_sessions_per_user_ratio", app="/app") == expected
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_all_is_reproduced_over_a_kill_a_step_of_the_clock_and_a_takeover(world:
 
 def explains(journal: Path) -> None:
     """The scale-up that the last daemon made, in words."""
-    [scaled] = [entry for entry in entries(journal) if entry.changed]
+    scaled = next(entry for entry in entries(journal) if entry.changed)
     at = datetime.fromtimestamp(scaled.at, UTC).isoformat()
     command = [AUTOSCALER, "explain", journal, "--at", at]
     words = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -19,7 +19,7 @@ from tests.lab.images import ROOT
 from tests.lab.processes import wait_until
 from tests.lab.real_node import problem
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.containers, pytest.mark.timeout(400)]
 
 ENDS = "Ctrl-C ends it all."
 ENDED_WITHIN = 60.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import pytest
 
@@ -141,7 +140,7 @@ def test_a_change_that_was_refused_is_not_in_the_next_renewal(world: World) -> N
     store.keep(APP, State())
 
     def change() -> None:
-        with store.change(APP, lambda state: replace(state, last_scale_up=NOW)):
+        with store.change(APP, lambda state: state._replace(last_scale_up=NOW)):
             daemon.commit()
             assert str(NOW) in world.leases.leases[SPACE].state
             raise REFUSED

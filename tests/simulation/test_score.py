@@ -43,7 +43,7 @@ def scored() -> Score:
         ("cut", 1),
         ("minutes_lost", 2.5),
         ("replica_hours", 2.25),  # 2 for three quarters, 3 for one
-        ("fluid_bound", 2.0),  # 1 for half an hour, 3 for the other half
+        ("regret", 12.5),  # 2.25 where 1 for half an hour and 3 for the other half are 2
         ("peak_replicas", 3),
         ("peak_sessions", 30),
         ("scale_ups", 1),

@@ -17,6 +17,9 @@ metrics:
 """
 
 
+NOBODY = "http://127.0.0.1:1"
+
+
 @pytest.fixture
 def rules(tmp_path) -> Path:
     path = tmp_path / "rules.yaml"
@@ -99,6 +102,86 @@ def test_assumptions_can_be_set_and_are_told(rules, visits, capsys, words, name,
     assert result["assumptions"][name] == expected
 
 
+HPA = """\
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: dash}
+spec:
+  scaleTargetRef: {kind: Deployment, name: dash}
+  minReplicas: 1
+  maxReplicas: 20
+  metrics:
+  - type: Pods
+    pods: {metric: {name: bokeh_sessions}, target: {type: AverageValue, averageValue: "7"}}
+"""
+
+
+def test_others_are_compared_in_the_same_run(rules, visits, tmp_path, capsys):
+    hpa = tmp_path / "hpa.yaml"
+    hpa.write_text(HPA)
+    words = ("--policy", rules, "--trace", visits, "--against", hpa, "--against", "static:9")
+
+    result = figures(capsys, *words, "--price", "0.5/h")
+
+    assert list(result["against"]) == ["HPA dash", "static fleet of 9"]
+    fixed = result["against"]["static fleet of 9"]
+    assert fixed["replica_hours"] == pytest.approx(
+        9 * result["static"]["replica_hours"] / 4, rel=1e-4
+    )
+    assert fixed["cost"] == pytest.approx(fixed["replica_hours"] / 2)
+    assert result["bounds"] == fixed["bounds"], "the bounds are those of the trace"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        pytest.param(("--assert", "cut == 0"), 0, "", id="a goal that is met"),
+        pytest.param(
+            ("--assert", "cut == 0", "--assert", "peak_replicas < 3"),
+            1,
+            "policy dashboards: peak_replicas is ",
+            id="one of two goals is missed",
+        ),
+    ],
+)
+def test_a_missed_goal_fails(rules, visits, capsys, words, code, expected):
+    assert simulate("--policy", rules, "--trace", visits, "--json", *words) == code
+    assert capsys.readouterr().err.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("--placement", "packed"), id="packed"),
+        pytest.param(("--when-full", "wait"), id="they wait"),
+        pytest.param(("--lead-time", "60s/3m"), id="some pods start slowly"),
+    ],
+)
+def test_the_front_and_slow_starts_are_assumptions(rules, visits, capsys, words):
+    words = ("--policy", rules, "--trace", visits, *words)
+    result = figures(capsys, *words)
+    assert result["cut"] == 0
+    assert result["assumptions"]["placement"] in ("leastconn", "packed")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param(("--against", "no.yaml"), "no.yaml: cannot be read", id="no such baseline"),
+        pytest.param(("--assert", "luck > 1"), "there is no figure luck", id="no such figure"),
+        pytest.param(("--lead-time", "3m/60s"), "expected a longer time", id="slow is faster"),
+        pytest.param(("--price", "much"), "expected a number", id="no price"),
+    ],
+)
+def test_wrong_comparisons_exit_with_2(rules, visits, capsys, words, expected):
+    try:
+        code = simulate("--policy", rules, "--trace", visits, *words)
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    assert expected in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
 def test_every_policy_that_we_ship_serves_a_morning(path, visits, capsys):
     result = figures(capsys, "--policy", path, "--trace", visits, "--seats", 20)
@@ -122,6 +205,57 @@ def test_a_wrong_trace_is_refused(rules, tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--trace", "nycflights13", "--workload", "viral-spike"),
+            "--trace and --workload: set only one of them",
+        ),
+        (("--columns", "start=a,end=b"), "--columns and --dates need --trace"),
+        (("--dates", "day-first"), "--columns and --dates need --trace"),
+        (("--last", "14d"), "--last needs --prometheus"),
+        (
+            ("--prometheus", NOBODY, "--trace", "x"),
+            "--trace and --prometheus: set only one of them",
+        ),
+        (
+            ("--prometheus", NOBODY),
+            f"Prometheus at {NOBODY}: cannot connect; check --prometheus-url and that it runs",
+        ),
+    ],
+)
+def test_options_that_do_not_belong_together_are_refused(rules, capsys, words, message):
+    assert simulate("--policy", rules, *words) == 2
+    assert capsys.readouterr().err == f"{message}\n"
+
+
+def test_a_workload_is_replayed_by_its_name(rules, capsys):
+    result = figures(capsys, "--policy", rules, "--workload", "class-of-200", "--seed", 3)
+    assert result["trace"]["name"] == "class of 200 in 5 minutes, seed 3"
+    assert result["peak_sessions"] >= 200
+
+
+def test_columns_and_the_order_of_dates_can_be_set(rules, tmp_path, capsys):
+    path = tmp_path / "visits.csv"
+    path.write_text("von;dauer\n03/04/2026 10:00;30 min\n")
+    words = ("--columns", "start=von,duration=dauer", "--dates", "day-first")
+    trace = figures(capsys, "--policy", rules, "--trace", path, *words)["trace"]
+    assert trace["note"].startswith(
+        "Columns: start from von, duration from dauer. Its dates are day-first."
+    )
+
+
+def test_measurements_of_a_trace_replace_the_default_assumptions(rules, tmp_path, capsys):
+    path = tmp_path / "counts.csv"
+    rows = [f"{60 * n},{n % 9},{0.1 + 0.03 * (n % 9)}" for n in range(100)]
+    path.write_text("time,sessions,cpu\n" + "\n".join(rows))
+    words = ("--policy", rules, "--trace", path)
+    assert figures(capsys, *words)["assumptions"]["cpu_per_session"] == 0.03
+    chosen = figures(capsys, *words, "--cpu-per-session", "0.2")
+    assert chosen["assumptions"]["cpu_per_session"] == 0.2
+
+
 def test_a_report_that_cannot_be_written_is_told_in_one_line(rules, visits, tmp_path, capsys):
     html = tmp_path / "missing" / "out.html"
     assert simulate("--policy", rules, "--trace", visits, "--html", html) == 2
@@ -130,12 +264,34 @@ def test_a_report_that_cannot_be_written_is_told_in_one_line(rules, visits, tmp_
     )
 
 
+def test_an_interrupted_report_leaves_the_last_one_and_no_part(
+    rules, visits, tmp_path, monkeypatch
+):
+    html = tmp_path / "out.html"
+    html.write_text("the last one")
+    before = set(tmp_path.iterdir())
+
+    def interrupted(path, text, encoding=None):
+        path.write_bytes(text[:1_000].encode())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", interrupted)
+    assert simulate("--policy", rules, "--trace", visits, "--html", html) == 130
+    assert html.read_text() == "the last one"
+    assert set(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
         ("--lead-time", "60", "expected a duration with its unit"),
         ("--timezone", "Mars", "expected a time zone name, such as Europe/Berlin"),
+        ("--last", "5m", "expected a time of at least 10m"),
         ("--tick", "2m", "expected a time from 1s to 60s"),
+        ("--columns", "begin=a", "expected ROLE=NAME, such as start=began,end=finished"),
+        ("--columns", "start=a,start=b", "each role once"),
+        ("--dates", "american", "invalid"),
+        ("--workload", "quiet", "invalid choice: 'quiet'"),
         ("--seats", "0", "expected a whole number, 1 to 100000"),
         ("--seed", "-1", "expected a whole number, 0 to 4294967295"),
         ("--cpu-per-session", "nan", "expected a number of at least 0"),

@@ -339,7 +339,7 @@ def test_simulate_shows_what_a_trace_holds_as_text(
     assert main([*words, "--html", str(tmp_path / "report.html")]) == 2
 
     lines = capsys.readouterr().err.removesuffix("\n").split("\n")
-    assert len(lines) == 2
+    assert len(lines) == 1
     assert all(line.isprintable() and line.startswith(f"{trace}:") for line in lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -16,6 +16,8 @@ _SEATS = {"type": "sessions", "seats": 20}
 _OF_LIMIT = "memory (HPA and KEDA count it in percent of the requests, a policy of the limits)"
 
 MetricDict = dict[str, Any]
+# Returns the metric of an entry, or why a policy cannot express it.
+Convert = Callable[[Mapping[str, Any]], "MetricDict | str"]
 
 
 class ForeignSpec(NamedTuple):
@@ -34,44 +36,50 @@ class ForeignSpec(NamedTuple):
 
 def from_hpa(value: Mapping[str, Any]) -> str:
     """Return the message for an HPA of any version, with the policy that replaces it."""
-    meta, spec = _part(value, "metadata"), _part(value, "spec")
-    found = [_hpa_metric(each) for each in _listed(spec, "metrics")]
-    if not found:
-        percent = spec.get("targetCPUUtilizationPercentage", 80)
-        found = [_utilization("cpu", percent)]
-    metrics, left_out = _sorted(found)
-    return _message(
-        ForeignSpec(
-            "HorizontalPodAutoscaler",
-            meta.get("name"),
-            meta.get("namespace"),
-            _part(spec, "scaleTargetRef"),
-            spec.get("minReplicas", 1),
-            spec.get("maxReplicas"),
-            metrics,
-            spec.get("behavior"),
-            left_out,
-        )
-    )
+    return _message(hpa_spec(value, _hpa_metric))
 
 
 def from_scaled_object(value: Mapping[str, Any]) -> str:
     """Return the message for a ScaledObject, with the policy that replaces it."""
-    meta, spec = _part(value, "metadata"), _part(value, "spec")
-    metrics, left_out = _sorted(_trigger(each) for each in _listed(spec, "triggers"))
-    advanced = _part(_part(spec, "advanced"), "horizontalPodAutoscalerConfig")
-    return _message(
-        ForeignSpec(
-            "ScaledObject",
-            meta.get("name"),
-            meta.get("namespace"),
-            {"kind": "Deployment", **_part(spec, "scaleTargetRef")},
-            spec.get("minReplicaCount", 0),
-            spec.get("maxReplicaCount", 100),
-            metrics,
-            advanced.get("behavior"),
-            left_out,
-        )
+    return _message(scaled_object_spec(value, trigger_metric))
+
+
+def hpa_spec(value: Mapping[str, Any], convert: Convert) -> ForeignSpec:
+    """Return the settings of an HPA of any version. convert: gives the metric of an entry."""
+    meta, spec = part(value, "metadata"), part(value, "spec")
+    found = [convert(each) for each in listed(spec, "metrics")]
+    if not found:
+        percent = spec.get("targetCPUUtilizationPercentage", 80)
+        found = [utilization("cpu", percent)]
+    metrics, left_out = _sorted(found)
+    return ForeignSpec(
+        "HorizontalPodAutoscaler",
+        meta.get("name"),
+        meta.get("namespace"),
+        part(spec, "scaleTargetRef"),
+        spec.get("minReplicas", 1),
+        spec.get("maxReplicas"),
+        metrics,
+        spec.get("behavior"),
+        left_out,
+    )
+
+
+def scaled_object_spec(value: Mapping[str, Any], convert: Convert) -> ForeignSpec:
+    """Return the settings of a ScaledObject. convert: gives the metric of a trigger."""
+    meta, spec = part(value, "metadata"), part(value, "spec")
+    metrics, left_out = _sorted(convert(each) for each in listed(spec, "triggers"))
+    advanced = part(part(spec, "advanced"), "horizontalPodAutoscalerConfig")
+    return ForeignSpec(
+        "ScaledObject",
+        meta.get("name"),
+        meta.get("namespace"),
+        {"kind": "Deployment", **part(spec, "scaleTargetRef")},
+        spec.get("minReplicaCount", 0),
+        spec.get("maxReplicaCount", 100),
+        metrics,
+        advanced.get("behavior"),
+        left_out,
     )
 
 
@@ -148,21 +156,21 @@ def _sorted(found: Iterable[MetricDict | str]) -> tuple[list[MetricDict], list[s
 
 def _hpa_metric(metric: Mapping[str, Any]) -> MetricDict | str:
     kind = str(metric.get("type"))
-    details = _part(metric, kind[:1].lower() + kind[1:])
+    details = part(metric, kind[:1].lower() + kind[1:])
     if kind != "Resource":
         names = (
             details.get("name"),
             details.get("metricName"),
-            _part(details, "metric").get("name"),
+            part(details, "metric").get("name"),
         )
         name = next((each for each in names if each), None)
         return f"{shown(kind)[1:-1]} metric {shown(name)}"
-    target = _part(details, "target")
+    target = part(details, "target")
     percent = target.get("averageUtilization", details.get("targetAverageUtilization"))
-    return _utilization(details.get("name"), percent)
+    return utilization(details.get("name"), percent)
 
 
-def _utilization(resource: Any, percent: Any) -> MetricDict | str:
+def utilization(resource: Any, percent: Any) -> MetricDict | str:
     """Return a cpu metric, or why it cannot be converted.
 
     A policy counts memory in percent of the limits, and has no absolute values.
@@ -174,15 +182,16 @@ def _utilization(resource: Any, percent: Any) -> MetricDict | str:
     return {"type": "cpu", "utilization": f"{percent}%"}
 
 
-def _trigger(trigger: Mapping[str, Any]) -> MetricDict | str:
-    kind, metadata = trigger.get("type"), _part(trigger, "metadata")
+def trigger_metric(trigger: Mapping[str, Any]) -> MetricDict | str:
+    """Return the metric of a trigger of KEDA, or why a policy cannot express it."""
+    kind, metadata = trigger.get("type"), part(trigger, "metadata")
     if kind == "cron":
         return "cron (use schedule: {days, from, to, timezone, min})"
     if kind in ("cpu", "memory"):
         value = str(metadata.get("value"))
         is_share = "Utilization" in (trigger.get("metricType"), metadata.get("type"))
         digits = is_share and re.fullmatch("[0-9]{1,4}", value)
-        return _utilization(kind, int(value) if digits else None)
+        return utilization(kind, int(value) if digits else None)
     if kind != "prometheus":
         return f"trigger {shown(kind)}"
     try:
@@ -198,11 +207,13 @@ def _trigger(trigger: Mapping[str, Any]) -> MetricDict | str:
     return metric if fits else f"the query {shown(query)}"
 
 
-def _part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the mapping under a key; an empty one if there is none."""
     found = value.get(key)
     return found if isinstance(found, dict) else {}
 
 
-def _listed(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+def listed(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the mappings of the list under a key."""
     found = value.get(key)
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []

@@ -76,6 +76,14 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     return file.policy
 
 
+def read_document(path: Path) -> Document:
+    """Return the values of a YAML file. Raises PolicyFileError."""
+    try:
+        return parse(_text(path))
+    except UnreadableError as error:
+        raise PolicyFileError((_message(visible(path), error.problem),)) from None
+
+
 def read_policy_file(path: Path) -> PolicyFile:
     """Read a file, and return it with its policy or with all of its problems. Never raises."""
     text = ""

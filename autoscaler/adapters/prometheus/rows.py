@@ -54,7 +54,7 @@ def series_of(rows: Iterable[Any], own: Sequence[str] = (), least: int = 1) -> P
     least: prefer copies with at least so many points.
     """
     best: dict[tuple[PodKey, tuple[str, ...]], PodSeries] = {}
-    for labels, row in _labelled(rows):
+    for labels, row in labelled(rows):
         if "namespace" not in labels or "pod" not in labels:
             continue
         pod = (labels["namespace"], labels["pod"])
@@ -72,7 +72,8 @@ def _rank(series: PodSeries, least: int) -> tuple[bool, tuple[Point, ...]]:
     return len(series.points) >= least, series.points[-1:]
 
 
-def _labelled(rows: Iterable[Any]) -> Iterator[tuple[Mapping[str, str], Mapping[str, Any]]]:
+def labelled(rows: Iterable[Any]) -> Iterator[tuple[Mapping[str, str], Mapping[str, Any]]]:
+    """Yield the labels of each row with the row itself; what is no row is left out."""
     for row in rows if isinstance(rows, list) else ():
         labels = row.get("metric") if isinstance(row, Mapping) else None
         if isinstance(labels, Mapping):
@@ -81,12 +82,12 @@ def _labelled(rows: Iterable[Any]) -> Iterator[tuple[Mapping[str, str], Mapping[
 
 def _points(values: Any) -> Iterator[Point]:
     for value in values if isinstance(values, list) else ():
-        point = _point(value)
+        point = number_of(value)
         if point is not None and point.value >= 0:
             yield point
 
 
-def _point(value: Any) -> Point | None:
+def number_of(value: Any) -> Point | None:
     """Return a finite number with its time, or None if the value is not one."""
     if not isinstance(value, list) or len(value) != 2:
         return None
@@ -252,7 +253,7 @@ def _of_row(row: Mapping[str, Any]) -> QueryResult:
 
 
 def _number(value: Any) -> Sample | Unavailable:
-    point = _point(value)
+    point = number_of(value)
     if point is not None and point.value >= 0:
         sample = _sample(1000 * point.value, point.at)
         if sample is not None:
@@ -278,7 +279,7 @@ _OTHER_NAMES = {
 
 def lost_labels(rows: Iterable[Any], metric: str) -> str | None:
     """Return how to fix series that lack the name of their pod, or None if there are none."""
-    lost = [labels for labels, _ in _labelled(rows) if _lacks(labels)]
+    lost = [labels for labels, _ in labelled(rows) if _lacks(labels)]
     if not lost:
         return None
     labels = lost[0]

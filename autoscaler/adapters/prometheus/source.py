@@ -10,16 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import requests
-from prometheus_api_client import PrometheusConnect
-
 from autoscaler.adapters.prometheus import rows
 from autoscaler.adapters.prometheus.asking import Asker, Waiting
-from autoscaler.adapters.prometheus.http import (
-    PrometheusSession,
-    PrometheusSettings,
-    reason,
-)
+from autoscaler.adapters.prometheus.client import QueryClient
+from autoscaler.adapters.prometheus.http import PrometheusSession, PrometheusSettings
 from autoscaler.core.clocks import WORTH_CORRECTING
 from autoscaler.errors import MetricsError
 from autoscaler.model import Sample, Unavailable
@@ -129,23 +123,12 @@ def _asks(
     session: PrometheusSession, settings: PrometheusSettings
 ) -> Callable[[str, Callable[[Any], Any], float | None], Any]:
     """Return a function that runs an instant query; it raises MetricsError with the address."""
-    client = PrometheusConnect(session.address.base, session=session)
-    timeout = {"timeout": f"{settings.timeout:g}"}
-
-    def answer(query: str) -> Any:
-        try:
-            return client.custom_query(query, params=timeout)
-        except MetricsError:
-            raise
-        except requests.exceptions.RequestException as error:
-            raise session.failure(reason(error)) from None
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise session.failure(f"unusable answer: {error!r}") from None
+    client = QueryClient(session, settings)
 
     def ask(query: str, read: Callable[[Any], Any], within: float | None) -> Any:
         asked = time.monotonic()
         with session.reading(within):
-            found = read(answer(query))
+            found = read(client.instant(query))
         return found._replace(asked=asked) if isinstance(found, SignalAnswer) else found
 
     return ask

@@ -9,11 +9,7 @@ from autoscaler.model import Confirmation, Observation, PodState, Removal
 def expect_removal(remove: tuple[PodState, ...], observed: Observation, now: float) -> Removal:
     """Return what to watch after a scale-down that removes these pods."""
     victims = {pod.uid: sessions_of(pod) for pod in remove}
-    others = {
-        pod.uid: sessions_of(pod)
-        for pod in observed.pods
-        if pod.is_active and pod.uid not in victims
-    }
+    others = {pod.uid: sessions_of(pod) for pod in observed.active if pod.uid not in victims}
     return Removal(victims, others, now)
 
 
@@ -23,7 +19,7 @@ def confirm_removal(expected: Removal, observed: Observation) -> Confirmation | 
     A pod that is being deleted counts as deleted. If no pod is surplus any more and a victim is
     still there, another pod was deleted instead, or somebody reverted the scale-down.
     """
-    alive = {pod.uid for pod in observed.pods if pod.is_active}
+    alive = {pod.uid for pod in observed.active}
     removed = [uid for uid in expected.victims if uid not in alive]
     cut = sum(expected.victims[uid] for uid in removed)
     if len(removed) == len(expected.victims):

@@ -9,7 +9,6 @@ last word.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from autoscaler.core.drain.pods import sessions_of
 from autoscaler.model import Departing, Observation, PodState, Reason, Removal, State
@@ -18,7 +17,7 @@ from autoscaler.model import Departing, Observation, PodState, Reason, Removal, 
 def begin(state: State, remove: Iterable[PodState], now: float) -> State:
     """Follow pods that a scale-down is to remove, from before it is made."""
     new = {pod.uid: Departing(pod.name, sessions_of(pod), now, _why(pod)) for pod in remove}
-    return replace(state, departing={**state.departing, **new}) if new else state
+    return state._replace(departing={**state.departing, **new}) if new else state
 
 
 def begin_unchosen(state: State, expected: Removal, observed: Observation, now: float) -> State:
@@ -34,7 +33,7 @@ def begin_unchosen(state: State, expected: Removal, observed: Observation, now: 
         )
         for uid in gone
     }
-    return replace(state, departing={**state.departing, **new}) if new else state
+    return state._replace(departing={**state.departing, **new}) if new else state
 
 
 def follow(state: State, observed: Observation) -> tuple[tuple[Departing, ...], State]:
@@ -57,7 +56,7 @@ def follow(state: State, observed: Observation) -> tuple[tuple[Departing, ...], 
         for uid, each in told.items()
         if uid in there and (there[uid].deleting or uid in waited_for)
     }
-    return ended, replace(state, departing=left)
+    return ended, state._replace(departing=left)
 
 
 def _why(pod: PodState) -> Reason:

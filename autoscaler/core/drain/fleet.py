@@ -13,6 +13,7 @@ from autoscaler.core.drain.pods import (
     is_due_for_recycling,
 )
 from autoscaler.core.drain.sightings import Sightings, cordoned_for, lacking
+from autoscaler.core.now import Now
 from autoscaler.model import Observation, PodState, State
 from autoscaler.policy import Drain, Policy
 
@@ -22,13 +23,15 @@ class Fleet:
     """The target's active pods, sorted out once. current: spec.replicas.
 
     going: how many more there are, which the ReplicaSet still has to delete; they are left alone.
-    unmade: replicas for which there has been no pod for some time. returnable: draining pods that
-    may be uncordoned when load returns.
+    unmade: replicas for which there has been no pod for some time. serving: pods that are not
+    cordoned. open: those of them that accept new sessions. cordoned: for whatever reason. leaving:
+    those of them that are being drained. returnable: those of them that may be uncordoned when load
+    returns. due: for recycling.
     """
 
     policy: Policy
     drain: Drain
-    now: float
+    now: Now
     current: int
     pods: tuple[PodState, ...]
     going: int
@@ -36,17 +39,22 @@ class Fleet:
     seen: Sightings = field(default_factory=dict)
     unmade: int = 0
     serving: tuple[PodState, ...] = field(init=False)
+    open: tuple[PodState, ...] = field(init=False)
+    cordoned: tuple[PodState, ...] = field(init=False)
     leaving: tuple[PodState, ...] = field(init=False)
     returnable: tuple[PodState, ...] = field(init=False)
     due: tuple[PodState, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        # Frozen for the reader; derived once.
-        object.__setattr__(self, "serving", tuple(p for p in self.pods if p.routable))
-        object.__setattr__(self, "leaving", tuple(p for p in self.pods if is_draining(p)))
-        ours = tuple(pod for pod in self.leaving if not is_cordoned_by_hand(pod))
-        object.__setattr__(self, "returnable", ours)
-        object.__setattr__(self, "due", tuple(_due_for_recycling(self)))
+        def derive(name: str, pods: Iterable[PodState]) -> None:
+            object.__setattr__(self, name, tuple(pods))  # frozen for the reader, and derived once
+
+        derive("serving", [pod for pod in self.pods if pod.routable])
+        derive("open", [pod for pod in self.serving if pod.serving])
+        derive("cordoned", [pod for pod in self.pods if not pod.routable])
+        derive("leaving", [pod for pod in self.cordoned if is_draining(pod)])
+        derive("returnable", [pod for pod in self.leaving if not is_cordoned_by_hand(pod)])
+        derive("due", _due_for_recycling(self))
 
     @property
     def staying(self) -> int:
@@ -62,24 +70,22 @@ class Fleet:
     @property
     def is_open(self) -> bool:
         """Whether a pod accepts new sessions."""
-        return any(pod.serving for pod in self.serving)
+        return bool(self.open)
 
     @property
     def all_serve(self) -> bool:
         """Whether every pod that is not cordoned is Ready."""
-        return all(pod.serving for pod in self.serving)
+        return len(self.open) == len(self.serving)
 
     def is_drained(self, pod: PodState) -> bool:
         """Whether a cordoned pod may be deleted now."""
-        cordoned = cordoned_for(self.seen, pod, self.now)
+        cordoned = cordoned_for(self.seen, pod, self.now.at)
         return is_drained(pod, self.drain, cordoned, self.now)
 
 
-def fleet_of(
-    policy: Policy, drain: Drain, observed: Observation, state: State, now: float
-) -> Fleet:
+def fleet_of(policy: Policy, drain: Drain, observed: Observation, state: State, now: Now) -> Fleet:
     """Sort out the target's pods for one pass."""
-    active = tuple([pod for pod in observed.pods if pod.is_active])
+    active = observed.active
     going = max(0, len(active) - observed.replicas)
     pods = remaining(active, observed.replicas, now) if going else active
     rolling, seen = observed.rollout_in_progress, state.sightings
@@ -87,7 +93,7 @@ def fleet_of(
     return Fleet(policy, drain, now, observed.replicas, pods, going, rolling, seen, unmade)
 
 
-def remaining(pods: Iterable[PodState], replicas: int, now: float) -> tuple[PodState, ...]:
+def remaining(pods: Iterable[PodState], replicas: int, now: Now) -> tuple[PodState, ...]:
     """Return the active pods less those that the ReplicaSet still deletes for a scale-down.
 
     Touching those could make it delete others instead. Several ReplicaSets have no common order,
@@ -96,8 +102,11 @@ def remaining(pods: Iterable[PodState], replicas: int, now: float) -> tuple[PodS
     active = tuple(pod for pod in pods if pod.is_active)
     if len({pod.replica_set for pod in active}) > 1:
         return active
-    going = max(0, len(active) - replicas)
-    gone = {pod.uid for pod in deletion_order(active, now)[:going]}
+    going = len(active) - replicas
+    if going <= 0:
+        return active
+    now.holds_only_now()  # ages can change the order at any time
+    gone = {pod.uid for pod in deletion_order(active, now.at)[:going]}
     return tuple(pod for pod in active if pod.uid not in gone)
 
 

@@ -30,6 +30,7 @@ from autoscaler.core.drain.pods import (
 from autoscaler.core.drain.progress import idle, sessions_told, told, waited
 from autoscaler.core.drain.scale_up import grow, room, surge
 from autoscaler.core.drain.sightings import too_fresh
+from autoscaler.core.now import Now
 from autoscaler.core.schedule import Bounds
 from autoscaler.model import (
     Cause,
@@ -57,7 +58,7 @@ def plan_drain(
     needed: int | None,
     bounds: Bounds,
     state: State,
-    now: float,
+    now: Now,
 ) -> DrainPlan:
     """Return the next step towards `wanted` replicas.
 
@@ -67,7 +68,7 @@ def plan_drain(
     fleet = fleet_of(policy, drain, observed, state, now)
     next_step = with_cleanup(fleet, _next_step(fleet, wanted, needed, bounds, state))
     words, named = idle(fleet, state.told)
-    return replace(next_step, idle=words, named=named)
+    return replace(next_step, idle=words, named=named) if words or named else next_step
 
 
 def _next_step(
@@ -93,7 +94,7 @@ def _scale_down(fleet: Fleet, wanted: int, spare: int) -> DrainPlan:
     allowed = max(0, fleet.current - wanted)
     stuck, following = _next_due(fleet) if allowed else ([], [])
     cordoned = _victims(fleet, wanted) + following
-    marks = PodMarks(routable=False, cordon=Cordon(Cause.SCALE_DOWN, fleet.now))
+    marks = PodMarks(routable=False, cordon=Cordon(Cause.SCALE_DOWN, fleet.now.at))
     changes = [*((pod, SERVING) for pod in stuck), *((pod, marks) for pod in cordoned)]
     drained = [pod for pod in fleet.leaving if fleet.is_drained(pod)]
     marked = [pod for pod in drained if is_marked(pod)]
@@ -142,9 +143,11 @@ def _is_stuck(fleet: Fleet, pod: PodState) -> bool:
     """Whether only idle sessions have kept the pod for long, and it can serve new ones."""
     seen = pod.occupancy
     patience = max(LEAST_PATIENCE, fleet.drain.tell or USUAL_PATIENCE)
-    if seen is None or not seen.live or seen.opening or waited(fleet, pod) < patience:
+    if seen is None or not seen.live or seen.opening:
         return False
-    is_idle = seen.idle_for is None or seen.idle_for >= ACTIVE_WITHIN
+    if not fleet.now.has_lasted(waited(fleet, pod), patience):
+        return False
+    is_idle = seen.idle_for is None or fleet.now.has_lasted(seen.idle_for, ACTIVE_WITHIN)
     return is_idle and pod.serving and not is_near_memory_limit(pod, fleet.policy)
 
 
@@ -174,9 +177,10 @@ def _victims(fleet: Fleet, wanted: int) -> list[PodState]:
         new = never_served(pod)
         return pod not in due, not new, users(pod), pod.serving, pod.routable, age
 
-    ranked = sorted((p for p in fleet.pods if p.routable or p.is_cordoned_full), key=rank)
+    ranks = {p.uid: rank(p) for p in fleet.pods if p.routable or p.is_cordoned_full}
+    ranked = sorted((p for p in fleet.pods if p.uid in ranks), key=lambda pod: ranks[pod.uid])
     serving = (pod for pod in ranked if pod.serving)
-    stays = max(serving, key=lambda pod: (pod.routable, rank(pod)), default=None)
+    stays = max(serving, key=lambda pod: (pod.routable, ranks[pod.uid]), default=None)
     return [pod for pod in ranked if pod is not stays][:count]
 
 
@@ -212,10 +216,11 @@ def _removable(fleet: Fleet, marked: list[PodState]) -> tuple[list[PodState], St
     """Return the marked pods if a scale-down by their number deletes exactly these, or why not."""
     if not marked:
         return [], None
+    fleet.now.holds_only_now()  # ages can change the order at any time
     uids = frozenset(pod.uid for pod in marked)
-    others = [pod for pod in deletion_order(fleet.pods, fleet.now) if pod.uid not in uids]
+    others = [pod for pod in deletion_order(fleet.pods, fleet.now.at) if pod.uid not in uids]
     ahead = _would_be_deleted_first(marked, others)
-    if not ahead and first_to_go(fleet.pods, len(marked), fleet.now) == uids:
+    if not ahead and first_to_go(fleet.pods, len(marked), fleet.now.at) == uids:
         return marked, None
     first = next(iter(ahead or others), None)
     state = "not Ready" if first is not None and first.ready is not True else "equal in rank"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import inf
 
+from autoscaler.core.now import Now
 from autoscaler.model import PodState, Sample
-from autoscaler.policy import Drain, MemoryMetric, Policy, Recycle
+from autoscaler.policy import Drain, Policy, Recycle
 
 # The lowest deletion cost goes first; one above the int32 minimum, which Karpenter writes.
 LOWEST_COST = -(2**31) + 1
@@ -39,7 +40,7 @@ def has_foreign_cost(pod: PodState) -> bool:
     return pod.deletion_cost is not None and not pod.cost_is_ours
 
 
-def is_drained(pod: PodState, drain: Drain, cordoned_for: float, now: float) -> bool:
+def is_drained(pod: PodState, drain: Drain, cordoned_for: float, now: Now) -> bool:
     """Whether a cordoned pod may be marked and removed.
 
     cordoned_for: seconds for which this daemon has seen it cordoned, during which users may still
@@ -47,32 +48,36 @@ def is_drained(pod: PodState, drain: Drain, cordoned_for: float, now: float) -> 
     """
     if pod.routable:
         return False
-    settled = cordoned_for >= drain.settle or _never_had_sessions(pod)
+    settled = _never_had_sessions(pod) or now.has_lasted(cordoned_for, drain.settle)
     return settled and is_free_to_go(pod, drain, now)
 
 
-def is_free_to_go(pod: PodState, drain: Drain, now: float) -> bool:
+def is_free_to_go(pod: PodState, drain: Drain, now: Now) -> bool:
     """Whether the users of a cordoned pod have left, or a deadline for them has passed."""
-    if is_empty(pod, drain) or _never_had_sessions(pod):
+    if is_empty(pod, drain, now) or _never_had_sessions(pod):
         return True
-    since = 0.0 if pod.cordon is None else now - pod.cordon.at
-    if drain.hard_deadline is not None and since >= drain.hard_deadline:
+    cordoned_for = 0.0 if pod.cordon is None else now.at - pod.cordon.at
+    if drain.hard_deadline is not None and now.has_lasted(cordoned_for, drain.hard_deadline):
         return True
-    return _is_overdue(pod, drain, since)
+    return _is_overdue(pod, drain, cordoned_for, now)
 
 
-def is_empty(pod: PodState, drain: Drain) -> bool:
+def is_empty(pod: PodState, drain: Drain, now: Now) -> bool:
     """Whether the sidecar has seen no sign of a user for the whole reconnect window."""
     seen = pod.occupancy
-    return seen is not None and seen.empty_for is not None and seen.empty_for >= drain.reconnect
+    if seen is None or seen.empty_for is None:
+        return False
+    return now.has_lasted(seen.empty_for, drain.reconnect)
 
 
-def _is_overdue(pod: PodState, drain: Drain, since: float) -> bool:
+def _is_overdue(pod: PodState, drain: Drain, cordoned_for: float, now: Now) -> bool:
     """The soft deadline has passed and nobody there has done anything for a while."""
     seen = pod.occupancy
-    if drain.deadline is None or since < drain.deadline or seen is None:
+    if drain.deadline is None or seen is None or not now.has_lasted(cordoned_for, drain.deadline):
         return False
-    return not seen.opening and seen.idle_for is not None and seen.idle_for >= ACTIVE_WITHIN
+    if seen.opening or seen.idle_for is None:
+        return False
+    return now.has_lasted(seen.idle_for, ACTIVE_WITHIN)
 
 
 def _never_had_sessions(pod: PodState) -> bool:
@@ -134,10 +139,10 @@ def has_room(pod: PodState, policy: Policy) -> bool:
     return seated and not _is_over_memory(pod, policy, share=0.0)
 
 
-def is_due_for_recycling(pod: PodState, recycle: Recycle, now: float) -> bool:
+def is_due_for_recycling(pod: PodState, recycle: Recycle, now: Now) -> bool:
     """Whether a pod is to be replaced: too old, or holding memory that servers rarely return."""
     born, filled = pod.created_at, memory_percent(pod)
-    is_old = recycle.age is not None and born is not None and now - born >= recycle.age
+    is_old = recycle.age is not None and born is not None and now.has_passed(recycle.age, born)
     return is_old or (
         recycle.memory is not None and filled is not None and filled >= recycle.memory
     )
@@ -180,8 +185,8 @@ def nearest_to_its_limit(
 
 def _is_over_memory(pod: PodState, policy: Policy, share: float) -> bool:
     """Whether memory is past its target by this share of the way to the limit."""
-    metric = next((m for m in policy.metrics if isinstance(m, MemoryMetric)), None)
-    filled = memory_percent(pod)
+    metric = policy.memory
+    filled = None if metric is None else memory_percent(pod)
     if metric is None or filled is None:
         return False
     return filled >= metric.utilization + share * (100.0 - metric.utilization)

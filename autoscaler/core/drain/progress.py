@@ -14,6 +14,7 @@ from autoscaler.core.drain.pods import (
     users,
 )
 from autoscaler.core.drain.sightings import cordoned_for
+from autoscaler.core.now import Now
 from autoscaler.model import PodState, Reason, Step
 from autoscaler.policy import Drain
 from autoscaler.units import counted, duration_text
@@ -35,7 +36,9 @@ def told(
     """
     unmade = fleet.current - replicas - len(remove)
     without = f"{counted(unmade, 'replica')} that never had a pod" if unmade else ""
-    late = [pod for pod in remove if not (never_served(pod) or is_empty(pod, fleet.drain))]
+    late = [
+        pod for pod in remove if not (never_served(pod) or is_empty(pod, fleet.drain, fleet.now))
+    ]
     if late:
         count = sum(pod.occupancy.live for pod in late if pod.occupancy)
         detail = f"drain deadline exceeded: deleting {names(late)} with {counted(count, 'session')}"
@@ -44,18 +47,22 @@ def told(
         gone = [f"deleting drained pods: {names(remove)}"] if remove else []
         gone += [f"removing {without}"] if without else []
         return (Step(Reason.DRAINED, replicas, "; ".join(gone)),)
-    described = [f"{pod.name} ({sessions_told(pod)}{_how(pod)})" for pod in waiting]
-    more = ", ..." if len(described) > TOLD_PODS else ""
-    listed = f"draining {', '.join(described[:TOLD_PODS])}{more}"
     if waiting and wanted < fleet.current:
-        detail = f"{counted(wanted, 'replica')} wanted, {listed}" + (f": {wait}" if wait else "")
+        detail = f"{counted(wanted, 'replica')} wanted, {_listed(waiting)}"
+        detail += f": {wait}" if wait else ""
         return (Step(Reason.SESSIONS_STILL_OPEN, replicas, detail),)
     if any(map(is_cordoned_by_hand, waiting)):
-        return (Step(Reason.CORDONED, replicas, listed),)
+        return (Step(Reason.CORDONED, replicas, _listed(waiting)),)
     return ()
 
 
-def returned(pods: Iterable[PodState], drain: Drain, now: float) -> str:
+def _listed(waiting: Sequence[PodState]) -> str:
+    described = [f"{pod.name} ({sessions_told(pod)}{_how(pod)})" for pod in waiting[:TOLD_PODS]]
+    more = ", ..." if len(waiting) > TOLD_PODS else ""
+    return f"draining {', '.join(described)}{more}"
+
+
+def returned(pods: Iterable[PodState], drain: Drain, now: Now) -> str:
     """Describe the pods that a new answer of their sidecar no longer reports as drained; or ""."""
     back = [pod for pod in pods if not is_free_to_go(pod, drain, now)]
     said = ", ".join(f"{pod.name} ({sessions_told(pod, asked=True)})" for pod in back[:TOLD_PODS])
@@ -75,9 +82,9 @@ def idle(fleet: Fleet, told_at: Mapping[str, float]) -> tuple[str, Mapping[str, 
     late = [
         pod
         for pod in fleet.leaving
-        if waited(fleet, pod) >= period
+        if fleet.now.has_lasted(waited(fleet, pod), period)
         and not fleet.is_drained(pod)
-        and not fleet.now - known.get(pod.uid, -inf) < period
+        and fleet.now.has_passed(period, since=known.get(pod.uid, -inf))
     ]
     if not late:
         return "", known
@@ -85,14 +92,14 @@ def idle(fleet: Fleet, told_at: Mapping[str, float]) -> tuple[str, Mapping[str, 
     more = f" and {len(late) - TOLD_PODS} more" if len(late) > TOLD_PODS else ""
     count = "1 pod has" if len(late) == 1 else f"{len(late)} pods have"
     words = f"{count} been draining for {duration_text(period)} or longer: "
-    return words + ", ".join(described) + more, known | {pod.uid: fleet.now for pod in late}
+    return words + ", ".join(described) + more, known | {pod.uid: fleet.now.at for pod in late}
 
 
 def waited(fleet: Fleet, pod: PodState) -> float:
     """Seconds since the pod was cordoned; if by hand, since this daemon has seen it so."""
     if pod.cordon is None:
-        return cordoned_for(fleet.seen, pod, fleet.now)
-    return fleet.now - pod.cordon.at
+        return cordoned_for(fleet.seen, pod, fleet.now.at)
+    return fleet.now.at - pod.cordon.at
 
 
 def sessions_told(pod: PodState, *, asked: bool = False) -> str:

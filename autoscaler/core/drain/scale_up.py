@@ -13,6 +13,7 @@ from autoscaler.core.drain.fleet import Fleet
 from autoscaler.core.drain.pods import is_near_memory_limit, users
 from autoscaler.core.drain.progress import names
 from autoscaler.core.hpa import behavior
+from autoscaler.core.now import Now
 from autoscaler.core.schedule import Bounds
 from autoscaler.model import DrainPlan, PodState, Reason, State, Step
 from autoscaler.policy import Policy
@@ -31,21 +32,22 @@ class Room(NamedTuple):
     steady: float = inf
 
 
-def room(policy: Policy, bounds: Bounds, state: State, current: int, now: float) -> Room:
+def room(policy: Policy, bounds: Bounds, state: State, current: int, now: Now) -> Room:
     """What the maximum, the cooldown and the scale-up rules of the policy allow."""
     found = Room(bounds.max, Reason.TOO_MANY_REPLICAS, f"replicas.max is {bounds.max}")
     if policy.behavior is not None:
         events = behavior.Events(state.scale_ups, state.scale_downs)
         limit = max(current, behavior.scale_up_limit(current, policy.behavior, events, now))
         up_window, _ = behavior.windows(policy.behavior)
-        lately = [each.replicas for each in state.recommendations if each.at > now - up_window]
-        found = found._replace(steady=min(lately, default=inf))
+        lately = behavior.within(state.recommendations, up_window, now)
+        steady = min((each.replicas for each in lately), default=inf)
+        found = found._replace(steady=steady)
         if limit < found.most:
             why = f"behavior.scaleUp allows {limit} replicas now"
             found = found._replace(most=limit, reason=Reason.SCALE_UP_LIMIT, why=why)
     last, rest = state.last_scale_up, policy.cooldown.up
-    if last is not None and now - last < rest:
-        why = f"cooldown.up lasts for {duration_text(round(rest - (now - last)))} more"
+    if last is not None and not now.has_passed(rest, since=last):
+        why = f"cooldown.up lasts for {duration_text(round(rest - (now.at - last)))} more"
         found = found._replace(most=current, reason=Reason.COOLDOWN_UP, why=why)
     return found
 

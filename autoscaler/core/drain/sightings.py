@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from autoscaler.core.now import Now
 from autoscaler.model import PodState, Shortage, Sighting
 from autoscaler.units import duration_text
 
@@ -34,6 +35,8 @@ def _seen(last: Sighting | None, pod: PodState, now: float) -> Sighting:
     writer = None if pod.routable else pod.label_writer
     if last is None:
         return Sighting(rank, now, writer, now)
+    if last.rank == rank and last.label_writer == writer:
+        return last
     return Sighting(
         rank,
         last.unchanged_since if last.rank == rank else now,
@@ -48,7 +51,7 @@ def cordoned_for(seen: Sightings, pod: PodState, now: float) -> float:
     return 0.0 if last is None or pod.routable else now - last.cordoned_since
 
 
-def too_fresh(seen: Sightings, pods: Sequence[PodState], now: float) -> str:
+def too_fresh(seen: Sightings, pods: Sequence[PodState], now: Now) -> str:
     """Why a ReplicaSet's controller that is late may remove another pod than we expect; or "".
 
     It ranks pods by what it knows of them. Until that is what we know, it may still see a pod
@@ -56,8 +59,8 @@ def too_fresh(seen: Sightings, pods: Sequence[PodState], now: float) -> str:
     """
     for pod in pods:
         last = seen.get(pod.uid)
-        age = 0.0 if last is None else now - last.unchanged_since
-        if age < INFORMER_LAG:
+        age = 0.0 if last is None else now.at - last.unchanged_since
+        if not now.has_lasted(age, INFORMER_LAG):
             left = duration_text(max(1, round(INFORMER_LAG - age)))
             return f"waiting {left} until the ReplicaSet controller has certainly seen {pod.name}"
     return ""
@@ -73,12 +76,12 @@ def follow_shortage(
     return last if last is not None and last.uids == uids else Shortage(uids, now)
 
 
-def lacking(shortage: Shortage | None, replicas: int, now: float) -> int:
+def lacking(shortage: Shortage | None, replicas: int, now: Now) -> int:
     """Replicas for which there is no pod, as a quota may keep them from being made.
 
     None while a ReplicaSet's controller may still know of a pod that is gone: it would remove
     another one for it.
     """
-    if shortage is None or now - shortage.since < INFORMER_LAG:
+    if shortage is None or not now.has_passed(INFORMER_LAG, since=shortage.since):
         return 0
     return replicas - len(shortage.uids)

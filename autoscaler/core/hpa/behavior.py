@@ -7,10 +7,11 @@ not. The float arithmetic of the percent policies is kept too: +10 % of 100 is 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil
 from typing import NamedTuple
 
+from autoscaler.core.now import Now
 from autoscaler.model import Logged, Reason
 from autoscaler.policy import Behavior, RatePolicy, ScalingRules
 
@@ -44,24 +45,26 @@ class Events(NamedTuple):
 
 
 def stabilize_down(
-    desired: int, log: tuple[Logged, ...], now: float, window: float = DOWN_WINDOW
+    desired: int, log: tuple[Logged, ...], now: Now, window: float = DOWN_WINDOW
 ) -> Stabilized:
     """Never below the highest recommendation of the window; growth passes at once."""
-    since = now - window
-    kept = max([desired, *[replicas for replicas, at in log if at >= since]])
-    return Stabilized(kept, _remember(log, Logged(desired, now), since))
+    since = now.at - window
+    recent = [entry for entry in log if entry.at >= since]
+    _note_end(recent, window, now)
+    kept = max([desired, *[entry.replicas for entry in recent]])
+    return Stabilized(kept, _with_latest(log, Logged(desired, now.at), since))
 
 
 def stabilize(
-    desired: int, current: int, log: tuple[Logged, ...], now: float, behavior: Behavior
+    desired: int, current: int, log: tuple[Logged, ...], now: Now, behavior: Behavior
 ) -> Stabilized:
     """Hold to the present number between the lowest and the highest active recommendation."""
     up_window, down_window = windows(behavior)
-    up_since, down_since = now - up_window, now - down_window
-    low = min([desired, *[replicas for replicas, at in log if at > up_since]])
-    high = max([desired, *[replicas for replicas, at in log if at > down_since]])
+    low = min([desired, *[entry.replicas for entry in within(log, up_window, now)]])
+    high = max([desired, *[entry.replicas for entry in within(log, down_window, now)]])
     kept = min(max(current, low), high)
-    return Stabilized(kept, _remember(log, Logged(desired, now), min(up_since, down_since)))
+    since = now.at - max(up_window, down_window)
+    return Stabilized(kept, _with_latest(log, Logged(desired, now.at), since))
 
 
 def windows(behavior: Behavior) -> tuple[int, int]:
@@ -71,13 +74,33 @@ def windows(behavior: Behavior) -> tuple[int, int]:
     return (0 if up is None else up), (DOWN_WINDOW if down is None else down)
 
 
+def within(log: Iterable[Logged], seconds: float, now: Now) -> list[Logged]:
+    """The entries that are younger than `seconds`."""
+    since = now.at - seconds
+    recent = [entry for entry in log if entry.at > since]
+    _note_end(recent, seconds, now)
+    return recent
+
+
+def _note_end(recent: Sequence[Logged], seconds: float, now: Now) -> None:
+    if recent:
+        now.changes_at(min([entry.at for entry in recent]) + seconds)
+
+
+def _with_latest(log: tuple[Logged, ...], entry: Logged, since: float) -> tuple[Logged, ...]:
+    """Append the entry and drop the last outdated one, so the log stays one window long."""
+    slot = _last_outdated(log, since)
+    return (*log, entry) if slot is None else (*log[:slot], *log[slot + 1 :], entry)
+
+
 def _remember(log: tuple[Logged, ...], entry: Logged, since: float) -> tuple[Logged, ...]:
     """Append, or reuse the slot of the last outdated entry, so the log stays one window long."""
-    outdated = [slot for slot, (_, at) in enumerate(log) if at < since]
-    if not outdated:
-        return (*log, entry)
-    slot = outdated[-1]
-    return (*log[:slot], entry, *log[slot + 1 :])
+    slot = _last_outdated(log, since)
+    return (*log, entry) if slot is None else (*log[:slot], entry, *log[slot + 1 :])
+
+
+def _last_outdated(log: tuple[Logged, ...], since: float) -> int | None:
+    return max([slot for slot, entry in enumerate(log) if entry.at < since], default=None)
 
 
 def record_change(events: Events, behavior: Behavior, change: int, now: float) -> Events:
@@ -98,9 +121,9 @@ def _longest_period(rules: ScalingRules, defaults: tuple[RatePolicy, ...]) -> in
     return max(policy.period_seconds for policy in rules.policies or defaults)
 
 
-def changed_within(events: Iterable[Logged], period: float, now: float) -> int:
+def changed_within(events: Iterable[Logged], period: float, now: Now) -> int:
     """Replicas added (or removed) during the last `period` seconds."""
-    return sum(entry.replicas for entry in events if entry.at > now - period)
+    return sum(entry.replicas for entry in within(events, period, now))
 
 
 def limit_rate(
@@ -109,7 +132,7 @@ def limit_rate(
     bounds: tuple[int, int],
     behavior: Behavior,
     events: Events,
-    now: float,
+    now: Now,
 ) -> Limited:
     """Apply the rate policies of the direction, then min and max."""
     low, high = bounds
@@ -136,7 +159,7 @@ def _limit_down(desired: int, current: int, low: int, limit: int) -> Limited:
     return Limited(desired, Reason.DESIRED_WITHIN_RANGE)
 
 
-def scale_up_limit(current: int, behavior: Behavior, events: Events, now: float) -> int:
+def scale_up_limit(current: int, behavior: Behavior, events: Events, now: Now) -> int:
     """The most replicas that the policies allow now; `current` where they are disabled."""
     rules = behavior.scale_up
 
@@ -149,7 +172,7 @@ def scale_up_limit(current: int, behavior: Behavior, events: Events, now: float)
     return _select(rules, limits, current, loosest=max, tightest=min)
 
 
-def scale_down_limit(current: int, behavior: Behavior, events: Events, now: float) -> int:
+def scale_down_limit(current: int, behavior: Behavior, events: Events, now: Now) -> int:
     """The fewest replicas that the policies allow now; `current` where they are disabled."""
     rules = behavior.scale_down
 
@@ -167,7 +190,7 @@ def _limits(
     defaults: tuple[RatePolicy, ...],
     current: int,
     events: Events,
-    now: float,
+    now: Now,
     allowed: Callable[[RatePolicy, int], int],
 ) -> list[int]:
     """Each policy's limit, counted from the replicas at the start of its period."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from autoscaler.core.now import Now
 from autoscaler.model import PodState, Sample
 
 
@@ -50,7 +51,7 @@ class Reading(NamedTuple):
 
 
 def group_pods(
-    readings: Iterable[Reading], now: float, *, cpu: bool, warm_up: WarmUp = IN_PRODUCTION
+    readings: Iterable[Reading], now: Now, *, cpu: bool, warm_up: WarmUp = IN_PRODUCTION
 ) -> PodGroups:
     """Sort pods as HPA does; the first rule that matches wins. cpu: apply the warm-up rules."""
     ready: list[Usage] = []
@@ -71,7 +72,7 @@ def group_pods(
     return PodGroups(tuple(ready), tuple(unready), tuple(missing), ignored)
 
 
-def _warming_up(pod: PodState, sample: Sample, now: float, warm_up: WarmUp) -> bool:
+def _warming_up(pod: PodState, sample: Sample, now: Now, warm_up: WarmUp) -> bool:
     """Whether the CPU sample was taken while the pod was still starting.
 
     A pod that was ready once and no longer is counts: its load is real.
@@ -79,6 +80,6 @@ def _warming_up(pod: PodState, sample: Sample, now: float, warm_up: WarmUp) -> b
     if pod.ready is None or pod.started_at is None:
         return True
     changed = pod.ready_since if pod.ready_since is not None else pod.started_at
-    if pod.started_at + warm_up.cpu_initialization_period > now:
+    if now.is_before(pod.started_at + warm_up.cpu_initialization_period):
         return not pod.ready or sample.at < changed + sample.window
     return not pod.ready and pod.started_at + warm_up.initial_readiness_delay > changed

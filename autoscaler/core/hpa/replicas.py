@@ -19,6 +19,7 @@ from autoscaler.core.hpa.pod_groups import (
     WarmUp,
     group_pods,
 )
+from autoscaler.core.now import Now
 
 MAX_INT32 = 2**31 - 1
 
@@ -50,7 +51,7 @@ def utilization(
     readings: Sequence[Reading],
     percent: int,
     current: int,
-    now: float,
+    now: Now,
     tolerance: Tolerance,
     *,
     cpu: bool,
@@ -62,10 +63,10 @@ def utilization(
     3 ready pods become ceil(1.67 * 3) = 5.
     """
     groups = _measured(readings, now, cpu=cpu, warm_up=warm_up)
-    bare = next((reading.pod.name for reading in readings if reading.budget is None), None)
-    if bare is not None:
+    bare = [reading.pod.name for reading in readings if reading.budget is None]
+    if bare:
         what = "request for cpu" if cpu else "limit for memory"
-        raise NoRecommendation(f"missing {what} in a container of pod {bare}")
+        raise NoRecommendation(f"missing {what} in a container of pod {bare[0]}")
     if not any(usage.budget for usage in groups.ready):
         raise NoRecommendation("no metrics returned matched known pods")
     fill = _UtilizationFill(percent)
@@ -75,7 +76,7 @@ def utilization(
 
 
 def _measured(
-    readings: Sequence[Reading], now: float, *, cpu: bool, warm_up: WarmUp = IN_PRODUCTION
+    readings: Sequence[Reading], now: Now, *, cpu: bool, warm_up: WarmUp = IN_PRODUCTION
 ) -> PodGroups:
     if not readings:
         raise NoRecommendation("no pods returned by selector while calculating replica count")

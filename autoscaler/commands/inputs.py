@@ -1,0 +1,324 @@
+"""The inputs of a simulation: a recorded trace or a generated workload, and its assumptions."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.policies.baselines import load_baseline
+from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.traces import flights
+from autoscaler.adapters.traces.columns import ROLES
+from autoscaler.adapters.traces.dates import DateOrder
+from autoscaler.adapters.traces.files import ReadingOptions, load_trace
+from autoscaler.adapters.traces.times import LocalClock
+from autoscaler.commands import connect
+from autoscaler.commands.arguments import amount, duration, timezone, whole
+from autoscaler.commands.progress import progress
+from autoscaler.errors import AutoscalerError
+from autoscaler.policy import Policy
+from autoscaler.simulation.comparison import Contender
+from autoscaler.simulation.engine import Assumptions
+from autoscaler.simulation.front import Placement, WhenFull
+from autoscaler.simulation.history import trace_of_history
+from autoscaler.simulation.trace import Trace
+from autoscaler.simulation.workloads import DEFAULT_WORKLOAD, WORKLOADS
+from autoscaler.units import duration_text
+
+# Seconds; a day of many pods takes longer than the queries of the daemon.
+QUERY_TIMEOUT = 30.0
+DEFAULT_LAST = 14 * 86_400.0
+SHORTEST_HISTORY = 600.0
+DEFAULT_SEATS = 20
+DEFAULT_LEAD_TIME = 60.0
+DEFAULT_CPU, DEFAULT_MEMORY = 0.05, 40.0
+# Seconds between decisions, at least; with 15 s for more than two days a week takes seconds.
+LEAST_TICK = 5.0
+LONG_TRACE = 2 * 86_400.0
+LONG_TRACE_TICK = 15.0
+# After more than a minute without a decision, `decide` assumes an outage of the daemon and holds.
+LONGEST_TICK = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the policy, the sessions and the assumptions."""
+    parser.add_argument(
+        "--policy", type=Path, required=True, metavar="FILE", help="policy file to simulate"
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="what to compare with (repeatable): an HPA, a ScaledObject of KEDA, another policy, "
+        "or static:N for N replicas",
+    )
+    parser.add_argument(
+        "--seed", type=_seed, default=1, metavar="N", help="seed of random numbers (default: 1)"
+    )
+    _add_sessions(parser.add_argument_group("sessions"))
+    connect.add_prometheus(parser, required=False, timeout=QUERY_TIMEOUT, short=True)
+    _add_assumptions(parser.add_argument_group("assumptions"))
+
+
+def _add_sessions(group: argparse._ArgumentGroup) -> None:
+    _add_trace(group)
+    group.add_argument(
+        "--workload",
+        choices=WORKLOADS,
+        metavar="NAME",
+        help=f"generated sessions in place of a trace: {', '.join(WORKLOADS)} "
+        f"(default: {DEFAULT_WORKLOAD})",
+    )
+
+    group.add_argument(
+        "--last",
+        type=_last,
+        metavar="TIME",
+        help="with --prometheus: time up to now of which the sessions of the policy's target are "
+        "rebuilt (default: 14d)",
+    )
+
+
+def _add_trace(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="recorded sessions to replay: CSV or JSON, also with gzip, or Parquet, with the start "
+        "and the end or duration of sessions, with joins and leaves, or with counts over time; "
+        f"{flights.NAME} for four weeks of flights of the package {flights.PACKAGE}",
+    )
+    group.add_argument(
+        "--columns",
+        type=_columns,
+        default={},
+        metavar="ROLE=NAME,...",
+        help=f"columns of the trace by their names or numbers, such as start=began,duration=length "
+        f"(roles: {', '.join(ROLES)}; default: known names)",
+    )
+    group.add_argument(
+        "--dates",
+        choices=[order.value for order in DateOrder],
+        help="order of dates such as 03/04/2026 in the trace (default: as another date shows it)",
+    )
+    group.add_argument(
+        "--timezone",
+        type=timezone,
+        metavar="NAME",
+        help="time zone of times without an offset and of the report, such as Europe/Berlin "
+        "(default: the zone of the policy's schedule, else UTC)",
+    )
+
+
+def _add_assumptions(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--lead-time",
+        type=_lead_time,
+        metavar="TIME[/SLOW]",
+        help="time for a new pod to become Ready, and that of the slowest 5 %% if it is another "
+        "one, as in 40s/2m (default: as measured, else 60s)",
+    )
+    group.add_argument(
+        "--placement",
+        choices=[each.value for each in Placement],
+        default=Placement.LEASTCONN.value,
+        help="pod that a new session goes to: a random one as by a Service, the one with the "
+        "fewest sessions as by the recommended proxy, each in turn, or the fullest one "
+        "(default: leastconn)",
+    )
+    group.add_argument(
+        "--when-full",
+        choices=[each.value for each in WhenFull],
+        default=WhenFull.REFUSE.value,
+        help="what happens to users who find no free seat: they go away, wait, or share a full "
+        "pod, as behind a Service or a proxy without limits (default: refuse)",
+    )
+    group.add_argument(
+        "--seats",
+        type=_seats,
+        metavar="N",
+        help="number of sessions that a pod can hold (default: the policy's seats, else 20)",
+    )
+    group.add_argument(
+        "--tick",
+        type=_tick,
+        metavar="TIME",
+        help="time between decisions, from 1s to 60s (default: the policy's interval, but at least "
+        "5s, or 15s for a trace of more than two days)",
+    )
+    group.add_argument(
+        "--cpu-per-session",
+        type=amount,
+        metavar="CORES",
+        help="CPU that a session uses of its pod's 1 core (default: as measured, else 0.05)",
+    )
+    group.add_argument(
+        "--memory-per-session",
+        type=amount,
+        metavar="MB",
+        help="memory that a session adds to its pod's 200 MB, of 1 GiB (default: as measured, "
+        "else 40)",
+    )
+
+
+def load(args: argparse.Namespace) -> tuple[list[Contender], Trace, list[str]]:
+    """Return the policy, then those of --against, and the sessions to replay.
+
+    The texts are the settings of the baselines that the simulation does not know. Raises
+    AutoscalerError.
+    """
+    policy = load_policy(args.policy)
+    baselines = [load_baseline(text, policy) for text in args.against]
+    trace = _trace(args, policy)
+    assumed = _assumptions(args, policy, trace)
+    contenders = [Contender(f"policy {policy.name}", policy, assumed)]
+    for name, other, _ in baselines:
+        tick = _tick_for(args, other, trace)
+        contenders.append(Contender(name, other, replace(assumed, tick=tick)))
+    notes = [f"{each.name} without {', '.join(each.left_out)}." for each in baselines if each[2]]
+    return contenders, trace, notes
+
+
+def zone_of(args: argparse.Namespace, policy: Policy) -> str:
+    """Return the time zone of the report and of generated sessions."""
+    chosen: str | None = args.timezone
+    return chosen or (policy.schedule[0].timezone if policy.schedule else "UTC")
+
+
+def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
+    _refuse_contradictions(args)
+    if args.prometheus_url:
+        return _history(args, policy)
+    if not args.trace:
+        workload = WORKLOADS[args.workload or DEFAULT_WORKLOAD]
+        return workload(args.seed, zone_of(args, policy))
+    order = DateOrder(args.dates) if args.dates else None
+    options = ReadingOptions(args.columns, _local_clock(args.timezone, policy), order)
+    with progress("reading") as show:
+        if str(args.trace) == flights.NAME and not args.trace.exists():
+            return flights.load_flights(show)
+        return load_trace(args.trace, options, show)
+
+
+def _refuse_contradictions(args: argparse.Namespace) -> None:
+    """Raise AutoscalerError for options that do not belong together."""
+    sources = {
+        "--trace": args.trace,
+        "--workload": args.workload,
+        "--prometheus": args.prometheus_url,
+    }
+    if len(given := [name for name, value in sources.items() if value]) > 1:
+        raise AutoscalerError(f"{' and '.join(given)}: set only one of them")
+    if (args.columns or args.dates) and not args.trace:
+        raise AutoscalerError("--columns and --dates need --trace")
+    if args.last and not args.prometheus_url:
+        raise AutoscalerError("--last needs --prometheus")
+
+
+def _history(args: argparse.Namespace, policy: Policy) -> Trace:
+    """Return the history of the policy's target. Raises AutoscalerError."""
+    from autoscaler.adapters.prometheus.history import PrometheusHistory
+
+    source = PrometheusHistory(connect.prometheus_settings(args, patience=args.prometheus_timeout))
+    last = args.last or DEFAULT_LAST
+    name = f"{'/'.join(policy.target.ref)}, the last {duration_text(last)}"
+    with progress("querying") as show:
+        history = source.read(policy.target.ref, SystemClock().now(), last, show)
+    try:
+        return trace_of_history(name, history, args.seed)
+    except ValueError as error:
+        raise AutoscalerError(f"{name}: {error}") from None
+
+
+def _local_clock(chosen: str | None, policy: Policy) -> LocalClock:
+    """Return the clock for times without an offset.
+
+    It has no zone if the windows of the schedule have several zones.
+    """
+    if chosen:
+        return LocalClock(ZoneInfo(chosen), "by --timezone")
+    zones = list(dict.fromkeys(window.timezone for window in policy.schedule))
+    if not zones:
+        return LocalClock(ZoneInfo("UTC"), "as the policy has no schedule (or set --timezone)")
+    if len(zones) > 1:
+        return LocalClock(None, f"the policy's schedule has the zones {', '.join(zones)}")
+    why = "the zone of the policy's schedule (or set --timezone)"
+    return LocalClock(ZoneInfo(zones[0]), why)
+
+
+def _assumptions(args: argparse.Namespace, policy: Policy, trace: Trace) -> Assumptions:
+    """Return the assumptions: as set, else as measured, else the defaults."""
+    measured = trace.measured
+    own = policy.sessions.seats if policy.sessions else measured.seats
+    usual, slow = args.lead_time or (None, None)
+    return Assumptions(
+        seats=args.seats or own or DEFAULT_SEATS,
+        tick=_tick_for(args, policy, trace),
+        lead_time=_first(usual, measured.lead_time, DEFAULT_LEAD_TIME),
+        slow_lead_time=slow,
+        cpu_per_session=_first(args.cpu_per_session, measured.cpu_per_session, DEFAULT_CPU),
+        memory_per_session=_first(
+            args.memory_per_session, measured.memory_per_session, DEFAULT_MEMORY
+        ),
+        placement=Placement(args.placement),
+        when_full=WhenFull(args.when_full),
+        seed=args.seed,
+    )
+
+
+def _tick_for(args: argparse.Namespace, policy: Policy, trace: Trace) -> float:
+    least = LONG_TRACE_TICK if trace.end - trace.start > LONG_TRACE else LEAST_TICK
+    chosen: float | None = args.tick
+    return chosen or max(policy.interval, least)
+
+
+def _first(chosen: float | None, measured: float | None, default: float) -> float:
+    return next(value for value in (chosen, measured, default) if value is not None)
+
+
+def _columns(text: str) -> dict[str, str]:
+    """Return the names of columns by their roles."""
+    columns: dict[str, str] = {}
+    for part in text.split(","):
+        role, sign, name = (each.strip() for each in part.partition("="))
+        if not sign or not name or role not in ROLES or role in columns:
+            raise argparse.ArgumentTypeError(
+                f"{part!r}: expected ROLE=NAME, such as start=began,end=finished; "
+                f"each role once: {', '.join(ROLES)}"
+            )
+        columns[role] = name
+    return columns
+
+
+def _lead_time(text: str) -> tuple[float, float | None]:
+    """Return the usual time and that of the slowest, if it is another one."""
+    first, slash, second = text.partition("/")
+    usual, slow = duration(first), duration(second) if slash else None
+    if slow is not None and not 0 < usual < slow:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a longer time after the /")
+    return usual, slow
+
+
+def _last(text: str) -> float:
+    if (last := duration(text)) < SHORTEST_HISTORY:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a time of at least 10m")
+    return last
+
+
+def _tick(text: str) -> float:
+    tick = duration(text)
+    if not 1.0 <= tick <= LONGEST_TICK:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a time from 1s to 60s")
+    return tick
+
+
+def _seats(text: str) -> int:
+    return whole(text, 1, 100_000)
+
+
+def _seed(text: str) -> int:
+    return whole(text, 0, 2**32 - 1)

@@ -1,0 +1,52 @@
+"""Replay one trace under several policies, so that they can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from autoscaler.policy import Policy
+from autoscaler.simulation.bounds import lower_bounds
+from autoscaler.simulation.engine import Assumptions, Run, simulate
+from autoscaler.simulation.score import Score, score, static_fleet
+from autoscaler.simulation.trace import Trace
+
+
+class Contender(NamedTuple):
+    """A policy to replay the trace under. assumptions: the tick may be the policy's own."""
+
+    name: str
+    policy: Policy
+    assumptions: Assumptions
+
+
+class Result(NamedTuple):
+    """How a contender, or a static fleet, did."""
+
+    name: str
+    run: Run
+    score: Score
+
+
+def compare(
+    contenders: Sequence[Contender], trace: Trace, progress: Callable[[float], None]
+) -> list[Result]:
+    """Return the result of each contender, and last that of a static fleet for the peak.
+
+    contenders: the first one's minimum and seats are those of the bounds, which are the same for
+    all. progress: called with the share that is done, from 0 to 1.
+    """
+    first = contenders[0]
+    minimum = first.policy.replicas.min
+    bounds = lower_bounds(trace, first.assumptions.seats, minimum)
+    results = []
+    for number, (name, policy, assumptions) in enumerate(contenders):
+
+        def show(share: float, done: int = number) -> None:
+            progress((done + share) / len(contenders))
+
+        run = simulate(policy, trace, assumptions, show)
+        results.append(Result(name, run, score(run, trace, minimum, bounds)))
+    static = static_fleet(trace, first.assumptions.seats)
+    fixed = score(static, trace, minimum, bounds)
+    return [*results, Result(f"static fleet of {fixed.peak_replicas}", static, fixed)]

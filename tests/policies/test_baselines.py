@@ -1,0 +1,168 @@
+"""What a policy is compared with: others' manifests become policies without drains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoscaler.adapters.policies.baselines import Baseline, load_baseline
+from autoscaler.adapters.policies.files import load_policy
+from autoscaler.errors import PolicyError
+from tests.policies.files import GOOD
+from tests.policies.test_other_kinds import asked, cpu, hpa, resource, scaled
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def against(tmp_path: Path, write: Write) -> Callable[[Any], Baseline]:
+    """The baseline of a manifest, beside the good policy."""
+
+    def load(value: Any) -> Baseline:
+        own = tmp_path / "own.yaml"
+        own.write_text(GOOD)
+        text = value if isinstance(value, str) else str(write(json.dumps(value)))
+        return load_baseline(text, load_policy(own))
+
+    return load
+
+
+def pods(name: str, average: str) -> dict[str, Any]:
+    target = {"type": "AverageValue", "averageValue": average}
+    return {"type": "Pods", "pods": {"metric": {"name": name}, "target": target}}
+
+
+def external(name: str, **target: str) -> dict[str, Any]:
+    return {"type": "External", "external": {"metric": {"name": name}, "target": target}}
+
+
+def cron(start: str = "0 8 * * 1-5", end: str = "0 18 * * 1-5") -> dict[str, Any]:
+    times = {"timezone": "Europe/Berlin", "start": start, "end": end, "desiredReplicas": "4"}
+    return {"type": "cron", "metadata": times}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        pytest.param(hpa(metrics=[cpu(65)]), [("cpu", 65.0)], id="the CPU of an HPA"),
+        pytest.param(hpa(), [("cpu", 80.0)], id="an HPA without metrics aims at 80 % of the CPU"),
+        pytest.param(
+            hpa(metrics=[resource("memory", type="Utilization", averageUtilization=70)]),
+            [("memory", 70.0)],
+            id="memory, whose requests and limits are equal in a simulation",
+        ),
+        pytest.param(
+            hpa(metrics=[pods("bokeh_sessions", "7")]), [("prometheus", 7.0)], id="an average"
+        ),
+        pytest.param(
+            hpa(metrics=[pods("bokeh_sessions", "7500m")]),
+            [("prometheus", 7.5)],
+            id="an average in thousandths",
+        ),
+        pytest.param(
+            hpa(metrics=[external("queue", value="30")]), [("prometheus", 30.0)], id="a value"
+        ),
+        pytest.param(
+            scaled(asked("sum(bokeh_sessions)", "10")), [("prometheus", 10.0)], id="KEDA's query"
+        ),
+    ],
+)
+def test_the_metrics_of_others_are_simulated(
+    against: Callable[[Any], Baseline], manifest: Any, expected: list[tuple[str, float]]
+) -> None:
+    policy = against(manifest).policy
+
+    found = []
+    for metric in policy.metrics:
+        target = [getattr(metric, key, None) for key in ("utilization", "per_replica", "value")]
+        found.append((metric.type, next(each for each in target if each is not None)))
+    assert found == expected
+    assert policy.drain is None, "they delete whatever pod the ReplicaSet chooses"
+    assert policy.behavior is not None, "the defaults of HPA's behavior apply"
+    assert policy.interval == 15.0
+
+
+def test_a_cron_trigger_is_a_window_of_the_schedule(against: Callable[[Any], Baseline]) -> None:
+    baseline = against(scaled(asked("sum(x)", "10"), cron(), maxReplicaCount=9))
+
+    (window,) = baseline.policy.schedule
+    assert (window.days, window.min) == (("mon", "tue", "wed", "thu", "fri"), 4)
+    assert (f"{window.start:%H:%M}", f"{window.end:%H:%M}") == ("08:00", "18:00")
+    assert window.timezone == "Europe/Berlin"
+    assert baseline.name == "KEDA dash"
+
+
+def test_a_cron_trigger_alone_decides_by_its_window(against: Callable[[Any], Baseline]) -> None:
+    policy = against(scaled(cron(start="0 8 * * 0,6", end="0 18 * * 0,6"))).policy
+
+    assert policy.schedule[0].days == ("sun", "sat")
+    assert policy.replicas.min == 1
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        pytest.param(
+            scaled(asked("sum(x)", "10"), minReplicaCount=0),
+            ("scaling to 0 replicas",),
+            id="no replicas at all",
+        ),
+        pytest.param(
+            scaled(asked("sum(x)", "10"), cron(start="*/5 8 * * *"), minReplicaCount=1),
+            ("a cron trigger",),
+            id="a cron trigger that fires several times a day",
+        ),
+        pytest.param(
+            hpa(metrics=[cpu(), external("queue", value="3Gi")]),
+            ('External metric "queue"',),
+            id="a target that is no number",
+        ),
+    ],
+)
+def test_what_a_simulation_does_not_know_is_told(
+    against: Callable[[Any], Baseline], manifest: Any, expected: tuple[str, ...]
+) -> None:
+    assert against(manifest).left_out == expected
+
+
+def test_a_static_fleet_has_its_replicas_always(against: Callable[[Any], Baseline]) -> None:
+    baseline = against("static:7")
+
+    assert baseline.name == "static fleet of 7"
+    assert (baseline.policy.replicas.min, baseline.policy.replicas.max) == (7, 7)
+
+
+def test_another_policy_is_itself(against: Callable[[Any], Baseline], write: Write) -> None:
+    path = write(GOOD)
+
+    assert against(str(path)) == Baseline("policy dashboards", load_policy(path))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        pytest.param(
+            hpa(metrics=[resource("cpu", type="AverageValue", averageValue="500m")]),
+            'no metric of this HPA can be simulated: "cpu" without a percentage',
+            id="no metric is left",
+        ),
+        pytest.param(
+            hpa(metrics=[cpu()], maxReplicas=1), "replicas: ", id="a minimum over the maximum"
+        ),
+        pytest.param("static:0", "static:0: cannot be read", id="a static fleet of nobody"),
+        pytest.param("no-such.yaml", "cannot be read (No such file", id="a file that is missing"),
+        pytest.param({"kind": "Deployment"}, "is a Deployment", id="what scales nothing"),
+    ],
+)
+def test_a_wrong_baseline_is_one_line(
+    against: Callable[[Any], Baseline], manifest: Any, expected: str
+) -> None:
+    with pytest.raises(PolicyError) as error:
+        against(manifest)
+
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
