@@ -44,10 +44,17 @@ class RotatingFile:
             if self._path.stat().st_size >= self._size:
                 self._rotate()
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            self._end_last_line()
+        except OSError:
+            self.close()
+            raise
+        return True
+
+    def _end_last_line(self) -> None:
         length = os.fstat(self._file).st_size
         if length and os.pread(self._file, 1, length - 1) != b"\n":
             self.append("")
-        return True
 
     def append(self, *lines: str) -> None:
         """Write lines. Raises OSError; then the last of them may be written in part."""

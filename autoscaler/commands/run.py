@@ -24,8 +24,8 @@ from autoscaler.reporting.journal import Journal
 from autoscaler.reporting.logs import LogRecorder, set_up_logging
 
 LOG = logging.getLogger("autoscaler")
-# Errors of a disk that is full; they end the journal and nothing else, also at the start.
-FULL = (errno.ENOSPC, errno.EDQUOT)
+# Errors of a disk without room; they end the journal and nothing else, also at the start.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Seconds that the end of the process waits for the journal.
 WRITTEN_WITHIN = 0.5
 LEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from autoscaler.core.decide import decide
 from autoscaler.core.journal import Entry, lasting
-from autoscaler.model import Decision, State
+from autoscaler.model import Decision, DrainPlan, PodMarks, State
 from autoscaler.policy import Policy
 
 NOTHING = "nothing"
+NO_PLAN = DrainPlan(0)
 
 
 class Replayed(NamedTuple):
@@ -56,8 +57,20 @@ def differences(recorded: Decision, replayed: Decision) -> Iterator[str]:
     """Yield each part in which two decisions differ: a metric, a step, or what is done to pods."""
     yield from _listed("metric", recorded.recommendations, replayed.recommendations)
     yield from _listed("step", recorded.steps, replayed.steps)
-    for name in ("current", "desired", "confirmed", "ended", "reset", "drain"):
+    for name in ("current", "desired", "confirmed", "ended", "reset"):
         yield from _one(name, getattr(recorded, name), getattr(replayed, name))
+    yield from _drains(recorded.drain or NO_PLAN, replayed.drain or NO_PLAN)
+
+
+def _drains(recorded: DrainPlan, replayed: DrainPlan) -> Iterator[str]:
+    """Yield what differs of the pods; the steps of a plan are among those of its decision."""
+    before, now = ({pod.name: marks for pod, marks in plan.marks} for plan in (recorded, replayed))
+    for name in before | now:
+        yield from _one(f"pod {name}", before.get(name, NOTHING), now.get(name, NOTHING))
+    removed = (", ".join(pod.name for pod in plan.remove) for plan in (recorded, replayed))
+    yield from _one("deleted pods", *(names or NOTHING for names in removed))
+    for part in ("replicas", "idle", "named"):
+        yield from _one(f"drain, {part}", getattr(recorded, part), getattr(replayed, part))
 
 
 def _listed(name: str, recorded: Iterable[Any], replayed: Iterable[Any]) -> Iterator[str]:
@@ -72,6 +85,12 @@ def _one(name: str, recorded: Any, replayed: Any) -> Iterator[str]:
 
 
 def _words(value: Any) -> str:
+    if isinstance(value, PodMarks):
+        place = (
+            "routable" if value.routable else f"cordoned ({value.cordon and value.cordon.cause})"
+        )
+        cost = "no deletion cost" if value.cost is None else f"deletion cost {value.cost}"
+        return f"{place}, {cost}, {'' if value.protected else 'not '}protected from eviction"
     if hasattr(value, "detail"):
         metric = getattr(value, "metric", "")
         return f"{metric or value.reason} {value.replicas} ({value.detail})"

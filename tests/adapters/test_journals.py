@@ -186,3 +186,15 @@ def test_a_path_that_cannot_be_opened_is_an_error_at_the_start(path: Path) -> No
 
     with pytest.raises(IsADirectoryError):
         RotatingFile(path, LARGE, 2).begin()
+
+
+def test_a_line_that_could_not_be_ended_for_lack_of_room_is_ended_later(path: Path) -> None:
+    path.write_text("half a li")
+    file = RotatingFile(path, LARGE, 2)
+    with largest_file(9), pytest.raises(OSError):
+        file.begin()
+
+    assert file.begin()
+    file.append("a")
+
+    assert path.read_text() == "half a li\na\n"

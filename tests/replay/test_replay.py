@@ -11,6 +11,9 @@ import pytest
 import yaml
 
 from autoscaler.cli import main
+from autoscaler.model import Cause, Cordon, Decision, DrainPlan, PodMarks
+from autoscaler.simulation.replay import differences
+from tests.builders import NOW, pods
 from tests.replay.recorded import SPARE, a_journal
 
 FIRST = "2027-01-15T08:00:05.000+00:00"
@@ -82,6 +85,24 @@ def test_what_differs_is_told_in_words(journal: Path, replay: Callable[..., Said
         f"  step 1: recorded {step.format(5)}, replayed {step.format(4)}",
         "  desired: recorded 5, replayed 4",
     ]
+
+
+def test_what_differs_of_pods_is_told_by_name() -> None:
+    one, other = pods(0, 0)
+    cordon = PodMarks(False, Cordon(Cause.SCALE_DOWN, NOW))
+    recorded = Decision(2, 1, drain=DrainPlan(1, ((one, cordon),), (one,), idle="waits"))
+    replayed = Decision(2, 1, drain=DrainPlan(1, ((one, PodMarks(True, cost=-5, protected=True)),)))
+
+    before = "cordoned (scale-down), no deletion cost, not protected from eviction"
+    now = "routable, deletion cost -5, protected from eviction"
+    assert [*differences(recorded, replayed)] == [
+        f"pod pod-0: recorded {before}, replayed {now}",
+        "deleted pods: recorded pod-0, replayed nothing",
+        "drain, idle: recorded waits, replayed ",
+    ]
+    later = Decision(2, 1, drain=DrainPlan(0, ((other, cordon),)))
+    told = [*differences(Decision(2, 1), later)]
+    assert told == [f"pod pod-1: recorded nothing, replayed {before}"]
 
 
 def test_a_state_that_differs_changes_what_rests_on_it(
