@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from types import FrameType
 
 from autoscaler.adapters.clock import steady
+from autoscaler.adapters.metrics_server import WebServer
 from autoscaler.adapters.scheduler import Scheduler
-from autoscaler.adapters.web import WebServer
 from autoscaler.control.controller import Controller
 from autoscaler.control.leadership import LeaseLeadership, Leases, NoLeadership
 from autoscaler.control.pass_result import PassResult, Recorder

@@ -213,7 +213,7 @@ def _add_token(command: Parser) -> None:
 
 def run_launch(options: argparse.Namespace) -> int:
     """Launch the command and return its exit code. Raises OSError if it cannot be started."""
-    from exporter.below import ProcessTree
+    from exporter.child_processes import ProcessTree
     from exporter.launch import Launcher
 
     command = options.command[1:] if options.command[:1] == ["--"] else options.command

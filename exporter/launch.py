@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.agent import answer, pod
-from exporter.agent.complaints import Complaints
-from exporter.below import ProcessTree, ports_of, sockets_below
+from exporter.agent.thread_errors import ThreadErrors
+from exporter.child_processes import ProcessTree, ports_of, sockets_below
 from exporter.console import say
 from exporter.durations import duration_text
 from exporter.observe import PodObserver, PodView
@@ -74,7 +74,7 @@ class Launcher:
     killed: bool = False
     reported: bool = False
     blind: bool = False
-    complaints: Complaints = field(default_factory=lambda: Complaints("the launcher"))
+    complaints: ThreadErrors = field(default_factory=lambda: ThreadErrors("the launcher"))
 
     def run(self) -> int:
         """Start the child, wait for its exit, and return its exit code (128+N for signal N).

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from functools import cached_property
 
-from exporter.agent.complaints import Complaints
+from exporter.agent.thread_errors import ThreadErrors
 from exporter.doorkeeper import TokenGuard
 from exporter.exposition import prefers_openmetrics, render
 from exporter.observe import PodObserver, PodView
@@ -90,7 +90,7 @@ def serve(
     # The signals are blocked and waited for, because a handler would interrupt any code.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pages.start()
-    complaints, leaving = Complaints("the sidecar"), False
+    complaints, leaving = ThreadErrors("the sidecar"), False
     while not _may_end(observer, complaints, leaving=leaving):
         came = signal.sigtimedwait(SIGNALS, POLL_SECONDS)
         if came is not None and (leaving or came.si_signo == signal.SIGINT):
@@ -100,7 +100,7 @@ def serve(
     return 0
 
 
-def _may_end(observer: PodObserver, complaints: Complaints, *, leaving: bool) -> bool:
+def _may_end(observer: PodObserver, complaints: ThreadErrors, *, leaving: bool) -> bool:
     """Observe the workers if no request did so, and return whether the sidecar may end."""
     try:
         observer.look()

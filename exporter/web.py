@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from exporter.agent.complaints import Complaints
+from exporter.agent.thread_errors import ThreadErrors
 from exporter.web_client import PLAIN, Limits, Phase, Request, Response, WebClient
 
 __all__ = ["PLAIN", "Handler", "Limits", "Request", "Response", "Server"]
@@ -49,7 +49,7 @@ class Server:
         self._requests: SimpleQueue[WebClient | None] = SimpleQueue()
         self._answered: deque[tuple[WebClient, Request, Response]] = deque()
         self._closing = False
-        self._complaints = Complaints("the web server")
+        self._complaints = ThreadErrors("the web server")
         self._selector = selectors.DefaultSelector()
         for end in (self._listener, self._woken):
             end.setblocking(False)

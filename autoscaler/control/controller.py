@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
 from autoscaler.control.actor import Actor, Written, key_of
+from autoscaler.control.due_policies import DuePolicies
 from autoscaler.control.leadership import NoLeadership, label
 from autoscaler.control.observation import build_observation, queries_in_turn, required_signals
 from autoscaler.control.observer import Found, Observer
@@ -29,7 +30,6 @@ from autoscaler.control.pass_result import (
 )
 from autoscaler.control.sidecar_rounds import Rounds, Watched
 from autoscaler.control.state_store import StateStore
-from autoscaler.control.turns import Turns
 from autoscaler.core.decide import decide
 from autoscaler.errors import AutoscalerError, ConflictError, LeaseError, NotEmptyError
 from autoscaler.model import Observation, Reason, State, TargetRef
@@ -88,7 +88,7 @@ class Controller:
         self._farewells: dict[str, int] = {}
         self._actor = Actor(cluster, self._observer.answered, self._leadership, self._store, clock)
         self._loaded = PolicySet()
-        self._turns = Turns()
+        self._due = DuePolicies()
         self._touched: set[TargetRef] = set()
         self._slow: set[TargetRef] = set()
         self._broken: set[str] = set()
@@ -102,7 +102,7 @@ class Controller:
         statuses = self._leadership.seek(wanted, self._follow_clock)
         now = self._clock.now()
         self._farewells |= self._rounds.collect(now)
-        due = self._turns.due(policies.policies, statuses, now)
+        due = self._due.due(policies.policies, statuses, now)
         readings = self._observer.readings(
             {pair for policy in due for pair in required_signals(policy).items()},
             queries_in_turn(due),
@@ -121,7 +121,7 @@ class Controller:
         self._rounds.start(map(self._watched, outcomes), now)
         self._forget_all_but(policies.policies)
         released = self._release(in_force, statuses, now)
-        lacking = self._turns.unevaluated(policies.policies, statuses, now)
+        lacking = self._due.unevaluated(policies.policies, statuses, now)
         result = PassResult(now, outcomes, policies, statuses, released, lacking)
         self._record(result)
         return result
@@ -288,14 +288,14 @@ class Controller:
         self._store.shift(step)
         self._observer.follow_clock(step)
         self._rounds.reach.shift(step)
-        self._turns.shift(step)
+        self._due.shift(step)
 
     def _forget_all_but(self, policies: Sequence[Policy]) -> None:
         names = {policy.name for policy in policies}
         refs = {policy.target.ref for policy in policies}
         self._store.forget_all_but(names)
         self._rounds.reach.forget_all_but(refs)
-        self._turns.forget_all_but(names)
+        self._due.forget_all_but(names)
         self._broken &= names
         self._slow &= refs
         if not policies:

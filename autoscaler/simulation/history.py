@@ -134,15 +134,17 @@ def measured_of(history: History) -> Measured:
 def lead_times(history: History) -> Iterator[float]:
     """Yield the seconds from each scale-up until so many replicas were ready.
 
-    Scale-ups that were reverted before, and those while earlier ones were still starting, are left
-    out.
+    Left out are scale-ups that were reverted before, those while earlier ones were still starting,
+    and those that needed no new pod, because a cordoned one was still there.
     """
     waiting: tuple[float, float] | None = None
-    for (_, before), (at, desired) in pairwise(history.desired.items()):
-        ready = history.ready.get(at)
-        if waiting is None and desired > before and (ready is None or ready >= before):
+    for (earlier, before), (at, desired) in pairwise(history.desired.items()):
+        ready, ready_before = history.ready.get(at), history.ready.get(earlier)
+        if ready is None or ready_before is None:
+            continue
+        if waiting is None and before <= ready_before < desired:
             waiting = (at, desired)
-        if waiting is None or ready is None:
+        if waiting is None:
             continue
         began, wanted = waiting
         if desired < wanted or at - began > LONGEST_LEAD_TIME:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import pod
-from .complaints import Complaints
+from .thread_errors import ThreadErrors
 
 SAMPLE_SECONDS = 1.0
 CLIENT_SECONDS = 1.0  # a client that does not read cannot hold the agent longer
@@ -197,7 +197,7 @@ class Answerer:
         self._listener: socket.socket | None = None
         self._clients: dict[int, CollectorClient] = {}
         self._sampled = -SAMPLE_SECONDS
-        self._complaints = Complaints("the agent")
+        self._complaints = ThreadErrors("the agent")
 
     def begin(self) -> None:
         """Claim a slot and listen, unless that is done. Raises OSError; `run` then retries."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
 
-from . import doors, handoff, process
+from . import admission, handoff, process
 from .visits import TOKEN_SECONDS, Visit, current
 from .worker import Worker
 
@@ -115,24 +115,24 @@ class AppResponse:
             return
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            if self._agent.doors.closed:
+            if self._agent.admission.closed:
                 message = {**message, "headers": self._headers(message.get("headers", ()))}
         await self._send(message)
 
     def _headers(self, given: Any) -> list[tuple[bytes, bytes]]:
-        added = self._agent.doors.headers(self._status)
+        added = self._agent.admission.headers(self._status)
         names = {name.lower().encode() for name, _ in added if name != "Set-Cookie"}
         kept = [(bytes(n), bytes(v)) for n, v in given if bytes(n).lower() not in names]
         return kept + [(name.lower().encode(), value.encode()) for name, value in added]
 
     async def refuse(self) -> None:
         """Send the 503 response in place of the application's."""
-        self._status = doors.STATUS
-        length = str(len(doors.BODY)).encode()
+        self._status = admission.STATUS
+        length = str(len(admission.BODY)).encode()
         headers = self._headers([(b"content-type", b"text/plain"), (b"content-length", length)])
         start = {"type": "http.response.start", "status": self._status, "headers": headers}
         await self._send(start)
-        await self._send({"type": "http.response.body", "body": doors.BODY})
+        await self._send({"type": "http.response.body", "body": admission.BODY})
 
     def count(self, seconds: float) -> None:
         """Count the response, by application and status class."""
@@ -144,8 +144,8 @@ class AppResponse:
 async def _websocket(app: App, scope: Scope, receive: Receive, send: Send) -> None:
     agent, visit = serves_here(), visit_of(scope)
     subprotocols = scope.get("subprotocols") or []
-    if agent.doors.closed and subprotocols[:1] == ["bokeh"]:
-        visit.admitted = doors.may_connect(agent.doors, subprotocols, TOKEN_SECONDS)
+    if agent.admission.closed and subprotocols[:1] == ["bokeh"]:
+        visit.admitted = admission.may_connect(agent.admission, subprotocols, TOKEN_SECONDS)
         if not visit.admitted:
             await _deny(agent, scope, receive, send)
             return
@@ -176,10 +176,10 @@ async def _deny(agent: Worker, scope: Scope, receive: Receive, send: Send) -> No
     if DENIAL not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": 1013, "reason": "draining"})
         return
-    told = [(n.lower().encode(), v.encode()) for n, v in agent.doors.headers(doors.STATUS)]
+    told = [(n.lower().encode(), v.encode()) for n, v in agent.admission.headers(admission.STATUS)]
     headers = [(b"content-type", b"text/plain"), *told]
-    await send({"type": f"{DENIAL}.start", "status": doors.STATUS, "headers": headers})
-    await send({"type": f"{DENIAL}.body", "body": doors.BODY})
+    await send({"type": f"{DENIAL}.start", "status": admission.STATUS, "headers": headers})
+    await send({"type": f"{DENIAL}.body", "body": admission.BODY})
 
 
 def initialize_core(original: Any, self: Any, loop: Any) -> None:

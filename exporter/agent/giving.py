@@ -53,7 +53,7 @@ def giving(connection: Any, port: int, start_line: Any, headers: Any) -> Awaitab
         found = _wanted(connection, port, start_line, headers)
         choice = choose(mine, port, found) if found is not None else None
     except Exception as error:
-        handoff.complaints.tell(error)
+        handoff.errors.tell(error)
         return None
     if found is None:
         return None
@@ -218,7 +218,7 @@ async def _give(mine: Seat, choice: Choice, connection: Any, read: bytes, visit:
         number = mine.board.get(choice.slot, PROCESS)
         sent = await _send(handoff.name(choice.slot, number), number, connection, read, choice)
     except Exception as error:
-        handoff.complaints.tell(error)
+        handoff.errors.tell(error)
     finally:
         if not sent:
             mine.give(choice.slot, -1)

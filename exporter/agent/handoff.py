@@ -24,8 +24,8 @@ from typing import Any
 from ..console import say  # noqa: TID252 - not by the name `exporter`, which may be the app's
 from . import answer, board, pod
 from .board import Seat
-from .complaints import Complaints
 from .taking import take_from
+from .thread_errors import ThreadErrors
 
 BEAT_SECONDS = 0.25
 BACKLOG = 1024
@@ -35,7 +35,7 @@ _served: dict[int, weakref.ref[Any]] = {}  # by port
 _hooked: set[Any] = set()  # what `tornado.process.fork_processes` has been replaced by
 _family: list[str] = []  # what this server's workers call each other
 _spare: list[int] = []  # at most one descriptor, for when there is no other one left
-complaints = Complaints("the hand-off between workers")
+errors = ThreadErrors("the hand-off between workers")
 
 
 def is_on() -> bool:
@@ -103,7 +103,7 @@ def _listen(io_loop: Any) -> bool:
         io_loop.add_handler(listener, _accept, io_loop.READ)
     except OSError as error:
         listener.close()
-        complaints.tell(error)
+        errors.tell(error)
         return False
     answer.keep(listener)
     return True
@@ -145,7 +145,7 @@ def _accept(listener: Any, _: int) -> None:
         if mine is None or who.uid != os.geteuid() or who.pid not in mine.board.processes():
             giver.close()
         else:
-            take_from(giver, mine, server_at, complaints)
+            take_from(giver, mine, server_at, errors)
 
 
 def _reserved() -> int:

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from . import asgi, handoff, partings, process, tornado_http
+from . import asgi, ending_sessions, handoff, process, tornado_http
+from .admission import REASON, STATUS, Refused
 from .census import Mark, is_library_app, mark_of, route_of
-from .doors import REASON, STATUS, Refused
 from .visits import Visit, ongoing
 
 _wrapped: set[tuple[type, str]] = set()
@@ -71,7 +71,7 @@ def wrap_application(owner: type) -> None:
 def _hook_contexts(module: Any) -> None:
     context = module.ApplicationContext
     wrap(context, "__init__", _new_context)
-    wrap(context, "_discard_session", partings.discard_session)
+    wrap(context, "_discard_session", ending_sessions.discard_session)
     _hook_context_class(context)
     if hasattr(context, "_create_session"):  # Bokeh 3.10 creates sessions in a task of their own
         wrap(context, "_create_session", _create_session)
@@ -110,7 +110,7 @@ async def _create_session_if_needed(
     if known or is_library_app(self):
         return await original(self, session_id, *args, **kw)
     agent = _worker_of(self)
-    if agent.doors.closed and not agent.doors.admits(session_id):
+    if agent.admission.closed and not agent.admission.admits(session_id):
         _refuse_unless_admitted(visit)
     if hasattr(self, "_create_session"):
         return await original(self, session_id, *args, **kw)
@@ -248,7 +248,7 @@ def _render_item(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
     from bokeh.util.token import get_session_id
 
     session_id = get_session_id(self.token)
-    if not agent.doors.admits(session_id):
+    if not agent.admission.admits(session_id):
         _refuse_unless_admitted(visit)
     agent.made_page(visit, session_id)
 

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from .board import Seat
-from .complaints import Complaints
 from .handed_stream import handed
+from .thread_errors import ThreadErrors
 
 READY = b"\1"  # the loop of the worker that is to take it runs
 MOST_BYTES = 100_000  # that a message of the kernel's default size holds
@@ -18,9 +18,7 @@ MOST_BYTES = 100_000  # that a message of the kernel's default size holds
 ServerAt = Callable[[int], Any]
 
 
-def take_from(
-    giver: socket.socket, mine: Seat, server_at: ServerAt, complaints: Complaints
-) -> None:
+def take_from(giver: socket.socket, mine: Seat, server_at: ServerAt, errors: ThreadErrors) -> None:
     """Tell a worker that this one is ready, and take the connection that it sends then.
 
     A descriptor is reserved before: the kernel drops a connection that arrives without a free one.
@@ -40,12 +38,12 @@ def take_from(
         giver.close()
         return
     io_loop = IOLoop.current()
-    heed = partial(_receive, place=place, mine=mine, server_at=server_at, complaints=complaints)
+    heed = partial(_receive, place=place, mine=mine, server_at=server_at, errors=errors)
     io_loop.add_handler(giver, heed, io_loop.READ)
 
 
 def _receive(
-    giver: Any, _: int, *, place: int, mine: Seat, server_at: ServerAt, complaints: Complaints
+    giver: Any, _: int, *, place: int, mine: Seat, server_at: ServerAt, errors: ThreadErrors
 ) -> None:
     """Receive a connection in the place of a reserved descriptor, if its giver has sent it."""
     from tornado.ioloop import IOLoop
@@ -71,7 +69,7 @@ def _receive(
         try:
             take(_tcp(descriptor), read, server_at)
         except Exception as error:
-            complaints.tell(error)
+            errors.tell(error)
 
 
 def _tcp(descriptor: int) -> socket.socket:

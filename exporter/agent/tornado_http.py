@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import doors, giving, process
+from . import admission, giving, process
 from .census import is_library_app
 from .visits import TOKEN_SECONDS, Visit, current
 
@@ -90,9 +90,9 @@ def write_headers(
 ) -> Any:
     """Wrap HTTP1Connection.write_headers: while draining, no connection is kept alive."""
     agent = None if self.is_client else process.known()
-    if agent is not None and agent.doors.closed and start_line.code != 101:
+    if agent is not None and agent.admission.closed and start_line.code != 101:
         self._disconnect_on_finish = True
-        for name, value in agent.doors.headers(start_line.code):
+        for name, value in agent.admission.headers(start_line.code):
             if name == "Set-Cookie":
                 headers.add(name, value)
             else:
@@ -111,9 +111,9 @@ async def websocket(original: Any, self: Any, *args: Any, **kwargs: Any) -> None
         return
     port = port_of(getattr(self.request.connection, "stream", None))
     visit = Visit(self.request.path, websocket=True, port=port)
-    if is_bokeh(self) and not admitted(agent.doors, self, visit):
-        self.set_status(doors.STATUS, doors.REASON)
-        self.finish(doors.BODY)
+    if is_bokeh(self) and not admitted(agent.admission, self, visit):
+        self.set_status(admission.STATUS, admission.REASON)
+        self.finish(admission.BODY)
         return
     token = current.set(visit)
     agent.arrive(visit)
@@ -129,11 +129,11 @@ def is_bokeh(handler: Any) -> bool:
     return hasattr(handler, "latest_pong") and hasattr(handler, "application_context")
 
 
-def admitted(gate: doors.Doors, handler: Any, visit: Visit) -> bool:
+def admitted(gate: admission.Admission, handler: Any, visit: Visit) -> bool:
     """Return whether a WebSocket may open; Bokeh itself rejects one with an invalid token."""
     if not gate.closed:
         return True
     subprotocols = handler.request.headers.get("Sec-WebSocket-Protocol", "").split(",")
     lifetime = getattr(handler.application, "session_token_expiration", TOKEN_SECONDS)
-    visit.admitted = doors.may_connect(gate, subprotocols, lifetime)
+    visit.admitted = admission.may_connect(gate, subprotocols, lifetime)
     return visit.admitted

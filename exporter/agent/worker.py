@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from . import board, cgroup, pod, siblings
+from .admission import Admission
 from .census import AppCensus, Census, is_library_app, members, route_of
-from .doors import Doors
 from .loop import LoopMonitor
 from .tally import Tally
 from .visits import OpeningPages, Visit, snapshot
@@ -45,7 +45,7 @@ class Worker:
         self.tally = Tally({spec.name: spec.buckets for spec in table.TABLE})
         self._census = Census(self._left)
         self.pages = OpeningPages()
-        self.doors = Doors(contexts, self.pages)
+        self.admission = Admission(contexts, self.pages)
         self._elsewhere = siblings.Elsewhere()
         self._visits: set[Visit] = set()
         self._loops: dict[Any, LoopMonitor] = {}
@@ -133,13 +133,13 @@ class Worker:
             self._came_to(app, visit.port)
             for session_id in visit.pages:
                 self.pages.sent(session_id, app)
-            if self.doors.closed:
+            if self.admission.closed:
                 siblings.send(siblings.SENT, visit.pages)
 
     def made_page(self, visit: Visit, session_id: str) -> None:
         """Record that the response to a request will contain this session's page."""
         visit.pages.append(session_id)
-        if self.doors.closed:  # its WebSocket may reach another worker before the response ends
+        if self.admission.closed:  # its WebSocket may reach another worker before the response ends
             siblings.send(siblings.SENT, [session_id])
 
     def _came_to(self, app: str, port: int) -> None:
@@ -221,13 +221,13 @@ class Worker:
         An ancestor of this process, as the launcher is, may start a drain. Another worker may
         report pages that arrived there or were sent from there.
         """
-        if said.get("drain") is True and pod.may_drain(by) and not self.doors.closed:
-            self.doors.close(others=siblings.others())
+        if said.get("drain") is True and pod.may_drain(by) and not self.admission.closed:
+            self.admission.close(others=siblings.others())
             board.drain()
             coming = [session_id for visit in list(self._visits) for session_id in visit.pages]
             siblings.send(siblings.SENT, self.pages.sessions() + coming)
         if by.pid and pod.may_answer(by):
-            self.doors.expect(siblings.digests(said, siblings.SENT))
+            self.admission.expect(siblings.digests(said, siblings.SENT))
             self.pages.arrived_elsewhere(siblings.digests(said, siblings.ARRIVED))
 
     def sample(self) -> None:
@@ -247,7 +247,7 @@ class Worker:
             "at": time.time(),
             "serving": bool(running),
             "watching": any(monitor.whole for monitor in running),
-            "draining": self.doors.closed,
+            "draining": self.admission.closed,
             "started_age_s": now - min(m.began for m in running) if running else None,
             "stalled_s": max((m.stalled_seconds() for m in running), default=0.0),
             "lag_s": max((m.lag_seconds for m in running), default=0.0),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.adapters.web import WebServer
+from autoscaler.adapters.metrics_server import WebServer
 from autoscaler.commands import run
 from autoscaler.commands.run import _verdict
 from autoscaler.control import leadership

@@ -17,7 +17,7 @@ from autoscaler.reporting.events import HOLDS
 from autoscaler.reporting.metrics import DaemonMetrics
 from autoscaler.units import duration_text
 from exporter import launch, wire
-from exporter.agent import doors, visits
+from exporter.agent import admission, visits
 from exporter.cli import parser as exporter_parser
 from tests.builders import NOW, observation, pods, policy
 
@@ -105,9 +105,9 @@ def test_a_takeover_costs_what_the_page_says() -> None:
 
 
 def test_a_pod_that_terminates_answers_as_the_page_says() -> None:
-    assert f"`Retry-After: {doors.RETRY_AFTER}`" in TEXT
-    assert doors.STATUS == 503
-    assert all(f"`{name}`" in TEXT for name in doors.COOKIES.split(","))
+    assert f"`Retry-After: {admission.RETRY_AFTER}`" in TEXT
+    assert admission.STATUS == 503
+    assert all(f"`{name}`" in TEXT for name in admission.COOKIES.split(","))
 
 
 def test_the_grace_period_is_the_sum_that_the_page_says() -> None:

@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 import pytest
 
-from exporter.agent.doors import Doors
+from exporter.agent.admission import Admission
 from exporter.agent.visits import OpeningPages
 
 
@@ -24,12 +24,12 @@ def test_a_page_is_awaited_for_half_a_minute_and_admitted_as_long_as_its_token_i
     monkeypatch: pytest.MonkeyPatch, age_s: float, opening: int, admitted: bool
 ) -> None:
     pages, now = OpeningPages(), time.monotonic()
-    doors = Doors(WeakSet(), pages)
+    admission = Admission(WeakSet(), pages)
     pages.sent("a session", "/app")
-    doors.close(others=False)
+    admission.close(others=False)
     monkeypatch.setattr(time, "monotonic", lambda: now + age_s)
     assert sum(pages.opening().values()) == len(pages.sessions()) == opening
-    assert doors.admits("a session") is admitted
+    assert admission.admits("a session") is admitted
 
 
 @pytest.mark.parametrize(("age_s", "expected"), [(1, True), (31, False)])
@@ -37,11 +37,11 @@ def test_a_step_of_the_clock_ends_no_drain_early(
     monkeypatch: pytest.MonkeyPatch, age_s: float, expected: bool
 ) -> None:
     """For half a minute, a draining worker expects pages that other workers have just made."""
-    doors, made_at, began = Doors(WeakSet(), OpeningPages()), time.time(), time.monotonic()
-    doors.close(others=True)
+    admission, made_at, began = Admission(WeakSet(), OpeningPages()), time.time(), time.monotonic()
+    admission.close(others=True)
     monkeypatch.setattr(time, "time", lambda: made_at + 3600)
     monkeypatch.setattr(time, "monotonic", lambda: began + age_s)
-    assert doors.expects("a session", made_at) is expected
+    assert admission.expects("a session", made_at) is expected
 
 
 class Changing(dict[Any, Any]):

@@ -22,7 +22,7 @@ from exporter import collect
 from exporter.agent import answer as answering
 from exporter.agent import pod
 from exporter.agent.pod import Name
-from exporter.below import ProcessTree
+from exporter.child_processes import ProcessTree
 from exporter.collect import Peers
 from exporter.ledger import Ledger
 from tests.exporter import stranger
@@ -173,7 +173,7 @@ def test_what_is_no_name_of_an_agent_is_nobodys(instance: str, name: str) -> Non
 def test_a_launcher_hears_its_own_workers_only(instance: str) -> None:
     beside = Agent(instance, 0, answer(apps={"/app": app(live=1)}))  # of our own process's parent
     script = (
-        "from exporter.ledger import Ledger; from exporter.below import ProcessTree\n"
+        "from exporter.ledger import Ledger; from exporter.child_processes import ProcessTree\n"
         f"print(len(Ledger({instance!r}, ProcessTree().trusts).collect().workers))"
     )
     with agent_of(instance):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.agent.pod import Name
-from exporter.below import ProcessTree
+from exporter.child_processes import ProcessTree
 from exporter.estimate import LISTEN
 from exporter.launch import Launcher
 from exporter.ledger import Collected, WorkerView

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from autoscaler.adapters.web import WebServer
+from autoscaler.adapters.metrics_server import WebServer
 from autoscaler.core.lease import LONGEST_NAMES, Lease, evaluated_from, evaluated_text
 from autoscaler.daemon import Daemon, Ports
 from autoscaler.model import TargetRef

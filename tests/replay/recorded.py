@@ -9,8 +9,8 @@ from autoscaler.adapters.journals import RotatingFile
 from autoscaler.policy import Policy
 from autoscaler.reporting.journal import Journal
 from tests.builders import policy
-from tests.controller.test_controller import APP, DRAIN_PASSES, World
-from tests.controller.test_cuts import QUICK
+from tests.control.test_controller import APP, DRAIN_PASSES, World
+from tests.control.test_cuts import QUICK
 
 SPARE = [{"type": "sessions", "seats": 10, "spare": 10}]
 

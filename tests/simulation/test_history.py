@@ -109,6 +109,7 @@ LEAD_TIMES = {
     "reverted before it was ready": ((2, 3, 2, 2), (2, 2, 2, 2), []),
     "never ready": ((2, 3, 3, 3), (2, 2, 2, 2), []),
     "pods of an earlier one still start": ((2, 3, 3), (1, 1, 3), []),
+    "a cordoned pod was still there": ((2, 3, 3), (3, 3, 3), []),
     "a scale-down": ((3, 2, 2), (3, 3, 2), []),
 }
 

@@ -15,7 +15,7 @@ from autoscaler.model import Decision, Observation, Occupancy, State, TargetRef
 from autoscaler.simulation.recorded import Recording
 from autoscaler.simulation.trace import Trace
 from tests.builders import NOW, observation, pod, pods, policy
-from tests.controller.test_controller import APP
+from tests.control.test_controller import APP
 from tests.replay.recorded import a_journal, rules
 
 

@@ -30,7 +30,7 @@ NO_TIME = frozenset(
 )
 _NEVER = ("0001-01-01", "9999-12-31")
 _OFFSET_AFTER_SPACE = re.compile(
-    r"(.*\d) ?(?:(UTC|GMT|Z)|([+-]\d\d:?\d\d))(?:\[[\w/+-]+\])?", re.ASCII
+    r"(.*\d) ?(?:(UTC|GMT|Z|z)|([+-]\d\d:?\d\d))(?:\[[\w/+-]+\])?", re.ASCII
 )
 _EXPECTED = "expected ISO 8601 such as 2026-01-12T09:30:00+01:00, or seconds"
 

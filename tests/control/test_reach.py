@@ -13,7 +13,7 @@ from autoscaler.control.reachability import LOOK_EVERY, MOST, MOST_WHILE_SILENT,
 from autoscaler.control.sidecar_rounds import MOST_AT_ONCE, Rounds, Watched
 from autoscaler.model import Occupancy, PodState, TargetRef, Unavailable, Unreachable
 from tests.builders import NOW, pod, policy
-from tests.controller.test_controller import APP, DASHBOARDS, World
+from tests.control.test_controller import APP, DASHBOARDS, World
 
 REF = TargetRef("bokeh", "bokeh-app")
 CLOSED = Unreachable("http://10.0.0.1:9550/state did not accept a connection within 2 s")

@@ -27,7 +27,7 @@ from autoscaler.model import (
 from autoscaler.policy import Policy
 from autoscaler.ports import PolicySet, Readings, Signal, TargetState
 from tests.builders import NOW, policy
-from tests.controller.test_controller import World
+from tests.control.test_controller import World
 from tests.fakes import FakeCluster
 
 BAD, GOOD, FINE = (TargetRef("bokeh", name) for name in ("bad", "good", "fine"))

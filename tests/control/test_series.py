@@ -13,7 +13,7 @@ from autoscaler.policy import Policy
 from autoscaler.reporting.event_recorder import EventRecorder
 from autoscaler.reporting.logs import LogRecorder
 from tests.builders import policy
-from tests.controller.test_controller import World
+from tests.control.test_controller import World
 
 
 def tenant(number: int, **more: object) -> Policy:

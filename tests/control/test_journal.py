@@ -17,10 +17,10 @@ from autoscaler.reporting.journal import MOST_WAITING, Journal
 from autoscaler.reporting.metrics import DaemonMetrics
 from autoscaler.simulation.replay import replay
 from tests.builders import policy
-from tests.controller.test_controller import APP, DRAIN_PASSES, OTHER, World, other
-from tests.controller.test_cuts import QUICK
-from tests.controller.test_leading import LEADS
-from tests.controller.test_taking_effect import Returning, asked_again
+from tests.control.test_controller import APP, DRAIN_PASSES, OTHER, World, other
+from tests.control.test_cuts import QUICK
+from tests.control.test_leading import LEADS
+from tests.control.test_taking_effect import Returning, asked_again
 from tests.fakes import FakeCluster, FakeLeadership
 
 LONG = 4 * DRAIN_PASSES

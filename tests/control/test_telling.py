@@ -11,7 +11,7 @@ import pytest
 from autoscaler.model import Cause, Cordon, PodMarks, TargetRef
 from autoscaler.reporting.events import mark_messages
 from tests.builders import NOW, pod, policy
-from tests.controller.test_controller import APP, DASHBOARDS, World, cordoned
+from tests.control.test_controller import APP, DASHBOARDS, World, cordoned
 from tests.fakes import FakeCluster
 from tests.lab.processes import wait_until
 

@@ -10,7 +10,7 @@ COMPLAIN_SECONDS = 60.0
 LONGEST = 500  # characters
 
 
-class Complaints:
+class ThreadErrors:
     """Writes a line to stderr for an error, at most once a minute. whose: the name of the part."""
 
     def __init__(self, whose: str) -> None:

@@ -16,7 +16,7 @@ LACKING_FOR = 15.0
 Statuses = Mapping[str, LeadershipStatus]
 
 
-class Turns:
+class DuePolicies:
     """Remembers when each policy was evaluated. All times are Unix seconds."""
 
     def __init__(self) -> None:

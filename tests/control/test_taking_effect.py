@@ -13,7 +13,7 @@ from autoscaler.model import Occupancy, PodMarks, PodState
 from autoscaler.policy import Policy
 from autoscaler.ports import TargetState
 from tests.builders import policy
-from tests.controller.test_controller import APP
+from tests.control.test_controller import APP
 from tests.fakes import FakeClock, FakeCluster, FakePolicies
 
 SETTLE = 15.0

@@ -11,7 +11,7 @@ from autoscaler.errors import ForbiddenError
 from autoscaler.model import State, TargetRef
 from autoscaler.ports import LeadershipStatus
 from tests.builders import policy
-from tests.controller.test_controller import APP, DRAIN_PASSES, World
+from tests.control.test_controller import APP, DRAIN_PASSES, World
 from tests.fakes import FakeLeadership
 
 ELSEWHERE = TargetRef("elsewhere", "bokeh-app")

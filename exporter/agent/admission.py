@@ -22,7 +22,7 @@ class Refused(Exception):  # noqa: N818 - a response and not an error
     """A new session was requested while this worker drains; nothing was created."""
 
 
-class Doors:
+class Admission:
     """Accepts all sessions until the worker is told to drain, and no new ones after that."""
 
     def __init__(self, contexts: Any, pages: OpeningPages) -> None:
@@ -95,14 +95,14 @@ class Doors:
         return [("Connection", "close"), ("Retry-After", RETRY_AFTER), *expired]
 
 
-def may_connect(doors: Doors, subprotocols: Sequence[str], lifetime: float) -> bool:
+def may_connect(admission: Admission, subprotocols: Sequence[str], lifetime: float) -> bool:
     """Return whether a page's WebSocket may open while this worker drains.
 
     It may if its session exists, if its page was just sent, or if another worker may have sent the
     page. A WebSocket whose token cannot be read is left to Bokeh, which rejects it. lifetime: of
     this server's tokens, in seconds.
     """
-    if not doors.closed or len(subprotocols) != 2:
+    if not admission.closed or len(subprotocols) != 2:
         return True
     from bokeh.util.token import get_session_id, get_token_payload
 
@@ -112,4 +112,4 @@ def may_connect(doors: Doors, subprotocols: Sequence[str], lifetime: float) -> b
         made_at = float(payload["session_expiry"]) - lifetime
     except Exception:
         return True
-    return doors.admits(session_id) or doors.expects(session_id, made_at)
+    return admission.admits(session_id) or admission.expects(session_id, made_at)

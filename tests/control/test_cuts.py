@@ -9,7 +9,7 @@ import pytest
 from autoscaler.model import PodState
 from autoscaler.ports import TargetState
 from tests.builders import policy
-from tests.controller.test_controller import APP, DASHBOARDS, World
+from tests.control.test_controller import APP, DASHBOARDS, World
 from tests.fakes import FakeCluster
 
 QUICK = {"scaleDown": {"stabilizationWindowSeconds": 0}}
