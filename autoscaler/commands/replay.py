@@ -15,7 +15,6 @@ from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
 from autoscaler.simulation.replay import Replayed, differences, replay, replay_with
-from autoscaler.units import counted
 
 DIFFERENT, BAD_INPUT = 1, 2
 # Differing decisions that are told in words.
@@ -100,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(tally: Tally, *, edited: bool) -> list[str]:
-    policies = counted(len(tally.policies), "policy").replace("policys", "policies")
+    policies = "1 policy" if len(tally.policies) == 1 else f"{len(tally.policies)} policies"
     same = tally.decisions - tally.different
     span = f"from {_time(tally.began)} to {_time(tally.ended)}"
     lines = [f"{tally.decisions:,} decisions of {policies} {span}"]

@@ -56,7 +56,7 @@ class Entry:
 
 
 def lasting(decision: Decision) -> Decision:
-    """The decision as a journal has it: without for how long it holds, which nobody acts on."""
+    """The decision as a journal has it: without how long it holds, which only simulations ask."""
     return replace(decision, holds_until=0.0)
 
 

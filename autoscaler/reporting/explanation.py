@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from math import ceil
 
+from autoscaler.control.observation import required_signals
 from autoscaler.core.drain.pods import is_marked
 from autoscaler.core.journal import Entry
 from autoscaler.model import (
@@ -60,7 +61,8 @@ def _seen(entry: Entry, clock: Clock) -> Iterator[str]:
         f"spec.replicas was {observed.replicas}. Of {counted(len(pods), 'pod')}, "
         f"{serving} could hold sessions."
     )
-    yield from _sessions(observed, entry.at)
+    if "sessions" in required_signals(entry.policy):
+        yield from _sessions(observed, entry.at)
     for pod in pods:
         if not pod.routable:
             yield _cordoned(pod, clock)
@@ -82,7 +84,7 @@ def _sessions(observed: Observation, at: float) -> Iterator[str]:
         oldest = duration_text(max(0, round(at - min(sample.at for _, sample in told))))
         yield f"They had {total}: {', '.join(each)}{more}. The oldest count was {oldest} old."
     silent = [pod for pod in observed.pods if pod.serving and pod.sessions is None]
-    if silent and told:
+    if silent:
         yield f"Without a session count, and so counted as full and busy: {_names(silent)}."
 
 

@@ -83,3 +83,6 @@ class Journal:
             self.is_writing = False
             words = "cannot write %s: %s; the journal ends here, and scaling goes on"
             LOG.warning(words, self._file, error.strerror)
+        except Exception:
+            self.is_writing = False
+            raise

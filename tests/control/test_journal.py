@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autoscaler.control.state_store import StateStore
-from autoscaler.core.journal import Decoder, Entry
+from autoscaler.core.journal import Decoder, Encoder, Entry
 from autoscaler.errors import ClusterError, ConflictError, LeaseError
 from autoscaler.reporting.journal import MOST_WAITING, Journal
 from autoscaler.reporting.metrics import DaemonMetrics
@@ -214,6 +214,23 @@ def test_a_full_disk_ends_the_journal_with_one_line_and_nothing_else(
     assert metrics.registry.get_sample_value("bokeh_autoscaler_journal_writing") == 0
     [line] = [line for line in caplog.messages if "journal" in line]
     assert line.endswith("No space left on device; the journal ends here, and scaling goes on")
+
+
+def test_a_defect_of_the_journal_ends_it_and_nothing_else(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object) -> str:
+        raise RuntimeError("a defect")
+
+    world = Recorded()
+    world.cluster.deploy(APP, 10, 12)
+    monkeypatch.setattr(Encoder, "line", defect)
+    world.run(passes=3)
+    world.journal.settle(10)
+
+    assert world.cluster.replicas(APP) == 3
+    assert not world.journal.is_writing
+    assert caplog.text.count("passes of the journal are lost") == 1
 
 
 def test_a_disk_that_does_not_answer_holds_up_no_pass_and_what_follows_can_be_read() -> None:

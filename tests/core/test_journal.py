@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import fields, replace
 from enum import Enum
 from functools import cache
+from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -24,7 +26,7 @@ from autoscaler.core.journal import (
     OrphanError,
     lasting,
 )
-from autoscaler.model import Decision, Logged, Observation, State
+from autoscaler.model import Decision, Logged, Observation, PodState, State
 from tests.builders import NOW, observation, pod, policy
 
 WRITER = "a1b2c3d4"
@@ -191,3 +193,58 @@ def test_a_line_that_cannot_be_read_says_why(text: Any, said: str) -> None:
 
     assert said in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every container within a JSON value, with each of its keys."""
+    keys = [*value] if isinstance(value, dict) else [*range(len(value))]
+    inner = (value[key] for key in keys if isinstance(value[key], dict | list))
+    return [(value, key) for key in keys] + [place for each in inner for place in places(each)]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "drain", "marks", "x"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10_000), json_values)
+def test_whatever_a_line_says_it_is_an_entry_or_an_error_of_the_line(
+    index: int, value: Any
+) -> None:
+    line = json.loads(Encoder().line(entry(observed=observation(12, 3, 40)), State()))
+    found = places(line)
+    container, key = found[index % len(found)]
+    container[key] = value
+
+    with suppress(LineError):
+        Decoder().entry(json.dumps(line).encode())
+
+
+RECORDED = Path(__file__).parent / "data" / "journal_1.jsonl"
+KINDS = {
+    "observed": {each.name for each in fields(Observation)},
+    "before": {*State._fields},
+    "decision": {each.name for each in fields(Decision)},
+}
+
+
+def test_what_version_1_has_written_can_still_be_read() -> None:
+    """If this fails, a field was renamed or removed: raise VERSION."""
+    decoder, lines = Decoder(), RECORDED.read_bytes().splitlines()
+
+    entries = [decoder.entry(line) for line in lines]
+
+    assert len(entries) == 33
+    for part, known in KINDS.items():
+        said = {key for line in lines for key in json.loads(line).get(part, {})}
+        assert said <= known, part
+    told = [pod for line in lines for pod in json.loads(line)["observed"]["pods"]]
+    assert {key for pod in told if isinstance(pod, dict) for key in pod} <= {
+        each.name for each in fields(PodState)
+    }

@@ -267,6 +267,15 @@ def test_each_metric_is_worked_out(metrics: Any, observed: Observation, sentence
     assert sentence in list(sentences(observed, rule=policy(metrics=metrics)))
 
 
+def test_sessions_that_the_policy_does_not_need_are_not_missed() -> None:
+    blind = observation(None, None)
+
+    told = "".join(sentences(blind, rule=policy(metrics=[CPU], drain="none")))
+
+    assert "session count" not in told
+    assert "session count" in "".join(sentences(blind, rule=policy(metrics=[CPU])))
+
+
 def test_a_hold_is_named() -> None:
     observed = observation(1, None, None)
 
