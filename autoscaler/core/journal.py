@@ -114,12 +114,14 @@ class Encoder:
 
 
 def _with_defaults(said: Any) -> Any:
-    """The default of a mapping is one that Pydantic cannot copy."""
-    defaults = State._field_defaults
-    empty: dict[str, Any] = {
-        name: {} for name, value in defaults.items() if isinstance(value, Mapping)
-    }
-    return empty | said if isinstance(said, dict) else said
+    """Add empty mappings: Pydantic cannot copy those that are the defaults of a state."""
+    if not isinstance(said, dict):
+        raise ValueError("expected an object")  # noqa: TRY004 - as Pydantic has it
+    empty = (name for name, value in State._field_defaults.items() if isinstance(value, Mapping))
+    return {**{name: {} for name in empty}, **said}
+
+
+Remembered = Annotated[State, BeforeValidator(_with_defaults)]
 
 
 class _Line(BaseModel):
@@ -131,7 +133,7 @@ class _Line(BaseModel):
     at: Time
     policy: Policy | None = None
     observed: dict[str, Any]
-    before: Annotated[State, BeforeValidator(_with_defaults)] | None = None
+    before: Remembered | None = None
     decision: dict[str, Any] | None = None
     changed: bool = False
     marked: Number = 0
