@@ -97,6 +97,7 @@ def _add_trace(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="recorded sessions to replay: CSV or JSON, also with gzip, or Parquet, with the start "
         "and the end or duration of sessions, with joins and leaves, or with counts over time; "
+        "a journal of `autoscaler run --journal`; "
         f"{flights.NAME} for four weeks of flights of the package {flights.PACKAGE}",
     )
     group.add_argument(
@@ -202,6 +203,7 @@ def zone_of(args: argparse.Namespace, policy: Policy) -> str:
 
 def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
     from autoscaler.adapters.traces.files import ReadingOptions, load_trace
+    from autoscaler.adapters.traces.journal import is_journal, load_journal
 
     _refuse_contradictions(args)
     if args.prometheus_url:
@@ -214,6 +216,8 @@ def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
     with progress("reading") as show:
         if str(args.trace) == flights.NAME and not args.trace.exists():
             return flights.load_flights(show)
+        if is_journal(args.trace):
+            return load_journal(args.trace, policy.target.ref, show)
         return load_trace(args.trace, options, show)
 
 

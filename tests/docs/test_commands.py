@@ -31,6 +31,7 @@ BIG_DATA_ON_THE_NODE = "tests/node/test_pages.py::test_the_galaxy_and_its_servic
 COMMAND_LINE = "tests/docs/test_command_line.py::test_a_command_that_is_printed_works"
 SIMULATED = "tests/docs/test_command_line.py::test_what_the_page_of_the_simulation_prints_works"
 HISTORY = "tests/adapters/test_prometheus_history.py::test_a_morning_is_rebuilt"
+JOURNALED = "tests/replay/test_page.py::test_a_command_prints_what_the_page_shows"
 DAEMON = "tests/kubernetes/test_daemon.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -46,6 +47,8 @@ RUN_BY = {
     "autoscaler simulate": COMMAND_LINE,
     "autoscaler simulate --policy policies/sessions.yaml --prometheus": HISTORY,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",
+    "autoscaler replay": JOURNALED,
+    "autoscaler explain": JOURNALED,
     "autoscaler run": f"{DAEMON}::test_it_scales_up_and_down_with_the_sessions",
     "bokeh-exporter launch": LAUNCHED,
     "bokeh-exporter launch --metrics-port": "tests/exporter/test_without_sidecar.py::test_",
@@ -108,6 +111,7 @@ READ_BY = {
     ("docs/simulate.md", "csv"): SIMULATED,
     ("docs/simulate.md", "yaml"): SIMULATED,
     ("docs/simulate.md", "text"): SIMULATED,
+    ("docs/journal.md", "text"): JOURNALED,
     ("policies", ""): "tests/docs/test_command_line.py::test_a_wrong_file_says_what_the_page_says",
     ("deploy/helm", ""): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",
     ("deploy/nginx", "nginx"): NGINX,
