@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-from autoscaler.model import Decision, Observation, PodState, State
+from autoscaler.model import Decision, DrainPlan, Observation, PodState, State
 from autoscaler.policy import Policy
 
 VERSION = 1
@@ -57,7 +58,7 @@ class Entry:
 
 def lasting(decision: Decision) -> Decision:
     """The decision as a journal has it: without how long it holds, which only simulations ask."""
-    return replace(decision, holds_until=0.0)
+    return decision._replace(holds_until=0.0)
 
 
 class LineError(ValueError):
@@ -102,7 +103,7 @@ class Encoder:
             said["policy"] = entry.policy.model_dump(mode="json", by_alias=True)
         said["observed"] = _observed(observed, last.pods if last else ())
         if last is None or last.after != entry.before:
-            said["before"] = _remembered(entry.before or State())
+            said["before"] = _named(entry.before or State())
         if last is None or last.decision != decision:
             said["decision"] = _decision(decision, observed.pods)
         said |= {"changed": True} if entry.changed else {}
@@ -113,15 +114,15 @@ class Encoder:
         return json.dumps(said, separators=(",", ":"))
 
 
-def _with_defaults(said: Any) -> Any:
-    """Add empty mappings: Pydantic cannot copy those that are the defaults of a state."""
+def _with_mappings(kind: type[State] | type[DrainPlan], said: Any) -> Any:
+    """Add empty mappings: Pydantic cannot copy those that are defaults of a named tuple."""
     if not isinstance(said, dict):
         raise ValueError("expected an object")  # noqa: TRY004 - as Pydantic has it
-    empty = (name for name, value in State._field_defaults.items() if isinstance(value, Mapping))
+    empty = (name for name, value in kind._field_defaults.items() if isinstance(value, Mapping))
     return {**{name: {} for name in empty}, **said}
 
 
-Remembered = Annotated[State, BeforeValidator(_with_defaults)]
+Remembered = Annotated[State, BeforeValidator(partial(_with_mappings, State))]
 
 
 class _Line(BaseModel):
@@ -178,10 +179,12 @@ def _plain(adapter: TypeAdapter[Any], value: Any, **options: Any) -> Any:
     return adapter.dump_python(value, mode="json", exclude_defaults=True, **options)
 
 
-def _remembered(state: State) -> dict[str, Any]:
-    told = zip(state, State(), State._fields, strict=True)
-    said = {name: value for value, default, name in told if value != default}
-    return to_jsonable_python(said)  # type: ignore[no-any-return]
+def _named(value: State | Decision | DrainPlan) -> dict[str, Any]:
+    """Return the fields of a named tuple by name, without those that have their defaults."""
+    told = value._asdict().items()
+    defaults = value._field_defaults
+    said = {name: each for name, each in told if name not in defaults or each != defaults[name]}
+    return to_jsonable_python(said, fallback=dict)  # type: ignore[no-any-return]
 
 
 def _observed(observed: Observation, before: Sequence[PodState]) -> dict[str, Any]:
@@ -204,8 +207,8 @@ def _pod(pod: PodState, index: int | None, before: Sequence[PodState]) -> Any:
 
 def _decision(decision: Decision, pods: Sequence[PodState]) -> dict[str, Any]:
     """Return a decision, each of its pods as its index among those observed."""
-    said: dict[str, Any] = _plain(_DECISION, decision)
-    if decision.drain is None:
+    said, plan = _named(decision), decision.drain
+    if plan is None:
         return said
     at = {pod.uid: index for index, pod in enumerate(pods)}
 
@@ -213,7 +216,7 @@ def _decision(decision: Decision, pods: Sequence[PodState]) -> dict[str, Any]:
         index = at.get(pod.uid)
         return said if index is None or pods[index] != pod else index
 
-    drain, plan = said["drain"], decision.drain
+    drain = said["drain"] = _named(plan)
     for each, (pod, _) in zip(drain.get("marks", ()), plan.marks, strict=True):
         each[0] = short(pod, each[0])
     drain["remove"] = [*map(short, plan.remove, drain.get("remove", ()))]
@@ -246,7 +249,8 @@ def _decided(said: dict[str, Any], pods: Sequence[PodState]) -> Decision:
             marks = [[*_resolved([pod], pods), wanted] for pod, wanted in marks]
         except (TypeError, ValueError) as error:
             raise LineError(f"decision.drain.marks: {error}") from None
-        said = {**said, "drain": {**drain, "marks": marks, "remove": _resolved(remove, pods)}}
+        resolved = {**drain, "marks": marks, "remove": _resolved(remove, pods)}
+        said = {**said, "drain": _with_mappings(DrainPlan, resolved)}
     return _DECISION.validate_python(said)
 
 

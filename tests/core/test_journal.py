@@ -230,7 +230,7 @@ RECORDED = Path(__file__).parent / "data" / "journal_1.jsonl"
 KINDS = {
     "observed": {each.name for each in fields(Observation)},
     "before": {*State._fields},
-    "decision": {each.name for each in fields(Decision)},
+    "decision": {*Decision._fields},
 }
 
 
