@@ -173,11 +173,13 @@ def _add_assumptions(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def load(args: argparse.Namespace) -> tuple[list[Contender], Trace, list[str]]:
+def load(
+    args: argparse.Namespace, trace: Trace | None = None
+) -> tuple[list[Contender], Trace, list[str]]:
     """Return the policy, then those of --against, and the sessions to replay.
 
-    The texts are the settings of the baselines that the simulation does not know. Raises
-    AutoscalerError.
+    trace: the sessions, if they were read before. The texts are the settings of the baselines that
+    the simulation does not know. Raises AutoscalerError.
     """
     from autoscaler.adapters.policies.baselines import load_baseline
     from autoscaler.adapters.policies.files import load_policy
@@ -185,7 +187,7 @@ def load(args: argparse.Namespace) -> tuple[list[Contender], Trace, list[str]]:
 
     policy = load_policy(args.policy)
     baselines = [load_baseline(text, policy) for text in args.against]
-    trace = _trace(args, policy)
+    trace = trace or _trace(args, policy)
     assumed = _assumptions(args, policy, trace)
     contenders = [Contender(f"policy {policy.name}", policy, assumed)]
     for name, other, _ in baselines:
