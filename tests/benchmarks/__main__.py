@@ -5,11 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import big_data, commands, daemon, decide, exporter, handoff, queries, traces
+from tests.benchmarks import (
+    big_data,
+    commands,
+    daemon,
+    decide,
+    exporter,
+    handoff,
+    journal,
+    queries,
+    traces,
+)
 from tests.benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "decide": decide.measure,
+    "journal": journal.measure,
     "commands": commands.measure,
     "exporter": exporter.measure,
     "handoff": handoff.measure,
