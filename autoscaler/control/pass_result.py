@@ -73,7 +73,7 @@ class PassResult:
 
 
 class Recorder(Protocol):
-    """Where a pass is told: logs, metrics, Events, the demo's table."""
+    """Where a pass is told: logs, metrics, Events, the journal, the demo's table."""
 
     def record(self, result: PassResult) -> None:
         """Take note of one finished pass."""

@@ -12,6 +12,7 @@ from tests.benchmarks import (
     decide,
     exporter,
     handoff,
+    journal,
     queries,
     simulation,
     traces,
@@ -20,6 +21,7 @@ from tests.benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "decide": decide.measure,
+    "journal": journal.measure,
     "commands": commands.measure,
     "exporter": exporter.measure,
     "handoff": handoff.measure,
