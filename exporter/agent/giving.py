@@ -26,7 +26,7 @@ from .visits import Visit, digest
 # in another one; other users lose only time, and a new page loses nothing.
 NEW_PAGE_SECONDS, NEW_SESSION_SECONDS, SESSION_SECONDS = 0.1, 2.0, 30.0
 RUNS_SECONDS = 0.5  # two beats: an event loop that ran within them is given new pages
-PARTS = 8  # of the patience
+LOOK_SECONDS, LEAST_LOOKS = 0.1, 8  # at what has become of a connection
 # Sessions by which workers may differ that can get a new session of a given id, and before pages
 # wait for a worker in its first import.
 ABOUT_EQUAL = 8
@@ -248,33 +248,30 @@ async def _send(name: str, number: int, own: socket.socket, read: bytes, patienc
             return False
         socket.send_fds(taker, [read], [own.fileno(), token])
         try:
-            await _until_ended(taker, patience)
+            await _ended(taker, patience)
         except Exception as error:  # whatever it is, the claim tells who answers
             handoff.errors.tell(error)
         return not claim.get(token)
     return False
 
 
-async def _until_ended(taker: socket.socket, patience: float) -> None:
+async def _ended(taker: socket.socket, patience: float) -> None:
     """Wait until a worker has got the claim, or will not get it, and has closed the way to it.
 
-    A time for which the loop of this worker stands still counts as one part of the patience only:
-    on a new server, all workers import at the same time.
+    This worker looks from time to time: to be woken would cost as much as to send the connection,
+    and the user does not wait for this. A time for which its loop stands still counts as one look
+    only: on a new server, all workers import at the same time.
     """
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(taker, _settle, ended)
-    try:
-        for _ in range(PARTS):
-            if (await asyncio.wait((ended,), timeout=patience / PARTS))[0]:
-                return
-    finally:
-        loop.remove_reader(taker)
-
-
-def _settle(said: asyncio.Future[None]) -> None:
-    if not said.done():
-        said.set_result(None)
+    looks = max(LEAST_LOOKS, round(patience / LOOK_SECONDS))
+    for _ in range(looks):
+        await asyncio.sleep(patience / looks)
+        try:
+            taker.recv(1)
+        except BlockingIOError:
+            continue
+        except OSError:  # it was killed
+            pass
+        return
 
 
 def head(start_line: Any, headers: Any) -> bytes:

@@ -20,7 +20,7 @@ from exporter.agent.thread_errors import ThreadErrors
 
 READ = b"GET /app HTTP/1.1\r\n\r\n"
 LONG, SHORT = 20.0, 0.02
-RACES, RACERS = 20, 4
+RACES, RACERS = 5, 4
 
 
 def test_one_of_many_processes_gets_a_claim_that_all_want_at_once() -> None:

@@ -66,7 +66,7 @@ def test_a_killed_worker_ends_its_own_users_only(tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_when_it_has_sent_a_connection_loses_nothing(
     tmp_path: Path,
 ) -> None:
-    with workers(tmp_path) as server, Users() as users, ThreadPoolExecutor(1) as pool:
+    with workers(tmp_path) as server, Users(60) as users, ThreadPoolExecutor(1) as pool:
         token, home = one_who_left(server, users)
         before = descriptors(home[1])
         with stopped(home[1]):
