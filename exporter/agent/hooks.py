@@ -306,6 +306,7 @@ def _check_origin(original: Any, self: Any, origin: str) -> Any:
 
 
 def _open(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+    handoff.opens(self)
     try:
         return original(self, *args, **kwargs)
     except Exception as error:

@@ -16,6 +16,7 @@ from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, parse_request_start_line
 from tornado.iostream import IOStream
+from tornado.websocket import WebSocketHandler
 
 sys.path.insert(0, sys.argv[1])
 from exporter.agent import addressee, giving, handed_stream
@@ -122,6 +123,7 @@ def names_are_there() -> None:
     assert isinstance(made.request_callback, BokehTornado)
     assert callable(made.handle_stream)
     assert callable(HTTP1ServerConnection.start_serving)
+    assert callable(WebSocketHandler.set_nodelay)
 
 
 async def main() -> None:

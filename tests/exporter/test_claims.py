@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.iostream import IOStream
 
-from exporter.agent import claim, giving, handed_stream, taking
+from exporter.agent import board, claim, giving, handed_stream, handoff, taking
 from exporter.agent.board import Board, Seat
 from exporter.agent.thread_errors import ThreadErrors
 
@@ -229,6 +230,22 @@ def test_a_connection_that_is_handed_for_the_second_time_stays_open() -> None:
     client, own = connected()
     with client, own:
         asyncio.run(hand_on())
+
+
+@pytest.mark.parametrize("hands", [True, False], ids=["hand-off", "no hand-off"])
+def test_messages_are_sent_at_once_where_connections_are_handed(
+    hands: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def open_websocket() -> int:
+        own.setblocking(False)
+        stream = IOStream(own)
+        handoff.opens(stream)
+        return own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    monkeypatch.setattr(board, "_seats", [Seat(Board(2), 0)] if hands else [])
+    client, own = connected()
+    with client, own:
+        assert bool(asyncio.run(open_websocket())) is hands
 
 
 def connected() -> tuple[socket.socket, socket.socket]:
