@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, time, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from math import sqrt
+from math import cbrt, sqrt
 from random import Random
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -112,7 +112,8 @@ def refused_interval(days: Sequence[Day]) -> Interval:
     low, high = _poisson_limits(sum(day.refused for day in days))
     drawn = _interval(len(days), lambda chosen: refused_percent([days[n] for n in chosen]))
     return Interval(
-        min(drawn.low, 100.0 * low / sessions), min(100.0, max(drawn.high, 100.0 * high / sessions))
+        max(0.0, min(drawn.low, 100.0 * low / sessions)),
+        min(100.0, max(drawn.high, 100.0 * high / sessions)),
     )
 
 
@@ -135,26 +136,42 @@ def cost_difference(days: Sequence[Day], others: Sequence[Day]) -> Interval:
 
 
 def _interval(count: int, statistic: Callable[[Sequence[int]], float]) -> Interval:
-    """Return the middle 95 % of a statistic over drawn days, which are given by their numbers."""
+    """Return the middle 95 % of a statistic over drawn days, which are given by their numbers.
+
+    The distances from the measured value are widened, because few days differ less from each other
+    than all days would.
+    """
     values = sorted(statistic(chosen) for chosen in _drawn(count))
     last = len(values) - 1
-    return Interval(values[round(TAIL * last)], values[round((1.0 - TAIL) * last)])
+    measured, wider = statistic(range(count)), _widening(count / _block_length(count))
+    low, high = values[round(TAIL * last)], values[round((1.0 - TAIL) * last)]
+    return Interval(measured + wider * (low - measured), measured + wider * (high - measured))
 
 
 @lru_cache(maxsize=8)
 def _drawn(count: int) -> tuple[tuple[int, ...], ...]:
-    """Return as many draws as there are rounds, each of `count` days in blocks.
-
-    The blocks have the cube root of the number of days as their length, and the first day follows
-    the last one.
-    """
+    """Return as many draws as there are rounds, each of `count` days; day 0 follows the last."""
     random = Random(1)  # noqa: S311 - no secret
-    length = max(1, round(count ** (1 / 3)))
+    length = _block_length(count)
     rounds = []
     for _ in range(ROUNDS):
         starts = [random.randrange(count) for _ in range(-(-count // length))]
         rounds.append(tuple((begin + n) % count for begin in starts for n in range(length))[:count])
     return tuple(rounds)
+
+
+def _block_length(count: int) -> int:
+    return max(1, round(cbrt(count)))
+
+
+def _widening(blocks: float) -> float:
+    """Return by how much Student's distribution for so many blocks is wider than the normal one.
+
+    The quantile is that of Fisher and Cornish (1960).
+    """
+    free = blocks - 1.0
+    quantile = Z + (Z**3 + Z) / (4 * free) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * free**2)
+    return quantile / Z * sqrt(blocks / free)
 
 
 def _poisson_limits(count: int) -> Interval:
