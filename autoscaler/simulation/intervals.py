@@ -65,15 +65,15 @@ def day_edges(start: float, end: float, zone: str) -> tuple[float, ...]:
 
 def days_of(run: Run, trace: Trace, edges: Sequence[float]) -> tuple[Day, ...]:
     """Return the figures of each day between two edges; what is outside does not count."""
-    came = _counted([session.start for session in trace.sessions], edges)
-    refused = _counted(run.timeline.refused, edges)
+    came = counted_by_day([session.start for session in trace.sessions], edges)
+    refused = counted_by_day(run.timeline.refused, edges)
     billed = run.timeline.billed
     hours = [_area(billed, since, until) / HOUR for since, until in pairwise(edges)]
     return tuple(Day(came[n], refused[n], each) for n, each in enumerate(hours))
 
 
-def _counted(times: Sequence[float], edges: Sequence[float]) -> Counter[int]:
-    """Count times by their day; the end itself belongs to the last day."""
+def counted_by_day(times: Sequence[float], edges: Sequence[float]) -> Counter[int]:
+    """Return how many times each day has; the end itself belongs to the last day."""
     last = len(edges) - 2
     return Counter(
         min(bisect_right(edges, at) - 1, last) for at in times if edges[0] <= at <= edges[-1]
