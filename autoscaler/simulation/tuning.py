@@ -102,10 +102,7 @@ def tune(
     goal: share of users without a seat, in percent. run_tasks: where simulations run; the result
     does not depend on it. show: called with the share that is done, from 0 to 1.
     """
-    plan = stages(len(study.candidates), screened_days(study))
-    finalists = min(FINALISTS, len(study.candidates) - 1)
-    days = len(study.edges) - 1
-    total = sum(stage.candidates * stage.days for stage in plan) + (finalists + 1) * days
+    total = _planned(study)
     done = 0
 
     def outcomes(tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
@@ -121,6 +118,15 @@ def tune(
         Finalist(task.candidate, study.candidates[task.candidate], exact[task])
         for task in sorted(exact)
     ]
+
+
+def _planned(study: Study) -> int:
+    """Return how many days are simulated in all, of all candidates together."""
+    days, tried, planned = len(study.edges) - 1, 0, 0
+    for stage in stages(len(study.candidates), screened_days(study)):
+        planned += stage.candidates * (stage.days - tried)
+        tried = stage.days
+    return planned + days * min(FINALISTS + 1, len(study.candidates))
 
 
 def screened_days(study: Study) -> int:
