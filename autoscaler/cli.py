@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "check policy files and print every error in them",
     "decide": "print one scaling decision and how it was made, without scaling",
     "simulate": "simulate a policy on recorded or generated sessions",
+    "tune": "find the cheapest policy that meets a goal on recorded or generated sessions",
     "demo": "scale real Bokeh servers on this machine for two minutes",
     "schema": "print the JSON Schema of a policy, for editors",
 }

@@ -49,14 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy", type=Path, required=True, metavar="FILE", help="policy file to simulate"
     )
     parser.add_argument(
-        "--against",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="what to compare with (repeatable): an HPA, a ScaledObject of KEDA, another policy, "
-        "or static:N for N replicas",
-    )
-    parser.add_argument(
         "--seed", type=_seed, default=1, metavar="N", help="seed of random numbers (default: 1)"
     )
     _add_sessions(parser.add_argument_group("sessions"))

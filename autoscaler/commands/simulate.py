@@ -11,14 +11,12 @@ from typing import Any
 
 from autoscaler.commands import inputs
 from autoscaler.commands.arguments import chosen_goal, price
-from autoscaler.commands.lines import complain, say
+from autoscaler.commands.lines import complain, print_table, say
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
 from autoscaler.simulation import summary
 from autoscaler.simulation.comparison import Contender, Result, compare
-from autoscaler.simulation.timeline import Table
 from autoscaler.simulation.trace import Trace
-from exporter.texts import visible
 
 MISSED, BAD_INPUT = 1, 2
 DEFAULT_REPORT = Path("simulation.html")
@@ -27,6 +25,14 @@ DEFAULT_REPORT = Path("simulation.html")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     inputs.add_arguments(parser)
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="what to compare with (repeatable): an HPA, a ScaledObject of KEDA, another policy, "
+        "or static:N for N replicas",
+    )
     output = parser.add_argument_group("output")
     output.add_argument(
         "--assert",
@@ -94,7 +100,7 @@ def _tell(
         print(json.dumps(content, indent=2))
         return
     say(*_lines(trace, results[0]))
-    _print_table(summary.table(results, assumed.when_full, args.price, brief=True))
+    print_table(summary.table(results, assumed.when_full, args.price, brief=True))
     say(conditions, f"Report: {html}")
 
 
@@ -116,15 +122,3 @@ def _write_html(path: Path, *content: Any) -> None:
     except OSError as error:
         reason = f"cannot write the report to {path}: {error.strerror}; set another --html"
         raise AutoscalerError(reason) from None
-
-
-def _print_table(table: Table) -> None:
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    shown = RichTable(box=None, pad_edge=False)
-    for index, column in enumerate(table.columns):
-        shown.add_column(column, justify="right" if index else "left")
-    for row in table.rows:
-        shown.add_row(*map(visible, row))
-    Console(markup=False, highlight=False).print(shown)

@@ -161,7 +161,7 @@ def _drawn(count: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _block_length(count: int) -> int:
-    return max(1, round(cbrt(count)))
+    return max(1, int(cbrt(count)))
 
 
 def _widening(blocks: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 from autoscaler.errors import AutoscalerError
@@ -41,21 +40,21 @@ def _runner(client: Any, address: str, study: Study) -> RunTasks:
 
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
+        # A worker without our package could not tell the reason when it gets the study.
+        client.run(exec, f"import {measure.__module__}")
     except TimeoutError:
         raise AutoscalerError(f"Dask at {address}: has no worker; start one") from None
+    except ModuleNotFoundError as error:
+        lack = f"Dask at {address}: a worker lacks the module {error.name}"
+        reason = f"{lack}; install this version of bokeh-autoscaler[daemon] on all workers"
+        raise AutoscalerError(reason) from None
+    shared = client.scatter(study, broadcast=True)
 
     def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
-        futures = {}
+        futures = {client.submit(_measure, shared, *task, pure=False): task for task in tasks}
         try:
-            shared = client.scatter(study, broadcast=True)
-            for task in tasks:
-                futures[client.submit(_measure, shared, *task, pure=False)] = task
             for future, outcome in as_completed(futures, with_results=True):
                 yield futures[future], outcome
-        except ModuleNotFoundError as error:
-            package = f"bokeh-autoscaler[daemon]=={version('bokeh-autoscaler')}"
-            lack = f"Dask at {address}: a worker lacks the module {error.name}"
-            raise AutoscalerError(f"{lack}; install {package} on all workers") from None
         except (CancelledError, KilledWorker, OSError) as error:
             reason = f"Dask at {address}: the cluster lost a simulation ({type(error).__name__})"
             raise AutoscalerError(f"{reason}; check its workers, then try again") from None
