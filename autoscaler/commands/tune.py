@@ -27,6 +27,7 @@ from autoscaler.simulation.recommendation import Recommendation, Verdict, recomm
 from autoscaler.simulation.summary import conditions, provenance
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.tuning import RunTasks, Study, screened_days, tune
+from autoscaler.units import counted
 
 FOUND, MISSED, BAD_INPUT = 0, 1, 2
 DEFAULT_REPORT = Path("tune.html")
@@ -153,7 +154,8 @@ def _study(args: argparse.Namespace, own: Contender, trace: Trace) -> Study:
         raise AutoscalerError("--when-full: tune counts users who are refused; leave it out")
     edges = day_edges(trace.start, trace.end, inputs.zone_of(args, own.policy))
     if (days := len(edges) - 1) < FEWEST_DAYS:
-        raise AutoscalerError(f"{trace.name}: {days} days, expected at least {FEWEST_DAYS}")
+        wanted = f"expected sessions of at least {FEWEST_DAYS} days"
+        raise AutoscalerError(f"{trace.name}: {counted(days, 'day')}, {wanted}")
     tried = candidates(own.policy, own.assumptions, args.try_placement, args.candidates)
     return Study(tuple(tried), trace, edges)
 

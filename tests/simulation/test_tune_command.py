@@ -31,13 +31,14 @@ def rules(tmp_path: Path) -> Path:
 @pytest.fixture
 def visits(tmp_path: Path) -> Path:
     """Five days of 100 visits of half an hour each, around noon."""
-    random = Random(1)
-    starts = [(1_768_176_000 + 86_400 * n) + random.gauss(43_200, 7_200) for n in range(5)] * 100
-    lines = [
-        f"{at + 60 * number:.0f},{at + 60 * number + 1_800:.0f}" for number, at in enumerate(starts)
+    random, monday = Random(1), 1_768_176_000
+    starts = [
+        round(monday + 86_400 * day + random.gauss(43_200, 7_200))
+        for day in range(5)
+        for _ in range(100)
     ]
     path = tmp_path / "visits.csv"
-    path.write_text("start,end\n" + "\n".join(lines) + "\n")
+    path.write_text("start,end\n" + "".join(f"{at},{at + 1_800}\n" for at in starts))
     return path
 
 
@@ -51,17 +52,7 @@ def test_one_sentence_comes_first_then_a_table_and_the_diff(rules, visits, tmp_p
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("Recommended: spare ")
     assert "the cheapest of 8 policies that meets refused < 2%" in out[0]
-    assert out[1].split() == [
-        "replica-hours",
-        "cost",
-        "without",
-        "a",
-        "seat",
-        "in",
-        "%",
-        "cut",
-        "values",
-    ]
+    assert " ".join(out[1].split()) == "replica-hours cost without a seat in % cut values"
     assert [line.split()[0] for line in out[2:4]] == ["current", "recommended"]
     assert "-  - {type: sessions, seats: 10, spare: 40}  # many" in out
     assert out[-1] == f"Report: {html}"
@@ -122,7 +113,7 @@ def test_if_none_meets_the_goal_nothing_is_recommended(rules, visits, tmp_path, 
         (("--when-full", "wait"), "--when-full: tune counts users who are refused; leave it out\n"),
         (
             ("--workload", "class-of-200"),
-            "class of 200 in 5 minutes, seed 1: 1 days, expected at least 3\n",
+            "class of 200 in 5 minutes, seed 1: 1 day, expected sessions of at least 3 days\n",
         ),
     ],
 )
