@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -85,6 +86,7 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
     )
     workers.add_argument(
         "--dask",
+        type=_scheduler,
         metavar="ADDRESS",
         help="scheduler of a Dask cluster to use in place of processes, such as "
         "tcp://scheduler:8786; its workers need this package",
@@ -139,6 +141,12 @@ def _goal(text: str) -> Goal:
     if (wanted.figure, wanted.unit) != ("refused", "%") or wanted.operator not in ("<", "<="):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a share, such as 'refused < 0.1%'")
     return wanted
+
+
+def _scheduler(text: str) -> str:
+    if not re.fullmatch(r"(tcp|tls)://[^/\s]+:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected tcp://HOST:PORT or tls://HOST:PORT")
+    return text
 
 
 def _own_goal(policy: Policy) -> Goal:

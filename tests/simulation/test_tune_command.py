@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from multiprocessing import active_children
+import sys
 from pathlib import Path
 from random import Random
 
@@ -130,6 +130,7 @@ def test_wrong_input_exits_with_2(rules, capsys, words, expected):
         ("--jobs=0", "expected a whole number, 1 to 1000"),
         ("--candidates=1", "expected a whole number, 2 to 10000"),
         ("--try-placement=best", "invalid"),
+        ("--dask=scheduler", "expected tcp://HOST:PORT or tls://HOST:PORT"),
         ("--against=static:3", "unrecognized arguments"),
     ],
 )
@@ -147,13 +148,9 @@ def test_a_report_that_cannot_be_written_is_told_in_one_line(rules, visits, tmp_
     assert capsys.readouterr().err == reason
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_several_processes_find_the_same_and_end(rules, visits, capsys):
-    words = ("--policy", rules, "--trace", visits, "--candidates", 20, "--tick", "60s", "--json")
-    outputs = []
-    for jobs in (1, 2):
-        assert tune(*words, "--goal", "refused < 2%", "--jobs", jobs) == 0
-        outputs.append(capsys.readouterr().out)
-    assert outputs[0] == outputs[1]
-    assert active_children() == []
+def test_without_the_package_of_dask_it_says_what_to_install(rules, visits, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert tune("--policy", rules, "--trace", visits, "--dask", "tcp://127.0.0.1:1") == 2
+    assert capsys.readouterr().err == (
+        "--dask needs the package distributed; run pip install distributed\n"
+    )

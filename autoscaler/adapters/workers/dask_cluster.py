@@ -27,7 +27,7 @@ def dask_cluster(study: Study, address: str) -> Iterator[RunTasks]:
         raise AutoscalerError(reason) from None
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         reason = f"Dask at {address}: cannot connect ({error}); check --dask and that it runs"
         raise AutoscalerError(reason) from None
     with client:
@@ -53,7 +53,7 @@ def _runner(client: Any, address: str, study: Study) -> RunTasks:
     def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         futures = {client.submit(_measure, shared, *task, pure=False): task for task in tasks}
         try:
-            for future, outcome in as_completed(futures, with_results=True):
+            for future, outcome in as_completed(futures, loop=client.loop, with_results=True):
                 yield futures[future], outcome
         except (CancelledError, KilledWorker, OSError) as error:
             reason = f"Dask at {address}: the cluster lost a simulation ({type(error).__name__})"
