@@ -52,7 +52,7 @@ def sentence(found: Recommendation, goal: Goal, tried: int) -> str:
         return f"Keep the policy: it is {of}, with {users}."
     low, high = _percent_of_cost(found.saving, found)
     why = (
-        f"({values}) differs from it in cost by {low:+.2f} to {high:+.2f} %, so perhaps not at all"
+        f"({values}) differs from it in cost by {low:+.3g} to {high:+.3g} %, so perhaps not at all"
     )
     if found.current_meets:
         return f"Keep the policy: {of} {why}."
@@ -84,10 +84,10 @@ def _percent_of_cost(interval: Interval, found: Recommendation) -> Interval:
 def _change(interval: Interval) -> str:
     low, high = interval
     if high < 0:
-        return f"{-high:.2f} to {-low:.2f} % less than the current policy (95 % interval)"
+        return f"{-high:.3g} to {-low:.3g} % less than the current policy (95 % interval)"
     if low > 0:
-        return f"{low:.2f} to {high:.2f} % more than the current policy (95 % interval)"
-    return f"{low:+.2f} to {high:+.2f} % of the current policy (95 % interval)"
+        return f"{low:.3g} to {high:.3g} % more than the current policy (95 % interval)"
+    return f"{low:+.3g} to {high:+.3g} % of the current policy (95 % interval)"
 
 
 def table(found: Recommendation, price: float | None) -> Table:

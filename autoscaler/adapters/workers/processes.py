@@ -31,7 +31,8 @@ def local_processes(study: Study, jobs: int) -> Iterator[RunTasks]:
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (study,))
 
     def run(tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
-        futures = {pool.submit(_measure, task): task for task in tasks}
+        with _children_without_interrupts():
+            futures = {pool.submit(_measure, task): task for task in tasks}
         for future in as_completed(futures):
             yield futures[future], future.result()
 
@@ -49,9 +50,20 @@ def local_processes(study: Study, jobs: int) -> Iterator[RunTasks]:
     pool.shutdown()
 
 
+@contextmanager
+def _children_without_interrupts() -> Iterator[None]:
+    """Let processes that start meanwhile leave Ctrl-C to this one, from their first moment on.
+
+    They inherit the mask of signals. If this process is interrupted, it is told afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(study: Study) -> None:
-    """Keep the study, and leave Ctrl-C to the main process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _studies.append(study)
 
 
