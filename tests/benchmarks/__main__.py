@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.benchmarks import big_data, commands, daemon, decide, exporter, handoff, queries, traces
+from tests.benchmarks import (
+    big_data,
+    commands,
+    daemon,
+    decide,
+    exporter,
+    handoff,
+    queries,
+    traces,
+    tuning,
+)
 from tests.benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -16,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "daemon": daemon.measure,
     "queries": queries.measure,
     "traces": traces.measure,
+    "tuning": tuning.measure,
     "big-data": big_data.measure,
 }
 
