@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bokeh.models import ColumnDataSource, DataRange1d
+from bokeh.models import ColumnDataSource, Range1d
 from bokeh.models.annotations import Span, TeeHead, Whisker
 from bokeh.plotting import figure
 
@@ -32,13 +32,14 @@ def pareto_html(found: Recommendation, goal: float, summary: Table, title: str, 
 
 def pareto_plot(found: Recommendation, goal: float) -> figure:
     """Return the plot; the policies that no other one beats in both are joined."""
+    highest = max(goal, *(refused_interval(each.outcome.days).high for each in found.finalists))
     plot = figure(
-        title="Cost and users without a seat, with 95 % intervals",
+        title="Cost and users without a seat, with 95 % intervals; dashed: the goal",
         height=460,
         sizing_mode="stretch_width",
         x_axis_label="replica-hours",
         y_axis_label="users without a seat in %",
-        y_range=DataRange1d(start=0),
+        y_range=Range1d(-0.03 * highest, 1.05 * highest),  # points at 0 are whole
         tools="pan,wheel_zoom,box_zoom,reset,save",
         active_scroll=None,
         toolbar_location="above",

@@ -96,13 +96,13 @@ def table(found: Recommendation, price: float | None) -> Table:
     price: of a replica-hour, if it is known.
     """
     money = () if price is None else ("cost",)
-    columns = ("", "replica-hours", *money, "without a seat in %", "cut", "values")
+    columns = ("", "replica-hours", *money, "no seat in %", "cut", "values")
     rows = []
     for title, each in _rows(found):
         cut, refused, cost = each.outcome.figures
         low, high = refused_interval(each.outcome.days)
         spent = () if price is None else (f"{cost * price:,.2f}",)
-        users = f"{refused:.3f} ({low:.3f} to {high:.3f})"
+        users = f"{refused:.3f} ({low:.3f}-{high:.3f})"
         values = values_text(each.candidate, found.current.candidate)
         rows.append((title, f"{cost:,.1f}", *spent, users, f"{cut:,}", values))
     return Table(columns, tuple(rows))
@@ -113,7 +113,7 @@ def _rows(found: Recommendation) -> Iterator[tuple[str, Finalist]]:
     if found.recommended:
         yield "recommended", found.recommended
     elif found.best and found.best is not found.current:
-        yield "cheapest that meets", found.best
+        yield "meets the goal", found.best
     chosen = found.best or found.current
     cost = chosen.outcome.figures.cost
     others = [each for each in found.front if each not in (chosen, found.current)]

@@ -52,7 +52,7 @@ def test_one_sentence_comes_first_then_a_table_and_the_diff(rules, visits, tmp_p
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("Recommended: spare ")
     assert "the cheapest of 8 policies that meets refused < 2%" in out[0]
-    assert " ".join(out[1].split()) == "replica-hours cost without a seat in % cut values"
+    assert " ".join(out[1].split()) == "replica-hours cost no seat in % cut values"
     assert [line.split()[0] for line in out[2:4]] == ["current", "recommended"]
     assert "-  - {type: sessions, seats: 10, spare: 40}  # many" in out
     assert out[-1] == f"Report: {html}"

@@ -44,15 +44,15 @@ SENTENCES = {
     "the current policy": (
         [CURRENT, finalist(1, [50])],
         (
-            "Keep the policy: it is the cheapest of 200 policies that meets refused < 1%, with at most"
-            " 0.0131 % of users without a seat and no session cut."
+            "Keep the policy: it is the cheapest of 200 policies that meets refused < 1%, with at"
+            " most 0.0131 % of users without a seat and no session cut."
         ),
     ),
     "no policy": (
         [REFUSING, finalist(1, [30], [20])],
         (
-            "Nothing is recommended: none of 200 policies surely meets refused < 1% without cuts; the"
-            " best may refuse 2.17 % of users."
+            "Nothing is recommended: none of 200 policies surely meets refused < 1% without cuts;"
+            " the best may refuse 2.17 % of users."
         ),
     ),
     "no policy that drains": (
@@ -103,12 +103,12 @@ def test_the_table_has_the_neighbors_on_the_front_and_money() -> None:
     slightly = finalist(1, [29], [1])
     found = recommend([finalist(0, [40]), slightly, *others], GOAL, screened=14)
     assert table(found, price=0.5) == Table(
-        ("", "replica-hours", "cost", "without a seat in %", "cut", "values"),
+        ("", "replica-hours", "cost", "no seat in %", "cut", "values"),
         (
-            ("current", "1,120.0", "560.00", "0.000 (0.000 to 0.013)", "0", "as it is"),
-            ("recommended", "812.0", "406.00", "0.100 (0.066 to 0.145)", "0", "cooldown.down 1s"),
-            ("next cheaper", "336.0", "168.00", "1.500 (1.360 to 1.651)", "0", "cooldown.down 3s"),
-            ("next dearer", "980.0", "490.00", "0.000 (0.000 to 0.013)", "0", "cooldown.down 4s"),
+            ("current", "1,120.0", "560.00", "0.000 (0.000-0.013)", "0", "as it is"),
+            ("recommended", "812.0", "406.00", "0.100 (0.066-0.145)", "0", "cooldown.down 1s"),
+            ("next cheaper", "336.0", "168.00", "1.500 (1.360-1.651)", "0", "cooldown.down 3s"),
+            ("next dearer", "980.0", "490.00", "0.000 (0.000-0.013)", "0", "cooldown.down 4s"),
         ),
     )
 
