@@ -6,9 +6,7 @@ import math
 import re
 from datetime import time
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NamedTuple
-
-from pydantic import BeforeValidator, PlainSerializer, PlainValidator, WithJsonSchema
+from typing import Any, Literal, NamedTuple
 
 _DURATION = re.compile(
     r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?",
@@ -137,84 +135,9 @@ def _span(part: Any) -> list[str]:
     return [DAYS[i % 7] for i in range(start, end + 1 + (7 if end < start else 0))]
 
 
-def _share(value: Any) -> Share:
+def share(value: Any) -> Share:
+    """Return `25%` as a share of another value. Raises ValueError."""
     return value if isinstance(value, Share) else Share(percent(value))
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(seconds),
-    PlainSerializer(duration_text, when_used="json"),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "minLength": 2,
-            "pattern": r"^(\d+(\.\d+)?d)?(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?$",
-            "examples": ["30s", "5m", "1h30m"],
-        }
-    ),
-]
-_PERCENT_SCHEMA = WithJsonSchema(
-    {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["70%", "0.1%"]}
-)
-Percent = Annotated[
-    float,
-    BeforeValidator(percent),
-    PlainSerializer(percent_text, when_used="json"),
-    _PERCENT_SCHEMA,
-]
-WholePercent = Annotated[
-    float,
-    BeforeValidator(whole_percent),
-    PlainSerializer(percent_text, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": r"^[1-9]\d*(\.0+)?\s*%$", "examples": ["70%"]}),
-]
-SpareShare = Annotated[
-    Share,
-    PlainValidator(_share),
-    PlainSerializer(lambda share: percent_text(share.percent), when_used="json"),
-    _PERCENT_SCHEMA,
-]
-Ratio = Annotated[
-    float,
-    BeforeValidator(ratio),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0},
-                {"type": "string", "pattern": r"^\d+(\.\d+)?m?$"},
-            ],
-            "examples": [0.1, "100m"],
-        }
-    ),
-]
-ClockTime = Annotated[
-    time,
-    BeforeValidator(clock),
-    PlainSerializer(lambda value: value.strftime("%H:%M"), when_used="json"),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d$", "examples": ["08:00"]}
-    ),
-]
-Deadline = Annotated[
-    float | None,
-    BeforeValidator(deadline),
-    PlainSerializer(
-        lambda value: "never" if value is None else duration_text(value), when_used="json"
-    ),
-    WithJsonSchema({"type": "string", "examples": ["never", "4h"]}),
-]
-Days = Annotated[
-    tuple[Day, ...],
-    BeforeValidator(days),
-    WithJsonSchema(
-        {
-            "type": ["string", "array"],
-            "items": {"type": "string"},
-            "examples": ["mon-fri", "sat,sun", ["mon", "wed"]],
-        }
-    ),
-]
 
 
 def counted(count: int, noun: str) -> str:

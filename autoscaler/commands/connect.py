@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.commands.arguments import positive_duration
-from autoscaler.daemon import Ports
 from autoscaler.errors import AutoscalerError
-from autoscaler.ports import PolicySource
 from exporter.tokens import TokenError, TokenFile
 
 if TYPE_CHECKING:
     from autoscaler.adapters.prometheus.http import PrometheusSettings
     from autoscaler.adapters.prometheus.source import PrometheusSource
+    from autoscaler.daemon import Ports
+    from autoscaler.ports import PolicySource
 
 # Seconds for which a reconcile pass waits for the PromQL queries of policies.
 PATIENCE = 1.0
@@ -149,6 +149,7 @@ def ports(
     from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
     from autoscaler.adapters.kubernetes.leases import KubernetesLeases
     from autoscaler.adapters.sidecars import HttpSidecars
+    from autoscaler.daemon import Ports
 
     metrics = prometheus(args, patience=args.prometheus_timeout if once else PATIENCE)
     clock = SystemClock()

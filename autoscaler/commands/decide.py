@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from autoscaler.adapters.policies.files import PolicyFiles
@@ -85,7 +84,7 @@ def as_json(outcome: Outcome) -> str:
             "desired": decision.desired,
             "direction": decision.direction,
             "reason": decision.reason,
-            "recommendations": [asdict(metric) for metric in decision.recommendations],
+            "recommendations": [metric._asdict() for metric in decision.recommendations],
             "steps": [step._asdict() for step in decision.steps],
         }
     )

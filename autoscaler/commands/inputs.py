@@ -1,32 +1,34 @@
-"""The inputs of a simulation: a recorded trace or a generated workload, and its assumptions."""
+"""The inputs of a simulation: a recorded trace or a generated workload, and its assumptions.
+
+What reads them is imported when it is needed, so that `--help` and a wrong option are fast.
+"""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from autoscaler.adapters.clock import SystemClock
-from autoscaler.adapters.policies.baselines import load_baseline
-from autoscaler.adapters.policies.files import load_policy
 from autoscaler.adapters.traces import flights
 from autoscaler.adapters.traces.columns import ROLES
 from autoscaler.adapters.traces.dates import DateOrder
-from autoscaler.adapters.traces.files import ReadingOptions, load_trace
 from autoscaler.adapters.traces.times import LocalClock
 from autoscaler.commands import connect
 from autoscaler.commands.arguments import amount, duration, timezone, whole
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
-from autoscaler.policy import Policy
-from autoscaler.simulation.comparison import Contender
-from autoscaler.simulation.engine import Assumptions
 from autoscaler.simulation.front import Placement, WhenFull
-from autoscaler.simulation.history import trace_of_history
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.workloads import DEFAULT_WORKLOAD, WORKLOADS
 from autoscaler.units import duration_text
+
+if TYPE_CHECKING:
+    from autoscaler.policy import Policy
+    from autoscaler.simulation.comparison import Contender
+    from autoscaler.simulation.engine import Assumptions
 
 # Seconds; a day of many pods takes longer than the queries of the daemon.
 QUERY_TIMEOUT = 30.0
@@ -48,6 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", type=Path, required=True, metavar="FILE", help="policy file to simulate"
     )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="what to compare with (repeatable): an HPA, a ScaledObject of KEDA, another policy, "
+        "or static:N for N replicas",
+    )
+    add_replay(parser)
+
+
+def add_replay(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the sessions and the assumptions."""
     parser.add_argument(
         "--seed", type=_seed, default=1, metavar="N", help="seed of random numbers (default: 1)"
     )
@@ -82,6 +97,7 @@ def _add_trace(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="recorded sessions to replay: CSV or JSON, also with gzip, or Parquet, with the start "
         "and the end or duration of sessions, with joins and leaves, or with counts over time; "
+        "a journal of `autoscaler run --journal`; "
         f"{flights.NAME} for four weeks of flights of the package {flights.PACKAGE}",
     )
     group.add_argument(
@@ -157,15 +173,21 @@ def _add_assumptions(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def load(args: argparse.Namespace) -> tuple[list[Contender], Trace, list[str]]:
+def load(
+    args: argparse.Namespace, trace: Trace | None = None
+) -> tuple[list[Contender], Trace, list[str]]:
     """Return the policy, then those of --against, and the sessions to replay.
 
-    The texts are the settings of the baselines that the simulation does not know. Raises
-    AutoscalerError.
+    trace: the sessions, if they were read before. The texts are the settings of the baselines that
+    the simulation does not know. Raises AutoscalerError.
     """
+    from autoscaler.adapters.policies.baselines import load_baseline
+    from autoscaler.adapters.policies.files import load_policy
+    from autoscaler.simulation.comparison import Contender
+
     policy = load_policy(args.policy)
     baselines = [load_baseline(text, policy) for text in args.against]
-    trace = _trace(args, policy)
+    trace = trace or _trace(args, policy)
     assumed = _assumptions(args, policy, trace)
     contenders = [Contender(f"policy {policy.name}", policy, assumed)]
     for name, other, _ in baselines:
@@ -182,6 +204,9 @@ def zone_of(args: argparse.Namespace, policy: Policy) -> str:
 
 
 def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
+    from autoscaler.adapters.traces.files import ReadingOptions, load_trace
+    from autoscaler.adapters.traces.journal import is_journal, load_journal
+
     _refuse_contradictions(args)
     if args.prometheus_url:
         return _history(args, policy)
@@ -193,6 +218,8 @@ def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
     with progress("reading") as show:
         if str(args.trace) == flights.NAME and not args.trace.exists():
             return flights.load_flights(show)
+        if is_journal(args.trace):
+            return load_journal(args.trace, policy.target.ref, show)
         return load_trace(args.trace, options, show)
 
 
@@ -214,6 +241,7 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
 def _history(args: argparse.Namespace, policy: Policy) -> Trace:
     """Return the history of the policy's target. Raises AutoscalerError."""
     from autoscaler.adapters.prometheus.history import PrometheusHistory
+    from autoscaler.simulation.history import trace_of_history
 
     source = PrometheusHistory(connect.prometheus_settings(args, patience=args.prometheus_timeout))
     last = args.last or DEFAULT_LAST
@@ -244,6 +272,8 @@ def _local_clock(chosen: str | None, policy: Policy) -> LocalClock:
 
 def _assumptions(args: argparse.Namespace, policy: Policy, trace: Trace) -> Assumptions:
     """Return the assumptions: as set, else as measured, else the defaults."""
+    from autoscaler.simulation.engine import Assumptions
+
     measured = trace.measured
     own = policy.sessions.seats if policy.sessions else measured.seats
     usual, slow = args.lead_time or (None, None)

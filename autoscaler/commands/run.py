@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import re
 from pathlib import Path
+from secrets import token_hex
 from typing import NoReturn
 
+from autoscaler.adapters.journals import RotatingFile
 from autoscaler.adapters.policies.files import PolicyFiles
 from autoscaler.commands import connect
+from autoscaler.commands.arguments import whole
 from autoscaler.commands.lines import complain
 from autoscaler.control.pass_result import PassResult, Recorder
 from autoscaler.daemon import Daemon
 from autoscaler.errors import AutoscalerError
 from autoscaler.reporting.event_recorder import EventRecorder
+from autoscaler.reporting.journal import Journal
 from autoscaler.reporting.logs import LogRecorder, set_up_logging
 
 LOG = logging.getLogger("autoscaler")
+# Errors of a disk without room; they end the journal and nothing else, also at the start.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Seconds that the end of the process waits for the journal.
+WRITTEN_WITHIN = 0.5
 LEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -58,6 +67,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="text",
         help="format of the log lines (default: text)",
     )
+    _add_journal(parser.add_argument_group("journal"))
+
+
+def _add_journal(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--journal",
+        metavar="FILE",
+        type=Path,
+        help="file to append each decision and its observation to, for `autoscaler replay`, "
+        "`explain` and `simulate --trace` (default: no journal)",
+    )
+    group.add_argument(
+        "--journal-size",
+        metavar="MB",
+        type=_megabytes,
+        default=100_000_000,
+        help="size from which a new file is begun; the full one becomes FILE.1, and FILE.1 "
+        "becomes FILE.2 (default: 100)",
+    )
+    group.add_argument(
+        "--journal-files",
+        metavar="N",
+        type=_files,
+        default=5,
+        help="number of files to keep, with FILE (default: 5)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,25 +105,55 @@ def run(args: argparse.Namespace) -> int:
         policies = PolicyFiles(args.policies)
         lease = None if args.dry_run else args.lease
         ports = connect.ports(args, policies, lease, once=args.once)
+        journal = _journal(args)
     except AutoscalerError as error:
         complain(f"autoscaler run: {error}")
         return 1
     recorders: list[Recorder] = [LogRecorder(dry_run=args.dry_run), EventRecorder(ports.cluster)]
+    recorders += [journal] if journal else []
     listen = None if args.once else args.listen
     daemon = Daemon(ports, recorders, listen=listen, dry_run=args.dry_run)
-    if args.once:
-        result = daemon.run_once()
-        daemon.release()
-        return _verdict(result)
+    if journal is not None:
+        daemon.telemetry.show_journal(lambda: journal.is_writing)
+    return _once(daemon, journal) if args.once else _serve(daemon, journal)
+
+
+def _journal(args: argparse.Namespace) -> Journal | None:
+    """Return the journal, if one is wanted. Raises AutoscalerError if it cannot be opened."""
+    if args.journal is None:
+        return None
+    file = RotatingFile(args.journal, args.journal_size, args.journal_files)
+    try:
+        file.begin()
+    except OSError as error:
+        if error.errno not in FULL:
+            raise AutoscalerError(f"--journal {args.journal}: {error.strerror}") from None
+    return Journal(file, token_hex(4))
+
+
+def _once(daemon: Daemon, journal: Journal | None) -> int:
+    result = daemon.run_once()
+    daemon.release()
+    _settle(journal)
+    return _verdict(result)
+
+
+def _serve(daemon: Daemon, journal: Journal | None) -> int:
     daemon.stop_on_signals()
     try:
         ended = daemon.run()
     except AutoscalerError as error:
         complain(f"autoscaler run: {error}")
         return 1
+    _settle(journal)
     if not ended:
         _leave()
     return 0
+
+
+def _settle(journal: Journal | None) -> None:
+    if journal is not None:
+        journal.settle(WRITTEN_WITHIN)
 
 
 def _leave() -> NoReturn:
@@ -107,6 +172,14 @@ def _verdict(result: PassResult | None) -> int:
         LOG.error("no valid policy is loaded; nothing to do")
         return 1
     return int(any(outcome.problem for outcome in result.outcomes))
+
+
+def _megabytes(text: str) -> int:
+    return whole(text, 1, 1_000_000) * 1_000_000
+
+
+def _files(text: str) -> int:
+    return whole(text, 1, 1_000)
 
 
 def _lease(text: str) -> str | None:

@@ -1,22 +1,23 @@
-"""`autoscaler simulate`: replay sessions under a policy, and print its score."""
+"""`autoscaler simulate`: replay sessions under a policy, and print its score.
+
+The simulation is imported when it runs, so that `--help` and a wrong option are fast.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Sequence
-from dataclasses import replace
+import webbrowser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from autoscaler.commands import inputs
 from autoscaler.commands.arguments import chosen_goal, price
-from autoscaler.commands.lines import complain, print_table, say
+from autoscaler.commands.lines import complain
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
-from autoscaler.simulation import summary
-from autoscaler.simulation.comparison import Contender, Result, compare
-from autoscaler.simulation.trace import Trace
+
+if TYPE_CHECKING:
+    from autoscaler.simulation.trace import Trace
 
 MISSED, BAD_INPUT = 1, 2
 DEFAULT_REPORT = Path("simulation.html")
@@ -25,14 +26,6 @@ DEFAULT_REPORT = Path("simulation.html")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     inputs.add_arguments(parser)
-    parser.add_argument(
-        "--against",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="what to compare with (repeatable): an HPA, a ScaledObject of KEDA, another policy, "
-        "or static:N for N replicas",
-    )
     output = parser.add_argument_group("output")
     output.add_argument(
         "--assert",
@@ -59,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
     )
+    output.add_argument("--open", action="store_true", help="open the report in a browser")
+    output.add_argument(
+        "--watch",
+        action="store_true",
+        help="simulate again whenever the policy is saved, and show it in the open page",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,59 +65,42 @@ def run(args: argparse.Namespace) -> int:
 
     Returns the exit code: 1 if the policy misses a goal, 2 for wrong input.
     """
-    try:
-        contenders, trace, notes = inputs.load(args)
-        with progress("simulating") as show:
-            results = compare(contenders, trace, show)
-        _tell(args, contenders[0], trace, results, notes)
-    except AutoscalerError as error:
-        complain(*str(error).split("\n"))
+    args.html = args.html or (None if args.json else DEFAULT_REPORT)
+    if (args.open or args.watch) and not args.html:
+        complain("autoscaler simulate: --open and --watch show the report; set --html or no --json")
         return BAD_INPUT
-    missed = [text for goal in args.goals if (text := goal.missed(results[0].score))]
-    complain(*(f"{results[0].name}: {text}" for text in missed))
-    return MISSED if missed else 0
+    simulation = _Simulation(args)
+    if args.watch:
+        from autoscaler.commands.watch import watch
+
+        return watch(args, simulation.run)
+    code = simulation.run()
+    if args.open and code != BAD_INPUT:
+        webbrowser.open(args.html.absolute().as_uri())
+    return code
 
 
-def _tell(
-    args: argparse.Namespace,
-    own: Contender,
-    trace: Trace,
-    results: Sequence[Result],
-    notes: Sequence[str],
-) -> None:
-    policy, assumed = own.policy, own.assumptions
-    conditions = " ".join([summary.conditions(policy, trace, assumed), *notes])
-    html = args.html or (None if args.json else DEFAULT_REPORT)
-    if html:
-        whole = summary.table(results, assumed.when_full, args.price)
-        timeline = replace(results[0].run.timeline, timezone=inputs.zone_of(args, policy))
-        rivals = {each.name: each.run.timeline for each in results[1:]}
-        title = f"Policy {policy.name}, simulated"
-        _write_html(html, timeline, whole, title, conditions, rivals)
-    if args.json:
-        content = summary.document(policy, trace, assumed, results, args.price)
-        print(json.dumps(content, indent=2))
-        return
-    say(*_lines(trace, results[0]))
-    print_table(summary.table(results, assumed.when_full, args.price, brief=True))
-    say(conditions, f"Report: {html}")
+class _Simulation:
+    """Simulates and tells the scores, and reads the sessions only once."""
 
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._trace: Trace | None = None
 
-def _lines(trace: Trace, own: Result) -> Sequence[str]:
-    """Return the sessions and the replicas over time, each as a line of bars."""
-    drawn = {"sessions": trace.concurrency, "replicas": own.run.timeline.billed}
-    return [
-        f"{name}  {summary.sparkline(steps, trace.start, trace.end)}  peak {steps.peak:,.0f}"
-        for name, steps in drawn.items()
-    ]
+    def run(self) -> int:
+        """Simulate, and return the exit code."""
+        from autoscaler.commands.scores import tell
+        from autoscaler.simulation.comparison import compare
 
-
-def _write_html(path: Path, *content: Any) -> None:
-    """Write the report. Raises AutoscalerError if the file cannot be written."""
-    from autoscaler.html_report.page import write_report  # Bokeh's import takes a third of a second
-
-    try:
-        write_report(path, *content)
-    except OSError as error:
-        reason = f"cannot write the report to {path}: {error.strerror}; set another --html"
-        raise AutoscalerError(reason) from None
+        args = self._args
+        try:
+            contenders, self._trace, notes = inputs.load(args, self._trace)
+            with progress("simulating") as show:
+                results = compare(contenders, self._trace, show)
+            tell(args, contenders[0], self._trace, results, notes)
+        except AutoscalerError as error:
+            complain(*str(error).split("\n"))
+            return BAD_INPUT
+        missed = [text for goal in args.goals if (text := goal.missed(results[0].score))]
+        complain(*(f"{results[0].name}: {text}" for text in missed))
+        return MISSED if missed else 0

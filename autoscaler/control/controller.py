@@ -22,6 +22,7 @@ from autoscaler.control.pass_result import (
     FAILED_GET_SCALE,
     FAILED_RESCALE,
     NOT_LEADER,
+    Decided,
     Outcome,
     PassResult,
     Recorder,
@@ -255,9 +256,10 @@ class Controller:
         told |= {pod.uid: pod.cut for pod in target.pods if pod.cut is not None}
         farewells = {uid: count for uid, count in told.items() if count is not None}
         observed = replace(observed, farewells=farewells)
-        decision, state = decide(policy, observed, self._store.of(key), now)
-        self._store.keep(key, state)
-        return Outcome(policy, target, observed, decision)
+        decision, after = decide(policy, observed, before, now)
+        self._store.keep(key, after)
+        decided = Decided(now, observed, before, decision, after)
+        return Outcome(policy, target, observed, decision, decided)
 
     def _release(
         self, in_force: set[TargetRef], statuses: Mapping[str, LeadershipStatus], now: float
@@ -303,7 +305,9 @@ class Controller:
 def _stopped(outcome: Outcome, error: AutoscalerError) -> Outcome:
     """What is told of a pass that the error ended before everything was written."""
     if isinstance(error, LeaseError):  # another daemon leads now: not even an Event
-        return Outcome(outcome.policy, problem=str(error), failure=NOT_LEADER)
+        return Outcome(
+            outcome.policy, decided=outcome.decided, problem=str(error), failure=NOT_LEADER
+        )
     if isinstance(error, NotEmptyError) and outcome.decision is not None:
         held = outcome.decision.held(Reason.SESSIONS_STILL_OPEN, str(error))
         return replace(outcome, decision=held)

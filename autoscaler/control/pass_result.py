@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from autoscaler.control.reachability import Silence
-from autoscaler.model import Decision, Observation, PodMarks, PodState
+from autoscaler.model import Decision, Observation, PodMarks, PodState, State
 from autoscaler.policy import Policy
 from autoscaler.ports import LeadershipStatus, PolicySet, TargetState
 
@@ -15,12 +15,22 @@ FAILED_GET_SCALE, FAILED_RESCALE = "FailedGetScale", "FailedRescale"
 NOT_LEADER = "NotLeader"
 
 
+class Decided(NamedTuple):
+    """One call of `decide`: what went in, and what came out before anything was written."""
+
+    at: float
+    observed: Observation
+    before: State
+    decision: Decision
+    after: State
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one pass did about one policy.
 
     decision None: the target could not be read, `problem` says why and `failure` names the kind, as
-    Events do. changed: the scale was patched.
+    Events do. decided: how the decision was made. changed: the scale was patched.
     marked: the pods whose labels or annotations were written, with what they carry now; both also
     where a later step of the same pass failed. unreachable: sidecars that the daemon cannot reach.
     """
@@ -29,6 +39,7 @@ class Outcome:
     target: TargetState | None = None
     observed: Observation | None = None
     decision: Decision | None = None
+    decided: Decided | None = None
     changed: bool = False
     problem: str | None = None
     failure: str = ""
@@ -62,7 +73,7 @@ class PassResult:
 
 
 class Recorder(Protocol):
-    """Where a pass is told: logs, metrics, Events, the demo's table."""
+    """Where a pass is told: logs, metrics, Events, the journal, the demo's table."""
 
     def record(self, result: PassResult) -> None:
         """Take note of one finished pass."""

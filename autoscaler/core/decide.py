@@ -40,8 +40,9 @@ def decide(
 ) -> tuple[Decision, State]:
     """The replica count that the policy asks for now, and what to remember for the next pass.
 
-    state None: this target is seen for the first time. Pure; never raises for bad data, which
-    holds the present number with the reason. Call `record_scaling` after the change was made.
+    state None: this target is seen for the first time. at: the time in Unix seconds. Pure; never
+    raises for bad data, which holds the present number with the reason. Call `record_scaling` after
+    the change was made.
     """
     now = Now(at)
     state = _remember_seeing(policy, observed, state, at)
@@ -51,7 +52,15 @@ def decide(
     state, reset = _remember_resets(observed, state, now)
     if observed.replicas == 0:
         held = Step(Reason.SCALING_DISABLED, 0, "scaling is disabled: spec.replicas is 0")
-        return Decision(0, 0, (held,), (), None, confirmed, ended, reset, now.holds_until), state
+        return Decision(
+            0,
+            0,
+            (held,),
+            confirmed=confirmed,
+            ended=ended,
+            reset=reset,
+            holds_until=now.holds_until,
+        ), state
     metrics, state = recommendations(policy, observed, state, now)
     bounds = schedule.bounds(policy, now)
 
@@ -75,11 +84,17 @@ def decide(
     draft, plan = _drain(draft, needed, policy, observed, state, bounds, now)
     if plan is not None and plan.named != state.told:
         state = state._replace(told=plan.named)
-    current, desired, until = observed.replicas, draft.replicas, now.holds_until
-    decision = Decision(
-        current, desired, draft.steps, metrics, plan, confirmed, ended, reset, until
-    )
-    return decision, state
+    return Decision(
+        observed.replicas,
+        draft.replicas,
+        draft.steps,
+        recommendations=metrics,
+        drain=plan,
+        confirmed=confirmed,
+        ended=ended,
+        reset=reset,
+        holds_until=now.holds_until,
+    ), state
 
 
 def record_removal(state: State, decision: Decision, observed: Observation, now: float) -> State:
@@ -155,7 +170,7 @@ def _combine(votes: tuple[Recommendation, ...], observed: Observation) -> Draft:
     current = observed.replicas
     draft = Draft(current, current)
     failed = next((metric for metric in votes if metric.replicas is None), None)
-    highest = max((metric.replicas for metric in votes if metric.replicas is not None), default=-1)
+    highest = max([-1 if metric.replicas is None else metric.replicas for metric in votes])
     if failed is not None and highest < current:
         return draft.hold(failed.reason, f"holding {counted(current, 'replica')}: {failed.detail}")
     winner = next(metric for metric in votes if metric.replicas == highest)

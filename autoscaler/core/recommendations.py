@@ -73,6 +73,7 @@ def _sessions(
     traffic, by_refusal = state.traffic, isinstance(metric.spare, RefusalTarget)
     if by_refusal:
         traffic = sessions.follow_traffic(traffic, observed.pods, now, fresh_for)
+        state = state._replace(traffic=traffic)
     spare = sessions.spare_seats(metric, count.sessions, traffic, policy.interval)
     replicas = pods_for_sessions(count.sessions, spare, metric.seats)
     detail = f"sessions: ({count.sessions} connected + {spare} spare) / {metric.seats} seats"
@@ -87,10 +88,7 @@ def _sessions(
         why = observed.unavailable.get("arrivals", "no exporter has told yet how many users came")
         detail += f", spare seats by `refuse` are not known: {why}"
     complete = not count.unknown and not unheard
-    return (
-        Recommendation("sessions", replicas, detail, complete=complete),
-        state._replace(traffic=traffic),
-    )
+    return Recommendation("sessions", replicas, detail, complete=complete), state
 
 
 def _with_hint(problem: str, signal: str, observed: Observation) -> str:
@@ -121,10 +119,8 @@ def _resource(
         raise NoRecommendation(_with_hint(nobody, metric.type, observed))
     target = int(metric.utilization)
     proposal = utilization(readings, target, observed.replicas, now, tolerance, cpu=cpu)
-    blind = sum(
-        reading.sample is None and not is_arriving(reading.pod, now, observed.fresh_for)
-        for reading in readings
-    )
+    silent = [reading.pod for reading in readings if reading.sample is None]
+    blind = sum(not is_arriving(pod, now, observed.fresh_for) for pod in silent)
     budget = "requests" if cpu else "the limit"
     detail = f"{metric.type}: {proposal.usage}% of {budget}, target {target}%"
     if blind:

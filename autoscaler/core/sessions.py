@@ -119,6 +119,7 @@ def follow_traffic(
     """
     now.holds_only_now()  # each pass moves the averages
     told = [pod for pod in pods if pod.arrivals is not None]
+    silent = [pod for pod in pods if pod.arrivals is None]
     traffic = traffic or Traffic(now.at)
     if not told or (traffic.known and now.at <= traffic.at):
         return traffic
@@ -129,10 +130,7 @@ def follow_traffic(
     elapsed = now.at - traffic.at
     arrivals = _smooth(traffic.arrivals, came, elapsed / ARRIVALS_MEMORY)
     departures = _smooth(traffic.departures, left, elapsed / DEPARTURES_MEMORY)
-    if any(
-        pod.serving and pod.arrivals is None and not is_arriving(pod, now, fresh_for)
-        for pod in pods
-    ):
+    if any(pod.serving and not is_arriving(pod, now, fresh_for) for pod in silent):
         arrivals, departures = max(arrivals, traffic.arrivals), min(departures, traffic.departures)
     return Traffic(now.at, arrivals, departures, known=True)
 

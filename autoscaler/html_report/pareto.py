@@ -25,13 +25,14 @@ LOOKS = {
 }
 
 
-def pareto_html(found: Recommendation, goal: float, summary: Table, title: str, note: str) -> str:
-    """Return the page, which needs no network. goal: share of users without a seat, in percent."""
-    return page_html([pareto_plot(found, goal)], summary, title, note)
+def pareto_html(found: Recommendation, summary: Table, title: str, note: str) -> str:
+    """Return the page, which needs no network."""
+    return page_html([pareto_plot(found)], summary, title, note)
 
 
-def pareto_plot(found: Recommendation, goal: float) -> figure:
+def pareto_plot(found: Recommendation) -> figure:
     """Return the plot; the policies that no other one beats in both are joined."""
+    goal = found.goal.number
     highest = max(goal, *(refused_interval(each.outcome.days).high for each in found.finalists))
     plot = figure(
         title="Cost and users without a seat, with 95 % intervals; dashed: the goal",
@@ -39,7 +40,7 @@ def pareto_plot(found: Recommendation, goal: float) -> figure:
         sizing_mode="stretch_width",
         x_axis_label="replica-hours",
         y_axis_label="users without a seat in %",
-        y_range=Range1d(-0.03 * highest, 1.05 * highest),  # points at 0 are whole
+        y_range=Range1d(start=-0.03 * highest, end=1.05 * highest),  # points at 0 are whole
         tools="pan,wheel_zoom,box_zoom,reset,save",
         active_scroll=None,
         toolbar_location="above",

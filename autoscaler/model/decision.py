@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from autoscaler.model.observed import PodMarks, PodState
 from autoscaler.model.reasons import Reason
 from autoscaler.model.state import Departing
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation:
+class Recommendation(NamedTuple):
     """One metric's number before behavior, or why it has none.
 
     replicas is None exactly where `problem` says what is missing.
@@ -38,8 +37,10 @@ class Step(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class DrainPlan:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class DrainPlan(NamedTuple):
     """What one pass does to the pods, and the replica count that goes with it.
 
     idle: what to tell of pods that have waited long for their last sessions; "": nothing now.
@@ -53,7 +54,7 @@ class DrainPlan:
     remove: tuple[PodState, ...] = ()
     steps: tuple[Step, ...] = ()
     idle: str = ""
-    named: Mapping[str, float] = field(default_factory=dict)
+    named: Mapping[str, float] = _NOTHING
 
 
 class Confirmation(NamedTuple):
@@ -64,8 +65,7 @@ class Confirmation(NamedTuple):
     mismatch: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The final number and how it came about.
 
     steps tell every move in order; the last one is the reason to show where there is room for one.
@@ -88,9 +88,9 @@ class Decision:
 
     def held(self, reason: Reason, detail: str) -> Decision:
         """The decision with the present number in place of a lower one, and why."""
-        kept = self.drain and replace(self.drain, replicas=self.current, remove=())
+        kept = self.drain and self.drain._replace(replicas=self.current, remove=())
         steps = (*self.steps, Step(reason, self.current, detail))
-        return replace(self, desired=self.current, steps=steps, drain=kept)
+        return self._replace(desired=self.current, steps=steps, drain=kept)
 
     @property
     def direction(self) -> str:

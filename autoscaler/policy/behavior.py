@@ -13,10 +13,7 @@ from autoscaler.policy.fields import (
     Model,
     duration_field,
 )
-from autoscaler.units import (
-    Duration,
-    Ratio,
-)
+from autoscaler.policy.notations import Duration, Ratio
 
 
 class RatePolicy(Model):

@@ -15,12 +15,8 @@ from autoscaler.policy.fields import (
     Model,
     duration_field,
 )
-from autoscaler.units import (
-    Deadline,
-    Duration,
-    Percent,
-    duration_text,
-)
+from autoscaler.policy.notations import Deadline, Duration, Percent
+from autoscaler.units import duration_text
 
 # With a lower age, pods that start and empty more slowly would be replaced all the time.
 LEAST_AGE = 60.0

@@ -20,13 +20,8 @@ from autoscaler.policy.fields import (
     Model,
     duration_field,
 )
-from autoscaler.units import (
-    Duration,
-    Percent,
-    Share,
-    SpareShare,
-    WholePercent,
-)
+from autoscaler.policy.notations import Duration, Percent, SpareShare, WholePercent
+from autoscaler.units import Share
 
 Source = Literal["exporter", "cadvisor"]
 

@@ -23,14 +23,12 @@ from autoscaler.policy.fields import (
     duration_field,
 )
 from autoscaler.policy.metrics import MemoryMetric, Metric, SessionsMetric
+from autoscaler.policy.notations import Duration
 from autoscaler.policy.schedule import (
     Contradiction,
     ContradictionsError,
     Window,
     contradictions,
-)
-from autoscaler.units import (
-    Duration,
 )
 
 

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator, model_validator
 
 from autoscaler.policy.fields import AtLeastOne, Model
-from autoscaler.units import DAYS, ClockTime, Days
+from autoscaler.policy.notations import ClockTime, Days
+from autoscaler.units import DAYS
 
 DAY = 24 * 60
 WEEK = 7 * DAY

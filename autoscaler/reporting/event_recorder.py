@@ -20,6 +20,7 @@ AGAIN_AFTER = 3_600.0
 SAME_WITHIN = 60.0
 # Events are left beside the passes; a pass waits so long for them, in seconds.
 EVENTS_WITHIN = 0.5
+MOST_WAITING = 500
 
 
 class Told(NamedTuple):
@@ -35,7 +36,7 @@ class EventRecorder:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._told: dict[tuple[str, str], Told] = {}
-        self._outbox = Outbox()
+        self._outbox = Outbox("Events", "the API server", MOST_WAITING)
 
     def record(self, result: PassResult) -> None:
         """Leave Events; one that cannot be left is logged and forgotten."""

@@ -154,6 +154,12 @@ class DaemonMetrics:
         )
         self._drains = DrainMetrics(registry)
 
+    def show_journal(self, is_writing: Callable[[], bool]) -> None:
+        """Add the metric of a journal that the daemon writes."""
+        words = "1 while the journal is written, 0 after an error has ended it."
+        journal = Gauge(f"{PREFIX}_journal_writing", words, registry=self.registry)
+        journal.set_function(is_writing)
+
     def record(self, result: PassResult) -> None:
         """Take note of one pass, and end the series of policies and files that are gone."""
         self._last.record(result)

@@ -11,7 +11,7 @@ import heapq
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from math import exp, inf, log
 from random import Random
@@ -65,7 +65,7 @@ class Run:
 
     served: sessions that ended by themselves. cut: how often a scale-down ended a session, whose
     user comes back. minutes_lost: the remaining time of those sessions. waited: users who had to
-    wait for a seat.
+    wait for a seat. decisions: number of ticks at which the policy had to decide anew.
     """
 
     timeline: Timeline
@@ -73,6 +73,7 @@ class Run:
     cut: int = 0
     minutes_lost: float = 0.0
     waited: int = 0
+    decisions: int = field(default=0, compare=False)
 
 
 class _EventKind(IntEnum):
@@ -142,7 +143,7 @@ class _Simulation:
         self._desired = bounds(policy, Now(trace.start)).min
         self._refused: list[float] = []
         self._changes: list[Change] = []
-        self._served, self._cut, self._seconds_lost = 0, 0, 0.0
+        self._served, self._cut, self._seconds_lost, self._decisions = 0, 0, 0.0, 0
         self._series = [StepRecorder() for _ in range(6)]
         self._phases = {phase: StepRecorder() for phase in Phase}
         for _ in range(self._desired):
@@ -204,15 +205,18 @@ class _Simulation:
 
     def decide(self, now: float) -> None:
         """Run one pass, as the controller does: observe, decide, act, record."""
-        observed, is_moving = self._observer.observe(self._fleet, self._desired, now)
+        self._decisions += 1
+        observed = self._observer.observe(self._fleet, self._desired, now)
         decision, self._state = decide(self._policy, observed, self._state, now)
         marks = decision.drain.marks if decision.drain else ()
         for pod, pod_marks in marks:
             self._fleet.set_marks(pod.uid, pod_marks, now)
         self._admit(now)
-        is_steady = not is_moving and not marks and decision.desired == decision.current
-        self._holds_until = decision.holds_until if is_steady else now
+        self._holds_until = now
         if decision.desired == decision.current:
+            if not marks:
+                same_until = self._observer.same_until(self._fleet)
+                self._holds_until = min(decision.holds_until, same_until)
             return
         self._act(decision, observed, now)
         self._state = record_scaling(
@@ -295,4 +299,5 @@ class _Simulation:
             lives=tuple(self._fleet.lives),
         )
         waited = len(self._waited) + len({number for number, _ in self._waiting})
-        return Run(timeline, self._served, self._cut, self._seconds_lost / 60.0, waited)
+        lost = self._seconds_lost / 60.0
+        return Run(timeline, self._served, self._cut, lost, waited, self._decisions)

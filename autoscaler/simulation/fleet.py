@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 
 from autoscaler.core.drain.cleanup import SERVING
@@ -21,8 +22,8 @@ class SimulatedPod:
 
     sessions: numbers of its sessions. left_at: time of the last departure. marks: the label and
     annotations that the drain set. state: as the policy saw the pod last; None if it has changed.
-    came, left: times of the arrivals and departures within the window of the exporter's rates.
-    life: when its phases began.
+    rates_until: when the rates in it change by themselves. came, left: times of the arrivals and
+    departures within the window of these rates. life: when its phases began.
     """
 
     number: int
@@ -34,6 +35,7 @@ class SimulatedPod:
     left_at: float | None = None
     marks: PodMarks = SERVING
     state: PodState | None = None
+    rates_until: float = inf
     came: deque[float] = field(default_factory=deque)
     left: deque[float] = field(default_factory=deque)
     life: PodLife = field(init=False)

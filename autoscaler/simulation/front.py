@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from random import Random
+from typing import TYPE_CHECKING
 
-from autoscaler.simulation.fleet import SimulatedPod
+if TYPE_CHECKING:
+    from autoscaler.simulation.fleet import SimulatedPod
 
 
 class Placement(StrEnum):

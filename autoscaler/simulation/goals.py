@@ -5,9 +5,10 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from autoscaler.simulation.score import Score
+if TYPE_CHECKING:
+    from autoscaler.simulation.score import Score
 
 _GOAL = re.compile(r"\s*([a-z_]+)\s*(<=|>=|==|<|>)\s*(\d+(?:\.\d+)?)\s*(%?)\s*", re.ASCII)
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {

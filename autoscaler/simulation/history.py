@@ -66,7 +66,7 @@ def trace_of_history(name: str, history: History, seed: int) -> Trace:
     sessions = sessions_of(
         counts, counts[-1].at + history.step, lambda: draw.length(random.random())
     )
-    measured = _measured(history)
+    measured = measured_of(history)
     trace = trace_of(name, sessions, " ".join(_notes(history, measured, draw)))
     # The idle time at both ends belongs to the history.
     end = max(trace.end, counts[-1].at + history.step)
@@ -115,7 +115,8 @@ class LengthTable:
         return low + (high - low) * (share - self._shares[index - 1]) / within if within else high
 
 
-def _measured(history: History) -> Measured:
+def measured_of(history: History) -> Measured:
+    """Return what a history shows of the application."""
     usage = Usage()
     for at, sessions in history.mean_sessions.items():
         usage.add(sessions, (history.mean_cpu.get(at), history.mean_memory.get(at)))

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from autoscaler.simulation.goals import Goal
+from autoscaler.policy import Policy, RefusalTarget
+from autoscaler.simulation.goals import Goal, goal
 from autoscaler.simulation.halving import undominated
 from autoscaler.simulation.intervals import (
     Day,
@@ -20,6 +21,9 @@ from autoscaler.simulation.intervals import (
     refused_interval,
 )
 from autoscaler.simulation.tuning import WEEK, Finalist
+
+# In percent of the users.
+DEFAULT_REFUSED = 0.1
 
 
 class Verdict(StrEnum):
@@ -57,6 +61,7 @@ class Recommendation(NamedTuple):
     """
 
     verdict: Verdict
+    goal: Goal
     finalists: tuple[Finalist, ...]
     current: Finalist
     best: Finalist | None
@@ -78,16 +83,23 @@ class Recommendation(NamedTuple):
         return sorted(found, key=lambda each: each.outcome.figures.cost)
 
 
-def recommend(finalists: Sequence[Finalist], goal: Goal, screened: int) -> Recommendation:
+def own_goal(policy: Policy) -> Goal:
+    """Return the goal that the policy itself has, or the default."""
+    spare = policy.sessions.spare if policy.sessions else None
+    share = spare.refuse if isinstance(spare, RefusalTarget) else DEFAULT_REFUSED
+    return goal(f"refused < {share:f}%")
+
+
+def recommend(finalists: Sequence[Finalist], wanted: Goal, screened: int) -> Recommendation:
     """Return what to do.
 
-    finalists: the current policy first. goal: of the share of users without a seat. screened: the
+    finalists: the current policy first. wanted: of the share of users without a seat. screened: the
     days by which the finalists were chosen, which can test nothing.
     """
     current = finalists[0]
     days = len(current.outcome.days)
-    best = _cheapest(finalists, goal, days)
-    current_meets = _meets(current, goal, days)
+    best = _cheapest(finalists, wanted, days)
+    current_meets = _meets(current, wanted, days)
     saving = gain = None
     if best:
         pair = best.outcome.days, current.outcome.days
@@ -100,34 +112,34 @@ def recommend(finalists: Sequence[Finalist], goal: Goal, screened: int) -> Recom
         verdict = Verdict.BETTER
     else:
         verdict = Verdict.UNCERTAIN
-    folds = _walk_forward(finalists, goal, screened)
+    folds = _walk_forward(finalists, wanted, screened)
     return Recommendation(
-        verdict, tuple(finalists), current, best, saving, gain, folds, current_meets
+        verdict, wanted, tuple(finalists), current, best, saving, gain, folds, current_meets
     )
 
 
-def _walk_forward(finalists: Sequence[Finalist], goal: Goal, screened: int) -> tuple[Fold, ...]:
+def _walk_forward(finalists: Sequence[Finalist], wanted: Goal, screened: int) -> tuple[Fold, ...]:
     """Return what would have been chosen after each week, and how the next week was with it."""
     current = finalists[0].outcome.days
     folds = []
     for begin in range(screened, len(current) - WEEK + 1, WEEK):
-        chosen = _cheapest(finalists, goal, begin)
+        chosen = _cheapest(finalists, wanted, begin)
         tested = chosen.outcome.days[begin : begin + WEEK] if chosen else ()
         folds.append(Fold(begin // WEEK, chosen, tested, current[begin : begin + WEEK]))
     return tuple(folds)
 
 
-def _cheapest(finalists: Sequence[Finalist], goal: Goal, days: int) -> Finalist | None:
+def _cheapest(finalists: Sequence[Finalist], wanted: Goal, days: int) -> Finalist | None:
     """Return the cheapest that meets the goal on the first days; of equals that of fewest edits."""
 
     def cost(each: Finalist) -> tuple[float, int, int]:
         spent = sum(day.replica_hours for day in each.outcome.days[:days])
         return spent, len(each.candidate.edits), each.number
 
-    meeting = (each for each in finalists if _meets(each, goal, days))
+    meeting = (each for each in finalists if _meets(each, wanted, days))
     return min(meeting, key=cost, default=None)
 
 
-def _meets(finalist: Finalist, goal: Goal, days: int) -> bool:
+def _meets(finalist: Finalist, wanted: Goal, days: int) -> bool:
     upper = refused_interval(finalist.outcome.days[:days]).high
-    return finalist.outcome.cut == 0 and goal.is_met_by(upper)
+    return finalist.outcome.cut == 0 and wanted.is_met_by(upper)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from autoscaler.control.observation import required_queries, required_signals
+from autoscaler.core.now import MARGIN
 from autoscaler.model import Observation, Occupancy, PodState, Resources, Sample
 from autoscaler.policy import Policy
 from autoscaler.simulation.fleet import RATE_WINDOW, SimulatedFleet, SimulatedPod
@@ -19,8 +21,8 @@ BASE_MEMORY = 200 * MEGABYTE
 class Observer:
     """Observes a fleet for one policy, and makes the state of a pod anew only if it has changed.
 
-    So a sample has the time of the last change of its pod, as if it were measured then; rates are
-    measured anew while their window fills.
+    So a sample has the time of the last change of its pod, as if it were measured then. Rates are
+    also measured anew while their window fills, and once a visit is no longer in it.
     """
 
     def __init__(
@@ -31,29 +33,30 @@ class Observer:
         self._cpu_per_session = cpu_per_session
         self._memory_per_session = memory_per_session
 
-    def observe(self, fleet: SimulatedFleet, replicas: int, now: float) -> tuple[Observation, bool]:
-        """Return the observation, and whether it will change by more than ages by itself."""
-        moving = False
-        states = []
-        for pod in fleet.pods.values():
-            state = pod.state
-            if state is None:
-                state = self._state(pod, now)
-                rates_move = self._rates_move(pod, now)
-                moving = moving or rates_move
-                if not rates_move and not _grows_older(pod):
-                    pod.state = state
-            states.append(state)
+    def observe(self, fleet: SimulatedFleet, replicas: int, now: float) -> Observation:
+        """Return what a pass at `now` sees."""
+        pods = tuple([self._seen(pod, now) for pod in fleet.pods.values()])
         external = dict.fromkeys(self._queries, Sample(fleet.seated * 1_000, now))
-        pods = tuple(states)
-        return Observation(replicas, pods, status_replicas=len(pods), external=external), moving
+        return Observation(replicas, pods, status_replicas=len(pods), external=external)
 
-    def _rates_move(self, pod: SimulatedPod, now: float) -> bool:
-        """Whether a rate of the pod that the policy reads changes although nothing happens."""
+    def same_until(self, fleet: SimulatedFleet) -> float:
+        """Return when the observation will change by itself, apart from ages."""
+        return min((pod.rates_until for pod in fleet.pods.values()), default=inf)
+
+    def _seen(self, pod: SimulatedPod, now: float) -> PodState:
+        if pod.state is None or now >= pod.rates_until or _grows_older(pod):
+            pod.state = self._state(pod, now)
+            pod.rates_until = self._rates_until(pod, now)
+        return pod.state
+
+    def _rates_until(self, pod: SimulatedPod, now: float) -> float:
+        """Return when the rates that the policy reads change although nothing happens."""
         if not pod.ready or not self._reads_rates:
-            return False
-        recently = "arrivals" in self._wanted and (pod.came or pod.left)
-        return bool(recently) or now < pod.ready_at + RATE_WINDOW
+            return inf
+        if now < pod.ready_at + RATE_WINDOW:
+            return now
+        times = (pod.came, pod.left) if "arrivals" in self._wanted else ()
+        return min((each[0] for each in times if each), default=inf) + RATE_WINDOW - MARGIN
 
     def _state(self, pod: SimulatedPod, now: float) -> PodState:
         if not pod.ready:

@@ -144,7 +144,7 @@ def document(
 
     results: the policy's first, that of the static fleet last, and between them the others.
     """
-    own, *others, static = ((result.name, _values(result.score, price)) for result in results)
+    own, *others, static = ((result.name, values(result.score, price)) for result in results)
     return {
         **own[1],
         "static": static[1],
@@ -172,11 +172,12 @@ def policy_digest(policy: Policy) -> str:
     return hashlib.sha256(policy.model_dump_json(by_alias=True).encode()).hexdigest()
 
 
-def _values(score: Score, price: float | None) -> dict[str, Any]:
-    values: dict[str, Any] = rounded(asdict(score))
+def values(score: Score, price: float | None) -> dict[str, Any]:
+    """Return a score as JSON values, with its cost if the price of a replica-hour is known."""
+    found: dict[str, Any] = rounded(asdict(score))
     if price is not None:
-        values["cost"] = round(score.replica_hours * price, 4)
-    return values
+        found["cost"] = round(score.replica_hours * price, 4)
+    return found
 
 
 def rounded(value: Any) -> Any:

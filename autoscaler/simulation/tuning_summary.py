@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from autoscaler.simulation.candidates import Candidate, Path
-from autoscaler.simulation.goals import Goal
 from autoscaler.simulation.intervals import Interval, refused_interval, refused_percent
 from autoscaler.simulation.intervals import replica_hours as hours_of
 from autoscaler.simulation.recommendation import Fold, Recommendation, Verdict
@@ -37,14 +36,14 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def sentence(found: Recommendation, goal: Goal, tried: int) -> str:
+def sentence(found: Recommendation, tried: int) -> str:
     """Return what to do, and why. tried: how many policies were."""
     best, upper = found.best, _upper(found.best or found.current)
     if best is None or found.saving is None:
-        return _missed(found, goal, tried)
+        return _missed(found, tried)
     values = values_text(best.candidate, found.current.candidate)
     users = f"at most {upper:.3g} % of users without a seat and no session cut"
-    of = f"the cheapest of {tried} policies that meets {goal}"
+    of = f"the cheapest of {tried} policies that meets {found.goal}"
     if found.verdict is Verdict.BETTER:
         change = _change(_percent_of_cost(found.saving, found))
         return f"Recommended: {values}; this is {of}, with {users}, and costs {change}."
@@ -60,14 +59,16 @@ def sentence(found: Recommendation, goal: Goal, tried: int) -> str:
     return f"Nothing is recommended: {known}, but {of} {why}, nor does it surely refuse fewer."
 
 
-def _missed(found: Recommendation, goal: Goal, tried: int) -> str:
+def _missed(found: Recommendation, tried: int) -> str:
     least = min((_upper(each) for each in found.finalists if not each.outcome.cut), default=None)
-    text = f"Nothing is recommended: none of {tried} policies surely meets {goal} without cuts"
+    text = (
+        f"Nothing is recommended: none of {tried} policies surely meets {found.goal} without cuts"
+    )
     if least is None:
         return f"{text}, because all end sessions; set drain."
     text += f"; the best may refuse {least:.3g} % of users"
     nobody = refused_interval([day._replace(refused=0) for day in found.current.outcome.days]).high
-    if not goal.is_met_by(nobody):
+    if not found.goal.is_met_by(nobody):
         return f"{text}, and so few sessions could not show less than {nobody:.2g} %."
     return f"{text}."
 
@@ -124,17 +125,17 @@ def _rows(found: Recommendation) -> Iterator[tuple[str, Finalist]]:
         yield "next dearer", others[len(cheaper)]
 
 
-def walk_forward(found: Recommendation, goal: Goal) -> list[str]:
+def walk_forward(found: Recommendation) -> list[str]:
     """Return a line for each step of the walk-forward, or why there is none."""
     if not found.folds:
         return ["No walk-forward: the sessions cover less than two weeks."]
-    return [_fold(fold, found, goal) for fold in found.folds]
+    return [_fold(fold, found) for fold in found.folds]
 
 
-def _fold(fold: Fold, found: Recommendation, goal: Goal) -> str:
+def _fold(fold: Fold, found: Recommendation) -> str:
     weeks = f"Chosen by weeks 1 to {fold.weeks}" if fold.weeks > 1 else "Chosen by week 1"
     if fold.chosen is None:
-        return f"{weeks}: none, because none met {goal} in them."
+        return f"{weeks}: none, because none met {found.goal} in them."
     values = values_text(fold.chosen.candidate, found.current.candidate)
     ours, theirs = (
         f"{hours_of(days):,.1f} replica-hours, {refused_percent(days):.3f} % without a seat"
@@ -154,7 +155,7 @@ def method(study: Study, exact: int) -> str:
 
 
 def document(
-    found: Recommendation, goal: Goal, tried: int, price: float | None, diff: Sequence[str]
+    found: Recommendation, tried: int, price: float | None, diff: Sequence[str]
 ) -> dict[str, Any]:
     """Return all of it as JSON values."""
     front = found.front
@@ -163,8 +164,8 @@ def document(
     ]
     content = {
         "verdict": found.verdict.value,
-        "sentence": sentence(found, goal, tried),
-        "goal": str(goal),
+        "sentence": sentence(found, tried),
+        "goal": str(found.goal),
         "tried": tried,
         "current": _plain(found.current, found, price),
         "recommended": found.recommended and _plain(found.recommended, found, price),
@@ -172,7 +173,7 @@ def document(
         "refused_percent_difference": found.gain,
         "diff": list(diff),
         "policies": policies,
-        "walk_forward": walk_forward(found, goal),
+        "walk_forward": walk_forward(found),
     }
     rounded_content: dict[str, Any] = rounded(content)
     return rounded_content

@@ -12,7 +12,9 @@ from tests.benchmarks import (
     decide,
     exporter,
     handoff,
+    journal,
     queries,
+    simulation,
     traces,
     tuning,
 )
@@ -20,12 +22,14 @@ from tests.benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "decide": decide.measure,
+    "journal": journal.measure,
     "commands": commands.measure,
     "exporter": exporter.measure,
     "handoff": handoff.measure,
     "daemon": daemon.measure,
     "queries": queries.measure,
     "traces": traces.measure,
+    "simulation": simulation.measure,
     "tuning": tuning.measure,
     "big-data": big_data.measure,
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from autoscaler.control.controller import Controller
-from autoscaler.control.pass_result import Outcome, PassResult
+from autoscaler.control.pass_result import Outcome, PassResult, Recorder
 from autoscaler.errors import ClusterError, ConflictError, ForbiddenError
 from autoscaler.model import Cause, Cordon, Decision, PodState, Recommendation, TargetRef
 from autoscaler.policy import Policy
@@ -36,7 +37,11 @@ class World:
     """A controller over fakes, five seconds a pass."""
 
     def __init__(
-        self, *policies: Policy, cluster: FakeCluster | None = None, **options: Any
+        self,
+        *policies: Policy,
+        cluster: FakeCluster | None = None,
+        recorders: Sequence[Recorder] = (),
+        **options: Any,
     ) -> None:
         self.cluster = cluster or FakeCluster()
         self.clock = self.cluster.clock
@@ -48,7 +53,7 @@ class World:
             self.cluster,
             self.cluster,
             self.clock,
-            [EventRecorder(self.cluster), self.telemetry],
+            [EventRecorder(self.cluster), self.telemetry, *recorders],
             **options,
         )
 

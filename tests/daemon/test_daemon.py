@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
@@ -304,3 +305,44 @@ def _options(*words: str) -> argparse.Namespace:
     run.add_arguments(parser)
     url = ["--prometheus-url", "http://localhost:9090"]
     return parser.parse_args(["--policies", ".", *url, *words])
+
+
+def test_a_journal_whose_disk_is_full_at_the_start_keeps_nothing_from_starting(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.symlink_to("/dev/full")
+    cluster = FakeCluster()
+    cluster.deploy(APP, 10, 12)
+    options = argparse.Namespace(journal=path, journal_size=1_000_000, journal_files=2)
+    journal = run._journal(options)
+    assert journal is not None
+
+    a_daemon(cluster, recorders=[journal]).run_once()
+    journal.settle(10)
+
+    assert cluster.replicas(APP) == 3
+    assert not journal.is_writing
+    assert f"cannot write {path}: No space left on device; the journal ends here" in log.text
+
+
+def test_a_journal_that_cannot_be_opened_says_which_and_why(tmp_path: Path) -> None:
+    options = argparse.Namespace(journal=tmp_path, journal_size=1_000_000, journal_files=2)
+
+    with pytest.raises(AutoscalerError, match=f"--journal {tmp_path}: Is a directory"):
+        run._journal(options)
+
+
+@pytest.mark.parametrize(("option", "text"), [("size", "0"), ("size", "1.5"), ("files", "0")])
+def test_a_journal_without_room_is_refused(
+    option: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser("autoscaler run")
+    run.add_arguments(parser)
+
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--journal-{option}", text])
+
+    assert f"argument --journal-{option}: {text!r}: expected a whole number, 1 to" in (
+        capsys.readouterr().err
+    )

@@ -102,9 +102,10 @@ def empty(control_plane: ControlPlane, kubectl: Path) -> None:
         ("zero-touch", "prometheus"),
         ("hpa-cpu-only",),
         ("sidecar-token",),
+        ("journal",),
         *((each,) for each in STICKY),
     ],
-    ids=["base", "prometheus", "zero-touch", "hpa-cpu-only", "sidecar-token", *STICKY],
+    ids=["base", "prometheus", "zero-touch", "hpa-cpu-only", "sidecar-token", "journal", *STICKY],
 )
 @pytest.mark.usefixtures("empty")
 def test_every_pod_is_admitted_and_ready(
@@ -116,6 +117,7 @@ def test_every_pod_is_admitted_and_ready(
         "zero-touch",
         "hpa-cpu-only",
         "sidecar-token",
+        "journal",
     }
     await_pods(control_plane, wanted)
 

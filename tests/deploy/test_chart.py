@@ -86,6 +86,7 @@ def proxy_values(component: str, **further: Any) -> Values:
             {"sidecarToken": {"secretName": "sidecar-token"}},
             id="sidecar-token",
         ),
+        pytest.param(("journal",), {}, {"journal": {"enabled": True}}, id="journal"),
         pytest.param(("hpa-cpu-only",), {}, {"hpaCpuOnly": {"enabled": True}}, id="hpa-cpu-only"),
     ],
 )
@@ -108,6 +109,15 @@ def test_the_chart_renders_the_objects_of_kustomize(
     assert got.keys() == expected.keys()
     for identity, each in got.items():
         assert each == expected[identity], identity
+
+
+def test_a_journal_that_outlives_the_pod_is_on_a_claim(helm: Path, tmp_path: Path) -> None:
+    values = {"journal": {"enabled": True, "claimName": "journal"}}
+
+    daemon = one(render_chart(helm, tmp_path, values), "Deployment", "bokeh-autoscaler")
+
+    first = daemon["spec"]["template"]["spec"]["volumes"][0]
+    assert first == {"name": "journal", "persistentVolumeClaim": {"claimName": "journal"}}
 
 
 def test_the_app_of_the_chart_has_a_proxy_or_names_its_page(helm: Path, tmp_path: Path) -> None:

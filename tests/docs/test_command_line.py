@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 from autoscaler.adapters.policies.files import PolicyFileError, load_policy
 from autoscaler.cli import COMMANDS
@@ -85,7 +86,8 @@ def test_a_command_that_is_printed_works(command: str, tmp_path: Path) -> None:
 
 def simulated() -> list[str]:
     """Return the commands of the page of the simulation that need no Prometheus."""
-    every = (each for each in printed(SIMULATE_PAGE) if each.startswith("autoscaler simulate "))
+    ours = ("autoscaler simulate ", "autoscaler diff ")
+    every = (each for each in printed(SIMULATE_PAGE) if each.startswith(ours))
     return sorted(each for each in every if "--prometheus" not in each)
 
 
@@ -93,11 +95,23 @@ def simulated() -> list[str]:
 @pytest.mark.parametrize("command", simulated())
 def test_what_the_page_of_the_simulation_prints_works(command: str, tmp_path: Path) -> None:
     (tmp_path / "policies").symlink_to(ROOT / "policies")
-    for block in blocks(SIMULATE_PAGE, "csv"):
+    hpa, *_ = blocks(SIMULATE_PAGE, "yaml")
+    for block in (*blocks(SIMULATE_PAGE, "csv"), hpa):
         (tmp_path / block.split()[1]).write_text(block)  # its first line is `# visits.csv`
 
-    assert run_shell(command, tmp_path)
-    assert (tmp_path / "simulation.html").exists()
+    said = run_shell(command, tmp_path, COLUMNS="140")
+
+    assert said
+    assert command.startswith("autoscaler diff") or (tmp_path / "simulation.html").exists()
+    if "--against hpa.yaml" in command:
+        [table] = blocks(SIMULATE_PAGE, "text")
+        found = [" ".join(line.split()) for line in said.splitlines()]
+        assert [line for line in table.splitlines() if " ".join(line.split()) not in found] == []
+
+
+def test_every_file_of_the_simulation_page_is_yaml() -> None:
+    for block in blocks(SIMULATE_PAGE, "yaml"):
+        assert isinstance(yaml.safe_load(block), dict)
 
 
 def tuned() -> list[str]:

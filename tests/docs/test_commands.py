@@ -32,6 +32,7 @@ COMMAND_LINE = "tests/docs/test_command_line.py::test_a_command_that_is_printed_
 SIMULATED = "tests/docs/test_command_line.py::test_what_the_page_of_the_simulation_prints_works"
 TUNED = "tests/docs/test_command_line.py::test_what_the_page_prints_of_tuning_works"
 HISTORY = "tests/adapters/test_prometheus_history.py::test_a_morning_is_rebuilt"
+JOURNALED = "tests/replay/test_page.py::test_a_command_prints_what_the_page_shows"
 DAEMON = "tests/kubernetes/test_daemon.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -48,6 +49,8 @@ RUN_BY = {
     "autoscaler simulate --policy policies/sessions.yaml --prometheus": HISTORY,
     "autoscaler tune": TUNED,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",
+    "autoscaler replay": JOURNALED,
+    "autoscaler explain": JOURNALED,
     "autoscaler run": f"{DAEMON}::test_it_scales_up_and_down_with_the_sessions",
     "bokeh-exporter launch": LAUNCHED,
     "bokeh-exporter launch --metrics-port": "tests/exporter/test_without_sidecar.py::test_",
@@ -72,6 +75,7 @@ RUN_BY = {
     "kubectl delete -k": "tests/deploy/test_admission.py::test_nothing_is_left",
     "kubectl apply -k deploy/kubernetes/recommended": RECOMMENDED,
     "kubectl apply -k deploy/examples/big-data": BIG_DATA_ON_THE_NODE,
+    "autoscaler diff": SIMULATED,
     "promtool check rules": "tests/deploy/test_alerts.py::test_no_fault_is_found_with_the_rules",
     "python -m tests.core.hpa_facts": COMMAND_LINE,
     "python -m tests.benchmarks.big_data": "tests/big_data/test_page.py::test_the_printed_measure",
@@ -107,6 +111,9 @@ READ_BY = {
     ("deploy/helm", "yaml"): f"{HELM_PAGE}::first_values",
     ("docs/adopt.md", "yaml"): f"{ADOPTED}::test_every_file_of_the_page_is_yaml",
     ("docs/simulate.md", "csv"): SIMULATED,
+    ("docs/simulate.md", "yaml"): SIMULATED,
+    ("docs/simulate.md", "text"): SIMULATED,
+    ("docs/journal.md", "text"): JOURNALED,
     ("policies", ""): "tests/docs/test_command_line.py::test_a_wrong_file_says_what_the_page_says",
     ("deploy/helm", ""): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",
     ("deploy/nginx", "nginx"): NGINX,

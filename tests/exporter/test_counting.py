@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tornado.httpclient import HTTPClientError
 
+from exporter.agent.board import BETWEEN_SECONDS
 from exporter.ledger import Ledger
 from exporter.observe import sum_apps
 from tests.exporter import agent_socket
@@ -78,6 +79,7 @@ def test_the_copy_of_a_session_at_the_worker_that_made_the_page_is_no_user(tmp_p
         first, second = (worker["pid"] for worker in server.wait_workers(2))
         with stopped(second):  # which of them answers is the kernel's choice otherwise
             token = token_in(users.get(server.url))
+        time.sleep(BETWEEN_SECONDS)  # one that has just created a session may be busy
         with stopped(first):
             users.connect(server.url, token)
         state = server.state()

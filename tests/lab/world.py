@@ -138,11 +138,11 @@ class World:
         return [str(AUTOSCALER), name, *common, *options]
 
     def start(
-        self, *options: str, name: str = "daemon", ahead: float = 0.0
+        self, *options: str, name: str = "daemon", ahead: float | Path = 0.0
     ) -> subprocess.Popen[str]:
         """One more daemon. name: of its log; `url` and `log` are those of the last one.
 
-        ahead: seconds by which its machine's clock is.
+        ahead: seconds by which its machine's clock is, or a file that has them.
         """
         policies = ["--policies", str(self.policy_file.parent)]
         (port,) = free_ports(1)
@@ -150,7 +150,8 @@ class World:
         listen = ["--listen", f"127.0.0.1:{port}"]
         self.log = self.folder / f"{name}.log"
         program, *arguments = self.command("run", *policies, *listen, *options)
-        whole = [sys.executable, "-c", AHEAD.format(ahead)] if ahead else [program]
+        seconds = f"float(open({str(ahead)!r}).read())" if isinstance(ahead, Path) else ahead
+        whole = [sys.executable, "-c", AHEAD.format(seconds)] if ahead else [program]
         with self.log.open("w") as log:
             process = subprocess.Popen([*whole, *arguments], stderr=log, text=True)
         self.running.append(process)

@@ -12,7 +12,7 @@ from autoscaler.simulation.engine import Assumptions
 from autoscaler.simulation.goals import goal
 from autoscaler.simulation.halving import FINALISTS, stages
 from autoscaler.simulation.intervals import Day, day_edges
-from autoscaler.simulation.recommendation import Recommendation, Verdict, recommend
+from autoscaler.simulation.recommendation import Recommendation, Verdict, own_goal, recommend
 from autoscaler.simulation.trace import Session, Trace, trace_of
 from autoscaler.simulation.tuning import (
     Finalist,
@@ -208,3 +208,15 @@ def test_a_task_is_measured_on_its_day_or_on_all() -> None:
     assert [day.sessions for day in second.days] == [whole.days[1].sessions]
     assert second.days[0].replica_hours == pytest.approx(whole.days[1].replica_hours, rel=0.1)
     assert len(whole.days) == 3
+
+
+@pytest.mark.parametrize(
+    ("spare", "expected"),
+    [
+        pytest.param({"refuse": "0.5%"}, "refused < 0.5%", id="the policy's own"),
+        pytest.param(10, "refused < 0.1%", id="the default"),
+    ],
+)
+def test_the_goal_is(spare: object, expected: str) -> None:
+    own = policy(metrics=[{"type": "sessions", "seats": 10, "spare": spare}])
+    assert str(own_goal(own)) == expected

@@ -67,11 +67,11 @@ SENTENCES = {
 
 @pytest.mark.parametrize(("finalists", "expected"), SENTENCES.values(), ids=SENTENCES)
 def test_the_sentence_names(finalists: list[Finalist], expected: str) -> None:
-    assert sentence(recommend(finalists, GOAL, screened=14), GOAL, 200) == expected
+    assert sentence(recommend(finalists, GOAL, screened=14), 200) == expected
 
 
 def test_a_difference_that_may_be_none_is_told_with_its_interval() -> None:
-    said = sentence(recommend([CURRENT, NO_DIFFERENT], GOAL, screened=14), GOAL, 200)
+    said = sentence(recommend([CURRENT, NO_DIFFERENT], GOAL, screened=14), 200)
     assert said.startswith(
         "Keep the policy: the cheapest of 200 policies that meets refused < 1% (cooldown.down 1s)"
         " differs from it in cost by -"
@@ -115,7 +115,7 @@ def test_the_table_has_the_neighbors_on_the_front_and_money() -> None:
 
 def test_the_walk_forward_tells_each_tested_week() -> None:
     found = recommend([finalist(0, [40], [0]), finalist(1, [30], [1])], GOAL, screened=14)
-    assert walk_forward(found, GOAL) == [
+    assert walk_forward(found) == [
         f"Chosen by weeks 1 to {weeks}: cooldown.down 1s; in week {weeks + 1}: 210.0 replica-hours,"
         " 0.100 % without a seat (current policy: 280.0 replica-hours, 0.000 % without a seat)."
         for weeks in (2, 3)
@@ -130,12 +130,12 @@ def test_the_walk_forward_tells_each_tested_week() -> None:
     ],
 )
 def test_the_walk_forward_tells_why_there_is_none(finalists, screened, expected) -> None:
-    assert walk_forward(recommend(finalists, GOAL, screened), GOAL) == [expected]
+    assert walk_forward(recommend(finalists, GOAL, screened)) == [expected]
 
 
 def test_the_page_marks_the_current_and_the_recommended_policy() -> None:
     found = recommend([CURRENT, CHEAPER, finalist(2, [50], [1])], GOAL, screened=14)
-    page = pareto_html(found, 1.0, table(found, None), "Recommended: <b>", "A note.")
+    page = pareto_html(found, table(found, None), "Recommended: <b>", "A note.")
     for text in ("current policy", "recommended", "other policies", "Pareto front"):
         assert f'"{text}"' in page
     assert "Recommended: &lt;b&gt;" in page

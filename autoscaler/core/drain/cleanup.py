@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from autoscaler.core.drain.fleet import Fleet, remaining
 from autoscaler.core.drain.pods import (
@@ -23,9 +22,9 @@ def with_cleanup(fleet: Fleet, plan: DrainPlan) -> DrainPlan:
     planned = {pod.uid for pod, _ in plan.marks} | {pod.uid for pod in plan.remove}
     changes = [*plan.marks, *_cordon_full_pods(fleet, planned)]
     planned |= {pod.uid for pod, _ in changes}
-    rest = ((pod, _correction(fleet, pod)) for pod in fleet.pods if pod.uid not in planned)
-    changes += [(pod, marks) for pod, marks in rest if marks is not None]
-    return replace(plan, marks=tuple(map(_with_protection, changes))) if changes else plan
+    rest = [pod for pod in fleet.pods if pod.uid not in planned]
+    changes += [(pod, marks) for pod in rest if (marks := _correction(fleet, pod)) is not None]
+    return plan._replace(marks=tuple(map(_with_protection, changes))) if changes else plan
 
 
 def _with_protection(change: tuple[PodState, PodMarks]) -> tuple[PodState, PodMarks]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from autoscaler.core.drain.deletion_order import deletion_order
@@ -18,7 +18,7 @@ from autoscaler.model import Observation, PodState, State
 from autoscaler.policy import Drain, Policy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fleet:
     """The target's active pods, sorted out once. current: spec.replicas.
 
@@ -38,23 +38,20 @@ class Fleet:
     rolling: bool
     seen: Sightings = field(default_factory=dict)
     unmade: int = 0
-    serving: tuple[PodState, ...] = field(init=False)
-    open: tuple[PodState, ...] = field(init=False)
-    cordoned: tuple[PodState, ...] = field(init=False)
-    leaving: tuple[PodState, ...] = field(init=False)
-    returnable: tuple[PodState, ...] = field(init=False)
-    due: tuple[PodState, ...] = field(init=False)
+    serving: Sequence[PodState] = field(init=False)
+    open: Sequence[PodState] = field(init=False)
+    cordoned: Sequence[PodState] = field(init=False)
+    leaving: Sequence[PodState] = field(init=False)
+    returnable: Sequence[PodState] = field(init=False)
+    due: Sequence[PodState] = field(init=False)
 
     def __post_init__(self) -> None:
-        def derive(name: str, pods: Iterable[PodState]) -> None:
-            object.__setattr__(self, name, tuple(pods))  # frozen for the reader, and derived once
-
-        derive("serving", [pod for pod in self.pods if pod.routable])
-        derive("open", [pod for pod in self.serving if pod.serving])
-        derive("cordoned", [pod for pod in self.pods if not pod.routable])
-        derive("leaving", [pod for pod in self.cordoned if is_draining(pod)])
-        derive("returnable", [pod for pod in self.leaving if not is_cordoned_by_hand(pod)])
-        derive("due", _due_for_recycling(self))
+        self.serving = [pod for pod in self.pods if pod.routable]
+        self.open = [pod for pod in self.serving if pod.serving]
+        self.cordoned = [pod for pod in self.pods if not pod.routable]
+        self.leaving = [pod for pod in self.cordoned if is_draining(pod)]
+        self.returnable = [pod for pod in self.leaving if not is_cordoned_by_hand(pod)]
+        self.due = _due_for_recycling(self)
 
     @property
     def staying(self) -> int:

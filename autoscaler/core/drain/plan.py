@@ -12,8 +12,6 @@ sidecars, and certain to be the ones that the ReplicaSet deletes.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from autoscaler.core.drain.cleanup import SERVING, with_cleanup
 from autoscaler.core.drain.deletion_order import deletion_order, first_to_go
 from autoscaler.core.drain.fleet import Fleet, fleet_of
@@ -68,7 +66,7 @@ def plan_drain(
     fleet = fleet_of(policy, drain, observed, state, now)
     next_step = with_cleanup(fleet, _next_step(fleet, wanted, needed, bounds, state))
     words, named = idle(fleet, state.told)
-    return replace(next_step, idle=words, named=named) if words or named else next_step
+    return next_step._replace(idle=words, named=named) if words or named else next_step
 
 
 def _next_step(
@@ -91,19 +89,21 @@ def _scale_down(fleet: Fleet, wanted: int, spare: int) -> DrainPlan:
 
     spare: how many of the replicas that are not being drained are not needed.
     """
-    allowed = max(0, fleet.current - wanted)
-    stuck, following = _next_due(fleet) if allowed else ([], [])
+    allowed = fleet.current - wanted
+    if allowed <= 0:
+        return DrainPlan(fleet.current, steps=told(fleet, wanted, fleet.current, fleet.leaving))
+    stuck, following = _next_due(fleet)
     cordoned = _victims(fleet, wanted) + following
     marks = PodMarks(routable=False, cordon=Cordon(Cause.SCALE_DOWN, fleet.now.at))
     changes = [*((pod, SERVING) for pod in stuck), *((pod, marks) for pod in cordoned)]
     drained = [pod for pod in fleet.leaving if fleet.is_drained(pod)]
     marked = [pod for pod in drained if is_marked(pod)]
-    excess = marked[allowed:] if allowed else []
+    excess = marked[allowed:]
     changes += [(pod, PodMarks(False, pod.cordon)) for pod in excess]
-    problem = _obstacle(fleet) if drained and allowed else None
+    problem = _obstacle(fleet) if drained else None
     remove: list[PodState] = []
     wait = ""
-    if problem is None and allowed and not excess:
+    if problem is None and not excess:
         remove, problem = _removable(fleet, marked)
         wait = too_fresh(fleet.seen, fleet.pods, fleet.now) if remove else ""
         if wait:
@@ -168,7 +168,7 @@ def _victims(fleet: Fleet, wanted: int) -> list[PodState]:
     count = min(len(fleet.pods), fleet.current) - len(fleet.leaving) - wanted
     due = fleet.due[:1]
     if due and not fleet.all_serve:  # its successor still starts
-        due, count = (), count - 1
+        due, count = [], count - 1
     if count <= 0:
         return _swap_for_unstarted_pods(fleet, wanted)
 
@@ -189,10 +189,11 @@ def _swap_for_unstarted_pods(fleet: Fleet, wanted: int) -> list[PodState]:
 
     A ReplicaSet deletes them first, so until they are Ready no other pod can be deleted.
     """
-    if wanted >= fleet.current:
+    new = [pod for pod in fleet.serving if never_served(pod)]
+    if not new or wanted >= fleet.current:
         return []
     waiting = sum(not fleet.is_drained(pod) for pod in fleet.leaving)
-    return [pod for pod in fleet.serving if never_served(pod)][:waiting]
+    return new[:waiting]
 
 
 def _obstacle(fleet: Fleet) -> Step | None:

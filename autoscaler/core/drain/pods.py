@@ -46,10 +46,9 @@ def is_drained(pod: PodState, drain: Drain, cordoned_for: float, now: Now) -> bo
     cordoned_for: seconds for which this daemon has seen it cordoned, during which users may still
     have arrived.
     """
-    if pod.routable:
+    if pod.routable or not is_free_to_go(pod, drain, now):
         return False
-    settled = _never_had_sessions(pod) or now.has_lasted(cordoned_for, drain.settle)
-    return settled and is_free_to_go(pod, drain, now)
+    return _never_had_sessions(pod) or now.has_lasted(cordoned_for, drain.settle)
 
 
 def is_free_to_go(pod: PodState, drain: Drain, now: Now) -> bool:
@@ -114,15 +113,17 @@ def needs_protection(pod: PodState) -> bool:
     """
     if pod.occupancy is not None:
         return pod.occupancy.empty_for is None
-    count = users(pod)
-    return pod.protected if count == inf else count > 0
+    if pod.sessions is not None:
+        return pod.sessions.value > 0
+    return pod.protected and not never_served(pod)
 
 
 def is_full(pod: PodState, policy: Policy) -> bool:
     """Whether every seat is taken, or memory is halfway from its target to the limit."""
-    seats = policy.sessions.seats if policy.sessions else None
-    crowded = seats is not None and pod.sessions is not None and pod.sessions.value >= seats
-    return crowded or is_near_memory_limit(pod, policy)
+    metric, count = policy.sessions, pod.sessions
+    if metric is not None and count is not None and count.value >= metric.seats:
+        return True
+    return is_near_memory_limit(pod, policy)
 
 
 def is_near_memory_limit(pod: PodState, policy: Policy) -> bool:
@@ -186,7 +187,6 @@ def nearest_to_its_limit(
 def _is_over_memory(pod: PodState, policy: Policy, share: float) -> bool:
     """Whether memory is past its target by this share of the way to the limit."""
     metric = policy.memory
-    filled = None if metric is None else memory_percent(pod)
-    if metric is None or filled is None:
+    if metric is None or (filled := memory_percent(pod)) is None:
         return False
     return filled >= metric.utilization + share * (100.0 - metric.utilization)

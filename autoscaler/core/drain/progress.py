@@ -27,8 +27,8 @@ def told(
     wanted: int,
     replicas: int,
     waiting: Sequence[PodState],
-    remove: Sequence[PodState],
-    wait: str,
+    remove: Sequence[PodState] = (),
+    wait: str = "",
 ) -> tuple[Step, ...]:
     """Describe which pods are deleted now, or which sessions a drain waits for.
 

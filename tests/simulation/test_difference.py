@@ -1,0 +1,145 @@
+"""What an edit of a policy changes: its settings, and its decisions on the same trace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autoscaler.cli import main
+from autoscaler.simulation.difference import Difference, Moment, Setting, decisions, settings
+from autoscaler.simulation.timeline import Change, Steps, Timeline
+from tests.builders import policy
+
+SEATS = [{"type": "sessions", "seats": 10, "spare": 5}]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param({}, {}, [], id="nothing"),
+        pytest.param({"name": "a"}, {"name": "b"}, [], id="the name, which decides nothing"),
+        pytest.param(
+            {"replicas": {"min": 1, "max": 9}},
+            {"replicas": {"min": 2, "max": 9}},
+            [Setting("replicas.min", 1, 2)],
+            id="a bound",
+        ),
+        pytest.param(
+            {"metrics": SEATS},
+            {"metrics": [{**SEATS[0], "spare": "25%"}]},
+            [Setting("metrics[0].spare", 5, "25%")],
+            id="spare seats, as they are written",
+        ),
+        pytest.param(
+            {"metrics": SEATS},
+            {"metrics": [*SEATS, {"type": "prometheus", "query": "x", "value": 3}]},
+            [
+                Setting("metrics[1].type", None, "prometheus"),
+                Setting("metrics[1].query", None, "x"),
+                Setting("metrics[1].value", None, 3.0),
+            ],
+            id="one more metric",
+        ),
+        pytest.param(
+            {"cooldown": {"down": "5m"}},
+            {},
+            [Setting("cooldown.down", "5m", "0s")],
+            id="a setting that is not there any more has its default",
+        ),
+    ],
+)
+def test_settings_that_differ(old: dict, new: dict, expected: list[Setting]) -> None:
+    assert settings(policy(**old), policy(**new)) == expected
+
+
+def run(*steps: tuple[float, int], changes: tuple[Change, ...] = ()) -> Timeline:
+    """A run of 100 s with these desired replicas."""
+    times, values = zip(*steps, strict=True)
+    one = Steps((0.0,), (1,))
+    return Timeline(0.0, 100.0, 10, one, one, one, Steps(times, values), (), changes)
+
+
+UP = Change(20.0, 1, 2, "MetricAboveTarget", "why")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        pytest.param(run((0, 1)), run((0, 1)), Difference(0.0, ()), id="never"),
+        pytest.param(
+            run((0, 1)),
+            run((0, 1), (20, 2), changes=(UP,)),
+            Difference(0.8, (Moment(20.0, 1, 2, UP),)),
+            id="from one change on",
+        ),
+        pytest.param(
+            run((0, 1)),
+            run((0, 1), (20, 2), (30, 3), (40, 1)),
+            Difference(0.2, (Moment(20.0, 1, 2, None),)),
+            id="for a while, which is told once",
+        ),
+        pytest.param(
+            run((0, 2)),
+            run((0, 1)),
+            Difference(1.0, (Moment(0.0, 2, 1, None),)),
+            id="from the start",
+        ),
+    ],
+)
+def test_decisions_that_differ(old: Timeline, new: Timeline, expected: Difference) -> None:
+    assert decisions(old, new) == expected
+
+
+RULES = """\
+name: dashboards
+target: {namespace: bokeh, deployment: bokeh-app}
+replicas: {min: 1, max: 20}
+metrics:
+  - {type: sessions, seats: 10, spare: 5}
+"""
+SHORT = ("--workload", "class-of-200")
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[str, str]:
+    for name, text in (("old", RULES), ("new", RULES.replace("spare: 5", "spare: 20"))):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml")
+
+
+def test_an_edit_is_told_in_words(both: tuple[str, str], capsys: pytest.CaptureFixture) -> None:
+    assert main(["diff", *both, *SHORT, "--price", "0.12/h"]) == 0
+    out = capsys.readouterr().out
+
+    assert out.startswith("metrics[0].spare: 5 -> 20\n")
+    assert "The desired replicas differ for " in out
+    assert "MetricAboveTarget: sessions: (" in out
+    assert "cost  " in out
+
+
+def test_an_edit_is_told_as_json(both: tuple[str, str], capsys: pytest.CaptureFixture) -> None:
+    assert main(["diff", *both, *SHORT, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+
+    assert found["settings"] == [{"path": "metrics[0].spare", "old": 5, "new": 20}]
+    assert found["decisions"]["differ_percent"] > 0
+    assert found["new"]["refused"] < found["old"]["refused"]
+
+
+def test_equal_policies_decide_the_same(
+    both: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["diff", both[0], both[0], *SHORT]) == 0
+    out = capsys.readouterr().out
+
+    assert "The settings are equal." in out
+    assert "The desired replicas differ for 0.0 % of the time." in out
+
+
+def test_a_policy_that_is_missing_is_wrong_input(
+    both: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["diff", both[0], "no.yaml"]) == 2
+    assert "no.yaml: cannot be read" in capsys.readouterr().err
