@@ -37,7 +37,7 @@ def _value(value: Any) -> str:
 
 
 def sentence(found: Recommendation, tried: int) -> str:
-    """Return what to do, and why. tried: how many policies were."""
+    """Return what to do, and why. tried: the number of candidates."""
     best, upper = found.best, _upper(found.best or found.current)
     if best is None or found.saving is None:
         return _missed(found, tried)
@@ -86,9 +86,7 @@ def _change(interval: Interval) -> str:
     low, high = interval
     if high < 0:
         return f"{-high:.3g} to {-low:.3g} % less than the current policy (95 % interval)"
-    if low > 0:
-        return f"{low:.3g} to {high:.3g} % more than the current policy (95 % interval)"
-    return f"{low:+.3g} to {high:+.3g} % of the current policy (95 % interval)"
+    return f"{low:+.3g} to {high:+.3g} % more than the current policy (95 % interval)"
 
 
 def table(found: Recommendation, price: float | None) -> Table:

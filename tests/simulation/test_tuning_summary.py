@@ -38,7 +38,7 @@ SENTENCES = {
         (
             "Recommended: cooldown.down 1s; this is the cheapest of 200 policies that meets"
             " refused < 1%, with at most 0.0131 % of users without a seat and no session cut, and"
-            " costs 16.9 to 16.9 % more than the current policy (95 % interval)."
+            " costs +16.9 to +16.9 % more than the current policy (95 % interval)."
         ),
     ),
     "the current policy": (
@@ -77,6 +77,15 @@ def test_a_difference_that_may_be_none_is_told_with_its_interval() -> None:
         " differs from it in cost by -"
     )
     assert said.endswith("%, so perhaps not at all.")
+
+
+def test_a_policy_that_misses_the_goal_is_not_replaced_for_a_difference_that_may_be_none() -> None:
+    one_bad_day = finalist(0, [30], [0] * 27 + [300])
+    found = recommend([one_bad_day, finalist(1, [30])], GOAL, screened=14)
+    said = sentence(found, 200)
+    assert said.startswith("Nothing is recommended: the current policy may refuse ")
+    assert said.endswith("so perhaps not at all, nor does it surely refuse fewer.")
+    assert not found.current_meets
 
 
 @pytest.mark.parametrize(
