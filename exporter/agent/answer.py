@@ -32,7 +32,7 @@ SLOTS = 4096
 MOST_CLIENTS = 32
 
 MakeReport = Callable[[], dict[str, Any]]
-OnMessage = Callable[[dict[str, Any], pod.Peer], None]
+OnMessage = Callable[[dict[str, Any], pod.Peer], bool]
 
 _sockets: list[socket.socket] = []  # of this process; a forked child must close them
 
@@ -270,8 +270,8 @@ class Answerer:
         """Return whether the client is done. Raises ConnectionError if it has disconnected."""
         if events & (select.POLLIN | select.POLLHUP) and not client.heard:
             said = client.read()
-            if said is not None:
-                self._on_message(said, client.peer)
+            if said is not None and not self._on_message(said, client.peer):
+                return True
         if client.is_due(time.monotonic()):
             client.answer(encoded(self._report()))
         if client.unsent:
@@ -285,21 +285,26 @@ class Answerer:
         accepted.close()
 
 
-def _nothing(*_: object) -> None:
-    """Do nothing: the default of `sample` and `on_message`."""
+def _nothing() -> None:
+    """Do nothing: the default of `sample`."""
+
+
+def _answer_all(*_: object) -> bool:
+    """Answer whatever is said: the default of `on_message`."""
+    return True
 
 
 def start(
     slot: int | str,
     report: MakeReport,
     sample: Callable[[], None] = _nothing,
-    on_message: OnMessage = _nothing,
+    on_message: OnMessage = _answer_all,
 ) -> None:
     """Answer forever in a daemon thread, and call `sample` about once a second.
 
     slot: the preferred slot of a worker, or the name of another process such as the launcher.
-    on_message: called with each message of a client. Errors never disturb the process: if no socket
-    can be bound now, the thread retries.
+    on_message: called with each message of a client; tells whether it is answered. Errors never
+    disturb the process: if no socket can be bound now, the thread retries.
     """
     answerer = Answerer(slot, report, sample, on_message)
     with suppress(OSError):

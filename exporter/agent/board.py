@@ -20,9 +20,12 @@ from functools import cache
 
 from .visits import digest
 
-# The first cells of a row. EXPECTED: new pages that have no session yet. CREATED: sessions created.
-# CREATES_UNTIL: how long the creation of sessions may keep the event loop, in ms like BEAT.
-PROCESS, BEAT, SESSIONS, DRAINS, TAKEN, EXPECTED, CREATED, CREATES_UNTIL, PORTS = range(9)
+# The first cells of a row. PREVIOUS: the process that had the row before. EXPECTED: new pages that
+# have no session yet. CREATED: sessions created. CREATES_UNTIL: how long the creation of sessions
+# may keep the event loop, in ms like BEAT.
+PROCESS, PREVIOUS, BEAT, SESSIONS, DRAINS, TAKEN, EXPECTED, CREATED, CREATES_UNTIL, PORTS = range(
+    10
+)
 MOST_PORTS = 4
 GIVEN = PORTS + MOST_PORTS  # one cell for each worker
 BUCKETS, BUCKET = 2048, 16  # of sessions: 256 KiB a worker
@@ -65,8 +68,9 @@ class Board:
 
     def begin(self, slot: int, process: int) -> None:
         """Take a row over from the worker that had the slot before; what it gave stays given."""
-        if self.get(slot, PROCESS):
+        if previous := self.get(slot, PROCESS):
             self._clear(slot)
+            self.put(slot, PREVIOUS, previous)
         self.put(slot, TAKEN, self.given_to(slot))
         self.put(slot, PROCESS, process)
 
@@ -107,9 +111,10 @@ class Board:
             if key in found or key | CONNECTED in found:
                 yield slot, key | CONNECTED in found
 
-    def processes(self) -> set[int]:
-        """Return the processes of all workers."""
-        return {self.get(slot, PROCESS) for slot in range(self.workers)}
+    def givers(self) -> set[int]:
+        """Return the processes of all workers, and of killed ones that may have sent something."""
+        cells = (PROCESS, PREVIOUS)
+        return {self.get(slot, cell) for slot in range(self.workers) for cell in cells}
 
     def age(self, slot: int) -> float:
         """Return the seconds since a worker's event loop last ran."""

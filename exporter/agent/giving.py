@@ -1,8 +1,9 @@
 """Gives a connection to the worker that should answer what it asks for.
 
-The board has all that the decision needs. The other worker then confirms that its event loop runs,
-and gets the socket. If it does not confirm in time, the worker that received the request answers
-it; until then nothing has been written to the client and no code of the application has run.
+The board has all that the decision needs. The other worker is sent the socket, the bytes that were
+read from it, and a claim that only one of both can get. It gets the claim before it answers. If it
+does not do so in time, this worker gets the claim and answers; until then nothing has been written
+to the client and no code of the application has run.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from collections.abc import Awaitable, Collection, Container
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from . import board, handoff, pod, process
+from . import board, claim, handoff, pod, process
 from .addressee import Asked, asked
 from .board import CREATED, DRAINS, PROCESS, SESSIONS, Seat
-from .handed_stream import classes, unread
-from .taking import MOST_BYTES, READY
+from .handed_stream import classes, detached, unread
+from .taking import MOST_BYTES, take
 from .visits import Visit, digest
 
 # How long to wait for a worker. A user who has been connected to the session would lose their work
 # in another one; other users lose only time, and a new page loses nothing.
 NEW_PAGE_SECONDS, NEW_SESSION_SECONDS, SESSION_SECONDS = 0.1, 2.0, 30.0
 RUNS_SECONDS = 0.5  # two beats: an event loop that ran within them is given new pages
-PARTS = 8  # of the patience
+LOOK_SECONDS, LEAST_LOOKS = 0.1, 8  # at what has become of a connection
 # Sessions by which workers may differ that can get a new session of a given id, and before pages
 # wait for a worker in its first import.
 ABOUT_EQUAL = 8
@@ -41,7 +42,7 @@ class Choice(NamedTuple):
 def giving(connection: Any, port: int, start_line: Any, headers: Any) -> Awaitable[bool] | None:
     """Return what hands the connection whose request's head has just been read.
 
-    It tells whether the connection was taken. None: this worker answers the request.
+    It tells whether the connection has left. None: this worker answers the request.
     """
     mine = board.seat()
     if mine is None:
@@ -192,88 +193,85 @@ def _begins(mine: Seat, slot: int, port: int) -> bool:
 async def _give_in_turn(
     mine: Seat, found: Asked, choice: Choice, connection: Any, read: bytes, visit: Visit
 ) -> bool:
-    """Hand a connection to the worker that is chosen, or to the next choice if it does not answer.
+    """Hand a connection to the worker that is chosen, or to the next choice if that takes nothing.
 
-    A worker that did not answer may have been killed, or may have begun to create the session.
+    A worker that takes nothing may have been killed, or may have begun to create the session. If
+    none is left, this worker continues with the connection as if it had been handed to it.
     """
+    read += unread(connection.stream)
+    if len(read) > MOST_BYTES:
+        return False
+    try:
+        own = detached(connection)
+    except OSError:  # no descriptor is free
+        return False
     tried: set[Choice] = set()
     following: Choice | None = choice
     while following is not None:
-        if await _give(mine, following, connection, read, visit):
+        if await _give(mine, following, own, read, visit):
+            own.close()
             return True
         tried.add(following)
         following = choose(mine, visit.port, found, tried)
-    if found.is_new_page:
-        mine.expect()
-    return False
+    take(own, read, handoff.server_at, lambda: True)
+    return True
 
 
-async def _give(mine: Seat, choice: Choice, connection: Any, read: bytes, visit: Visit) -> bool:
-    """Hand a connection, which is a visit of this worker until it has left."""
+async def _give(mine: Seat, choice: Choice, own: socket.socket, read: bytes, visit: Visit) -> bool:
+    """Hand a connection, which is a visit of this worker until another one has got it."""
     agent = process.worker()
     agent.arrive(visit)
     mine.give(choice.slot, +1)
-    sent = False
+    taken = False
     try:
         number = mine.board.get(choice.slot, PROCESS)
-        sent = await _send(handoff.name(choice.slot, number), number, connection, read, choice)
+        taken = await _send(handoff.name(choice.slot, number), number, own, read, choice.patience)
     except Exception as error:
         handoff.errors.tell(error)
     finally:
-        if not sent:
+        if not taken:
             mine.give(choice.slot, -1)
         agent.leave(visit)
-    if sent:
+    if taken:
         request = "websocket" if visit.websocket else "page"
         agent.tally.add("bokeh_connections_handed_total", request)
-    return sent
+    return taken
 
 
-async def _send(name: str, number: int, connection: Any, read: bytes, choice: Choice) -> bool:
-    """Send a connection's socket to a process and to nobody else, and forget it; False if not."""
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    client.setblocking(False)
-    with client, suppress(OSError):
-        client.connect(name)
-        if pod.peer(client) != (number, os.geteuid()):
+async def _send(name: str, number: int, own: socket.socket, read: bytes, patience: float) -> bool:
+    """Send a connection to a process and to nobody else; False: this worker has got the claim."""
+    taker = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    taker.setblocking(False)
+    with taker, suppress(OSError), claim.new() as token:
+        taker.connect(name)
+        if pod.peer(taker) != (number, os.geteuid()):
             return False
-        if not await _is_ready(client, choice.patience):
-            return False
-        stream = connection.stream
-        if stream.closed():  # its client left meanwhile
-            return False
-        read += unread(stream)
-        if len(read) > MOST_BYTES:
-            return False
-        socket.send_fds(client, [read], [stream.socket.fileno()])
-        connection.detach()
-        stream.close()
-        return True
+        socket.send_fds(taker, [read], [own.fileno(), token])
+        try:
+            await _ended(taker, patience)
+        except Exception as error:  # whatever it is, the claim tells who answers
+            handoff.errors.tell(error)
+        return not claim.get(token)
     return False
 
 
-async def _is_ready(client: socket.socket, patience: float) -> bool:
-    """Wait for the word of a worker that its loop runs. Raises OSError if it has ended.
+async def _ended(taker: socket.socket, patience: float) -> None:
+    """Wait until a worker has got the claim, or will not get it, and has closed the way to it.
 
-    A time for which the loop of this worker stands still counts as one part of the patience only:
-    on a new server, all workers import at the same time.
+    This worker looks from time to time: to be woken would cost as much as to send the connection,
+    and the user does not wait for this. A time for which its loop stands still counts as one look
+    only: on a new server, all workers import at the same time.
     """
-    loop = asyncio.get_running_loop()
-    said: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(client, _settle, said)
-    try:
-        for _ in range(PARTS):
-            await asyncio.wait((said,), timeout=patience / PARTS)
-            if said.done():
-                return client.recv(1) == READY
-        return False
-    finally:
-        loop.remove_reader(client)
-
-
-def _settle(said: asyncio.Future[None]) -> None:
-    if not said.done():
-        said.set_result(None)
+    looks = max(LEAST_LOOKS, round(patience / LOOK_SECONDS))
+    for _ in range(looks):
+        await asyncio.sleep(patience / looks)
+        try:
+            taker.recv(1)
+        except BlockingIOError:
+            continue
+        except OSError:  # it was killed
+            pass
+        return
 
 
 def head(start_line: Any, headers: Any) -> bytes:

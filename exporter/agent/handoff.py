@@ -2,7 +2,7 @@
 
 All workers of `--num-procs` accept connections on one socket, so a page, its WebSocket and a
 reconnect each reach an arbitrary worker. The worker that has read the head of a request looks up
-on the board which worker has the session, and gives it the open socket with the bytes that it has
+on the board which worker has the session, and sends it the open socket with the bytes that it has
 read (`giving`). The other worker continues as if it had accepted the connection itself (`taking`):
 routing, login, response and counts are its own. A page of a new session goes to the worker with
 the fewest sessions, before any code of the application runs.
@@ -142,7 +142,7 @@ def _accept(listener: Any, _: int) -> None:
                 _turn_away(listener)
             return
         who = pod.peer(giver)
-        if mine is None or who.uid != os.geteuid() or who.pid not in mine.board.processes():
+        if mine is None or who.uid != os.geteuid() or who.pid not in mine.board.givers():
             giver.close()
         else:
             take_from(giver, mine, server_at, errors)

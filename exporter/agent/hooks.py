@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from . import asgi, ending_sessions, handoff, process, tornado_http
+from . import asgi, ending_sessions, forked_worker, handoff, process, tornado_http
 from .admission import REASON, STATUS, Refused
 from .census import Mark, is_library_app, mark_of, route_of
 from .visits import Visit, ongoing
@@ -278,6 +278,7 @@ def _initialize_tornado(original: Any, self: Any, io_loop: Any) -> None:
     original(self, io_loop)
     process.worker().watch(io_loop, "tornado", list(self._applications.values()), whole=True)
     handoff.begin(io_loop)
+    forked_worker.end_with_code_0()
 
 
 def _log_request(original: Any, self: Any, handler: Any) -> None:

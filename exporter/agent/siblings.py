@@ -27,6 +27,11 @@ def digests(said: dict[str, Any], key: str) -> list[str]:
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
+def is_news(said: dict[str, Any]) -> bool:
+    """Return whether a message is another worker's, which does not wait for an answer."""
+    return ARRIVED in said or SENT in said
+
+
 def names() -> list[pod.Name]:
     """Return the socket names of all workers of the instance, including this one."""
     with suppress(OSError):

@@ -1,4 +1,9 @@
-"""Takes connections that other workers of this server have accepted."""
+"""Takes connections that other workers of this server have accepted.
+
+A worker sends a connection, the claim to it and what it has read in one message. This worker gets
+the claim and answers. If the giver has waited for too long and has got the claim itself, or if
+anything else is in the way, this worker closes what it was sent, and the giver answers.
+"""
 
 from __future__ import annotations
 
@@ -8,68 +13,65 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from . import claim
 from .board import Seat
 from .handed_stream import handed
 from .thread_errors import ThreadErrors
 
-READY = b"\1"  # the loop of the worker that is to take it runs
 MOST_BYTES = 100_000  # that a message of the kernel's default size holds
 
 ServerAt = Callable[[int], Any]
 
 
 def take_from(giver: socket.socket, mine: Seat, server_at: ServerAt, errors: ThreadErrors) -> None:
-    """Tell a worker that this one is ready, and take the connection that it sends then.
-
-    A descriptor is reserved before: the kernel drops a connection that arrives without a free one.
-    """
+    """Take the connection that a worker has sent, or is about to send."""
     from tornado.ioloop import IOLoop
 
     giver.setblocking(False)
-    try:
-        place = os.dup(giver.fileno())
-    except OSError:  # the giver answers the request
-        giver.close()
-        return
-    try:
-        giver.send(READY)
-    except OSError:  # it has waited for too long
-        os.close(place)
-        giver.close()
+    if _receive(giver, mine, server_at, errors):
         return
     io_loop = IOLoop.current()
-    heed = partial(_receive, place=place, mine=mine, server_at=server_at, errors=errors)
+
+    def heed(_: Any, _events: int) -> None:
+        io_loop.remove_handler(giver)
+        if not _receive(giver, mine, server_at, errors):
+            giver.close()
+
     io_loop.add_handler(giver, heed, io_loop.READ)
 
 
-def _receive(
-    giver: Any, _: int, *, place: int, mine: Seat, server_at: ServerAt, errors: ThreadErrors
-) -> None:
-    """Receive a connection in the place of a reserved descriptor, if its giver has sent it."""
-    from tornado.ioloop import IOLoop
-
-    descriptors: list[int] = []
-    try:
-        giver.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return
-    except OSError:  # the giver has ended
-        pass
-    os.close(place)
+def _receive(giver: socket.socket, mine: Seat, server_at: ServerAt, errors: ThreadErrors) -> bool:
+    """Receive a connection and let its giver go; False if its giver has sent nothing yet."""
     try:
         flags = socket.MSG_CMSG_CLOEXEC
-        read, descriptors, _flags, _address = socket.recv_fds(giver, MOST_BYTES, 1, flags)
-    except OSError:
-        read = b""
-    IOLoop.current().remove_handler(giver)
-    giver.close()
-    if read:
-        mine.take()
-    for descriptor in descriptors:
+        read, descriptors, _flags, _address = socket.recv_fds(giver, MOST_BYTES, 2, flags)
+    except BlockingIOError:
+        return False
+    except OSError:  # the giver has ended
+        read, descriptors = b"", []
+    with giver:
         try:
-            take(_tcp(descriptor), read, server_at)
+            if _take_if_claimed(read, descriptors, server_at):
+                mine.take()
         except Exception as error:
             errors.tell(error)
+    return True
+
+
+def _take_if_claimed(read: bytes, descriptors: list[int], server_at: ServerAt) -> bool:
+    """Take a connection if this worker can get the claim to it.
+
+    The kernel drops the descriptors that this process has no room for.
+    """
+    if len(descriptors) != 2:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return False
+    connection, token = descriptors
+    try:
+        return take(_tcp(connection), read, server_at, partial(claim.get, token))
+    finally:
+        os.close(token)
 
 
 def _tcp(descriptor: int) -> socket.socket:
@@ -78,18 +80,29 @@ def _tcp(descriptor: int) -> socket.socket:
     return socket.socket(type=kind, proto=protocol, fileno=descriptor)
 
 
-def take(connection: socket.socket, read: bytes, server_at: ServerAt) -> None:
-    """Continue with a connection as if it had been accepted here.
+def take(
+    connection: socket.socket, read: bytes, server_at: ServerAt, is_mine: Callable[[], bool]
+) -> bool:
+    """Continue with a connection as if it had been accepted here, or close this descriptor of it.
 
-    read: what was received over it. Raises OSError if its client is gone.
+    read: what was received over it. is_mine: whether this worker answers; asked when nothing else
+    is in the way. Returns whether the connection continues.
     """
     connection.setblocking(False)
     try:
-        address = connection.getpeername()
-        server = server_at(connection.getsockname()[1])
+        address, here = connection.getpeername(), connection.getsockname()
+    except OSError:  # its client is gone
+        connection.close()
+        return False
+    try:
+        server = server_at(here[1])
         limits = {each: getattr(server, each) for each in ("max_buffer_size", "read_chunk_size")}
-        stream = handed(connection, read, **limits)
+        stream = handed(connection, read, **limits) if is_mine() else None
     except BaseException:
         connection.close()
         raise
+    if stream is None:
+        connection.close()
+        return False
     server.handle_stream(stream, address)
+    return True

@@ -215,11 +215,12 @@ class Worker:
 
     # Called by the agent's thread ----------------------------------------------------------------
 
-    def on_message(self, said: dict[str, Any], by: pod.Peer) -> None:
+    def on_message(self, said: dict[str, Any], by: pod.Peer) -> bool:
         """Act on a message from a client of the agent's socket, if that client is allowed to.
 
         An ancestor of this process, as the launcher is, may start a drain. Another worker may
-        report pages that arrived there or were sent from there.
+        report pages that arrived there or were sent from there. Returns whether the client waits
+        for a report.
         """
         if said.get("drain") is True and pod.may_drain(by) and not self.admission.closed:
             self.admission.close(others=siblings.others())
@@ -229,6 +230,7 @@ class Worker:
         if by.pid and pod.may_answer(by):
             self.admission.expect(siblings.digests(said, siblings.SENT))
             self.pages.arrived_elsewhere(siblings.digests(said, siblings.ARRIVED))
+        return not siblings.is_news(said)
 
     def sample(self) -> None:
         """Do the periodic work: take CPU samples, find stale connections, announce arrivals."""

@@ -58,6 +58,19 @@ def test_a_worker_drains_that_is_told_to(tmp_path: Path, line: bytes) -> None:
         wait_until(lambda: agent_socket.report(server)["draining"], "the worker to drain")
 
 
+@pytest.mark.parametrize("kind", ["arrived", "sent"])
+def test_another_workers_news_is_heard_and_not_answered(tmp_path: Path, kind: str) -> None:
+    with bokeh_serve(tmp_path) as server:
+        server.wait_workers(1, 60)
+
+        def answer() -> bytes:
+            with connected(server) as client:
+                client.sendall(f'{{"{kind}": ["0123456789abcdef"]}}\n'.encode())
+                return b"".join(iter(lambda: client.recv(65536), b""))
+
+        wait_until(lambda: answer() == b"", "no answer")  # one that comes late is not waited for
+
+
 def test_nobody_beside_a_worker_makes_it_drain_and_a_stranger_is_not_answered(
     tmp_path: Path,
 ) -> None:

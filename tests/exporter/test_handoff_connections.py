@@ -212,6 +212,6 @@ def test_only_the_workers_of_the_same_server_may_hand_it_a_connection(tmp_path: 
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
                 stranger.settimeout(PATIENCE)
                 stranger.connect(f"\0{name}")
-                assert stranger.recv(1) == b""  # closed, and not said to be ready
+                assert stranger.recv(1) == b""  # closed, and nothing is taken from it
         join_all(users, server.url, 4)
         assert created(server) == 4

@@ -13,8 +13,6 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-from tornado.httpclient import HTTPClientError
-from tornado.iostream import StreamClosedError
 
 from tests.exporter import agent_socket
 from tests.exporter.handing import (
@@ -65,32 +63,57 @@ def test_a_killed_worker_ends_its_own_users_only(tmp_path: Path) -> None:
         assert len(new) / WORKERS <= in_each(server)[-1]
 
 
-def test_a_worker_that_is_killed_while_it_gives_a_connection_leaves_nothing_behind(
+def test_a_worker_that_is_killed_when_it_has_sent_a_connection_loses_nothing(
     tmp_path: Path,
 ) -> None:
-    with workers(tmp_path) as server, Users() as users, ThreadPoolExecutor(1) as pool:
-        token = token_in(users.get(server.url))
-        user = users.connect(server.url, token)
-        home = mark(users, user)
-        users.leave(user)
-        settled(server, 0)
+    with workers(tmp_path) as server, Users(60) as users, ThreadPoolExecutor(1) as pool:
+        token, home = one_who_left(server, users)
         before = descriptors(home[1])
         with stopped(home[1]):
             back = pool.submit(users.connect, server.url, token)
             giver = wait_until(lambda: waiting_for(server, home[1]), "a worker to wait for it")
-            os.kill(giver, signal.SIGSTOP)  # it will not hear that its connection is awaited
-        wait_until(lambda: descriptors(home[1]) > before, "the worker to be ready for it")
-        os.kill(giver, signal.SIGKILL)
-        with pytest.raises((ConnectionError, StreamClosedError, HTTPClientError)):
-            back.result()
-        again = users.connect(server.url, token)  # as the page does by itself
+            os.kill(giver, signal.SIGKILL)
+            wait_until(lambda: has_successor(server, giver), "the giver's successor")
+        again = back.result()
         assert mark(users, again) == home
-        wait_until(lambda: len(agent_socket.agents(server)) == WORKERS, "the giver's successor")
         settled(server, 1)
         wait_until(lambda: requests(server) == 0, "no request")
         assert created(server) == 1
         users.leave(again)
         wait_until(lambda: descriptors(home[1]) == before, "all descriptors to be closed")
+
+
+def test_a_worker_that_is_killed_before_it_takes_a_connection_leaves_it_to_its_giver(
+    tmp_path: Path,
+) -> None:
+    with workers(tmp_path) as server, Users() as users, ThreadPoolExecutor(1) as pool:
+        token, home = one_who_left(server, users)
+        pids = {name.pid for name in agent_socket.agents(server)} - {home[1]}
+        before = {pid: descriptors(pid) for pid in pids}
+        with stopped(home[1]):
+            back = pool.submit(users.connect, server.url, token)
+            wait_until(lambda: waiting_for(server, home[1]), "a worker to wait for it")
+            os.kill(home[1], signal.SIGKILL)
+        again = back.result()
+        assert mark(users, again)[1] in pids
+        users.leave(again)
+        wait_until(lambda: requests(server) == 0, "no request")
+        wait_until(lambda: {p: descriptors(p) for p in pids} == before, "all descriptors closed")
+
+
+def one_who_left(server: Served, users: Users) -> tuple[str, tuple[str, int]]:
+    """The token of a user who was connected, and the session with its process."""
+    token = token_in(users.get(server.url))
+    user = users.connect(server.url, token)
+    home = mark(users, user)
+    users.leave(user)
+    settled(server, 0)
+    return token, home
+
+
+def has_successor(server: Served, killed: int) -> bool:
+    there = [name.pid for name in agent_socket.agents(server)]
+    return len(there) == WORKERS and killed not in there
 
 
 def descriptors(process: int) -> int:
@@ -126,12 +149,19 @@ def test_a_page_for_a_worker_that_has_just_stopped_is_answered_by_another_one(
     tmp_path: Path,
 ) -> None:
     with workers(tmp_path) as server, Users() as users:
-        users.join(server.url)  # the others have fewer sessions
-        with stopped(server.state()["workers"][3]["pid"]):
+        first = users.join(server.url)  # the others have fewer sessions
+        busy = server.state()["workers"][3]["pid"]
+        before = descriptors(busy) - (mark(users, first)[1] == busy)
+        with stopped(busy):
             tokens = [token_in(users.get(server.url)) for _ in range(8)]
             there = [users.connect(server.url, token) for token in tokens]
             assert len({mark(users, user) for user in there}) == 8
+        for user in (first, *there):
+            users.leave(user)
         wait_until(lambda: requests(server) == 0, "no request")
+        wait_until(lambda: descriptors(busy) == before, "all descriptors to be closed")
+        server.wait_workers(WORKERS)
+        assert created(server) == 9
 
 
 def one_page_elsewhere(server: Served, stopped: int) -> int:
@@ -169,7 +199,7 @@ def test_a_worker_without_free_descriptors_is_given_nothing(tmp_path: Path) -> N
         used = {int(file.name) for file in Path(f"/proc/{home}/fd").iterdir()}
         free = next(number for number in range(len(used) + 1) if number not in used)
         limits = resource.prlimit(home, resource.RLIMIT_NOFILE)
-        for left in range(3):
+        for left in range(7):  # to accept, to be sent two and to send them
             resource.prlimit(home, resource.RLIMIT_NOFILE, (free + left, limits[1]))
             for _ in range(20):  # soon it has the fewest sessions
                 began = time.monotonic()
@@ -177,7 +207,7 @@ def test_a_worker_without_free_descriptors_is_given_nothing(tmp_path: Path) -> N
                 assert time.monotonic() - began < 1
         resource.prlimit(home, resource.RLIMIT_NOFILE, limits)
         server.wait_workers(WORKERS)
-        assert created(server) == 61
+        assert created(server) == 141
 
 
 def test_new_pages_do_not_wait_for_a_worker_that_is_busy(tmp_path: Path) -> None:

@@ -53,8 +53,13 @@ server.run_until_shutdown()
 PANEL_SCRIPT = """
 import sys
 import panel as pn
-pn.serve({"app": lambda: pn.pane.Markdown("hello")}, port=int(sys.argv[1]), show=False)
+pn.serve(
+    {"app": lambda: pn.pane.Markdown("hello")}, port=int(sys.argv[1]), show=False,
+    num_procs=int(sys.argv[2]), unused_session_lifetime_milliseconds=500,
+    check_unused_sessions_milliseconds=300,
+)
 """
+OWN_LOOP = OWN_SCRIPT.replace("server.run_until_shutdown()", "server.io_loop.start()")
 
 
 def can_unshare() -> bool:
@@ -228,9 +233,19 @@ def test_the_child_starts_with_default_signals_and_an_empty_mask() -> None:
         assert not any(mask & (1 << (number - 1)) for mask in masks), number.name
 
 
-@pytest.mark.parametrize("processes", [1, 2], ids=["one process", "two workers"])
-def test_a_script_with_its_own_server_is_counted(tmp_path: Path, processes: int) -> None:
-    (tmp_path / "serve.py").write_text(OWN_SCRIPT)
+@pytest.mark.parametrize(
+    ("script", "processes"),
+    [
+        pytest.param(OWN_SCRIPT, 1, id="a server"),
+        pytest.param(OWN_SCRIPT, 2, id="a server of two workers"),
+        pytest.param(OWN_LOOP, 2, id="a server of two workers, with an event loop of its own"),
+        pytest.param(PANEL_SCRIPT, 4, id="pn.serve with four workers"),
+    ],
+)
+def test_a_script_with_its_own_server_is_counted_and_ends_with_code_0(
+    tmp_path: Path, script: str, processes: int
+) -> None:
+    (tmp_path / "serve.py").write_text(script)
     port = free_port()
     command = [sys.executable, "serve.py", str(port), str(processes)]
     with (
@@ -245,6 +260,7 @@ def test_a_script_with_its_own_server_is_counted(tmp_path: Path, processes: int)
             users.leave(user)
         server.terminate()
         assert server.exit_code() == 0
+        assert "restarting" not in server.output
 
 
 @pytest.mark.parametrize("way", ["panel serve", "panel serve, two workers", "pn.serve"])
@@ -257,7 +273,7 @@ def test_panel_servers_are_counted_and_drained(tmp_path: Path, way: str) -> None
     command = {
         "panel serve": serve,
         "panel serve, two workers": [*serve, "--num-procs", "2"],
-        "pn.serve": [sys.executable, "serve.py", str(port)],
+        "pn.serve": [sys.executable, "serve.py", str(port), "1"],
     }[way]
     with served(tmp_path, command, port=port) as server, Users() as users:
         server.wait_workers(processes)

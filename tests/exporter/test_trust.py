@@ -48,6 +48,7 @@ def report():
 
 def heed(said, by):
     told.append([said, pod.may_drain(by), by.pid > 0 and pod.may_answer(by)])
+    return True
 
 answer.start(3, report, lambda: None, heed)
 print("ready", flush=True)
