@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from autoscaler.cli import main
+from tests.simulation.traces import some_days
 
 RULES = """\
 name: dashboards
@@ -30,16 +30,7 @@ def rules(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def visits(tmp_path: Path) -> Path:
-    """Five days of 100 visits of half an hour each, around noon."""
-    random, monday = Random(1), 1_768_176_000
-    starts = [
-        round(monday + 86_400 * day + random.gauss(43_200, 7_200))
-        for day in range(5)
-        for _ in range(100)
-    ]
-    path = tmp_path / "visits.csv"
-    path.write_text("start,end\n" + "".join(f"{at},{at + 1_800}\n" for at in starts))
-    return path
+    return some_days(tmp_path / "visits.csv")
 
 
 def tune(*words: object) -> int:

@@ -17,6 +17,7 @@ import pytest
 from autoscaler.cli import main
 from tests.lab.big_data_environment import ENVIRONMENT, HOW
 from tests.lab.bokeh_servers import end, free_port, wait_until
+from tests.simulation.traces import some_days
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -26,7 +27,7 @@ name: dashboards
 target: {namespace: bokeh, deployment: bokeh-app}
 replicas: {min: 1, max: 20}
 metrics:
-  - {type: sessions, seats: 20, spare: 40}
+  - {type: sessions, seats: 10, spare: 40}
 """
 # The environment with Dask lacks packages that only the command line needs.
 CLIENT = """
@@ -42,8 +43,9 @@ GOAL = ("--goal", "refused < 2%")
 def words(tmp_path: Path) -> list[str]:
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
-    few = ("--candidates", "16", "--tick", "60s", "--json")
-    return ["tune", "--policy", str(rules), *GOAL, *few]
+    visits = some_days(tmp_path / "visits.csv")
+    few = ("--candidates", "20", "--tick", "60s", "--json")
+    return ["tune", "--policy", str(rules), "--trace", str(visits), *GOAL, *few]
 
 
 @pytest.fixture
@@ -113,6 +115,7 @@ def test_an_interrupt_ends_all_processes_and_leaves_no_file(
     words: list[str], tmp_path: Path
 ) -> None:
     html = tmp_path / "tune.html"
+    left = [path.name for path in tmp_path.iterdir()]
     process = subprocess.Popen(
         [sys.executable, "-m", "autoscaler.cli", *words, "--jobs", "2", "--html", str(html)],
         stdout=subprocess.PIPE,
@@ -129,7 +132,7 @@ def test_an_interrupt_ends_all_processes_and_leaves_no_file(
     assert process.returncode == 130
     assert b"Traceback" not in said
     wait_until(lambda: not group(process.pid), "the end of its workers")
-    assert [path.name for path in tmp_path.iterdir()] == ["rules.yaml"]
+    assert [path.name for path in tmp_path.iterdir()] == left
 
 
 def group(leader: int) -> list[int]:
