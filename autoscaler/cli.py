@@ -20,6 +20,7 @@ COMMANDS = {
     "replay": "decide again what a journal recorded, and print the share reproduced",
     "explain": "explain one decision of a journal in words",
     "simulate": "simulate a policy on recorded or generated sessions",
+    "tune": "find the cheapest policy that meets a goal on recorded or generated sessions",
     "diff": "show what an edit of a policy changes, in its settings and on a trace",
     "demo": "scale real Bokeh servers on this machine for two minutes",
     "schema": "print the JSON Schema of a policy, for editors",

@@ -5,7 +5,7 @@ The import of Bokeh takes a third of a second, so callers import this module whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from bokeh.models import Range1d
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
+from autoscaler.html_report.files import replace_file
 from autoscaler.html_report.plots import axis_of
 from autoscaler.html_report.replicas import decisions_plot, lives_plot, replicas_plot
 from autoscaler.html_report.users import users_plot
@@ -64,20 +65,7 @@ def write_report(
 
     note: a paragraph below the table. rivals: runs of the same trace to compare with, by name.
     """
-    _replace(path, report_html(timeline, summary, title, note, rivals))
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file completely, or leave what was there. Raises OSError."""
-    if path.exists() and not path.is_file():  # such as /dev/null
-        path.write_text(text, encoding="utf-8")
-        return
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    replace_file(path, report_html(timeline, summary, title, note, rivals))
 
 
 def report_html(
@@ -87,9 +75,14 @@ def report_html(
     note: str = "",
     rivals: Mapping[str, Timeline] = NO_RIVALS,
 ) -> str:
-    """Return the page as HTML, for a browser of any width."""
+    """Return the page of a run as HTML."""
+    return page_html(_plots(timeline, rivals), summary, title, note)
+
+
+def page_html(plots: Sequence[figure], summary: Table, title: str, note: str) -> str:
+    """Return plots, a table and a note as HTML, for a browser of any width."""
     return file_html(
-        _plots(timeline, rivals),
+        plots,
         INLINE,
         visible(title),
         template=TEMPLATE,

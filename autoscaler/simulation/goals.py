@@ -46,13 +46,23 @@ class Goal(NamedTuple):
     number: float
     unit: str
 
+    def __str__(self) -> str:
+        return f"{self.figure} {self._wanted}"
+
+    @property
+    def _wanted(self) -> str:
+        return f"{self.operator} {self.number:g}{self.unit}"
+
+    def is_met_by(self, value: float) -> bool:
+        """Return whether a value of the figure meets the goal."""
+        return _OPERATORS[self.operator](value, self.number)
+
     def missed(self, score: Score) -> str:
         """Return how a run misses the goal; "" if it meets it."""
         found = FIGURES[self.figure, self.unit](score)
-        if _OPERATORS[self.operator](found, self.number):
+        if self.is_met_by(found):
             return ""
-        wanted = f"{self.operator} {self.number:g}{self.unit}"
-        return f"{self.figure} is {found:.6g}{self.unit}, the goal is {wanted}"
+        return f"{self.figure} is {found:.6g}{self.unit}, the goal is {self._wanted}"
 
 
 def goal(text: str) -> Goal:

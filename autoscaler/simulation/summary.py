@@ -149,6 +149,13 @@ def document(
         **own[1],
         "static": static[1],
         "against": dict(others),
+        **provenance(policy, trace, assumptions),
+    }
+
+
+def provenance(policy: Policy, trace: Trace, assumptions: Assumptions) -> dict[str, Any]:
+    """Return everything that is needed to repeat a simulation, as JSON values."""
+    return {
         "assumptions": asdict(assumptions),
         "seed": assumptions.seed,
         "trace": {"name": trace.name, "sha256": trace.digest, "note": trace.note},
@@ -167,13 +174,16 @@ def policy_digest(policy: Policy) -> str:
 
 def values(score: Score, price: float | None) -> dict[str, Any]:
     """Return a score as JSON values, with its cost if the price of a replica-hour is known."""
-    found: dict[str, Any] = _rounded(asdict(score))
+    found: dict[str, Any] = rounded(asdict(score))
     if price is not None:
         found["cost"] = round(score.replica_hours * price, 4)
     return found
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Return plain values with all numbers rounded to four digits after the point."""
     if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
+        return {name: rounded(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(each) for each in value]
     return round(value, 4) if isinstance(value, float) else value

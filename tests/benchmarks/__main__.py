@@ -16,6 +16,7 @@ from tests.benchmarks import (
     queries,
     simulation,
     traces,
+    tuning,
 )
 from tests.benchmarks.figure import Figure
 
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "queries": queries.measure,
     "traces": traces.measure,
     "simulation": simulation.measure,
+    "tuning": tuning.measure,
     "big-data": big_data.measure,
 }
 

@@ -112,3 +112,19 @@ def test_what_the_page_of_the_simulation_prints_works(command: str, tmp_path: Pa
 def test_every_file_of_the_simulation_page_is_yaml() -> None:
     for block in blocks(SIMULATE_PAGE, "yaml"):
         assert isinstance(yaml.safe_load(block), dict)
+
+
+def tuned() -> list[str]:
+    return sorted(each for each in printed(SIMULATE_PAGE) if each.startswith("autoscaler tune -"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", tuned())
+def test_what_the_page_prints_of_tuning_works(command: str, tmp_path: Path) -> None:
+    (tmp_path / "policies").symlink_to(ROOT / "policies")
+
+    first = run_shell(command, tmp_path).splitlines()[0]
+
+    assert re.match(r"(Recommended|Keep the policy): ", first)
+    assert (tmp_path / "tune.html").exists()
+    assert (tmp_path / "tuned.yaml").exists() == first.startswith("Recommended")

@@ -30,6 +30,7 @@ LINES = "tests/big_data/test_page.py::test_points_service_and_app_come_up_by_the
 BIG_DATA_ON_THE_NODE = "tests/node/test_pages.py::test_the_galaxy_and_its_service"
 COMMAND_LINE = "tests/docs/test_command_line.py::test_a_command_that_is_printed_works"
 SIMULATED = "tests/docs/test_command_line.py::test_what_the_page_of_the_simulation_prints_works"
+TUNED = "tests/docs/test_command_line.py::test_what_the_page_prints_of_tuning_works"
 HISTORY = "tests/adapters/test_prometheus_history.py::test_a_morning_is_rebuilt"
 JOURNALED = "tests/replay/test_page.py::test_a_command_prints_what_the_page_shows"
 DAEMON = "tests/kubernetes/test_daemon.py"
@@ -46,6 +47,7 @@ RUN_BY = {
     "autoscaler demo --app": "tests/demo/test_demo.py::test_the_users_own_app",
     "autoscaler simulate": COMMAND_LINE,
     "autoscaler simulate --policy policies/sessions.yaml --prometheus": HISTORY,
+    "autoscaler tune": TUNED,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",
     "autoscaler replay": JOURNALED,
     "autoscaler explain": JOURNALED,

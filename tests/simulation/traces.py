@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -34,3 +35,15 @@ def problem(path: Path, **options: Any) -> str:
 def minutes(trace: Trace) -> list[tuple[float, float]]:
     """Start and end of each session, in minutes after 8:30 of 2026-01-12."""
     return [((start - MORNING) / 60, (end - MORNING) / 60) for start, end in trace.sessions]
+
+
+def some_days(path: Path, days: int = 5) -> Path:
+    """Write so many days of 100 visits of half an hour each, around noon."""
+    random, monday = Random(1), 1_768_176_000
+    starts = [
+        round(monday + 86_400 * day + random.gauss(43_200, 7_200))
+        for day in range(days)
+        for _ in range(100)
+    ]
+    path.write_text("start,end\n" + "".join(f"{at},{at + 1_800}\n" for at in starts))
+    return path

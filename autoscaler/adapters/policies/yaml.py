@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import yaml
@@ -52,13 +53,15 @@ class Problem(NamedTuple):
 class Document(NamedTuple):
     """The values of a file, the line of each, and the problems of single values.
 
-    An invalid value is `REFUSED` in `value`, and its path is in `refused`.
+    An invalid value is `REFUSED` in `value`, and its path is in `refused`. spans: where the text of
+    each value begins and ends, in characters.
     """
 
     value: Any
     lines: Mapping[Path, int]
     problems: tuple[Problem, ...] = ()
     refused: frozenset[Path] = frozenset()
+    spans: Mapping[Path, tuple[int, int]] = MappingProxyType({})
 
     def line(self, path: Path) -> int:
         """Return the line of a value, or of the nearest mapping or list that should contain it."""
@@ -96,7 +99,8 @@ def parse(text: str) -> Document:
     if second is not None:
         message = "a second document starts here (---), expected one policy per file"
         builder.problems.append(Problem(second, "", message))
-    return Document(value, builder.lines, tuple(builder.problems), frozenset(builder.refused))
+    problems, refused = tuple(builder.problems), frozenset(builder.refused)
+    return Document(value, builder.lines, problems, refused, builder.spans)
 
 
 def path_text(path: Path) -> str:
@@ -190,6 +194,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.lines: dict[Path, int] = {}
+        self.spans: dict[Path, tuple[int, int]] = {}
         self.problems: list[Problem] = []
         self.refused: set[Path] = set()
         self._built = 0
@@ -198,6 +203,7 @@ class _Builder:
         """Return the value of a node. Raises UnreadableError if expanded aliases are too many."""
         line = node.start_mark.line + 1
         self.lines.setdefault(path, line)
+        self.spans.setdefault(path, (node.start_mark.index, node.end_mark.index))
         self._built += 1
         if depth > MAX_DEPTH:
             raise UnreadableError(_too_deep(line))
@@ -242,9 +248,10 @@ class _Builder:
         return merged | own
 
     def _forget(self, path: Path) -> None:
-        """Drop the lines of a value that another one overrides."""
+        """Drop the places of a value that another one overrides."""
         for hidden in [each for each in self.lines if each[: len(path)] == path]:
             del self.lines[hidden]
+            self.spans.pop(hidden, None)
 
     def _merged(self, node: Node, path: Path, depth: int) -> dict[str, Any]:
         """Return what `<<: *anchor` or `<<: [*one, *two]` merges; the first of several wins."""

@@ -1,0 +1,1 @@
+"""Where the simulations of a study run: processes of this machine, or a Dask cluster."""
