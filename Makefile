@@ -48,7 +48,7 @@ images: parts
 
 test: lint ## Run the suite without a node, fast tests first (20 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 fast parts
-	@$(MAKE) --no-print-directory --jobs=2 idle slow LEAVE_OUT=" and not containers"
+	@$(MAKE) --no-print-directory --jobs=2 idle slow LEAVE_OUT="and not containers"
 	@$(BIN)/python -m tests.lab.counts
 
 test-node: images ## Run the tests on a real Kubernetes node, as root (20 minutes)
@@ -75,7 +75,7 @@ idle:
 
 # One worker more than processors, because these tests wait a third of their time.
 slow:
-	@nice -n 10 $(PYTEST) -m "slow and not node and not mostly_idle$(LEAVE_OUT)" $(BY_FILE) -n $$(($(WORKERS) + 1))
+	@nice -n 10 $(PYTEST) -m "slow and not node and not mostly_idle $(LEAVE_OUT)" $(BY_FILE) -n $$(($(WORKERS) + 1))
 
 containers:
 	@$(call IN_ONE_PIECE,nice -n 10 $(PYTEST) -m "containers")
