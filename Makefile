@@ -62,7 +62,7 @@ test-all: lint ## Run both in parallel, which is faster (as CI does)
 	@$(MAKE) --no-print-directory --jobs=3 node pages slow
 	@$(BIN)/python -m tests.lab.counts
 
-test-fast: fast ## Run only the logic tests (less than a minute)
+test-fast: fast ## Run only the logic tests (two to three minutes)
 
 fast: install
 	@$(PYTEST) -m "not slow" -n $(WORKERS)
