@@ -80,7 +80,7 @@ def test_a_worker_that_is_killed_when_it_has_sent_a_connection_loses_nothing(
         wait_until(lambda: requests(server) == 0, "no request")
         assert created(server) == 1
         users.leave(again)
-        wait_until(lambda: descriptors(home[1]) == before, "all descriptors to be closed")
+        wait_until(lambda: descriptors(home[1]) <= before, "all descriptors to be closed")
 
 
 def test_a_worker_that_is_killed_before_it_takes_a_connection_leaves_it_to_its_giver(
@@ -98,7 +98,7 @@ def test_a_worker_that_is_killed_before_it_takes_a_connection_leaves_it_to_its_g
         assert mark(users, again)[1] in pids
         users.leave(again)
         wait_until(lambda: requests(server) == 0, "no request")
-        wait_until(lambda: {p: descriptors(p) for p in pids} == before, "all descriptors closed")
+        wait_until(lambda: all(descriptors(p) <= before[p] for p in pids), "descriptors to close")
 
 
 def one_who_left(server: Served, users: Users) -> tuple[str, tuple[str, int]]:
@@ -159,7 +159,7 @@ def test_a_page_for_a_worker_that_has_just_stopped_is_answered_by_another_one(
         for user in (first, *there):
             users.leave(user)
         wait_until(lambda: requests(server) == 0, "no request")
-        wait_until(lambda: descriptors(busy) == before, "all descriptors to be closed")
+        wait_until(lambda: descriptors(busy) <= before, "all descriptors to be closed")
         server.wait_workers(WORKERS)
         assert created(server) == 9
 
@@ -193,6 +193,7 @@ def test_a_page_whose_client_leaves_at_once_disturbs_nobody(tmp_path: Path) -> N
             assert "Traceback" not in server.output
 
 
+@pytest.mark.timing_sensitive
 def test_a_worker_without_free_descriptors_is_given_nothing(tmp_path: Path) -> None:
     with workers(tmp_path) as server, Users() as users:
         home = mark(users, users.join(server.url))[1]

@@ -45,6 +45,7 @@ def test_all_is_reproduced_over_a_kill_a_step_of_the_clock_and_a_takeover(world:
     world.deploy(2)
     first = world.start("--journal", str(ours), name="first")
     world.reaches(3)
+    wait_until(lambda: entries(ours), WITHIN, "the first daemon to write its journal")
     first.kill()
     first.wait()
 
