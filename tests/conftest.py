@@ -47,8 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     items.sort(key=lambda item: -_time_limit(item))
     for item in items:
-        again = pytest.mark.flaky(reruns=AGAIN, condition=partial(_was_starved, item))
-        item.add_marker(again)
+        if item.get_closest_marker("flaky") is None:
+            again = pytest.mark.flaky(reruns=AGAIN, condition=partial(_was_starved, item))
+            item.add_marker(again)
 
 
 def _was_starved(item: pytest.Item) -> bool:
