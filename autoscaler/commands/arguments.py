@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from autoscaler.simulation.goals import Goal, goal
 from autoscaler.units import seconds
+
+
+def add_journals(parser: argparse.ArgumentParser) -> None:
+    """Add the argument for the files of a journal."""
+    parser.add_argument(
+        "journals",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        help="journal of `autoscaler run --journal`, with its older files, in any order",
+    )
 
 
 def duration(text: str) -> float:

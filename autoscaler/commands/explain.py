@@ -6,11 +6,10 @@ import argparse
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, time
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from autoscaler.adapters.journals import JournalFiles
-from autoscaler.commands.arguments import timezone
+from autoscaler.commands.arguments import add_journals, timezone
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.core.journal import Entry
@@ -25,13 +24,7 @@ LONGEST_GAP = 60.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument(
-        "journals",
-        metavar="FILE",
-        type=Path,
-        nargs="+",
-        help="journal of `autoscaler run --journal`, with its older files, in any order",
-    )
+    add_journals(parser)
     parser.add_argument(
         "--at",
         metavar="TIME",

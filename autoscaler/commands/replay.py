@@ -11,6 +11,7 @@ from typing import Any
 
 from autoscaler.adapters.journals import JournalFiles
 from autoscaler.adapters.policies.files import load_policy
+from autoscaler.commands.arguments import add_journals
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
@@ -23,13 +24,7 @@ MOST_TOLD = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument(
-        "journals",
-        metavar="FILE",
-        type=Path,
-        nargs="+",
-        help="journal of `autoscaler run --journal`, with its older files, in any order",
-    )
+    add_journals(parser)
     parser.add_argument(
         "--policy",
         metavar="FILE",

@@ -50,21 +50,15 @@ def decide(
     ended, state = departures.follow(state, observed)
     state = _remember_pods(policy, observed, state, at)
     state, reset = _remember_resets(observed, state, now)
-    if observed.replicas == 0:
+    current = observed.replicas
+    decision = Decision(current, current, confirmed=confirmed, ended=ended, reset=reset)
+    if current == 0:
         held = Step(Reason.SCALING_DISABLED, 0, "scaling is disabled: spec.replicas is 0")
-        return Decision(
-            0,
-            0,
-            (held,),
-            confirmed=confirmed,
-            ended=ended,
-            reset=reset,
-            holds_until=now.holds_until,
-        ), state
+        return decision._replace(steps=(held,), holds_until=now.holds_until), state
     metrics, state = recommendations(policy, observed, state, now)
     bounds = schedule.bounds(policy, now)
 
-    votes = _votes(policy, metrics, observed.replicas)
+    votes = _votes(policy, metrics, current)
 
     draft = _combine(votes, observed)
     draft, state = _fallback(draft, metrics, policy, state, now)
@@ -84,15 +78,11 @@ def decide(
     draft, plan = _drain(draft, needed, policy, observed, state, bounds, now)
     if plan is not None and plan.named != state.told:
         state = state._replace(told=plan.named)
-    return Decision(
-        observed.replicas,
-        draft.replicas,
-        draft.steps,
+    return decision._replace(
+        desired=draft.replicas,
+        steps=draft.steps,
         recommendations=metrics,
         drain=plan,
-        confirmed=confirmed,
-        ended=ended,
-        reset=reset,
         holds_until=now.holds_until,
     ), state
 
