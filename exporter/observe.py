@@ -12,11 +12,12 @@ from operator import add
 from typing import Any
 
 from exporter.agent import pod
+from exporter.agent.cgroup import CgroupReading
 from exporter.collect import Trust
 from exporter.estimate import Sockets, network_bytes, read_sockets
 from exporter.ledger import Collected, Ledger
 from exporter.port_watch import PortView, PortWatch
-from exporter.wire import AppReport, CgroupReport, Report, empty_for, holders
+from exporter.wire import AppReport, Report, empty_for, holders
 
 EXACT, ESTIMATED = "exact", "estimated"
 LOOK_SECONDS = 5.0
@@ -112,12 +113,12 @@ class PodView:
         return sum(told) if told else None
 
     @property
-    def cgroups(self) -> tuple[CgroupReport, ...]:
+    def cgroups(self) -> tuple[CgroupReading, ...]:
         """Each container's cgroup once, as in the latest report."""
         by_age = sorted(self.collected.reports, key=lambda report: report.at)
         return tuple({r.cgroup.key: r.cgroup for r in by_age if r.cgroup is not None}.values())
 
-    def resource(self, of: Callable[[CgroupReport], float | None]) -> float | None:
+    def resource(self, of: Callable[[CgroupReading], float | None]) -> float | None:
         """Return a value summed over the containers that have it, or None if none has it."""
         values = [value for cgroup in self.cgroups if (value := of(cgroup)) is not None]
         return sum(values) if values else None

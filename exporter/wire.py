@@ -15,6 +15,7 @@ from itertools import islice
 from math import isfinite
 from typing import Any
 
+from exporter.agent.cgroup import CgroupReading
 from exporter.metrics import BY_NAME
 
 SeriesKey = tuple[str, tuple[str, ...]]  # metric name, label values
@@ -65,21 +66,6 @@ class HistogramTotal:
 
 
 @dataclass(frozen=True, slots=True)
-class CgroupReport:
-    """The values of a cgroup; see `exporter.agent.cgroup.CgroupReading`."""
-
-    key: str
-    memory_bytes: int | None = None
-    working_set_bytes: int | None = None
-    limit_bytes: int | None = None
-    oom_kills: int | None = None
-    cpu_seconds: float | None = None
-    throttled_seconds: float | None = None
-    throttled_periods: int | None = None
-    periods: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """One worker at `at` (Unix seconds).
 
@@ -103,7 +89,7 @@ class Report:
     cpu_s: float = 0.0
     apps: Mapping[str, AppReport] = field(default_factory=dict)
     sockets: frozenset[int] | None = None
-    cgroup: CgroupReport | None = None
+    cgroup: CgroupReading | None = None
     info: Mapping[str, str] = field(default_factory=dict)
     counters: Mapping[SeriesKey, float] = field(default_factory=dict)
     histograms: Mapping[SeriesKey, HistogramTotal] = field(default_factory=dict)
@@ -194,7 +180,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "apps": {_text(url): AppReport(**_app(app)) for url, app in apps.items()},
         "sockets": None if sockets is None else frozenset(_counts(sockets)),
-        "cgroup": None if cgroup is None else CgroupReport(**_plain(CgroupReport, cgroup)),
+        "cgroup": None if cgroup is None else CgroupReading(**_plain(CgroupReading, cgroup)),
         "info": {name: _text(info[name]) for name in INFO if name in info},
         "counters": {
             series: _number(value) for series, value in _rows(values, "counters", "counter")

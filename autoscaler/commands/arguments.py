@@ -21,6 +21,16 @@ def add_journals(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_price(parser: argparse._ActionsContainer) -> None:
+    """Add the option for the price of a replica-hour."""
+    parser.add_argument(
+        "--price",
+        type=price,
+        metavar="AMOUNT/h",
+        help="price of a replica-hour in any currency, such as 0.12/h, to show the cost",
+    )
+
+
 def duration(text: str) -> float:
     """Return a duration such as 5m in seconds."""
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from autoscaler.commands import inputs
-from autoscaler.commands.arguments import price
+from autoscaler.commands.arguments import add_price
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
@@ -27,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("policy", type=Path, metavar="OLD", help="policy file before the edit")
     parser.add_argument("new", metavar="NEW", help="policy file after the edit")
     inputs.add_replay(parser)
-    parser.add_argument(
-        "--price", type=price, metavar="AMOUNT/h", help="price of a replica-hour, to show the cost"
-    )
+    add_price(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoscaler.commands import inputs
-from autoscaler.commands.arguments import chosen_goal, price
+from autoscaler.commands.arguments import add_price, chosen_goal
 from autoscaler.commands.lines import complain
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
@@ -37,12 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exit with 1 unless the policy meets this, such as 'cut == 0', 'refused < 0.1%%' or "
         "'regret < 10%%' (repeatable)",
     )
-    output.add_argument(
-        "--price",
-        type=price,
-        metavar="AMOUNT/h",
-        help="price of a replica-hour in any currency, such as 0.12/h, to show the cost",
-    )
+    add_price(output)
     output.add_argument(
         "--html",
         type=Path,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoscaler.commands import inputs
-from autoscaler.commands.arguments import chosen_goal, price, whole
+from autoscaler.commands.arguments import add_price, chosen_goal, whole
 from autoscaler.commands.lines import complain
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
@@ -89,12 +89,7 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--price",
-        type=price,
-        metavar="AMOUNT/h",
-        help="price of a replica-hour in any currency, such as 0.12/h, to show the cost",
-    )
+    add_price(group)
     group.add_argument(
         "--write",
         type=Path,

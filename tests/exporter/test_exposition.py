@@ -12,6 +12,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from exporter.agent.cgroup import CgroupReading
 from exporter.agent.pod import Name
 from exporter.exposition import OPENMETRICS, TEXT, prefers_openmetrics, render
 from exporter.ledger import Collected, WorkerView
@@ -19,7 +20,7 @@ from exporter.metrics import BY_NAME, TABLE, MetricSpec
 from exporter.observe import PodView, sum_apps
 from exporter.port_watch import PortView
 from exporter.state import state
-from exporter.wire import AppReport, CgroupReport, HistogramTotal, Report
+from exporter.wire import AppReport, HistogramTotal, Report
 
 INFO = {
     "mode": "tornado",
@@ -40,7 +41,7 @@ PROMETHEUS_3 = (
 
 
 def report(at: float = 100.0, key: str = "1:1", **more: object) -> Report:
-    cgroup = CgroupReport(key, 2048, 1024, 4096, 1, 7.5, 0.5, 2, 10)
+    cgroup = CgroupReading(key, 2048, 1024, 4096, 1, 7.5, 0.5, 2, 10)
     apps = {"/app": AppReport(connected=3, lingering=1, live=4, oldest_age_s=60, last_activity=99)}
     values = {"serving": True, "apps": apps, "rss_bytes": 512, "cgroup": cgroup, "info": INFO}
     return Report(at, **{**values, **more})  # type: ignore[arg-type]
@@ -161,7 +162,7 @@ def test_sessions_per_user_are_those_created_for_each_that_was_used(
 def test_memory_is_of_the_container_that_is_killed_first_and_cpu_of_all(
     used: int, limit: int | None, expected: tuple[int, int]
 ) -> None:
-    other = CgroupReport("2:2", used, used, limit, 0, 1.0, 0.0, 0, 0)
+    other = CgroupReading("2:2", used, used, limit, 0, 1.0, 0.0, 0, 0)
     seen = observation(report(), report(cgroup=other))
     found, told = families(seen, ""), state(seen)["memory"]
     memory = ("bokeh_memory_working_set_bytes", "bokeh_memory_limit_bytes")
@@ -171,7 +172,7 @@ def test_memory_is_of_the_container_that_is_killed_first_and_cpu_of_all(
 
 
 def test_without_any_limit_the_containers_add_up() -> None:
-    one, other = (CgroupReport(f"2:{n}", 100, 100, None, 0, 1.0, 0.0, 0, 0) for n in (1, 2))
+    one, other = (CgroupReading(f"2:{n}", 100, 100, None, 0, 1.0, 0.0, 0, 0) for n in (1, 2))
     found = families(observation(report(cgroup=one), report(cgroup=other)), "")
     assert value(found, "bokeh_memory_working_set_bytes") == 200
     assert "bokeh_memory_limit_bytes" not in found

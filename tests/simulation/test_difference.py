@@ -11,6 +11,7 @@ from autoscaler.cli import main
 from autoscaler.simulation.difference import Difference, Moment, Setting, decisions, settings
 from autoscaler.simulation.timeline import Change, Steps, Timeline
 from tests.builders import policy
+from tests.simulation.test_simulate_command import RULES
 
 SEATS = [{"type": "sessions", "seats": 10, "spare": 5}]
 
@@ -92,13 +93,6 @@ def test_decisions_that_differ(old: Timeline, new: Timeline, expected: Differenc
     assert decisions(old, new) == expected
 
 
-RULES = """\
-name: dashboards
-target: {namespace: bokeh, deployment: bokeh-app}
-replicas: {min: 1, max: 20}
-metrics:
-  - {type: sessions, seats: 10, spare: 5}
-"""
 SHORT = ("--workload", "class-of-200")
 
 
