@@ -130,7 +130,7 @@ def knobs(policy: Policy, assumptions: Assumptions) -> list[Knob]:
     found = [*_of_metrics(policy, assumptions), *_of_speed(policy), *_of_windows(policy)]
     plain = plain_policy(policy)
     others = (
-        Knob(path, tuple(each for each in values if each != _value_at(plain, path)))
+        Knob(path, tuple(each for each in values if each != value_at(plain, path)))
         for path, values in found
     )
     return [knob for knob in others if knob.values][: len(PRIMES)]
@@ -177,7 +177,7 @@ def _scaled(number: int, shares: Sequence[float], least: int = 1) -> tuple[int, 
     return tuple(dict.fromkeys(max(least, round(number * share)) for share in shares))
 
 
-def _value_at(plain: Any, path: Path) -> Any:
+def value_at(plain: Any, path: Path) -> Any:
     """Return the value that a file has at a path, or None if it has none."""
     for key in path:
         if isinstance(key, str) and key not in plain:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from autoscaler.adapters.policies.yaml import Path, UnreadableError, flow_text, parse, path_text
 from autoscaler.policy import Policy
+from autoscaler.simulation.candidates import value_at
 
 Spans = Mapping[Path, tuple[int, int]]
 # What the lists and mappings on one line begin with.
@@ -50,18 +51,10 @@ def value_diff(before: Any, edits: Mapping[Path, Any]) -> list[str]:
     """
     lines = []
     for path, value in edits.items():
-        old = _value_at(before, path)
+        old = value_at(before, path)
         lines += [f"-{path_text(path)}: {flow_text(old)}"] if old is not None else []
         lines.append(f"+{path_text(path)}: {flow_text(value)}")
     return lines
-
-
-def _value_at(values: Any, path: Path) -> Any:
-    for key in path:
-        if isinstance(values, Mapping) and key not in values:
-            return None
-        values = values[key]
-    return values
 
 
 def _edited(text: str, path: Path, value: Any) -> str:
