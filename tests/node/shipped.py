@@ -7,10 +7,10 @@ import socket
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from kubernetes import client
@@ -37,6 +37,7 @@ ANSWER_WITHIN = 5.0
 # The kubelet looks at mounted ConfigMaps once a minute where it is not told otherwise.
 KUBELET_SYNC = 180.0
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 class Shipped:
@@ -170,9 +171,13 @@ class Shipped:
 
     def await_replicas(self, number: int, deployment: str = APP, within: float = SOON) -> None:
         """The daemon asks for so many."""
+        what = f"{number} replicas of {deployment}"
+        self.await_daemon(lambda: self.replicas(deployment) == number, within, what)
+
+    def await_daemon(self, predicate: Callable[[], T], within: float, what: str) -> T:
+        """What the daemon is to bring about; where it does not, the failure tells its log."""
         try:
-            what = f"{number} replicas of {deployment}"
-            wait_until(lambda: self.replicas(deployment) == number, within, what)
+            return wait_until(predicate, within, what)
         except AssertionError as error:
             raise AssertionError(f"{error}; the daemon said:\n{self.daemon_log()}") from None
 

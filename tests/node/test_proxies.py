@@ -136,7 +136,7 @@ def test_a_cordoned_pod_gets_no_new_users_and_those_who_reconnect_come_back_to_i
         browsers.come(6)
     assert created(shipped) == before + len(browsers.users), "each user costs one session"
     shipped.write_policy(APP, policy(drain={"settle": "10s", "reconnect": "60s"}))
-    (going,) = wait_until(lambda: cordoned(shipped), KUBELET_SYNC, "a pod to be cordoned")
+    (going,) = shipped.await_daemon(lambda: cordoned(shipped), KUBELET_SYNC, "a pod to be cordoned")
     time.sleep(FOLLOWED_AFTER)
 
     there = connected(shipped)
@@ -148,7 +148,9 @@ def test_a_cordoned_pod_gets_no_new_users_and_those_who_reconnect_come_back_to_i
 
     shipped.write_policy(APP, policy())
     browsers.leave()
-    wait_until(lambda: len(shipped.pods()) == 2, KUBELET_SYNC + SOON, "the empty pod to go")
+    shipped.await_daemon(
+        lambda: len(shipped.pods()) == 2, KUBELET_SYNC + SOON, "the empty pod to go"
+    )
     assert going not in connected(shipped)
 
 
