@@ -29,6 +29,9 @@ PROCESS, PREVIOUS, BEAT, SESSIONS, DRAINS, TAKEN, EXPECTED, CREATED, CREATES_UNT
 MOST_PORTS = 4
 GIVEN = PORTS + MOST_PORTS  # one cell for each worker
 BUCKETS, BUCKET = 2048, 16  # of sessions: 256 KiB a worker
+# Choices of a worker for a session that nobody has yet. A cell: 40 bits of the key, 8 of the chosen
+# slot, 16 of the time.
+CHOICES, CHOICE_TICK, CHOICE_SECONDS = 4096, 0.064, 4.0
 MOST_WORKERS = 256
 CREATION_SECONDS, BETWEEN_SECONDS = 30.0, 2.0  # that one creation takes, and the next one follows
 CONNECTED = 1  # the bit of a key that says that somebody has been connected to the session
@@ -53,7 +56,8 @@ class Board:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._table = GIVEN + workers
+        self._choices = GIVEN + workers
+        self._table = self._choices + CHOICES
         self._width = self._table + BUCKETS * BUCKET
         self._memory = mmap.mmap(-1, 8 * self._width * workers)  # shared, and all zero
         self._cells = memoryview(self._memory).cast("Q")
@@ -78,8 +82,8 @@ class Board:
         first = slot * self._width
         for cell in range(GIVEN):
             self.put(slot, cell, 0)
-        table = self._cells[first + self._table : first + self._width]
-        table.cast("B")[:] = bytes(len(table) * 8)
+        tables = self._cells[first + self._choices : first + self._width]
+        tables.cast("B")[:] = bytes(len(tables) * 8)
 
     def given_to(self, slot: int) -> int:
         """Count the connections that all workers have ever given to this one."""
@@ -110,6 +114,22 @@ class Board:
             _, found = self.bucket(slot, key)
             if key in found or key | CONNECTED in found:
                 yield slot, key | CONNECTED in found
+
+    def choose(self, slot: int, key: int, chosen: int) -> None:
+        """Say which worker this one has chosen to create a session."""
+        now = int(time.monotonic() / CHOICE_TICK) % 2**16
+        self.put(slot, self._choice_cell(key), key >> 24 << 24 | chosen << 16 | now)
+
+    def chosen(self, key: int) -> Iterator[int]:
+        """Yield the workers that have lately been chosen to create a session."""
+        now, most = int(time.monotonic() / CHOICE_TICK), CHOICE_SECONDS / CHOICE_TICK
+        for slot in range(self.workers):
+            cell = self.get(slot, self._choice_cell(key))
+            if cell >> 24 == key >> 24 and (now - cell) % 2**16 <= most:
+                yield cell >> 16 & 0xFF
+
+    def _choice_cell(self, key: int) -> int:
+        return self._choices + (key >> 2) % CHOICES
 
     def givers(self) -> set[int]:
         """Return the processes of all workers, and of killed ones that may have sent something."""

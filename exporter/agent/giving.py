@@ -33,10 +33,18 @@ ABOUT_EQUAL = 8
 
 
 class Choice(NamedTuple):
-    """The worker that should answer, and for how many seconds it is waited for."""
+    """The worker that should answer, and for how many seconds it is waited for.
+
+    It is a process: who has its slot after it does not have its sessions.
+    """
 
     slot: int
+    process: int
     patience: float
+
+
+def _choice(mine: Seat, slot: int, patience: float) -> Choice:
+    return Choice(slot, mine.board.get(slot, PROCESS), patience)
 
 
 def giving(connection: Any, port: int, start_line: Any, headers: Any) -> Awaitable[bool] | None:
@@ -128,14 +136,14 @@ def choose(mine: Seat, port: int, found: Asked, tried: Collection[Choice] = ()) 
             if slot == mine.slot:
                 return None
             patient = connected or mine.board.creates(slot)
-            choice = Choice(slot, SESSION_SECONDS if patient else NEW_SESSION_SECONDS)
+            choice = _choice(mine, slot, SESSION_SECONDS if patient else NEW_SESSION_SECONDS)
             if choice not in tried and is_there(mine, slot, port, choice.patience):
                 return choice
         if key in mine:
             return None
     if mine.board.get(mine.slot, DRAINS) or (tried and not key):
         return None
-    return _least_busy(mine, port, key, {choice.slot for choice in tried})
+    return _least_busy(mine, port, key, {(choice.slot, choice.process) for choice in tried})
 
 
 def is_there(mine: Seat, slot: int, port: int, patience: float) -> bool:
@@ -144,29 +152,37 @@ def is_there(mine: Seat, slot: int, port: int, patience: float) -> bool:
     return bool(alive) and mine.serves(slot, port)
 
 
-def _is_open(mine: Seat, slot: int, port: int) -> bool:
+def _is_open(mine: Seat, slot: int, port: int, patience: float = RUNS_SECONDS) -> bool:
     """Tell whether a worker can be given new sessions now."""
-    return not mine.board.get(slot, DRAINS) and is_there(mine, slot, port, RUNS_SECONDS)
+    return not mine.board.get(slot, DRAINS) and is_there(mine, slot, port, patience)
 
 
-def _least_busy(mine: Seat, port: int, key: int, without: Container[int]) -> Choice | None:
+def _least_busy(
+    mine: Seat, port: int, key: int, without: Container[tuple[int, int]]
+) -> Choice | None:
     """Return the worker that should create a session; key: of a session with a given id, or 0.
 
     Several requests can ask for a given id at once, and reach several workers. All of these choose
-    the same one, by the id, from those that have about as few sessions as the least busy one.
+    the same one: the one that has lately been chosen, or else, by the id, one of those that have
+    about as few sessions as the least busy one.
     """
     rows = mine.board
-    slots = [
-        slot
-        for slot in range(rows.workers)
-        if slot == mine.slot or (slot not in without and _is_open(mine, slot, port))
-    ]
+
+    def can_have(slot: int, patience: float) -> bool:
+        is_new = (slot, rows.get(slot, PROCESS)) not in without
+        return slot == mine.slot or (is_new and _is_open(mine, slot, port, patience))
+
+    slots = [slot for slot in range(rows.workers) if can_have(slot, RUNS_SECONDS)]
     if not key:
         return _for_new_page(mine, port, slots)
-    most = min(rows.get(slot, SESSIONS) for slot in slots) + ABOUT_EQUAL
-    equal = (slot for slot in slots if rows.get(slot, SESSIONS) <= most)
-    chosen = max(equal, key=lambda slot: digest(f"{key} {slot}"))
-    return Choice(chosen, NEW_PAGE_SECONDS) if chosen != mine.slot else None
+    before = (slot for slot in rows.chosen(key) if can_have(slot, NEW_SESSION_SECONDS))
+    chosen = next(before, None)
+    if chosen is None:
+        most = min(rows.get(slot, SESSIONS) for slot in slots) + ABOUT_EQUAL
+        equal = (slot for slot in slots if rows.get(slot, SESSIONS) <= most)
+        chosen = max(equal, key=lambda slot: digest(f"{key} {slot}"))
+    rows.choose(mine.slot, key, chosen)
+    return _choice(mine, chosen, NEW_SESSION_SECONDS) if chosen != mine.slot else None
 
 
 def _for_new_page(mine: Seat, port: int, running: list[int]) -> Choice | None:
@@ -180,8 +196,8 @@ def _for_new_page(mine: Seat, port: int, running: list[int]) -> Choice | None:
     others = (slot for slot in range(rows.workers) if _begins(mine, slot, port))
     first = min(others, key=rows.load, default=chosen)
     if rows.load(first) + ABOUT_EQUAL < rows.load(chosen):
-        return Choice(first, NEW_SESSION_SECONDS)
-    return Choice(chosen, NEW_PAGE_SECONDS) if chosen != mine.slot else None
+        return _choice(mine, first, NEW_SESSION_SECONDS)
+    return _choice(mine, chosen, NEW_PAGE_SECONDS) if chosen != mine.slot else None
 
 
 def _begins(mine: Seat, slot: int, port: int) -> bool:
@@ -224,8 +240,7 @@ async def _give(mine: Seat, choice: Choice, own: socket.socket, read: bytes, vis
     mine.give(choice.slot, +1)
     taken = False
     try:
-        number = mine.board.get(choice.slot, PROCESS)
-        taken = await _send(handoff.name(choice.slot, number), number, own, read, choice.patience)
+        taken = await _send(choice, own, read)
     except Exception as error:
         handoff.errors.tell(error)
     finally:
@@ -238,17 +253,17 @@ async def _give(mine: Seat, choice: Choice, own: socket.socket, read: bytes, vis
     return taken
 
 
-async def _send(name: str, number: int, own: socket.socket, read: bytes, patience: float) -> bool:
+async def _send(choice: Choice, own: socket.socket, read: bytes) -> bool:
     """Send a connection to a process and to nobody else; False: this worker has got the claim."""
     taker = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     taker.setblocking(False)
     with taker, suppress(OSError), claim.new() as token:
-        taker.connect(name)
-        if pod.peer(taker) != (number, os.geteuid()):
+        taker.connect(handoff.name(choice.slot, choice.process))
+        if pod.peer(taker) != (choice.process, os.geteuid()):
             return False
         socket.send_fds(taker, [read], [own.fileno(), token])
         try:
-            await _ended(taker, patience)
+            await _ended(taker, choice.patience)
         except Exception as error:  # whatever it is, the claim tells who answers
             handoff.errors.tell(error)
         return not claim.get(token)

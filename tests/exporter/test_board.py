@@ -176,7 +176,7 @@ def test_a_worker_that_creates_sessions_is_waited_for_although_nobody_is_connect
     seats[2].add(key_of("/app", "next"))
     stand_still(seats[2], 3)
     choice = giving.choose(seats[0], PORT, socket_of("there"))
-    assert choice == giving.Choice(2, giving.SESSION_SECONDS)
+    assert choice == giving.Choice(2, os.getpid(), giving.SESSION_SECONDS)
     seats[2].created()
     stand_still(seats[2], 3)
     assert answering(seats, socket_of("there")) in ({0}, {1}, {3})
@@ -232,8 +232,26 @@ def test_all_workers_choose_the_same_one_for_a_new_session_of_a_given_id(
     assert set.union(*chosen) == {0, 1, 2, 3}
     for number in range(giving.ABOUT_EQUAL + 1):
         seats[0].add(key_of("/app", f"other {number}"))
-    chosen = [answering(seats, page_of(str(number))) for number in range(40)]
+    chosen = [answering(seats, page_of(f"new {number}")) for number in range(40)]
     assert set.union(*chosen) == {1, 2, 3}
+
+
+def test_a_choice_holds_while_a_worker_with_fewer_sessions_starts(
+    seats: list[Seat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seat in seats[:3]:
+        for number in range(giving.ABOUT_EQUAL + 1):
+            seat.add(key_of("/app", f"{seat.slot} {number}"))
+    seats[3].board.put(3, board.PROCESS, 0)
+    ids = [str(number) for number in range(40)]
+    before = [slot_of(seats[0], PORT, socket_of(each)) or 0 for each in ids]
+    seats[3] = Seat(seats[0].board, 3)
+    seats[3].serve([PORT])
+    seats[3].beat()
+    again = [answering(seats, socket_of(each)) for each in ids]
+    assert again == [{slot} for slot in before]
+    monkeypatch.setattr(board, "CHOICE_SECONDS", -1)
+    assert {slot for each in ids for slot in answering(seats, socket_of(each))} == {3}
 
 
 def test_the_next_choice_leaves_out_those_that_did_not_answer(seats: list[Seat]) -> None:

@@ -35,8 +35,9 @@ from tests.lab.bokeh_servers import (
 from tests.lab.processes import stopped
 from tests.lab.websocket_user import Users, token_in
 
-# Workers are stopped and killed within milliseconds of what they do, so a test may miss the moment.
-pytestmark = [pytest.mark.slow, pytest.mark.mostly_idle, pytest.mark.flaky(reruns=2)]
+pytestmark = [pytest.mark.slow, pytest.mark.mostly_idle]
+
+SENT_WITHIN = 0.5  # seconds from when a worker has a request to when it has sent the connection
 
 
 def test_a_killed_worker_ends_its_own_users_only(tmp_path: Path) -> None:
@@ -73,6 +74,7 @@ def test_a_worker_that_is_killed_when_it_has_sent_a_connection_loses_nothing(
         with stopped(home[1]):
             back = pool.submit(users.connect, server.url, token)
             giver = wait_until(lambda: waiting_for(server, home[1]), "a worker to wait for it")
+            time.sleep(SENT_WITHIN)
             os.kill(giver, signal.SIGKILL)
             wait_until(lambda: has_successor(server, giver), "the giver's successor")
         again = back.result()
@@ -96,7 +98,7 @@ def test_a_worker_that_is_killed_before_it_takes_a_connection_leaves_it_to_its_g
             wait_until(lambda: waiting_for(server, home[1]), "a worker to wait for it")
             os.kill(home[1], signal.SIGKILL)
         again = back.result()
-        assert mark(users, again)[1] in pids
+        assert mark(users, again)[1] != home[1]
         users.leave(again)
         wait_until(lambda: requests(server) == 0, "no request")
         wait_until(lambda: all(descriptors(p) <= before[p] for p in pids), "descriptors to close")
@@ -239,11 +241,6 @@ def test_a_crowd_is_shared_although_all_workers_import_for_their_first_session(
         assert max(in_each(server)) <= MANY // 2  # one had nearly all of them
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="connections that come at the same moment for a session whose worker has just been "
-    "killed may still get a session each, in about one of four runs",
-)
 def test_pages_of_a_killed_worker_agree_on_another_one(tmp_path: Path) -> None:
     with workers(tmp_path) as server, Users() as users, ThreadPoolExecutor(24) as pool:
         there = join_all(users, server.url)

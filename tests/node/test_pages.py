@@ -29,10 +29,9 @@ from tests.deploy.pages import (
 from tests.lab import live_cluster as live
 from tests.lab.images import EXAMPLES, OURS, our_image
 from tests.lab.live_cluster import NAMESPACE
-from tests.lab.objects import ROUTABLE
 from tests.lab.processes import wait_until
 from tests.lab.stack import PUBLISHED, local_images
-from tests.node.shipped import APP, KUBELET_SYNC, NAME_LABEL, SOON, Shipped, policy
+from tests.node.shipped import APP, KUBELET_SYNC, SOON, Shipped, policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(600)]
 
@@ -173,5 +172,5 @@ def test_what_the_runbook_tells_to_look_at_is_there(shipped: Shipped, tmp_path: 
                 run_shell(look.replace("resume", "pause"), tmp_path)
             run_shell(look, tmp_path)
 
-    shipped.kubectl("label", "pod", "-l", f"{NAME_LABEL}={APP}", f"{ROUTABLE}=true", "--overwrite")
     shipped.rolled_out(APP)
+    assert pod.metadata.name not in {each.metadata.name for each in shipped.pods()}
