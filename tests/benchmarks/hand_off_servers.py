@@ -10,14 +10,11 @@ from __future__ import annotations
 import os
 import re
 import resource
-import secrets
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,15 +22,14 @@ from tornado.httpclient import HTTPClientError
 
 from tests.benchmarks.crowd import APP, Crowd
 from tests.exporter import agent_socket
-from tests.lab.bokeh_servers import Served, served
-from tests.lab.processes import Processes, wait_until
+from tests.exporter.worker_servers import WAYS, WITHIN, launched, through
+from tests.lab.bokeh_servers import Served
+from tests.lab.processes import wait_until
 from tests.lab.websocket_user import Users
-from tests.proxies.fleet import KEEP_SESSIONS, PORT, SOON_EMPTY
-from tests.proxies.programs import PROXIES
 
-USERS, WORKERS = 1000, 4
+USERS = 1000
 DESCRIPTORS = 20_000
-WITHIN, SETTLES_WITHIN = 120.0, 20.0  # seconds
+SETTLES_WITHIN = 20.0  # seconds
 RECONNECT_WHILE_DRAINING = 50
 
 PN_SERVE = """
@@ -55,7 +51,6 @@ import panel as pn
 pn.pane.Markdown(f"mark-{uuid.uuid4().hex}-{os.getpid()}-").servable()
 """
 SCRIPTS = {"bokeh serve": APP, "panel serve": PANEL, "pn.serve": PN_SERVE}
-WAYS = ("directly", *(proxy.name for proxy in PROXIES))
 
 
 @dataclass
@@ -85,49 +80,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@contextmanager
-def launched(folder: Path, server_of: str) -> Iterator[Served]:
-    """A server of four workers at an address of its own, as pods have one."""
-    address = f"127.{secrets.randbelow(254) + 1}.{secrets.randbelow(256)}.1"
-    (folder / "app.py").write_text(SCRIPTS[server_of])
-    program, _, command = server_of.partition(" ")
-    where = ["--address", address, "--port", str(PORT), "--num-procs", str(WORKERS)]
-    line = [sys.executable, "-m", program, command, "app.py", *where, *KEEP_SESSIONS]
-    if server_of == "pn.serve":
-        line = [sys.executable, "app.py", address, str(PORT)]
-    log = folder / "termination-log"
-    log.touch()
-    with served(
-        folder,
-        line,
-        port=PORT,
-        address=address,
-        options=SOON_EMPTY,
-        environment={"BOKEH_EXPORTER_TERMINATION_LOG": str(log)},
-    ) as server:
-        server.wait_workers(WORKERS, WITHIN)
-        yield server
-
-
-@contextmanager
-def through(way: str, folder: Path, server: Served) -> Iterator[str]:
-    """The app's address, directly or through a proxy with the configuration that we ship."""
-    kinds = {proxy.name: proxy for proxy in PROXIES}
-    if way not in kinds:
-        yield server.url
-        return
-    (folder / way).mkdir()
-    with Processes(folder) as processes:
-        proxy = kinds[way](folder / way, processes)
-        proxy.start([server.url.split("/")[2].split(":")[0]])
-        yield proxy.url
-
-
 def observed(server_of: str, way: str, count: int) -> Seen:
     """Everything that happens to one server."""
     with (
         tempfile.TemporaryDirectory() as name,
-        launched(Path(name), server_of) as server,
+        launched(Path(name), server_of, SCRIPTS[server_of]) as server,
         through(way, Path(name), server) as url,
         Users(WITHIN) as users,
     ):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.lab.bokeh_servers import Served, bokeh_serve, wait_until
+from tests.exporter.worker_servers import WAYS, WORKERS, launched, through
+from tests.lab.bokeh_servers import Served, wait_until
 from tests.lab.browser import HOW, browser, driver
 
 pytestmark = [
@@ -18,19 +19,35 @@ pytestmark = [
     pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
 ]
 
-WORKERS, BROWSERS, TABS = 4, 2, 4
-KEEP = ("--unused-session-lifetime", "3600000")
-APP = """
-import itertools, os, uuid
+BROWSERS, TABS = 2, 4
+PAGE = """
+import itertools, os, sys, uuid
 from bokeh.io import curdoc
+from bokeh.layouts import column
 from bokeh.models import Button, Div
 
-session, clicks = f"mark-{uuid.uuid4().hex}-{os.getpid()}-", itertools.count(1)
-shown, button = Div(text=f"{session}0-"), Button(label="more")
-button.on_click(lambda: shown.update(text=f"{session}{next(clicks)}-"))
-curdoc().add_root(shown)
-curdoc().add_root(button)
+def page():
+    session, clicks = f"mark-{uuid.uuid4().hex}-{os.getpid()}-", itertools.count(1)
+    shown, button = Div(text=f"{session}0-"), Button(label="more")
+    button.on_click(lambda: shown.update(text=f"{session}{next(clicks)}-"))
+    return column(shown, button)
 """
+PANEL = f"""{PAGE}
+import panel as pn
+
+pn.extension(reconnect=True)
+"""
+PN_SERVE = """
+pn.serve(
+    {"app": lambda: pn.pane.Bokeh(page())}, port=int(sys.argv[2]), address=sys.argv[1],
+    num_procs=4, show=False, unused_session_lifetime_milliseconds=3_600_000,
+)
+"""
+APPS = {
+    "bokeh serve": f"{PAGE}\ncurdoc().add_root(page())",
+    "panel serve": f"{PANEL}\npn.pane.Bokeh(page()).servable()",
+    "pn.serve": f"{PANEL}\n{PN_SERVE}",
+}
 MARK = re.compile(r"mark-([0-9a-f]{32})-(\d+)-(\d+)-")
 KEEP_SOCKETS = """
 window.sockets = []
@@ -43,7 +60,7 @@ const buttons = (root) => [...root.querySelectorAll("*")].flatMap((each) =>
   each.tagName == "BUTTON" ? [each] : each.shadowRoot ? buttons(each.shadowRoot) : [])
 buttons(document)[0].click()
 """
-TEXT = "return Bokeh.documents[0]?.roots().map((root) => root.text ?? '').join()"
+TEXT = "return [...Bokeh.documents[0]._all_models.values()].map((model) => model.text ?? '').join()"
 
 
 class Tab:
@@ -79,24 +96,26 @@ class Tab:
         self.run("window.sockets.at(-1).close()")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def windows() -> Iterator[list[Chrome]]:
     with ExitStack() as stack:
         yield [stack.enter_context(browser()) for _ in range(BROWSERS)]
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Served]:
-    arguments = ("--num-procs", str(WORKERS), *KEEP)
-    with bokeh_serve(tmp_path, *arguments, app=APP) as server:
-        server.wait_workers(WORKERS, 60)
-        yield server
-
-
+# Each server and each way once; the benchmark of the hand-off tries all nine pairs.
+@pytest.mark.parametrize(("server_of", "way"), zip(APPS, WAYS, strict=True))
 def test_each_page_has_one_session_which_it_finds_again(
-    server: Served, windows: list[Chrome]
+    server_of: str, way: str, tmp_path: Path, windows: list[Chrome]
 ) -> None:
-    tabs = [Tab(window, server.url) for _ in range(TABS) for window in windows]
+    with (
+        launched(tmp_path, server_of, APPS[server_of]) as server,
+        through(way, tmp_path, server) as url,
+    ):
+        use(server, [Tab(window, url) for _ in range(TABS) for window in windows])
+
+
+def use(server: Served, tabs: list[Tab]) -> None:
+    """Click, lose all connections and click again."""
     sessions = [tab.shown(0) for tab in tabs]
     assert len(set(sessions)) == len(tabs)
     assert len({process for _, process in sessions}) == WORKERS
