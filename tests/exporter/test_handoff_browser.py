@@ -103,7 +103,7 @@ def windows() -> Iterator[list[Chrome]]:
 
 
 # Each server and each way once; the benchmark of the hand-off tries all nine pairs.
-@pytest.mark.parametrize(("server_of", "way"), zip(APPS, WAYS, strict=True))
+@pytest.mark.parametrize(("server_of", "way"), list(zip(APPS, WAYS, strict=True)))
 def test_each_page_has_one_session_which_it_finds_again(
     server_of: str, way: str, tmp_path: Path, windows: list[Chrome]
 ) -> None:
