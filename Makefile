@@ -6,8 +6,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 CLUSTER := $(BIN)/python -m tests.lab.live_cluster
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
-# These tests wait for servers and windows, so each part has one worker more than processors.
-BY_FILE := -n $(shell expr $(WORKERS) + 1) --dist loadfile --no-loadscope-reorder
+# Tests that wait for servers need one worker more than there are processors.
+WAITING := $(shell expr $(WORKERS) + 1)
+BY_FILE = -n $(WAITING) --dist loadfile --no-loadscope-reorder
 CACHE ?= $(or $(BOKEH_AUTOSCALER_CACHE),$(HOME)/.cache/bokeh-autoscaler)
 export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 export MYPY_CACHE_DIR := $(CACHE)/mypy
@@ -82,7 +83,7 @@ slow:
 containers:
 	@$(call IN_ONE_PIECE,$(POLITELY) $(PYTEST) -m "containers")
 
-# Users wait only a limited time for a page: next to the suite, two cores would be too slow for them.
+# Next to the suite, two cores would be too slow for its users.
 waves:
 	@$(CLUSTER) --or-skip "$(PYTEST) -m 'node and timing_sensitive'"
 
@@ -90,9 +91,10 @@ on-nodes:
 	@$(MAKE) --no-print-directory waves
 	@$(MAKE) --no-print-directory --jobs=2 node pages
 
-# What takes only what the waves leave comes first, and takes longer than they do.
+# Users of the waves wait only a limited time: what runs beside them takes what they leave. It takes
+# longer than they do, so the rest begins after them.
 beside:
-	@$(MAKE) --no-print-directory idle POLITELY="$(BIN)/python -m tests.lab.background"
+	@$(MAKE) --no-print-directory idle POLITELY="$(BIN)/python -m tests.lab.background" WAITING=$(WORKERS)
 	@$(MAKE) --no-print-directory slow
 
 # Tests on a node mostly wait, so two nodes halve the time. With KUBECONFIG there is only one cluster.
