@@ -6,7 +6,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 CLUSTER := $(BIN)/python -m tests.lab.live_cluster
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
-BY_FILE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Tests that wait for servers need one worker more than there are processors.
+WAITING := $(shell expr $(WORKERS) + 1)
+BY_FILE = -n $(WAITING) --dist loadfile --no-loadscope-reorder
 CACHE ?= $(or $(BOKEH_AUTOSCALER_CACHE),$(HOME)/.cache/bokeh-autoscaler)
 export BOKEH_AUTOSCALER_CACHE := $(CACHE)
 export MYPY_CACHE_DIR := $(CACHE)/mypy
@@ -20,7 +22,7 @@ endif
 export TEST_COUNTS
 
 .DEFAULT_GOAL := help
-.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves node pages lint format demo big-data cluster bench bench-kubernetes lock clean
+.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves on-nodes beside node pages lint format demo big-data cluster bench bench-kubernetes lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -58,31 +60,42 @@ test-node: images ## Run the tests on a real Kubernetes node, as root (20 minute
 
 test-all: lint ## Run both in parallel, which is faster (as CI does)
 	@$(MAKE) --no-print-directory --jobs=2 fast images
-	@$(MAKE) --no-print-directory --jobs=2 waves idle
-	@$(MAKE) --no-print-directory --jobs=3 node pages slow
+	@$(MAKE) --no-print-directory --jobs=2 on-nodes beside
 	@$(BIN)/python -m tests.lab.counts
 
 test-fast: fast ## Run only the logic tests (two to three minutes)
 
+# Two workers for each processor, because these tests wait half of their time.
 fast: install
-	@$(PYTEST) -m "not slow" -n $(WORKERS)
+	@$(PYTEST) -m "not slow" -n $(shell expr 2 \* $(WORKERS)) --dist worksteal
 
 # Targets that run in parallel buffer their output and print it when they finish.
 IN_ONE_PIECE = log=$$(mktemp); $(1) > $$log 2>&1; code=$$?; cat $$log; rm $$log; exit $$code
 
-idle:
-	@$(call IN_ONE_PIECE,$(BIN)/python -m tests.lab.background $(PYTEST) -m "mostly_idle" $(BY_FILE))
+POLITELY = nice -n 10
 
-# One worker more than processors, because these tests wait a third of their time.
+idle:
+	@$(call IN_ONE_PIECE,$(POLITELY) $(PYTEST) -m "mostly_idle" $(BY_FILE))
+
 slow:
-	@nice -n 10 $(PYTEST) -m "slow and not node and not mostly_idle $(LEAVE_OUT)" $(BY_FILE) -n $$(($(WORKERS) + 1))
+	@$(POLITELY) $(PYTEST) -m "slow and not node and not mostly_idle $(LEAVE_OUT)" $(BY_FILE)
 
 containers:
-	@$(call IN_ONE_PIECE,nice -n 10 $(PYTEST) -m "containers")
+	@$(call IN_ONE_PIECE,$(POLITELY) $(PYTEST) -m "containers")
 
-# Users wait only a limited time for a page: next to the suite, two cores would be too slow for them.
+# Next to the suite, two cores would be too slow for its users.
 waves:
 	@$(CLUSTER) --or-skip "$(PYTEST) -m 'node and timing_sensitive'"
+
+on-nodes:
+	@$(MAKE) --no-print-directory waves
+	@$(MAKE) --no-print-directory --jobs=2 node pages
+
+# Users of the waves wait only a limited time: what runs beside them takes what they leave. It takes
+# longer than they do, so the rest begins after them.
+beside:
+	@$(MAKE) --no-print-directory idle POLITELY="$(BIN)/python -m tests.lab.background" WAITING=$(WORKERS)
+	@$(MAKE) --no-print-directory slow
 
 # Tests on a node mostly wait, so two nodes halve the time. With KUBECONFIG there is only one cluster.
 PAGES := tests/node/test_pages.py tests/node/test_proxies.py

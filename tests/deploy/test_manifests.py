@@ -79,11 +79,9 @@ def daemon_options(objects: list[Object]) -> argparse.Namespace:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_each_component_goes_with_the_base_alone(
-    kubectl: Path, tmp_path: Path, component: str
+    kubectl: Path, base: list[Object], tmp_path: Path, component: str
 ) -> None:
-    with_it = render(kubectl, overlay(tmp_path, [component]))
-
-    assert with_it != render(kubectl, FOLDER / "base")
+    assert render(kubectl, overlay(tmp_path, [component])) != base
 
 
 def test_what_is_recommended_is_the_base_with_a_proxy_and_monitoring(

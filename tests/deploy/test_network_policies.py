@@ -82,14 +82,16 @@ PATHS: dict[str, Render] = {
 }
 
 
-@pytest.fixture(params=PATHS)
+@pytest.fixture(scope="module", params=PATHS)
 def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def installed(request: pytest.FixtureRequest, way: str, tmp_path: Path) -> list[Object]:
-    return PATHS[way](request, tmp_path)
+@pytest.fixture(scope="module")
+def installed(
+    request: pytest.FixtureRequest, way: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[Object]:
+    return PATHS[way](request, tmp_path_factory.mktemp("installed"))
 
 
 def found(objects: list[Object]) -> dict[tuple[str, int], set[str]]:

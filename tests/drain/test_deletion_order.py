@@ -15,7 +15,7 @@ from tests.lab.control_plane import ControlPlane
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.timeout(240)]
 
-POPULATIONS = 300
+POPULATIONS = 100
 NAMESPACE = "default"
 
 

@@ -1,6 +1,6 @@
 """Servers that carry Bokeh's sessions in other ways than `bokeh serve`, as scripts to launch.
 
-Each has an application at /app, a stream of 200 events in 20 s at /export, and /health.
+Each has an application at /app, a stream of 80 events in 8 s at /export, and /health.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EVENTS = """
 import asyncio
 
 async def events():
-    for number in range(200):
+    for number in range(80):
         yield f"data: {number}\\n\\n".encode()
         await asyncio.sleep(0.1)
 """

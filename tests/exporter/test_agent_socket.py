@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ from tests.exporter import agent_socket, stranger
 from tests.lab.bokeh_servers import Served, bokeh_serve, wait_until
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One for all tests that do not make it drain."""
+    with bokeh_serve(tmp_path_factory.mktemp("server")) as started:
+        started.wait_workers(1, 60)
+        yield started
 
 
 def connected(server: Served) -> socket.socket:
@@ -30,24 +39,22 @@ def asked(server: Served) -> float:
     return time.monotonic() - began
 
 
-def test_clients_that_dribble_hang_or_shout_keep_nobody_waiting(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path) as server:
-        server.wait_workers(1, 60)
-        usual = min(asked(server) for _ in range(5))
-        clients = [connected(server) for _ in range(10)]
-        clients[0].sendall(b"{")  # a line that never ends
-        clients[1].sendall(b"x" * 100_000 if False else b"x" * 60_000)
-        clients[2].sendall(b"no JSON\n")
-        clients[3].sendall(b'["drain"]\n')
-        clients[4].sendall(b'{"drain": "please"}\n')
-        clients[5].sendall(b'{"arrived": {"no": "list"}}\n')
-        clients[6].close()
-        assert asked(server) < usual + 0.5
-        time.sleep(1.2)
-        assert agent_socket.report(server)["draining"] is False
-        assert "Traceback" not in server.output
-        for client in clients:
-            client.close()
+def test_clients_that_dribble_hang_or_shout_keep_nobody_waiting(server: Served) -> None:
+    usual = min(asked(server) for _ in range(5))
+    clients = [connected(server) for _ in range(10)]
+    clients[0].sendall(b"{")  # a line that never ends
+    clients[1].sendall(b"x" * 60_000)
+    clients[2].sendall(b"no JSON\n")
+    clients[3].sendall(b'["drain"]\n')
+    clients[4].sendall(b'{"drain": "please"}\n')
+    clients[5].sendall(b'{"arrived": {"no": "list"}}\n')
+    clients[6].close()
+    assert asked(server) < usual + 0.5
+    time.sleep(1.2)
+    assert agent_socket.report(server)["draining"] is False
+    assert "Traceback" not in server.output
+    for client in clients:
+        client.close()
 
 
 @pytest.mark.parametrize("line", [b'{"drain": true}\n', b'{"drain": true}'], ids=["line", "to EOF"])
@@ -59,40 +66,30 @@ def test_a_worker_drains_that_is_told_to(tmp_path: Path, line: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["arrived", "sent"])
-def test_another_workers_news_is_heard_and_not_answered(tmp_path: Path, kind: str) -> None:
-    with bokeh_serve(tmp_path) as server:
-        server.wait_workers(1, 60)
+def test_another_workers_news_is_heard_and_not_answered(server: Served, kind: str) -> None:
+    def answer() -> bytes:
+        with connected(server) as client:
+            client.sendall(f'{{"{kind}": ["0123456789abcdef"]}}\n'.encode())
+            return b"".join(iter(lambda: client.recv(65536), b""))
 
-        def answer() -> bytes:
-            with connected(server) as client:
-                client.sendall(f'{{"{kind}": ["0123456789abcdef"]}}\n'.encode())
-                return b"".join(iter(lambda: client.recv(65536), b""))
-
-        wait_until(lambda: answer() == b"", "no answer")  # one that comes late is not waited for
+    wait_until(lambda: answer() == b"", "no answer")  # one that comes late is not waited for
 
 
 def test_nobody_beside_a_worker_makes_it_drain_and_a_stranger_is_not_answered(
-    tmp_path: Path,
+    server: Served,
 ) -> None:
     if not stranger.IS_ROOT:
         pytest.skip(stranger.NO_ROOT)
-    with bokeh_serve(tmp_path) as server:
-        server.wait_workers(1, 60)
-        (name,) = agent_socket.agents(server)
-        line = agent_socket.DRAIN.decode()
-        assert '"draining":false' in stranger.ask(name.text, line, uid=0)
-        assert stranger.ask(name.text, line) == ""
-        assert agent_socket.report(server)["draining"] is False
+    (name,) = agent_socket.agents(server)
+    line = agent_socket.DRAIN.decode()
+    assert '"draining":false' in stranger.ask(name.text, line, uid=0)
+    assert stranger.ask(name.text, line) == ""
+    assert agent_socket.report(server)["draining"] is False
 
 
-def test_a_client_that_neither_writes_nor_ends_is_answered_at_once(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path) as server, connected_to(server) as client:
+def test_a_client_that_neither_writes_nor_ends_is_answered_at_once(server: Served) -> None:
+    with connected(server) as client:
         began = time.monotonic()
         answer = b"".join(iter(lambda: client.recv(65536), b""))
         assert answer.endswith(b"}")
         assert time.monotonic() - began < 5
-
-
-def connected_to(server: Served) -> socket.socket:
-    server.wait_workers(1, 60)
-    return connected(server)

@@ -207,9 +207,9 @@ def test_behind_an_event_loop_that_stands_still_somebody_may_wait(
     instance: str, start: Start
 ) -> None:
     agent = start(0, answer(stalled_s=1.0))
-    assert PodObserver(instance, None).observe().empty_for_s is not None
+    assert observer_of(instance).observe().empty_for_s is not None
     agent.values = answer(stalled_s=40.0)
-    seen = PodObserver(instance, None).observe()
+    seen = observer_of(instance).observe()
     assert (seen.empty_for_s, seen.held_by) == (None, ("blocked event loops: 1",))
 
 

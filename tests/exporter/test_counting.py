@@ -8,8 +8,11 @@ import math
 import os
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from tornado.httpclient import HTTPClientError
@@ -18,7 +21,16 @@ from exporter.agent.board import BETWEEN_SECONDS
 from exporter.ledger import Ledger
 from exporter.observe import sum_apps
 from tests.exporter import agent_socket
-from tests.lab.bokeh_servers import BIN, QUICK, Served, bokeh_serve, free_port, served, wait_until
+from tests.lab.bokeh_servers import (
+    APP,
+    BIN,
+    QUICK,
+    Served,
+    bokeh_serve,
+    free_port,
+    served,
+    wait_until,
+)
 from tests.lab.processes import stopped
 from tests.lab.websocket_user import Users, token_in
 
@@ -26,14 +38,11 @@ pytestmark = pytest.mark.slow
 
 
 # For so many seconds after its user said so it works on, in a thread.
-WORKING = """
-import threading, time
-from bokeh.io import curdoc
-from bokeh.models import Div
+WORKING = f"""{APP}
+import threading
 
 document = curdoc()
 session_of = document.session_context
-document.add_root(Div(text="hello"))
 
 def block(seconds):
     session_of.session.block_expiration()
@@ -46,10 +55,56 @@ def hold(seconds):
 document.on_message("block", block)
 document.on_message("hold", hold)
 """
+MANY = 30  # more than one for each test and each time that it is made again
+
+
+@dataclass(frozen=True)
+class App:
+    """One of the applications of a server of one worker, that no other test uses."""
+
+    server: Served
+    route: str
+
+    @property
+    def url(self) -> str:
+        return urljoin(self.server.url, self.route)
+
+    def value(self, name: str, *labels: str) -> float:
+        """The value of one of its series, by the further labels."""
+        every = ",".join([f'app="{self.route}"', *labels])
+        return self.server.value(f"{name}{{{every}}}")
+
+    def state(self) -> dict[str, int]:
+        """What the sidecar says of its sessions and connections."""
+        found: dict[str, int] = self.server.state()["apps"][self.route]
+        return found
+
+    def report(self) -> dict[str, int]:
+        """What the agent says of it."""
+        found: dict[str, int] = agent_socket.report(self.server)["apps"][self.route]
+        return found
+
+
+@pytest.fixture(scope="module")
+def unused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[App]]:
+    """The applications of one server; it takes as long to start as for a single one."""
+    folder, port = tmp_path_factory.mktemp("apps"), free_port()
+    files = [folder / f"app{number}.py" for number in range(MANY)]
+    for file in files:
+        file.write_text(WORKING)
+    command = [str(BIN / "bokeh"), "serve", *(file.name for file in files), "--port", str(port)]
+    with served(folder, command, port=port) as server:
+        server.wait_workers(1)
+        yield (App(server, f"/{file.stem}") for file in files)
+
+
+@pytest.fixture
+def app(unused: Iterator[App]) -> App:
+    return next(unused)
 
 
 def second_collector(server: Served) -> Ledger:
-    return Ledger(f"test-{server.url.split(':')[2][:-4]}")
+    return Ledger(agent_socket.instance_of(server))
 
 
 def a_worker_with_users(server: Served) -> int:
@@ -113,17 +168,17 @@ def test_a_killed_worker_leaves_the_count_at_once_and_the_totals_stay(tmp_path: 
     ids=["in Python code", "in C code that keeps the GIL"],
 )
 def test_a_blocked_worker_keeps_its_last_value_and_is_flagged(
-    tmp_path: Path, argument: str, answers: bool
+    app: App, argument: str, answers: bool
 ) -> None:
-    with bokeh_serve(tmp_path) as server, Users() as users, ThreadPoolExecutor() as pool:
-        server.wait_workers(1)
-        users.join(server.url)
-        assert server.connected() == 1
-        blocking = pool.submit(users.get, server.url, **{argument: "4"})
+    server = app.server
+    with Users() as users, ThreadPoolExecutor() as pool:
+        users.join(app.url)
+        assert app.state()["connected"] == 1
+        blocking = pool.submit(users.get, app.url, **{argument: "4"})
         stalled = 'bokeh_worker_stalled_seconds{worker="0"}'
         wait_until(lambda: server.value(stalled) > 1.5, "the stall to show")
         state = server.state()
-        assert state["sessions"]["connected"] == 1
+        assert state["apps"][app.route]["connected"] == 1
         assert state["workers"][0]["ok"] is answers
         assert state["workers"][0]["stalled_s"] > 1.5
         assert server.value("bokeh_up") == float(answers)
@@ -133,17 +188,16 @@ def test_a_blocked_worker_keeps_its_last_value_and_is_flagged(
         assert server.value("bokeh_up") == 1
 
 
-def test_a_session_that_is_being_created_is_pending(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path) as server, Users() as users, ThreadPoolExecutor() as pool:
-        server.wait_workers(1)
-        creating = pool.submit(users.get, server.url, busy="2")
-        wait_until(lambda: server.state()["sessions"]["pending"] == 1, "one pending session")
+def test_a_session_that_is_being_created_is_pending(app: App) -> None:
+    with Users() as users, ThreadPoolExecutor() as pool:
+        creating = pool.submit(users.get, app.url, busy="2")
+        wait_until(lambda: app.state()["pending"] == 1, "one pending session")
         creating.result()
-        state = server.state()
-        assert (state["sessions"]["pending"], state["sessions"]["lingering"]) == (0, 1)
-        histogram = 'bokeh_session_create_duration_seconds_bucket{{app="/app",le="{}"}}'
-        assert server.value(histogram.format("1.0")) == 0
-        assert server.value(histogram.format("2.5")) == 1
+        state = app.state()
+        assert (state["pending"], state["lingering"]) == (0, 1)
+        histogram = "bokeh_session_create_duration_seconds_bucket"
+        assert app.value(histogram, 'le="1.0"') == 0
+        assert app.value(histogram, 'le="2.5"') == 1
 
 
 def test_sessions_without_a_client_are_counted_as_orphans_once_discarded(tmp_path: Path) -> None:
@@ -159,21 +213,17 @@ def test_sessions_without_a_client_are_counted_as_orphans_once_discarded(tmp_pat
         assert server.value('bokeh_sessions{app="/app",quality="exact",state="lingering"}') == 0
 
 
-def test_a_session_is_used_once_and_awaited_until_its_page_has_had_time_to_load(
-    tmp_path: Path,
-) -> None:
-    with bokeh_serve(tmp_path) as server, Users() as users:
-        server.wait_workers(1)
-        used = 'bokeh_sessions_used_total{app="/app"}'
-        per_user = 'bokeh_sessions_per_user_ratio{app="/app"}'
-        token = token_in(users.get(server.url))
-        assert (server.value(used), math.isnan(server.value(per_user))) == (0, True)
+def test_a_session_is_used_once_and_awaited_until_its_page_has_had_time_to_load(app: App) -> None:
+    used, per_user = "bokeh_sessions_used_total", "bokeh_sessions_per_user_ratio"
+    with Users() as users:
+        token = token_in(users.get(app.url))
+        assert (app.value(used), math.isnan(app.value(per_user))) == (0, True)
         for _ in range(2):  # a page that reconnects
-            users.connect(server.url, token)
-            assert (server.value(used), server.value(per_user)) == (1, 1)
-        users.get(server.url)
-        assert agent_socket.report(server)["apps"]["/app"]["awaited"] == 1
-        assert server.value(per_user) == 1
+            users.connect(app.url, token)
+            assert (app.value(used), app.value(per_user)) == (1, 1)
+        users.get(app.url)
+        assert app.report()["awaited"] == 1
+        assert app.value(per_user) == 1
 
 
 def test_sessions_that_nobody_came_to_are_sessions_per_user(tmp_path: Path) -> None:
@@ -186,37 +236,34 @@ def test_sessions_that_nobody_came_to_are_sessions_per_user(tmp_path: Path) -> N
         assert server.value('bokeh_sessions_per_user_ratio{app="/app"}') == 2
 
 
-def test_a_script_that_raises_is_a_create_error(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path) as server, Users() as users:
-        server.wait_workers(1)
-        users.get(server.url, fail="yes")
-        users.get(server.url)
-        assert server.value('bokeh_session_create_errors_total{app="/app"}') == 1
-        assert server.value('bokeh_request_duration_seconds_count{app="/app",code="2xx"}') == 2
+def test_a_script_that_raises_is_a_create_error(app: App) -> None:
+    with Users() as users:
+        users.get(app.url, fail="yes")
+        users.get(app.url)
+        assert app.value("bokeh_session_create_errors_total") == 1
+        assert app.value("bokeh_request_duration_seconds_count", 'code="2xx"') == 2
 
 
-def test_messages_are_timed_and_failing_callbacks_counted(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path) as server, Users() as users:
-        server.wait_workers(1)
-        user = users.join(server.url)
+def test_messages_are_timed_and_failing_callbacks_counted(app: App) -> None:
+    with Users() as users:
+        user = users.join(app.url)
         assert users.say(user, "sleep", 0.3) == "OK"
         assert users.say(user, "sleep", "no number") == "ERROR"
-        assert server.value('bokeh_message_errors_total{app="/app"}') == 1
+        assert app.value("bokeh_message_errors_total") == 1
         # The document's first pull, the callback that sleeps, the callback that raises.
-        seconds = 'bokeh_message_duration_seconds_bucket{{app="/app",le="{}"}}'
-        assert server.value(seconds.format("0.25")) == 2
-        assert server.value(seconds.format("30.0")) == 3
+        seconds = "bokeh_message_duration_seconds_bucket"
+        assert app.value(seconds, 'le="0.25"') == 2
+        assert app.value(seconds, 'le="30.0"') == 3
         assert users.is_connected(user)
 
 
-def test_what_the_server_does_not_understand_is_a_close_with_its_own_code(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path) as server, Users() as users:
-        server.wait_workers(1)
-        user = users.join(server.url)
+def test_what_the_server_does_not_understand_is_a_close_with_its_own_code(app: App) -> None:
+    closed = "bokeh_connections_closed_total"
+    with Users() as users:
+        user = users.join(app.url)
         with pytest.raises(ConnectionError, match="10000"):
             users.send(user, "NO-SUCH-MESSAGE", {})
-        closed = 'bokeh_connections_closed_total{app="/app",code="10000"}'
-        wait_until(lambda: server.value(closed) == 1, "the server to see the end of it too")
+        wait_until(lambda: app.value(closed, 'code="10000"') == 1, "the server to see its end too")
 
 
 def await_refusal(server: Served, reason: str) -> None:
@@ -283,16 +330,14 @@ def test_a_session_that_panel_keeps_for_reuse_is_nobody(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["block", "hold"])
 def test_work_that_the_application_goes_on_with_is_blocked_until_it_is_done(
-    tmp_path: Path, kind: str
+    app: App, kind: str
 ) -> None:
-    with bokeh_serve(tmp_path, app=WORKING) as server, Users() as users:
-        server.wait_workers(1)
-        user = users.join(server.url)
+    with Users() as users:
+        user = users.join(app.url)
         assert users.say(user, kind, 4) == "OK"
         users.leave(user)
-        blocked = lambda: server.state()["sessions"]["blocked"]  # noqa: E731
-        wait_until(lambda: blocked() == 1, "the work without a user")
-        wait_until(lambda: blocked() == 0, "the work to be done")
+        wait_until(lambda: app.state()["blocked"] == 1, "the work without a user")
+        wait_until(lambda: app.state()["blocked"] == 0, "the work to be done")
 
 
 def test_work_without_a_user_holds_a_drain_until_it_is_done(tmp_path: Path) -> None:
@@ -311,10 +356,9 @@ def test_work_without_a_user_holds_a_drain_until_it_is_done(tmp_path: Path) -> N
         assert server.exit_code() == 0
 
 
-def test_a_reload_of_the_sidecar_loses_nothing_that_workers_still_know(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path) as server, Users() as users:
-        server.wait_workers(1)
-        users.join(server.url)
-        seen = second_collector(server).collect()
-        assert seen.counters["bokeh_connections_opened_total", ("/app",)] == 1
-        assert sum_apps(seen.reports)["/app"].connected == 1
+def test_a_reload_of_the_sidecar_loses_nothing_that_workers_still_know(app: App) -> None:
+    with Users() as users:
+        users.join(app.url)
+        seen = second_collector(app.server).collect()
+        assert seen.counters["bokeh_connections_opened_total", (app.route,)] == 1
+        assert sum_apps(seen.reports)[app.route].connected == 1

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import http.client
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from bokeh.util.token import generate_jwt_token, generate_session_id
 from tornado.httpclient import HTTPClientError
 
 from tests.exporter import agent_socket
 from tests.exporter.carriers import DJANGO, MOUNTED, PANEL_ON_FASTAPI, UVICORN, carried
 from tests.lab.bokeh_servers import APP, BIN, Served, bokeh_serve, free_port, served, wait_until
-from tests.lab.websocket_user import Users, token_in
+from tests.lab.websocket_user import User, Users, token_in
 
 pytestmark = pytest.mark.slow
 
@@ -56,67 +60,75 @@ class Browser:
         self._connection.close()
 
 
-@pytest.mark.parametrize(("script", "command", "route"), CARRIERS.values(), ids=CARRIERS)
-def test_new_pages_are_refused_and_existing_sessions_go_on(
-    tmp_path: Path, script: str, command: list[str], route: str
-) -> None:
-    with carried(tmp_path, script, command, route=route) as server, Users() as users:
+@dataclass(frozen=True)
+class Draining:
+    """A server that was told to drain, and what was there before.
+
+    user: connected. loading: the token of a page whose WebSocket is still to come. elsewhere: one
+    of another server's page. opened, kept: connections, the second one used for what makes no
+    session, at `path`.
+    """
+
+    server: Served
+    route: str
+    path: str
+    users: Users
+    user: User
+    loading: str
+    elsewhere: str
+    opened: Browser
+    kept: Browser
+
+
+@pytest.fixture(scope="module", params=CARRIERS.values(), ids=CARRIERS)
+def draining(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Draining]:
+    """One server of each kind for all tests that ask for it."""
+    script, command, route = request.param
+    path = {BOKEH[0]: f"{route}/metadata", PANEL[0]: f"{route}/metadata"}.get(command[0], "/health")
+    folder = tmp_path_factory.mktemp("draining")
+    with carried(folder, script, command, route=route) as server, Users() as users:
         server.wait_workers(1, 60)
         loading = token_in(users.get(server.url))
-        old = token_in(users.get(server.url))
-        user, browser = users.connect(server.url, old), Browser(server)
-
-        agent_socket.drain(server)
-        refused = browser.get(route)
-        assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
-        assert refused.headers["Connection"].lower() == "close"
-        cookies = refused.headers.get_all("Set-Cookie")
-        assert cookies == [f"{name}=; {EXPIRED}" for name in ("sticky_pod", "sticky_fresh")]
-        assert browser.is_closed()
-
-        users.ask(user)  # the session goes on
-        users.connect(server.url, loading)  # the page that was on its way arrives
-        assert server.connected() == 2
-        assert agent_socket.report(server)["draining"] is True
-        browser.close()
+        elsewhere = generate_jwt_token(generate_session_id())
+        user = users.join(server.url)
+        with closing(Browser(server)) as opened, closing(Browser(server)) as kept:
+            assert kept.get(path).status == 200
+            assert not kept.is_closed()
+            agent_socket.drain(server)
+            yield Draining(server, route, path, users, user, loading, elsewhere, opened, kept)
 
 
-@pytest.mark.parametrize(("script", "command", "route"), CARRIERS.values(), ids=CARRIERS)
-def test_what_makes_no_session_is_answered_and_its_connection_closed(
-    tmp_path: Path, script: str, command: list[str], route: str
-) -> None:
-    path = {BOKEH[0]: f"{route}/metadata", PANEL[0]: f"{route}/metadata"}.get(command[0], "/health")
-    with carried(tmp_path, script, command, route=route) as server:
-        server.wait_workers(1, 60)
-        browser = Browser(server)
-        kept = browser.get(path)
-        assert (kept.status, browser.is_closed()) == (200, False)
-        agent_socket.drain(server)
-        last = browser.get(path)
-        assert (last.status, last.headers["Connection"].lower()) == (200, "close")
-        assert last.headers["Set-Cookie"] is None
-        assert browser.is_closed()
+def test_new_pages_are_refused_and_existing_sessions_go_on(draining: Draining) -> None:
+    server, users = draining.server, draining.users
+    refused = draining.opened.get(draining.route)
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert refused.headers["Connection"].lower() == "close"
+    cookies = refused.headers.get_all("Set-Cookie")
+    assert cookies == [f"{name}=; {EXPIRED}" for name in ("sticky_pod", "sticky_fresh")]
+    assert draining.opened.is_closed()
+
+    users.ask(draining.user)  # the session goes on
+    users.connect(server.url, draining.loading)  # the page that was on its way arrives
+    assert server.connected() == 2
+    assert agent_socket.report(server)["draining"] is True
 
 
-@pytest.mark.parametrize(("script", "command", "route"), CARRIERS.values(), ids=CARRIERS)
+def test_what_makes_no_session_is_answered_and_its_connection_closed(draining: Draining) -> None:
+    last = draining.kept.get(draining.path)
+    assert (last.status, last.headers["Connection"].lower()) == (200, "close")
+    assert last.headers["Set-Cookie"] is None
+    assert draining.kept.is_closed()
+
+
 def test_a_websocket_of_an_unknown_session_is_refused_before_its_handshake(
-    tmp_path: Path, script: str, command: list[str], route: str
+    draining: Draining,
 ) -> None:
-    other, one = tmp_path / "other", tmp_path / "one"
-    other.mkdir()
-    one.mkdir()
-    with (
-        carried(other, script, command, route=route) as elsewhere,
-        carried(one, script, command, route=route) as server,
-        Users() as users,
-    ):
-        server.wait_workers(1, 60)
-        elsewhere.wait_workers(1, 60)
-        token = token_in(users.get(elsewhere.url))
-        agent_socket.drain(server)
-        with pytest.raises(HTTPClientError, match="503"):
-            users.connect(server.url, token)
-        assert server.connected() == 0
+    before = draining.server.connected()
+    with pytest.raises(HTTPClientError, match="503"):
+        draining.users.connect(draining.server.url, draining.elsewhere)
+    assert draining.server.connected() == before
 
 
 def test_a_broken_connection_is_taken_up_again(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -94,6 +94,13 @@ class Served:
     def terminate(self) -> None:
         os.kill(self.launcher.pid, signal.SIGTERM)
 
+    def kill_workers(self) -> None:
+        """End all below the launcher: Bokeh takes up to a second for each session to end itself."""
+        children = Path(f"/proc/{self.launcher.pid}/task/{self.launcher.pid}/children")
+        with suppress(OSError):  # it has ended, or its child leads no group
+            for child in children.read_text().split():
+                os.killpg(int(child), signal.SIGKILL)
+
     def wait_workers(self, count: int, patience: float = PATIENCE) -> list[dict[str, Any]]:
         def ready() -> bool:
             assert self.launcher.poll() is None, f"the server ended: {self.output}"
@@ -144,6 +151,7 @@ def served(
         wait_until(lambda: listens(sidecar_port), "the sidecar's port")
         yield found
     finally:
+        found.kill_workers()
         for process in processes:
             end(process)
 

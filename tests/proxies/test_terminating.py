@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,13 +18,20 @@ pytestmark = pytest.mark.slow
 GOING = 0
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """Two servers that nobody has visited: those that end are nobody else's."""
-    folder = tmp_path / "fleet"
-    folder.mkdir()
-    with Fleet(folder, count=2) as fleet:
+@pytest.fixture(scope="module")
+def shared_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Not the servers of other files: theirs do not end."""
+    with Fleet(tmp_path_factory.mktemp("fleet"), count=2) as fleet:
         yield fleet
+
+
+@pytest.fixture
+def fleet(shared_two: Fleet) -> Iterator[Fleet]:
+    """Two servers without users, of which the one that is to end is new."""
+    shared_two.start_stopped()
+    shared_two.await_connected([0, 0])
+    yield shared_two
+    shared_two.stop(GOING)
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -15,39 +15,54 @@ from tests.proxies.programs import Proxy
 
 pytestmark = pytest.mark.slow
 
-USERS, CROWD, AT_ONCE = 16, 200, 50
+USERS, CROWD, AT_ONCE = 16, 80, 40  # `python -m tests.benchmarks handoff` has a larger crowd
+
+
+@pytest.fixture(scope="module")
+def shared_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with Fleet(tmp_path_factory.mktemp("fleet"), count=2, workers=4) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def servers(shared_servers: Fleet) -> Fleet:
+    """Two servers of four workers each, without users."""
+    shared_servers.await_connected([0, 0])
+    return shared_servers
 
 
 def test_each_user_has_one_session_in_one_worker(
-    proxy: Proxy, tmp_path: Path, users: Users
+    proxy: Proxy, servers: Fleet, users: Users
 ) -> None:
-    with Fleet(tmp_path, count=2, workers=4) as fleet:
-        proxy.start(fleet.addresses)
-        browsers = [Browser(users, proxy.url) for _ in range(USERS)]
-        sockets = [browser.open() for browser in browsers]
-        assert sum(fleet.created()) == sum(fleet.connected()) == USERS
-        for socket in sockets:
-            users.leave(socket)
-        fleet.await_connected([0, 0])
-        for browser in browsers:
-            browser.connect()
-        assert sum(fleet.created()) == sum(fleet.connected()) == USERS
-        assert fleet.connected() == [USERS // 2, USERS // 2]
+    proxy.start(servers.addresses)
+    before = sum(servers.created())
+    browsers = [Browser(users, proxy.url) for _ in range(USERS)]
+    sockets = [browser.open() for browser in browsers]
+    assert sum(servers.created()) == before + USERS
+    assert sum(servers.connected()) == USERS
+    for socket in sockets:
+        users.leave(socket)
+    servers.await_connected([0, 0])
+    for browser in browsers:
+        browser.connect()
+    assert sum(servers.created()) == before + USERS
+    assert servers.connected() == [USERS // 2, USERS // 2]
 
 
 def test_a_crowd_has_one_session_each_and_reconnects_at_once(
-    proxy: Proxy, tmp_path: Path, users: Users
+    proxy: Proxy, servers: Fleet, users: Users
 ) -> None:
-    with Fleet(tmp_path, count=1, workers=4) as fleet, ThreadPoolExecutor(AT_ONCE) as pool:
-        proxy.start(fleet.addresses)
+    proxy.start(servers.addresses[:1])
+    before, _ = servers.created()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         browsers = [Browser(users, proxy.url) for _ in range(CROWD)]
         sockets = list(pool.map(Browser.open, browsers))
-        fleet.await_connected([CROWD])
-        assert fleet.created() == [CROWD]
+        servers.await_connected([CROWD, 0])
+        assert servers.created()[0] == before + CROWD
         for socket in sockets:
             users.leave(socket)
-        fleet.await_connected([0])
+        servers.await_connected([0, 0])
         list(pool.map(Browser.connect, browsers))
-        fleet.await_connected([CROWD])
-        assert fleet.created() == [CROWD]
-        assert all(report["requests"] == 0 for report in agent_socket.reports(fleet.servers[0]))
+        servers.await_connected([CROWD, 0])
+        assert servers.created()[0] == before + CROWD
+        assert all(report["requests"] == 0 for report in agent_socket.reports(servers.servers[0]))
