@@ -11,14 +11,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import yaml
 
-from autoscaler.adapters.policies.baselines import load_baseline
+from autoscaler.adapters.policies.baselines import HPA_CPU_WINDOW, Baseline, load_baseline
 from autoscaler.policy import Policy
 from autoscaler.simulation.engine import Assumptions, simulate
 from autoscaler.simulation.front import WhenFull
@@ -36,8 +35,7 @@ from tests.lab.processes import wait_until
 
 SYNC_PERIOD = 15.0  # seconds, the controller's default
 CURVES, SECONDS, PACE = 18, 480, 4
-# Of CPU samples in seconds: as `simulate` assumes, and as metrics-server usually has it.
-WINDOWS = (60.0, 15.0)
+BY_CPU_TOO = 6  # of all loads
 LEAD_TIME = 20.0
 # With as many sessions a pod as the external metric asks for, the CPU is at its target too.
 ASSUMED = Assumptions(
@@ -58,11 +56,13 @@ RESOURCES = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1G
 class Load:
     """A curve that begins at the controller's first look, and the replicas that followed.
 
-    window: of the samples if the HPA is one by CPU; None: it is one by an external metric.
+    period: seconds from one sync to the next. by_cpu: whether the HPA reads CPU and not an external
+    metric.
     """
 
     curve: Curve
-    window: float | None = None
+    period: float = SYNC_PERIOD
+    by_cpu: bool = False
     looks: list[float] = field(default_factory=list)
     replicas: StepRecorder = field(default_factory=StepRecorder)
 
@@ -76,7 +76,7 @@ class Load:
 
     @property
     def signal(self) -> str:
-        return "external" if self.window is None else f"CPU, {self.window:g} s"
+        return "CPU" if self.by_cpu else "external"
 
     def milli(self) -> list[int]:
         """The figure now, as the external metric gives it."""
@@ -91,6 +91,11 @@ class Load:
         times, values = self.replicas.steps()
         return Steps(tuple(at - self.looks[0] for at in times), values)
 
+    def on_time(self) -> Steps:
+        """The same if each sync had taken no time, and so had come when the simulated one did."""
+        times, values = self.real()
+        return Steps(tuple(round(at / self.period) * self.period for at in times), values)
+
     def sessions(self) -> tuple[Session, ...]:
         """The curve as sessions, in seconds since it began."""
         counts = [Count(float(at), number) for at, number in enumerate(self.curve.sessions)]
@@ -99,7 +104,7 @@ class Load:
     def manifest(self) -> dict[str, Any]:
         """The HPA as both get it."""
         target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": self.name}
-        metrics = {} if self.window is None else {"metrics": [BY_CPU]}
+        metrics = {"metrics": [BY_CPU]} if self.by_cpu else {}
         return {
             "apiVersion": "autoscaling/v2",
             "kind": "HorizontalPodAutoscaler",
@@ -109,35 +114,54 @@ class Load:
 
 
 def external_loads(
-    seed: int, number: int = CURVES, seconds: int = SECONDS, pace: int = PACE
+    seed: int,
+    number: int = CURVES,
+    seconds: int = SECONDS,
+    pace: int = PACE,
+    period: float = SYNC_PERIOD,
 ) -> list[Load]:
     """Loads with random shapes; a third of them under HPA's default behavior."""
     random = Random(seed)
     curves = [random_curve(random, f"load-{n}", seconds, pace) for n in range(number)]
     return [
-        Load(curve if index % 3 else replace(curve, behavior={}))
+        Load(replace(curve, sessions=held(curve.sessions, period), behavior=behavior), period)
         for index, curve in enumerate(curves)
+        for behavior in [curve.behavior if index % 3 else {}]
     ]
 
 
+def held(sessions: Sequence[int], period: float) -> tuple[int, ...]:
+    """Let a curve change only in the middle between two syncs.
+
+    Each sync of the real controller takes a while, so each comes a little later than the simulated
+    one. Both are to see the same load.
+    """
+    nearest = (round(second / period) * period for second in range(len(sessions)))
+    return tuple(sessions[min(int(second), len(sessions) - 1)] for second in nearest)
+
+
 def loads(seed: int) -> list[Load]:
-    """Loads of which a third are followed by CPU."""
+    """Loads of which the last ones are followed by CPU."""
     chosen = external_loads(seed)
-    for load, window in zip(chosen[-CURVES // 3 :], cycle(WINDOWS), strict=False):
-        load.window = window
+    for load in chosen[-BY_CPU_TOO:]:
+        load.by_cpu = True
     return chosen
 
 
-def measure(chosen: Sequence[Load], folder: Path, sync_period: float = SYNC_PERIOD) -> None:
-    """Let the real controller follow all loads side by side. Takes as long as they last."""
+def measure(chosen: Sequence[Load], folder: Path) -> None:
+    """Let the real controller follow all loads side by side. Takes as long as they last.
+
+    chosen: all with the same period.
+    """
     programs = installed(KUBERNETES)
     if programs is None:
         raise SystemExit("no control plane here: run `make parts`")
-    options = {"horizontal_pod_autoscaler_sync_period": f"{sync_period:g}s"}
+    period = chosen[0].period
+    options = {"horizontal_pod_autoscaler_sync_period": f"{period:g}s"}
     with Oracle(programs, folder, options) as oracle, _deployed(oracle, chosen):
         for load in chosen:
             oracle.create(load.name, load.manifest()["spec"])
-        longest = max(load.seconds for load in chosen) + 4 * sync_period + 30
+        longest = max(load.seconds for load in chosen) + 4 * period + 30
         wait_until(lambda: all(load.is_over() for load in chosen), longest, "the end of all loads")
 
 
@@ -146,9 +170,9 @@ def _deployed(oracle: Oracle, chosen: Sequence[Load]) -> Iterator[None]:
     """A Deployment of one Ready pod for each, whose replicas are noted, and its metrics."""
     cluster, by_name = oracle.cluster, {load.name: load for load in chosen}
     usages = {
-        load.name: Usage(load.sessions(), ASSUMED.cpu_per_session, load.window, load.looks)
+        load.name: Usage(load.sessions(), ASSUMED.cpu_per_session, HPA_CPU_WINDOW, load.looks)
         for load in chosen
-        if load.window is not None
+        if load.by_cpu
     }
     oracle.apis.pod_metrics.update(usages)
     oracle.apis.external.update({name: load.milli for name, load in by_name.items()})
@@ -166,32 +190,38 @@ def _deployed(oracle: Oracle, chosen: Sequence[Load]) -> Iterator[None]:
         cluster.apps.create_namespaced_deployment(NAMESPACE, body)
     for name in by_name:
         cluster.settle(NAMESPACE, name, 1)
-    cluster.node.ready_after = LEAD_TIME
-    # The controller trusts the first samples of a pod no sooner.
-    time.sleep(max((load.window or 0.0 for load in chosen), default=0.0))
+    if usages:
+        time.sleep(LEAD_TIME)  # the first pods would be starting again if they were younger
+        cluster.node.ready_after = LEAD_TIME
     deployments, pods = cluster.apps.list_namespaced_deployment, cluster.core.list_namespaced_pod
     with watching(deployments, NAMESPACE, note), watching(pods, NAMESPACE, see):
         yield
 
 
-def simulated(load: Load, sync_period: float = SYNC_PERIOD, before: float = 0.0) -> Steps:
+def simulated(load: Load, before: float = 0.0) -> Steps:
     """The replicas of the simulated HPA.
 
     before: seconds by which each of its syncs comes before one of the real controller's.
     """
     trace = Trace(load.name, load.sessions(), -before, load.seconds)
-    policy = baseline(load.manifest(), load.curve.policy)
-    return simulate(policy, trace, replace(ASSUMED, tick=sync_period)).timeline.desired
+    hpa = baseline(load.manifest(), load.curve.policy)
+    assumed = replace(ASSUMED, tick=load.period, cpu_window=hpa.cpu_window or ASSUMED.cpu_window)
+    return simulate(hpa.policy, trace, assumed).timeline.desired
 
 
-def baseline(manifest: Mapping[str, Any], policy: Policy) -> Policy:
+def baseline(manifest: Mapping[str, Any], policy: Policy) -> Baseline:
     """The HPA as `--against` reads it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "hpa.yaml")
         file.write_text(yaml.safe_dump(dict(manifest)))
-        return load_baseline(str(file), policy).policy
+        return load_baseline(str(file), policy)
 
 
-def compare(load: Load, sync_period: float = SYNC_PERIOD, before: float = 0.0) -> Distance:
+def compare(load: Load, before: float = 0.0) -> Distance:
     """How far the simulated HPA is from the real one while the load lasts."""
-    return distance(load.real(), simulated(load, sync_period, before), 0.0, load.seconds)
+    return distance(load.real(), simulated(load, before), 0.0, load.seconds)
+
+
+def compare_decisions(load: Load) -> Distance:
+    """The same without the part that comes from syncs that take time."""
+    return distance(load.on_time(), simulated(load), 0.0, load.seconds)

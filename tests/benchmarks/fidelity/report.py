@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
-from tests.benchmarks.fidelity.controller import SYNC_PERIOD, Load, compare
+from tests.benchmarks.fidelity.controller import Load, compare, compare_decisions
 from tests.benchmarks.fidelity.trajectories import Distance, average, distance
 from tests.benchmarks.fidelity.wave import Course, Recording, simulated
 
@@ -16,20 +16,26 @@ SEEDS = 20
 EARLIER = (0.2, 0.4, 0.6, 0.8)
 
 
-def hpa_figures(loads: Sequence[Load], sync_period: float = SYNC_PERIOD) -> dict[str, Any]:
+def hpa_figures(loads: Sequence[Load]) -> dict[str, Any]:
     """Return the figures of the controller; areas and differences in percent of its hours."""
-    apart = [compare(load, sync_period) for load in loads]
+    apart = [compare(load) for load in loads]
+    signals = dict.fromkeys(load.signal for load in loads)
     others = [
-        average(compare(load, sync_period, before=share * sync_period) for load in loads)
-        for share in EARLIER
+        average(compare(load, before=share * load.period) for load in loads) for share in EARLIER
     ]
     return {
         "seconds": loads[0].seconds,
-        "syncs": sum(len(load.looks) for load in loads),
         "curves": [_curve(load, each) for load, each in zip(loads, apart, strict=True)],
+        "means": [{"signal": each, **_distance(_mean_of(each, loads, apart))} for each in signals],
         **_distance(average(apart)),
+        "area_of_decisions": average(map(compare_decisions, loads)).area,
         "at_other_moments": [_distance(each) for each in others],
     }
+
+
+def _mean_of(signal: str, loads: Sequence[Load], apart: Sequence[Distance]) -> Distance:
+    pairs = zip(loads, apart, strict=True)
+    return average(each for load, each in pairs if load.signal == signal)
 
 
 def _curve(load: Load, apart: Distance) -> dict[str, Any]:
@@ -48,12 +54,13 @@ def hpa_table(figures: Mapping[str, Any]) -> Iterator[str]:
     yield f"the real HPA controller, {len(curves)} curves of {figures['seconds']:g} s"
     titles = f"{'behavior':<10}{'replica-hours':>14}{'simulated':>11}{'difference':>12}{'area':>9}"
     yield f"{'by':<12}{titles}"
-    for each in [*curves, {**figures, "signal": "mean", "behavior": ""}]:
+    for each in [*curves, *figures["means"], {**figures, "signal": "all"}]:
         yield (
-            f"{each['signal']:<12}{each['behavior']:<10}{each['real_hours']:>14.3f}"
+            f"{each['signal']:<12}{each.get('behavior', 'mean'):<10}{each['real_hours']:>14.3f}"
             f"{each['simulated_hours']:>11.3f}{each['difference']:>+10.2f} %{each['area']:>7.2f} %"
         )
     yield f"goal: an area of {AREA_GOAL:g} %{', missed' * (figures['area'] > AREA_GOAL)}"
+    yield f"if no sync took any time: an area of {figures['area_of_decisions']:.2f} %"
     yield (
         "syncs at other moments than the real ones: an area of"
         f" {mean(each['area'] for each in others):.1f} %, replica-hours"

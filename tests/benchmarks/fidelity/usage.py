@@ -1,7 +1,8 @@
 """The CPU of real pods on a scripted node, which run nothing: what their sessions would use.
 
 Each session stays on the pod that it was given to. The front of the simulation chooses that pod, of
-those that the API server says are Ready; who is on a pod that is deleted comes again.
+those that the API server says are Ready; who is on a pod that is deleted comes again. A pod that
+still starts uses nothing.
 """
 
 from __future__ import annotations
@@ -49,8 +50,10 @@ class Usage:
                 if gone := self._pods.pop(state.name, None):
                     for number in self._fleet.remove([gone.uid], now):
                         self._seat(number, now)
-            elif state.serving and state.name not in self._pods:
+                return
+            if state.name not in self._pods:
                 self._pods[state.name] = self._fleet.create(now, now)
+            if state.serving and not self._pods[state.name].ready:
                 self._fleet.mark_ready(self._pods[state.name])
 
     def __iter__(self) -> Iterator[Json]:
