@@ -190,10 +190,13 @@ def load(
     trace = trace or _trace(args, policy)
     assumed = _assumptions(args, policy, trace)
     contenders = [Contender(f"policy {policy.name}", policy, assumed)]
-    for name, other, _ in baselines:
-        tick = _tick_for(args, other, trace)
-        contenders.append(Contender(name, other, replace(assumed, tick=tick)))
-    notes = [f"{each.name} without {', '.join(each.left_out)}." for each in baselines if each[2]]
+    for each in baselines:
+        tick, window = _tick_for(args, each.policy, trace), each.cpu_window or assumed.cpu_window
+        theirs = replace(assumed, tick=tick, cpu_window=window)
+        contenders.append(Contender(each.name, each.policy, theirs))
+    notes = [
+        f"{each.name} without {', '.join(each.left_out)}." for each in baselines if each.left_out
+    ]
     return contenders, trace, notes
 
 

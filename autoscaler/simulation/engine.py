@@ -22,7 +22,7 @@ from autoscaler.core.now import Now
 from autoscaler.core.schedule import bounds
 from autoscaler.model import Decision, Observation, State
 from autoscaler.policy import Policy
-from autoscaler.simulation.fleet import SimulatedFleet, SimulatedPod
+from autoscaler.simulation.fleet import RATE_WINDOW, SimulatedFleet, SimulatedPod
 from autoscaler.simulation.front import Front, Placement, WhenFull
 from autoscaler.simulation.seen import Observer
 from autoscaler.simulation.timeline import Change, Phase, StepRecorder, Timeline
@@ -42,7 +42,8 @@ class Assumptions:
 
     seats: sessions that one pod holds. tick: seconds between decisions. lead_time: seconds until a
     new pod is Ready, and slow_lead_time: for the slowest 5 % of them (None: all take as long).
-    cpu_per_session: in cores. memory_per_session: in megabytes, in addition to 200 per pod.
+    cpu_per_session: in cores. cpu_window: seconds over which the CPU of a pod is measured.
+    memory_per_session: in megabytes, in addition to 200 per pod.
     returns_after: seconds after which a user whose session was cut is back. seed: of all that is
     random.
     """
@@ -52,6 +53,7 @@ class Assumptions:
     lead_time: float = 60.0
     slow_lead_time: float | None = None
     cpu_per_session: float = 0.05
+    cpu_window: float = RATE_WINDOW
     memory_per_session: float = 40.0
     placement: Placement = Placement.LEASTCONN
     when_full: WhenFull = WhenFull.REFUSE
@@ -126,6 +128,7 @@ class _Simulation:
         self._observer = Observer(
             policy,
             cpu_per_session=assumptions.cpu_per_session,
+            cpu_window=assumptions.cpu_window,
             memory_per_session=assumptions.memory_per_session,
         )
         self._random = Random(assumptions.seed)  # noqa: S311 - no secret

@@ -26,11 +26,16 @@ class Observer:
     """
 
     def __init__(
-        self, policy: Policy, *, cpu_per_session: float, memory_per_session: float
+        self,
+        policy: Policy,
+        *,
+        cpu_per_session: float,
+        cpu_window: float,
+        memory_per_session: float,
     ) -> None:
         self._wanted, self._queries = required_signals(policy), required_queries(policy)
         self._reads_rates = not self._wanted.keys().isdisjoint({"cpu", "arrivals"})
-        self._cpu_per_session = cpu_per_session
+        self._cpu_per_session, self._cpu_window = cpu_per_session, cpu_window
         self._memory_per_session = memory_per_session
 
     def observe(self, fleet: SimulatedFleet, replicas: int, now: float) -> Observation:
@@ -70,7 +75,7 @@ class Observer:
             started_at=pod.created_at,
             occupancy=Occupancy(count, empty_for=empty_for) if pod.marks.cordon else None,
             sessions=Sample(count, now) if "sessions" in wanted else None,
-            cpu=Sample(self._cpu(count), now, RATE_WINDOW) if "cpu" in wanted else None,
+            cpu=Sample(self._cpu(count), now, self._cpu_window) if "cpu" in wanted else None,
             memory=Sample(self._memory(count), now) if "memory" in wanted else None,
             **(_traffic(pod, now) if "arrivals" in wanted else {}),
         )

@@ -14,10 +14,9 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -25,11 +24,11 @@ from statistics import mean
 from typing import Any
 
 import yaml
-from urllib3.exceptions import HTTPError
 
 from tests.benchmarks.daemon import mean_pass
 from tests.benchmarks.exporters import Exporters
 from tests.benchmarks.figure import cpu_seconds, resident_megabytes
+from tests.benchmarks.watches import watching
 from tests.hpa.oracle import NAMESPACE, Oracle
 from tests.lab.build import KUBERNETES, PROMETHEUS, installed
 from tests.lab.control_plane import ControlPlane
@@ -228,27 +227,14 @@ def _hpa(name: str) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _watching(bench: Bench) -> Iterator[None]:
-    """Notes every change of replicas when the API server tells of it."""
+def _watching(bench: Bench) -> AbstractContextManager[None]:
+    """Notes every change of replicas."""
     apps = {app.name: app for app in (*bench.ours, *bench.theirs)}
-    stream = bench.cluster.apps.list_namespaced_deployment(
-        NAMESPACE, watch=True, timeout_seconds=600, _preload_content=False
-    )
 
-    def follow() -> None:
-        with suppress(HTTPError):  # the end of the block cuts the stream
-            for line in stream:
-                seen = json.loads(line)["object"]
-                apps[seen["metadata"]["name"]].note(seen["spec"]["replicas"])
+    def note(_: str, seen: Mapping[str, Any]) -> None:
+        apps[seen["metadata"]["name"]].note(seen["spec"]["replicas"])
 
-    thread = threading.Thread(target=follow, name="deployment-watch")
-    thread.start()
-    try:
-        yield
-    finally:
-        stream.shutdown()
-        thread.join()
+    return watching(bench.cluster.apps.list_namespaced_deployment, NAMESPACE, note)
 
 
 def _figures(bench: Bench) -> dict[str, Any]:

@@ -33,6 +33,7 @@ SIMULATED = "tests/docs/test_command_line.py::test_what_the_page_of_the_simulati
 TUNED = "tests/docs/test_command_line.py::test_what_the_page_prints_of_tuning_works"
 HISTORY = "tests/adapters/test_prometheus_history.py::test_a_morning_is_rebuilt"
 JOURNALED = "tests/replay/test_page.py::test_a_command_prints_what_the_page_shows"
+FIDELITY = "tests/hpa/test_against_the_simulation.py::test_the_area_between_both_trajectories"
 DAEMON = "tests/kubernetes/test_daemon.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -79,6 +80,8 @@ RUN_BY = {
     "promtool check rules": "tests/deploy/test_alerts.py::test_no_fault_is_found_with_the_rules",
     "python -m tests.core.hpa_facts": COMMAND_LINE,
     "python -m tests.benchmarks.big_data": "tests/big_data/test_page.py::test_the_printed_measure",
+    "python -m tests.benchmarks.fidelity": FIDELITY,
+    "make bench-fidelity": FIDELITY,
     "make big-data": "tests/big_data/test_live.py::test_both_servers_are_there",
     "python -m big_data.make": LINES,
     "BIG_DATA_FOLDER=data": LINES,

@@ -66,11 +66,11 @@ class Curve:
         return [1000 * self.sessions[second]]
 
 
-def random_curve(random: Random, name: str, seconds: int) -> Curve:
-    """Ramps, steps, waves and rests between 0 and 300 sessions."""
+def random_curve(random: Random, name: str, seconds: int, pace: int = 1) -> Curve:
+    """Ramps, steps, waves and rests between 0 and 300 sessions; each takes `pace` times as long."""
     sessions: list[int] = [random.randint(10, 100)]
     while len(sessions) < seconds:
-        goal, length = random.randint(0, 300), random.randint(8, 40)
+        goal, length = random.randint(0, 300), pace * random.randint(8, 40)
         shape = random.choice((_ramp, _step, _wave))
         sessions += [max(0, round(shape(sessions[-1], goal, i / length))) for i in range(length)]
     return Curve(name, tuple(sessions[:seconds]), random_behavior(random))

@@ -112,7 +112,7 @@ class ServedApis:
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self.targets: dict[str, Target] = {}
-        self.pod_metrics: dict[str, list[Json]] = {}
+        self.pod_metrics: dict[str, Iterable[Json]] = {}
         self.external: dict[str, Figures] = {}
         self._server = _server(self, certificate, key)
         self._thread = threading.Thread(target=self._server.serve_forever, name="served-apis")

@@ -62,14 +62,15 @@ curdoc().add_root(Div(text="here"))
 class Visit:
     """What one user saw. Times are Unix seconds; lost: when the session ended under the user.
 
-    refused: the page did not open in time, or not at all. why: what the user was told of either.
+    left: when the user went. refused: the page did not open in time, or not at all. why: what the
+    user was told of either.
     """
 
     came: float
     pod: str = ""
     lost: float | None = None
     refused: bool = False
-    left: bool = False
+    left: float | None = None
     why: str = ""
 
     def told(self, began: float) -> str:
@@ -95,10 +96,11 @@ class Crowd:
         self._present = [each for each in self._present if not each.done()]
         return len(self._present)
 
-    def fill_up(self, level: float) -> None:
-        """Users come until there are so many; nobody is sent away."""
+    def fill_up(self, level: float, until: float = inf) -> None:
+        """Users come until there are so many; nobody is sent away before this Unix time."""
         for _ in range(self.present, round(level)):
-            self.come(max(SHORTEST, self.random.expovariate(1 / self.stay)))
+            stay = max(SHORTEST, self.random.expovariate(1 / self.stay))
+            self.come(min(stay, until - time.time()))
 
     def come(self, stay: float) -> None:
         visit = Visit(time.time())
@@ -122,7 +124,7 @@ class Crowd:
             if not users.stays(user, stay):
                 raise ConnectionError(f"closed: {user.socket.close_code}")
             users.ask(user, ANSWERED_WITHIN)
-            visit.left = True
+            visit.left = time.time()
         except (ConnectionError, TimeoutError, WebSocketClosedError) as error:
             visit.lost, visit.why = time.time(), repr(error)
         _part(users, user)
@@ -170,7 +172,7 @@ class Waves:
         todo = self._disturbances()
         while (now := time.time() - self.began) < WAVES * self._period:
             for crowd in self.crowds:
-                crowd.fill_up(self._level(now))
+                crowd.fill_up(level(now, self._period))
             while todo and todo[0][0] <= now:
                 _, what, act = todo.pop(0)
                 say(f"{now:5.0f} s  {what}")
@@ -180,14 +182,6 @@ class Waves:
             time.sleep(TICK)
         for crowd in self.crowds:
             crowd.go_home()
-
-    def _level(self, now: float) -> float:
-        """Users at a time: a quarter of each wave up, a quarter at the top, then down at once.
-
-        Nobody is sent away: those who are there leave one by one.
-        """
-        phase = now % self._period / self._period
-        return LOW + (HIGH - LOW) * min(1.0, 4 * phase) if phase < 0.5 else LOW
 
     def _disturbances(self) -> list[tuple[float, str, Callable[[Crowd], None]]]:
         peak = 0.4 * self._period
@@ -205,7 +199,7 @@ class Waves:
 
     def _kill(self, crowd: Crowd) -> None:
         """The pod with the most users of those that are to stay."""
-        here = Counter(v.pod for v in crowd.visits if v.pod and not v.left and v.lost is None)
+        here = Counter(v.pod for v in crowd.visits if v.pod and v.left is None and v.lost is None)
         pod = max(self._shipped.ready_pods(crowd.app), key=lambda pod: here[pod.metadata.name])
         asked = time.time()
         self._shipped.kill_container(pod, pod.status.container_statuses[0])
@@ -236,7 +230,16 @@ class Waves:
         )
 
 
-def _policy(period: float) -> Json:
+def level(now: float, period: float) -> float:
+    """Users at a time: a quarter of each wave up, a quarter at the top, then down at once.
+
+    Nobody is sent away: those who are there leave one by one. period: seconds of a wave.
+    """
+    phase = now % period / period
+    return LOW + (HIGH - LOW) * min(1.0, 4 * phase) if phase < 0.5 else LOW
+
+
+def our_policy(period: float) -> Json:
     return policy(
         OURS,
         replicas={"min": 1, "max": MOST},
@@ -303,7 +306,7 @@ def run(
         shipped.apply(objects)
         for crowd in waves.crowds:
             shipped.await_service(crowd.app)
-        shipped.write_policy(OURS, _policy(seconds / WAVES))
+        shipped.write_policy(OURS, our_policy(seconds / WAVES))
         wait_until(lambda: _hpa_works(shipped.cluster), 120, "the HPA to read its metric")
         waves.run(say)
         shipped.remove(objects)

@@ -129,6 +129,20 @@ def test_what_a_simulation_does_not_know_is_told(
     assert against(manifest).left_out == expected
 
 
+@pytest.mark.parametrize(
+    ("manifest", "seconds"),
+    [
+        pytest.param(hpa(), 15.0, id="an HPA reads metrics-server"),
+        pytest.param(scaled(cron(), asked("sum(x)", "10")), 15.0, id="KEDA makes an HPA"),
+        pytest.param("static:7", None, id="a static fleet reads nothing"),
+    ],
+)
+def test_what_reads_metrics_server_has_its_window_of_cpu(
+    against: Callable[[Any], Baseline], manifest: Any, seconds: float | None
+) -> None:
+    assert against(manifest).cpu_window == seconds
+
+
 def test_a_static_fleet_has_its_replicas_always(against: Callable[[Any], Baseline]) -> None:
     baseline = against("static:7")
 

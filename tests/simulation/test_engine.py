@@ -84,6 +84,18 @@ def test_policies_without_a_session_metric_follow_the_load_too(metric, name):
     assert run.timeline.billed.peak >= 4
 
 
+@pytest.mark.parametrize("window", [15.0, 60.0])
+def test_the_cpu_of_a_new_pod_counts_once_it_was_measured_over_a_whole_window(window):
+    """The second pod is Ready after a minute; its ten users make a third one necessary."""
+    by_cpu = policy(metrics=[{"type": "cpu", "utilization": "40%"}], behavior={}, interval="15s")
+    users = trace(*((at, 900.0) for at in (0.0, 61.0) for _ in range(10)))
+
+    run = simulate(by_cpu, users, Assumptions(tick=15.0, lead_time=60.0, cpu_window=window))
+
+    changes = [(change.at, change.after) for change in run.timeline.changes]
+    assert changes[:2] == [(0.0, 2), (60.0 + window, 3)]
+
+
 def test_a_policy_that_drains_cuts_nobody_while_it_shrinks():
     run = simulate(policy(drain=DRAINING, metrics=TWO_SPARE), rush(60), Assumptions(seats=10))
     assert any(change.after < change.before for change in run.timeline.changes)

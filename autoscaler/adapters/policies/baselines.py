@@ -34,15 +34,22 @@ from exporter.texts import visible
 STATIC = re.compile(r"static:([1-9]\d{0,4})", re.ASCII)
 # The sync period of the controller that evaluates HPAs, those of KEDA too.
 HPA_INTERVAL = "15s"
+# Seconds over which metrics-server measures the CPU of a pod, at its default resolution.
+HPA_CPU_WINDOW = 15.0
 _CRON = re.compile(r"(\d{1,2}) (\d{1,2}) \* \* ([0-7*](?:[-,][0-7])*)", re.ASCII)
 
 
 class Baseline(NamedTuple):
-    """What a policy is compared with. left_out: settings that the simulation does not know."""
+    """What a policy is compared with.
+
+    left_out: settings that the simulation does not know. cpu_window: of the CPU that it reads, in
+    seconds; None: as our policies.
+    """
 
     name: str
     policy: Policy
     left_out: tuple[str, ...] = ()
+    cpu_window: float | None = None
 
 
 def load_baseline(text: str, policy: Policy) -> Baseline:
@@ -104,7 +111,7 @@ def _baseline(path: Path, kind: str, spec: ForeignSpec, windows: list[Any]) -> B
         where = ".".join(map(str, first["loc"]))
         raise PolicyError(f"{visible(path)}: {where}: {first['msg']}") from None
     name = spec.name if isinstance(spec.name, str) else path.name
-    return Baseline(f"{kind} {visible(name)}", policy, left_out)
+    return Baseline(f"{kind} {visible(name)}", policy, left_out, HPA_CPU_WINDOW)
 
 
 def _hpa_metric(metric: Mapping[str, Any]) -> MetricDict | str:
