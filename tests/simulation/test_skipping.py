@@ -68,7 +68,7 @@ CPU = [{"type": "cpu", "utilization": "70%"}]
         pytest.param({}, 20, id="sessions"),
         pytest.param({"metrics": CPU}, 20, id="CPU"),
         pytest.param({"drain": "none"}, 20, id="without a drain"),
-        pytest.param({"metrics": REFUSE}, 961, id="averages that move at every tick"),
+        pytest.param({"metrics": REFUSE}, 30, id="averages of arrivals"),
     ],
 )
 def test_in_quiet_hours_few_decisions_are_made(rules: dict[str, object], most: int) -> None:
