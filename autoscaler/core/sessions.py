@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import ceil, exp, inf, sqrt
+from math import ceil, exp, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -16,8 +16,8 @@ from autoscaler.units import Share
 ARRIVALS_MEMORY = 300.0
 DEPARTURES_MEMORY = 900.0
 EXACT_BELOW = 30.0
-# Seconds for which it is looked ahead, whether as many seats are enough.
-LOOKED_AHEAD = (inf, 60.0, 20.0)
+# A mean that is closer to a limit than this share of it may be on either side.
+ROUNDING = 1e-9
 
 
 class Connected(NamedTuple):
@@ -110,7 +110,6 @@ def _is_exact(target: RefusalTarget, arrivals: float, interval: float) -> bool:
     return arrivals * (target.lead_time + interval) < EXACT_BELOW
 
 
-@lru_cache(maxsize=64)
 def _poisson_quantile(mean: float, quantile: float) -> int:
     """The smallest count that a Poisson number of this mean stays within, so often."""
     count, term = 0, exp(-mean)
@@ -123,28 +122,34 @@ def _poisson_quantile(mean: float, quantile: float) -> int:
 
 
 def _same_until(traffic: Traffic, target: RefusalTarget, interval: float, seats: int) -> float:
-    """A time before which so many seats are enough, if the rates stay as they are.
-
-    More arrivals need more seats and more departures fewer, and both averages move one way only.
-    """
-    came, left = averages(traffic)
-    for ahead in LOOKED_AHEAD:
-        soon = averages(traffic, traffic.at + ahead)
-        most = max(came, soon[0]), min(left, soon[1])
-        least = min(came, soon[0]), max(left, soon[1])
-        is_exact = {_is_exact(target, arrivals, interval) for arrivals in (came, soon[0])}
-        wanted = {seats_for_refusal(target, *each, interval) for each in (most, least)}
-        if wanted == {seats} and len(is_exact) == 1:
-            return traffic.at + ahead
-    return traffic.at
+    """A time before which so many seats are enough, if the rates stay as they are."""
+    if not _is_exact(target, averages(traffic)[0], interval):
+        return traffic.at
+    horizon, quantile = target.lead_time + interval, 1.0 - target.refuse / 100.0
+    low = _largest_mean(seats - 1, quantile) * (1.0 + ROUNDING) if seats > 1 else 0.0
+    high = _largest_mean(seats, quantile) * (1.0 - ROUNDING)
+    limits = low / horizon, high / horizon
+    return traffic.arrivals.within_until(*limits, traffic.at, ARRIVALS_MEMORY)
 
 
-def averages(traffic: Traffic, moment: float | None = None) -> tuple[float, float]:
-    """Return the averages of arrivals and departures at a time, by default when last counted."""
-    moment = traffic.at if moment is None else moment
+@lru_cache(maxsize=1_024)
+def _largest_mean(count: int, quantile: float) -> float:
+    """The largest mean, up to EXACT_BELOW, of a Poisson number that stays within this count."""
+    low, high = 0.0, EXACT_BELOW
+    for _ in range(64):
+        mean = (low + high) / 2.0
+        if _poisson_quantile(mean, quantile) <= count:
+            low = mean
+        else:
+            high = mean
+    return low
+
+
+def averages(traffic: Traffic) -> tuple[float, float]:
+    """Return the averages of arrivals and departures when they were last counted."""
     return (
-        traffic.arrivals.at(moment, ARRIVALS_MEMORY),
-        traffic.departures.at(moment, DEPARTURES_MEMORY),
+        traffic.arrivals.at(traffic.at, ARRIVALS_MEMORY),
+        traffic.departures.at(traffic.at, DEPARTURES_MEMORY),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import exp
+from math import exp, inf, log
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -81,6 +81,15 @@ class Average(NamedTuple):
     def at(self, moment: float, memory: float) -> float:
         """Return the average at a time. memory: its time constant in seconds."""
         return self.rate + exp(-(moment - self.since) / memory) * (self.start - self.rate)
+
+    def within_until(self, low: float, high: float, moment: float, memory: float) -> float:
+        """Return when the average leaves these limits after a time: then, if it is outside."""
+        if not low <= self.at(moment, memory) <= high:
+            return moment
+        if low <= self.rate <= high:
+            return inf
+        limit = high if self.rate > high else low
+        return self.since - memory * log((limit - self.rate) / (self.start - self.rate))
 
     def toward(self, rate: float, since: float, memory: float) -> Average:
         """Return the average of which the rate has been another one since that time."""

@@ -113,6 +113,8 @@ def conditions(policy: Policy, trace: Trace, assumptions: Assumptions) -> str:
         *([trace.note] if trace.note else []),
         f"One decision every {tick}; a new pod is Ready after {lead_time};",
         f"{assumptions.seats} seats per pod; seed {assumptions.seed}.",
+        f"Each pod is scraped every {duration_text(assumptions.scrape_interval)};",
+        f"a page is counted {duration_text(assumptions.page_load)} after it took its seat.",
     ]
     notes.append(PLACED[assumptions.placement] + FULL[assumptions.when_full])
     kinds = {metric.type for metric in policy.metrics}

@@ -217,17 +217,17 @@ BERLIN = {"from": "09:10", "to": "18:00", "timezone": "Europe/Berlin", "min": 1}
             told(0.1),
             steady_at(0.1),
             inf,
-            id="for ever if the rates are the same",
+            id="for ever if as many arrive as before",
         ),
         pytest.param(
             {"metrics": REFUSE},
             told(0.1),
             steady_at(0.12),
-            60,
-            id="a minute if averages move a little",
+            221.735,
+            id="until the average of arrivals asks for fewer seats",
         ),
         pytest.param(
-            {"metrics": REFUSE}, told(2.0), steady_at(0.1), 0, id="only now if averages move a lot"
+            {"metrics": REFUSE}, told(9.0), steady_at(2.0), 0, id="only now if many arrive"
         ),
         pytest.param(
             {},
