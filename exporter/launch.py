@@ -36,7 +36,7 @@ POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0  # while not draining, so the sessions of a worker that crashes are known
 STOP_POLL_SECONDS = 0.1
 JUST_NOW_SECONDS = 0.1
-# From the stop signal to SIGKILL. Bokeh ends the sessions whose users have left one after the other,
+# From the stop signal to SIGKILL. Bokeh ends sessions whose users have left one after the other,
 # each with the application's own code, and may be busy with a callback before that.
 KILL_SECONDS = 30.0
 PARENT_SECONDS = 2.0  # for which the forking parent may outlive its last worker

@@ -100,8 +100,8 @@ def add_prometheus(
         metavar="DURATION",
         type=positive_duration,
         default=15.0,
-        help="Prometheus scrape interval of the exporters; samples older than twice this are "
-        "ignored (default: 15s)",
+        help="Prometheus scrape interval of the exporters, by which samples are old; those older "
+        "than twice this are ignored (default: 15s)",
     )
 
 

@@ -36,6 +36,7 @@ DEFAULT_LAST = 14 * 86_400.0
 SHORTEST_HISTORY = 600.0
 DEFAULT_SEATS = 20
 DEFAULT_LEAD_TIME = 60.0
+DEFAULT_PAGE_LOAD = 2.0
 DEFAULT_CPU, DEFAULT_MEMORY = 0.05, 40.0
 # Seconds between decisions, at least; with 15 s for more than two days a week takes seconds.
 LEAST_TICK = 5.0
@@ -157,6 +158,14 @@ def _add_assumptions(group: argparse._ArgumentGroup) -> None:
         metavar="TIME",
         help="time between decisions, from 1s to 60s (default: the policy's interval, but at least "
         "5s, or 15s for a trace of more than two days)",
+    )
+    group.add_argument(
+        "--page-load",
+        type=duration,
+        default=DEFAULT_PAGE_LOAD,
+        metavar="TIME",
+        help="time from the request of a page, which takes a seat, to its WebSocket, from which on "
+        "the session is counted (default: 2s)",
     )
     group.add_argument(
         "--cpu-per-session",
@@ -291,6 +300,8 @@ def _assumptions(args: argparse.Namespace, policy: Policy, trace: Trace) -> Assu
         ),
         placement=Placement(args.placement),
         when_full=WhenFull(args.when_full),
+        scrape_interval=args.scrape_interval,
+        page_load=args.page_load,
         seed=args.seed,
     )
 

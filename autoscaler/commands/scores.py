@@ -16,6 +16,7 @@ from autoscaler.simulation import summary
 from autoscaler.simulation.comparison import Contender, Result
 from autoscaler.simulation.timeline import Table
 from autoscaler.simulation.trace import Trace
+from autoscaler.simulation.uncertainty import lines, uncertainty
 from exporter.texts import visible
 
 
@@ -31,20 +32,28 @@ def tell(
     Raises AutoscalerError if the report cannot be written.
     """
     policy, assumed = own.policy, own.assumptions
+    zone = inputs.zone_of(args, policy)
+    found = uncertainty(results, trace, zone)
+    sure = list(lines(found, assumed.when_full)) if found else []
     conditions = " ".join([summary.conditions(policy, trace, assumed), *notes])
     if args.html:
         whole = summary.table(results, assumed.when_full, args.price)
-        timeline = replace(results[0].run.timeline, timezone=inputs.zone_of(args, policy))
+        timeline = replace(results[0].run.timeline, timezone=zone)
         rivals = {each.name: each.run.timeline for each in results[1:]}
         title = f"Policy {policy.name}, simulated"
-        _write_html(args.html, timeline, whole, title, conditions, rivals)
+        _write_html(args.html, timeline, whole, title, " ".join([*sure, conditions]), rivals)
     if args.json:
-        content = summary.document(policy, trace, assumed, results, args.price)
+        content = summary.document(policy, trace, assumed, results, args.price, found)
         print(json.dumps(content, indent=2))
         return
     say(*_lines(trace, results[0]))
     print_table(summary.table(results, assumed.when_full, args.price, brief=True))
-    say(conditions, f"Report: {args.html}")
+    say(
+        summary.bounds_text(results[0].score.bounds),
+        *sure[: len(results) - 1],
+        conditions,
+        f"Report: {args.html}",
+    )
 
 
 def _lines(trace: Trace, own: Result) -> Sequence[str]:

@@ -74,7 +74,7 @@ def _sessions(
     if by_refusal:
         traffic = sessions.follow_traffic(traffic, observed.pods, now, fresh_for)
         state = state._replace(traffic=traffic)
-    spare = sessions.spare_seats(metric, count.sessions, traffic, policy.interval)
+    spare = sessions.spare_seats(metric, count.sessions, traffic, policy.interval, now)
     replicas = pods_for_sessions(count.sessions, spare, metric.seats)
     detail = f"sessions: ({count.sessions} connected + {spare} spare) / {metric.seats} seats"
     # One without sessions is deleted first in a scale-down, and is no help when pods are needed.

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil, exp, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
 from autoscaler.core.now import Now
 from autoscaler.core.staleness import is_arriving
-from autoscaler.model import PodState, Traffic
+from autoscaler.model import Average, PodState, Traffic
 from autoscaler.policy import RefusalTarget, SessionsMetric
 from autoscaler.units import Share
 
 ARRIVALS_MEMORY = 300.0
 DEPARTURES_MEMORY = 900.0
 EXACT_BELOW = 30.0
+# A mean that is closer to a limit than this share of it may be on either side.
+ROUNDING = 1e-9
 
 
 class Connected(NamedTuple):
@@ -70,7 +73,7 @@ def without_data(pods: tuple[PodState, ...], now: Now, fresh_for: float) -> int:
 
 
 def spare_seats(
-    metric: SessionsMetric, sessions: int, traffic: Traffic | None, interval: float
+    metric: SessionsMetric, sessions: int, traffic: Traffic | None, interval: float, now: Now
 ) -> int:
     """How many seats to keep free beyond the connected sessions."""
     match metric.spare:
@@ -78,23 +81,33 @@ def spare_seats(
             return metric.spare
         case Share(percent):
             return ceil(sessions * percent / 100.0 - 1e-9)
-        case RefusalTarget():
-            return seats_for_refusal(metric.spare, traffic or Traffic(0.0), interval)
+        case RefusalTarget() as target:
+            traffic = traffic or Traffic(now.at)
+            seats = seats_for_refusal(target, *averages(traffic), interval)
+            now.changes_at(_same_until(traffic, target, interval, seats))
+            return seats
 
 
-def seats_for_refusal(target: RefusalTarget, traffic: Traffic, interval: float) -> int:
+def seats_for_refusal(
+    target: RefusalTarget, arrivals: float, departures: float, interval: float
+) -> int:
     """Seats for those who may arrive before new ones can exist, all but `refuse` of the time.
 
     Square-root staffing over the lead time: with 0.1 arrivals a second, 60 s to a Ready pod and
     2 s between passes, 6.2 are expected and 15 are enough 99.9 % of the time.
     """
     horizon = target.lead_time + interval
-    arrivals, departures = traffic.arrivals * horizon, traffic.departures * horizon
     quantile = 1.0 - target.refuse / 100.0
-    if arrivals < EXACT_BELOW:
-        return max(1, _poisson_quantile(arrivals, quantile))
+    if _is_exact(target, arrivals, interval):
+        return max(1, _poisson_quantile(arrivals * horizon, quantile))
+    arrivals, departures = arrivals * horizon, departures * horizon
     spread = NormalDist().inv_cdf(quantile) * sqrt(arrivals + departures)
     return max(1, ceil(arrivals - departures + spread))
+
+
+def _is_exact(target: RefusalTarget, arrivals: float, interval: float) -> bool:
+    """Whether so few arrive before new seats can exist that the exact distribution is cheap."""
+    return arrivals * (target.lead_time + interval) < EXACT_BELOW
 
 
 def _poisson_quantile(mean: float, quantile: float) -> int:
@@ -108,32 +121,62 @@ def _poisson_quantile(mean: float, quantile: float) -> int:
     return count
 
 
+def _same_until(traffic: Traffic, target: RefusalTarget, interval: float, seats: int) -> float:
+    """A time before which so many seats are enough, if the rates stay as they are."""
+    if not _is_exact(target, averages(traffic)[0], interval):
+        return traffic.at
+    horizon, quantile = target.lead_time + interval, 1.0 - target.refuse / 100.0
+    low = _largest_mean(seats - 1, quantile) * (1.0 + ROUNDING) if seats > 1 else 0.0
+    high = _largest_mean(seats, quantile) * (1.0 - ROUNDING)
+    limits = low / horizon, high / horizon
+    return traffic.arrivals.within_until(*limits, traffic.at, ARRIVALS_MEMORY)
+
+
+@lru_cache(maxsize=1_024)
+def _largest_mean(count: int, quantile: float) -> float:
+    """The largest mean, up to EXACT_BELOW, of a Poisson number that stays within this count."""
+    low, high = 0.0, EXACT_BELOW
+    for _ in range(64):
+        mean = (low + high) / 2.0
+        if _poisson_quantile(mean, quantile) <= count:
+            low = mean
+        else:
+            high = mean
+    return low
+
+
+def averages(traffic: Traffic) -> tuple[float, float]:
+    """Return the averages of arrivals and departures when they were last counted."""
+    return (
+        traffic.arrivals.at(traffic.at, ARRIVALS_MEMORY),
+        traffic.departures.at(traffic.at, DEPARTURES_MEMORY),
+    )
+
+
 def follow_traffic(
     traffic: Traffic | None, pods: tuple[PodState, ...], now: Now, fresh_for: float
 ) -> Traffic:
-    """Arrivals and departures a second of all pods, smoothed.
+    """Arrivals and departures a second of all pods, with their averages.
 
     They are rates of the exporters' own counters, so neither a pod without data nor a daemon that
     was away looks like somebody who came. A pod that should tell and does not may hide some: until
     it tells again, arrivals only rise and departures only fall.
     """
-    now.holds_only_now()  # each pass moves the averages
     told = [pod for pod in pods if pod.arrivals is not None]
     silent = [pod for pod in pods if pod.arrivals is None]
     traffic = traffic or Traffic(now.at)
-    if not told or (traffic.known and now.at <= traffic.at):
+    if not told or (traffic.known and not now.has_passed(0.0, since=traffic.at)):
         return traffic
     came = sum(pod.arrivals.value for pod in told if pod.arrivals is not None) / 1000
     left = sum(pod.departures.value for pod in told if pod.departures is not None) / 1000
     if not traffic.known:
-        return Traffic(now.at, came, left, known=True)
-    elapsed = now.at - traffic.at
-    arrivals = _smooth(traffic.arrivals, came, elapsed / ARRIVALS_MEMORY)
-    departures = _smooth(traffic.departures, left, elapsed / DEPARTURES_MEMORY)
+        return Traffic(now.at, Average(came, came, now.at), Average(left, left, now.at), known=True)
     if any(pod.serving and not is_arriving(pod, now, fresh_for) for pod in silent):
-        arrivals, departures = max(arrivals, traffic.arrivals), min(departures, traffic.departures)
-    return Traffic(now.at, arrivals, departures, known=True)
-
-
-def _smooth(old: float, new: float, share: float) -> float:
-    return old + (1.0 - exp(-share)) * (new - old)
+        arrivals, departures = averages(traffic)
+        came, left = max(came, arrivals), min(left, departures)
+    return Traffic(
+        now.at,
+        traffic.arrivals.toward(came, traffic.at, ARRIVALS_MEMORY),
+        traffic.departures.toward(left, traffic.at, DEPARTURES_MEMORY),
+        known=True,
+    )

@@ -21,6 +21,7 @@ from autoscaler.model.observed import (
 )
 from autoscaler.model.reasons import Reason
 from autoscaler.model.state import (
+    Average,
     Departing,
     Logged,
     Removal,
@@ -32,6 +33,7 @@ from autoscaler.model.state import (
 )
 
 __all__ = [
+    "Average",
     "Cause",
     "Confirmation",
     "Cordon",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import exp, inf, log
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -67,16 +68,53 @@ class Logged(NamedTuple):
     at: float
 
 
+class Average(NamedTuple):
+    """An exponential average of a rate a second: it was `start` at `since`, the rate `rate` since.
+
+    So it needs no change for as long as the rate is the same.
+    """
+
+    start: float = 0.0
+    rate: float = 0.0
+    since: float = 0.0
+
+    def at(self, moment: float, memory: float) -> float:
+        """Return the average at a time. memory: its time constant in seconds."""
+        return self.rate + exp(-(moment - self.since) / memory) * (self.start - self.rate)
+
+    def within_until(self, low: float, high: float, moment: float, memory: float) -> float:
+        """Return when the average leaves these limits after a time: then, if it is outside."""
+        if not low <= self.at(moment, memory) <= high:
+            return moment
+        if low <= self.rate <= high:
+            return inf
+        limit = high if self.rate > high else low
+        return self.since - memory * log((limit - self.rate) / (self.start - self.rate))
+
+    def toward(self, rate: float, since: float, memory: float) -> Average:
+        """Return the average of which the rate has been another one since that time."""
+        return self if rate == self.rate else Average(self.at(since, memory), rate, since)
+
+
 class Traffic(NamedTuple):
-    """Smoothed arrivals and departures of sessions a second.
+    """Arrivals and departures of sessions a second, and their averages.
 
     at: when they were last counted. known: whether any pod has ever told of them.
     """
 
     at: float
-    arrivals: float = 0.0
-    departures: float = 0.0
+    arrivals: Average = Average()
+    departures: Average = Average()
     known: bool = False
+
+    def shifted(self, seconds: float) -> Traffic:
+        """The same on a clock that was stepped by `seconds`."""
+        return Traffic(
+            self.at + seconds,
+            self.arrivals._replace(since=self.arrivals.since + seconds),
+            self.departures._replace(since=self.departures.since + seconds),
+            self.known,
+        )
 
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -120,7 +158,10 @@ class State(NamedTuple):
         log = self.recommendations
         if log and log[-1].at == self.seen_at:
             log = (*log[:-1], log[-1]._replace(at=at))
-        return self._replace(seen_at=at, recommendations=log)
+        traffic = self.traffic
+        if traffic is not None and traffic.known and traffic.at == self.seen_at:
+            traffic = traffic._replace(at=at)
+        return self._replace(seen_at=at, recommendations=log, traffic=traffic)
 
     def shifted(self, seconds: float) -> State:
         """The same memory on a clock that was stepped by `seconds` (either direction)."""
@@ -144,7 +185,7 @@ class State(NamedTuple):
             departing={
                 uid: each._replace(at=each.at + seconds) for uid, each in self.departing.items()
             },
-            traffic=self.traffic and self.traffic._replace(at=self.traffic.at + seconds),
+            traffic=self.traffic and self.traffic.shifted(seconds),
             shortage=self.shortage and self.shortage._replace(since=self.shortage.since + seconds),
             told={uid: at + seconds for uid, at in self.told.items()},
             reset=self.reset and self.reset._replace(at=self.reset.at + seconds),

@@ -20,6 +20,7 @@ from autoscaler.core.decide import decide, record_scaling
 from autoscaler.core.drain.deletion_order import deletion_order
 from autoscaler.core.now import Now
 from autoscaler.core.schedule import bounds
+from autoscaler.core.staleness import fresh_for
 from autoscaler.model import Decision, Observation, State
 from autoscaler.policy import Policy
 from autoscaler.simulation.fleet import RATE_WINDOW, SimulatedFleet, SimulatedPod
@@ -43,9 +44,10 @@ class Assumptions:
     seats: sessions that one pod holds. tick: seconds between decisions. lead_time: seconds until a
     new pod is Ready, and slow_lead_time: for the slowest 5 % of them (None: all take as long).
     cpu_per_session: in cores. cpu_window: seconds over which the CPU of a pod is measured.
-    memory_per_session: in megabytes, in addition to 200 per pod.
-    returns_after: seconds after which a user whose session was cut is back. seed: of all that is
-    random.
+    memory_per_session: in megabytes, in addition to 200 per pod. scrape_interval: seconds between
+    two scrapes of a pod (0: a pass sees what is so now). page_load: seconds from the request of a
+    page, which takes a seat, to its connection, which is counted. returns_after: seconds after
+    which a user whose session was cut is back. seed: of all that is random.
     """
 
     seats: int = 20
@@ -57,6 +59,8 @@ class Assumptions:
     memory_per_session: float = 40.0
     placement: Placement = Placement.LEASTCONN
     when_full: WhenFull = WhenFull.REFUSE
+    scrape_interval: float = 15.0
+    page_load: float = 2.0
     returns_after: float = 5.0
     seed: int = 1
 
@@ -79,11 +83,15 @@ class Run:
 
 
 class _EventKind(IntEnum):
-    """The order of events at the same time: sessions end, pods get Ready, users come back."""
+    """The order of events at the same time.
+
+    Sessions end, pods get Ready, users whose session was cut come back, and pages connect.
+    """
 
     END = 0
     READY = 1
     RETURN = 2
+    CONNECT = 3
 
 
 def simulate(
@@ -108,14 +116,19 @@ def simulate(
 
     tick, shown = 0, -TICKS_SHOWN
     while tick in ticks:
-        simulation.advance(time_of(tick))
-        simulation.decide(time_of(tick))
+        now = time_of(tick)
+        simulation.advance(now)
+        if every_tick or now >= simulation.holds_until:
+            simulation.decide(now)
+        else:
+            simulation.decide_the_same(now)
         if tick >= shown + TICKS_SHOWN:
-            progress((time_of(tick) - trace.start) / length)
+            progress((now - trace.start) / length)
             shown = tick
         tick += 1
-        if not every_tick and tick in ticks and time_of(tick) < simulation.holds_until:
-            tick = bisect_left(ticks, simulation.holds_until, lo=tick, key=time_of)
+        quiet_until = min(simulation.holds_until, simulation.next_event_at)
+        if not every_tick and tick in ticks and time_of(tick) < quiet_until:
+            tick = bisect_left(ticks, quiet_until, lo=tick, key=time_of)
             simulation.decide_the_same(time_of(tick - 1))
     simulation.advance(trace.end)
     progress(1.0)
@@ -130,14 +143,15 @@ class _Simulation:
             cpu_per_session=assumptions.cpu_per_session,
             cpu_window=assumptions.cpu_window,
             memory_per_session=assumptions.memory_per_session,
+            fresh_for=fresh_for(assumptions.scrape_interval),
         )
         self._random = Random(assumptions.seed)  # noqa: S311 - no secret
-        self._fleet = SimulatedFleet(assumptions.seats, self._random)
+        self._fleet = SimulatedFleet(assumptions.seats, assumptions.scrape_interval, self._random)
         self._front = Front(
             assumptions.placement, assumptions.when_full, assumptions.seats, self._random
         )
         self._state = State()
-        self._holds_until = self._next_event_at = trace.start
+        self._holds_until = self.next_event_at = trace.start
         self._events: list[tuple[float, _EventKind, int]] = []
         self._starting: dict[int, SimulatedPod] = {}
         self._waiting: deque[tuple[int, float]] = deque()
@@ -162,24 +176,27 @@ class _Simulation:
             arrives_at = sessions[self._arrived].start if self._arrived < len(sessions) else inf
             at = min(event_at, arrives_at)
             if at > until:
-                self._next_event_at = at
+                self.next_event_at = at
                 return
             if event_at <= arrives_at:
                 self._handle(*heapq.heappop(self._events))
             else:
                 self._arrived += 1
                 self._arrive(self._arrived - 1, at)
-            self._record(at)
+                self._record(at)
 
     def _handle(self, at: float, kind: _EventKind, number: int) -> None:
+        if kind is _EventKind.CONNECT:
+            self._fleet.connect(number, at)
+            return
         if kind is _EventKind.RETURN:
             self._arrive(number, at)
-            return
-        if kind is _EventKind.READY:
+        elif kind is _EventKind.READY:
             self._fleet.mark_ready(self._starting.pop(number))
         elif at >= self._end_of(number):  # else it was cut, came back, and then had to wait
             self._served += self._fleet.leave(number, at)
         self._admit(at)
+        self._record(at)
 
     def _arrive(self, number: int, at: float) -> None:
         """Let a user come: a new one, or one whose session was cut."""
@@ -199,7 +216,10 @@ class _Simulation:
             self._seat(number, pod, at)
 
     def _seat(self, number: int, pod: SimulatedPod, at: float) -> None:
-        self._fleet.seat(number, pod, at)
+        connects_at = at + self._assumptions.page_load
+        self._fleet.seat(number, pod, at, connects_at)
+        if at < connects_at < self._end_of(number):
+            heapq.heappush(self._events, (connects_at, _EventKind.CONNECT, number))
         heapq.heappush(self._events, (self._end_of(number), _EventKind.END, number))
 
     def _end_of(self, number: int) -> float:
@@ -215,12 +235,10 @@ class _Simulation:
         for pod, pod_marks in marks:
             self._fleet.set_marks(pod.uid, pod_marks, now)
         self._admit(now)
-        self._holds_until = now
         if decision.desired == decision.current:
-            if not marks:
-                same_until = self._observer.same_until(self._fleet)
-                self._holds_until = min(decision.holds_until, same_until)
+            self._holds_until = decision.holds_until
             return
+        self._holds_until = now
         self._act(decision, observed, now)
         self._state = record_scaling(
             self._state, self._policy, decision.current, decision.desired, now
@@ -230,7 +248,7 @@ class _Simulation:
     @property
     def holds_until(self) -> float:
         """The time until when each further pass would see and decide the same."""
-        return min(self._holds_until, self._next_event_at)
+        return min(self._holds_until, self._fleet.news_at)
 
     def decide_the_same(self, until: float) -> None:
         """Do what further passes until this time do that see and decide the same: remember that."""

@@ -32,11 +32,15 @@ FEWEST_DAYS = 3
 
 
 class Day(NamedTuple):
-    """The figures of one day. sessions: users who came. refused: those who found no free seat."""
+    """The figures of one day. sessions: users who came. refused: those who found no free seat.
+
+    hours: its length; the first and the last day of a trace may be shorter.
+    """
 
     sessions: int
     refused: int
     replica_hours: float
+    hours: float = 24.0
 
 
 class Interval(NamedTuple):
@@ -68,8 +72,10 @@ def days_of(run: Run, trace: Trace, edges: Sequence[float]) -> tuple[Day, ...]:
     came = counted_by_day([session.start for session in trace.sessions], edges)
     refused = counted_by_day(run.timeline.refused, edges)
     billed = run.timeline.billed
-    hours = [_area(billed, since, until) / HOUR for since, until in pairwise(edges)]
-    return tuple(Day(came[n], refused[n], each) for n, each in enumerate(hours))
+    return tuple(
+        Day(came[n], refused[n], _area(billed, since, until) / HOUR, (until - since) / HOUR)
+        for n, (since, until) in enumerate(pairwise(edges))
+    )
 
 
 def counted_by_day(times: Sequence[float], edges: Sequence[float]) -> Counter[int]:
@@ -133,6 +139,26 @@ def cost_difference(days: Sequence[Day], others: Sequence[Day]) -> Interval:
         day.replica_hours - other.replica_hours for day, other in zip(days, others, strict=True)
     ]
     return _interval(len(days), lambda chosen: sum(differences[n] for n in chosen))
+
+
+def cost_interval(days: Sequence[Day]) -> Interval:
+    """Return the interval of the replica-hours in a time as long as all days."""
+    length = sum(day.hours for day in days)
+    pairs = [(day.replica_hours, day.hours) for day in days]
+    return _interval(len(days), lambda chosen: length * _ratio(chosen, pairs))
+
+
+def relative_cost(days: Sequence[Day], others: Sequence[Day]) -> Interval:
+    """Return by how many percent the replica-hours exceed those of the others."""
+    pairs = [
+        (day.replica_hours, other.replica_hours) for day, other in zip(days, others, strict=True)
+    ]
+    return _interval(len(days), lambda chosen: 100.0 * _ratio(chosen, pairs) - 100.0)
+
+
+def _ratio(chosen: Sequence[int], pairs: Sequence[tuple[float, float]]) -> float:
+    """Return the sum of the first values over that of the second ones, of the chosen days."""
+    return sum(pairs[n][0] for n in chosen) / max(sum(pairs[n][1] for n in chosen), 1e-9)
 
 
 def _interval(count: int, statistic: Callable[[Sequence[int]], float]) -> Interval:

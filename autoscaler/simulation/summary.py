@@ -10,12 +10,14 @@ from importlib.metadata import version
 from typing import Any
 
 from autoscaler.policy import Policy
+from autoscaler.simulation.bounds import Bounds
 from autoscaler.simulation.comparison import Result
 from autoscaler.simulation.engine import Assumptions
 from autoscaler.simulation.front import Placement, WhenFull
 from autoscaler.simulation.score import Score
 from autoscaler.simulation.timeline import Steps, Table, pieces
 from autoscaler.simulation.trace import Trace
+from autoscaler.simulation.uncertainty import Uncertainty, intervals_of
 from autoscaler.units import duration_text
 
 Row = tuple[str, Callable[[Score], str]]
@@ -92,6 +94,14 @@ def table(
     )
 
 
+def bounds_text(bounds: Bounds) -> str:
+    """Return the replica-hours that no policy can go below, in words."""
+    return (
+        f"* At least {bounds.sticky:,.1f} replica-hours as sessions stay; {bounds.fluid:,.1f} if "
+        f"they could move, {bounds.clairvoyant:,.1f} with known ends."
+    )
+
+
 def sparkline(steps: Steps, start: float, end: float, width: int = 60) -> str:
     """Return a line of bars, each as high as the peak of its stretch of time."""
     peaks = [0.0] * width
@@ -113,6 +123,8 @@ def conditions(policy: Policy, trace: Trace, assumptions: Assumptions) -> str:
         *([trace.note] if trace.note else []),
         f"One decision every {tick}; a new pod is Ready after {lead_time};",
         f"{assumptions.seats} seats per pod; seed {assumptions.seed}.",
+        f"Each pod is scraped every {duration_text(assumptions.scrape_interval)};",
+        f"a page is counted {duration_text(assumptions.page_load)} after it took its seat.",
     ]
     notes.append(PLACED[assumptions.placement] + FULL[assumptions.when_full])
     kinds = {metric.type for metric in policy.metrics}
@@ -139,12 +151,17 @@ def document(
     assumptions: Assumptions,
     results: Sequence[Result],
     price: float | None,
+    found: Uncertainty | None = None,
 ) -> Mapping[str, Any]:
     """Return the scores, and everything that is needed to reproduce them, as JSON values.
 
-    results: the policy's first, that of the static fleet last, and between them the others.
+    results: the policy's first, that of the static fleet last, and between them the others. found:
+    how sure they are, if that is known.
     """
-    own, *others, static = ((result.name, values(result.score, price)) for result in results)
+    own, *others, static = (
+        (each.name, values(each.score, price) | (intervals_of(found, number) if found else {}))
+        for number, each in enumerate(results)
+    )
     return {
         **own[1],
         "static": static[1],

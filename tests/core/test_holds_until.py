@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from autoscaler.core.decide import decide
 from autoscaler.core.now import MARGIN
-from autoscaler.model import Decision, Logged, Observation, Occupancy, Reset, Sighting, State
+from autoscaler.model import (
+    Average,
+    Decision,
+    Logged,
+    Observation,
+    Occupancy,
+    Reset,
+    Sample,
+    Sighting,
+    State,
+    Traffic,
+)
 from autoscaler.policy import Policy
 from tests.builders import NOW, observation, policy
 from tests.core.drains import leaving, marked, serving, sightings
@@ -22,6 +33,10 @@ LONG = 7_200.0
 times = st.none() | ages.map(lambda age: NOW - age)
 durations = st.sampled_from(["0s", "20s", "5m", "1h"])
 CLOCK = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.sampled_from([0, 5, 59]))
+averages = st.builds(
+    Average, st.floats(0, 2), st.sampled_from([0.0, 0.1, 3.0]), ages.map(lambda age: NOW - age - 5)
+)
+traffics = st.builds(Traffic, st.just(NOW - 5), averages, averages, known=st.just(True))
 
 
 @st.composite
@@ -73,6 +88,7 @@ def a_timed_state(draw: st.DrawFn, seen: Observation) -> State:
             for pod in seen.pods
         },
         told={pod.uid: at for pod in seen.pods},
+        traffic=draw(st.none() | traffics),
     )
 
 
@@ -119,6 +135,20 @@ def _older(seen: Observation, seconds: float) -> Observation:
 
 CPU = [{"type": "cpu", "utilization": "70%"}]
 REFUSE = [{"type": "sessions", "seats": 10, "spare": {"refuse": "1%"}}]
+
+
+def told(rate: float) -> Observation:
+    """A pod to which so many users came a second, and from which as many left."""
+    sample = Sample(round(1_000 * rate), NOW, 60.0)
+    return observation(pods=(serving("a", arrivals=sample, departures=sample),))
+
+
+def steady_at(rate: float) -> State:
+    """What is remembered if so many users came a second so far, and as many left."""
+    average = Average(rate, rate, NOW - 600)
+    return State(seen_at=NOW - 5, traffic=Traffic(NOW - 5, average, average, known=True))
+
+
 STEADY = State(seen_at=NOW - 5, sightings=sightings(leaving("x")))
 BERLIN = {"from": "09:10", "to": "18:00", "timezone": "Europe/Berlin", "min": 1}
 
@@ -183,7 +213,21 @@ BERLIN = {"from": "09:10", "to": "18:00", "timezone": "Europe/Berlin", "min": 1}
             id="until a pod has warmed up",
         ),
         pytest.param(
-            {"metrics": REFUSE}, observation(5), STEADY, 0, id="only now if averages move"
+            {"metrics": REFUSE},
+            told(0.1),
+            steady_at(0.1),
+            inf,
+            id="for ever if as many arrive as before",
+        ),
+        pytest.param(
+            {"metrics": REFUSE},
+            told(0.1),
+            steady_at(0.12),
+            221.735,
+            id="until the average of arrivals asks for fewer seats",
+        ),
+        pytest.param(
+            {"metrics": REFUSE}, told(9.0), steady_at(2.0), 0, id="only now if many arrive"
         ),
         pytest.param(
             {},

@@ -48,6 +48,10 @@ DRAIN = Drain()
 occupancies = st.builds(Occupancy, st.integers(0, 3), st.integers(0, 1)) | st.builds(
     Occupancy, st.just(0), empty_for=st.floats(0, 600)
 )
+# Thousandths a second of users who come and leave; an exporter tells both or neither.
+rates = st.just({}) | st.fixed_dictionaries(
+    dict.fromkeys(("arrivals", "departures"), st.integers(0, 900).map(lambda n: Sample(n, NOW)))
+)
 
 
 @st.composite
@@ -66,6 +70,7 @@ def a_pod(draw: st.DrawFn) -> PodState:
         node="a",
         **draw(st.sampled_from(NOTES)),
         occupancy=draw(st.none() | occupancies),
+        **draw(rates),
     )
 
 

@@ -324,6 +324,20 @@ CASES = (
         {"it was fixed": {'bokeh_autoscaler_policy_file_errors{file="NS.yaml"}': "3x10 stale"}},
     ),
     Case(
+        "BokehJournalEnded",
+        {'bokeh_autoscaler_journal_writing{namespace="NS",pod="a"}': "1x15 0x15"},
+        {"namespace": "NS", "pod": "a"},
+        "An error has ended the journal of daemon a in NS. Scaling continues, and no decision is "
+        "recorded until the daemon is restarted.",
+        {
+            "it is written": {'bokeh_autoscaler_journal_writing{namespace="NS",pod="a"}': "1x30"},
+            "the daemon was restarted": {
+                'bokeh_autoscaler_journal_writing{namespace="NS",pod="a"}': "0x5 stale",
+                'bokeh_autoscaler_journal_writing{namespace="NS",pod="b"}': "_x6 1x24",
+            },
+        },
+    ),
+    Case(
         "BokehTargetFails",
         {f"bokeh_autoscaler_failures_total{{{TARGET}}}": "0+12x30"},
         OF_POLICY,

@@ -90,7 +90,10 @@ def test_the_cpu_of_a_new_pod_counts_once_it_was_measured_over_a_whole_window(wi
     by_cpu = policy(metrics=[{"type": "cpu", "utilization": "40%"}], behavior={}, interval="15s")
     users = trace(*((at, 900.0) for at in (0.0, 61.0) for _ in range(10)))
 
-    run = simulate(by_cpu, users, Assumptions(tick=15.0, lead_time=60.0, cpu_window=window))
+    assumed = Assumptions(
+        tick=15.0, lead_time=60.0, cpu_window=window, scrape_interval=0.0, page_load=0.0
+    )
+    run = simulate(by_cpu, users, assumed)
 
     changes = [(change.at, change.after) for change in run.timeline.changes]
     assert changes[:2] == [(0.0, 2), (60.0 + window, 3)]

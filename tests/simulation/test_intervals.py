@@ -13,11 +13,13 @@ from autoscaler.simulation.engine import Assumptions, simulate
 from autoscaler.simulation.intervals import (
     Day,
     cost_difference,
+    cost_interval,
     day_edges,
     days_of,
     refused_difference,
     refused_interval,
     refused_percent,
+    relative_cost,
     replica_hours,
 )
 from autoscaler.simulation.score import score
@@ -26,7 +28,7 @@ from tests.builders import policy
 
 DAY = 86_400.0
 DAYS = st.lists(
-    st.builds(Day, st.integers(1, 500), st.integers(0, 1), st.floats(1.0, 99.0)),
+    st.builds(Day, st.integers(1, 500), st.integers(0, 1), st.floats(1.0, 99.0), st.just(24.0)),
     min_size=3,
     max_size=30,
 )
@@ -115,3 +117,26 @@ def test_an_interval_holds_what_was_measured_and_is_the_same_again(days: list[Da
 def test_nothing_differs_from_itself(days: list[Day]) -> None:
     assert cost_difference(days, days).holds_zero
     assert refused_difference(days, days) == (0, 0)
+
+
+def test_a_shorter_first_day_does_not_make_the_cost_uncertain() -> None:
+    """Ten replicas all the time are ten replicas, whichever days are drawn."""
+    hours = [3.0, 24.0, 24.0, 24.0, 7.5]
+    days = [Day(100, 0, 10.0 * each, each) for each in hours]
+
+    assert cost_interval(days) == pytest.approx((825.0, 825.0))
+
+
+@given(DAYS)
+@settings(max_examples=20, deadline=None)
+def test_the_cost_is_within_its_interval(days: list[Day]) -> None:
+    low, high = cost_interval(days)
+    assert low - 1e-6 <= replica_hours(days) <= high + 1e-6
+
+
+def test_what_two_runs_have_in_common_does_not_blur_their_difference() -> None:
+    random = Random(1)
+    days = [Day(100, 0, random.uniform(10, 1_000)) for _ in range(20)]
+    others = [day._replace(replica_hours=day.replica_hours / 1.25) for day in days]
+
+    assert relative_cost(days, others) == pytest.approx((25.0, 25.0))

@@ -43,6 +43,8 @@ ASSUMED = Assumptions(
     lead_time=LEAD_TIME,
     cpu_per_session=0.07,
     when_full=WhenFull.OVERFILL,
+    scrape_interval=0.0,  # the controller is told what is so at the moment
+    page_load=0.0,
     returns_after=0.0,
 )
 BY_CPU = {

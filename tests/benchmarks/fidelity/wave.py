@@ -40,6 +40,7 @@ from tests.node.shipped import NAME_LABEL, PATIENCE, SOON, Shipped
 from tests.node.waves import CODE, OURS, SEATS, SHORTEST, TICK, Crowd, Visit, level, our_policy
 
 SECONDS = 600.0
+SCRAPE_INTERVAL = 5.0  # of the shipped Prometheus
 STAYS = 8  # of an average visit, in the length of the wave
 FOLLOWED = f'max(bokeh_autoscaler_policy_desired_replicas{{deployment="{OURS}"}})'
 
@@ -183,6 +184,7 @@ def simulated(wave: Recording, seed: int) -> Course:
         slow_lead_time=slow if slow > usual else None,
         placement=Placement.SERVICE,
         when_full=WhenFull.OVERFILL,
+        scrape_interval=SCRAPE_INTERVAL,
         seed=seed,
     )
     run = simulate(policy, Trace("wave", tuple(sorted(wave.sessions)), 0.0, wave.seconds), assumed)
