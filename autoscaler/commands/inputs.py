@@ -192,7 +192,7 @@ def load(
     """
     from autoscaler.adapters.policies.baselines import load_baseline
     from autoscaler.adapters.policies.files import load_policy
-    from autoscaler.simulation.comparison import Contender
+    from autoscaler.simulation.comparison import Contender, distinct
 
     policy = load_policy(args.policy)
     baselines = [load_baseline(text, policy) for text in args.against]
@@ -202,7 +202,8 @@ def load(
     for each in baselines:
         tick, window = _tick_for(args, each.policy, trace), each.cpu_window or assumed.cpu_window
         theirs = replace(assumed, tick=tick, cpu_window=window)
-        contenders.append(Contender(each.name, each.policy, theirs))
+        name = distinct(each.name, {contender.name for contender in contenders})
+        contenders.append(Contender(name, each.policy, theirs))
     notes = [
         f"{each.name} without {', '.join(each.left_out)}." for each in baselines if each.left_out
     ]

@@ -84,7 +84,7 @@ def put_legend_above(plot: figure) -> None:
     legend = plot.legend[0]
     legend.update(
         orientation="horizontal",
-        ncols=4,
+        ncols=3,
         location="left",
         click_policy="hide",
         border_line_color=None,

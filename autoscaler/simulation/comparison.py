@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import chain, count
 from typing import NamedTuple
 
 from autoscaler.policy import Policy
@@ -26,6 +27,12 @@ class Result(NamedTuple):
     name: str
     run: Run
     score: Score
+
+
+def distinct(name: str, taken: Collection[str]) -> str:
+    """Return a contender's name, with a number if another one has the same."""
+    numbered = (f"{name} ({number})" for number in count(2))
+    return next(each for each in chain([name], numbered) if each not in taken)
 
 
 def compare(

@@ -132,6 +132,14 @@ def test_others_are_compared_in_the_same_run(rules, visits, tmp_path, capsys):
     assert result["bounds"] == fixed["bounds"], "the bounds are those of the trace"
 
 
+def test_rivals_of_the_same_name_are_told_apart(rules, visits, capsys):
+    words = ("--policy", rules, "--trace", visits, "--against", "static:9", "--against", "static:9")
+
+    result = figures(capsys, *words)
+
+    assert list(result["against"]) == ["static fleet of 9", "static fleet of 9 (2)"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [

@@ -66,7 +66,9 @@ def watching(tmp_path: Path) -> Iterator[Watching]:
 
 
 def shows(page: Chrome, words: str) -> None:
-    wait_until(lambda: words in page.find_element("tag name", "body").text, WITHIN, words)
+    """In one step: the page may be loaded anew at any moment."""
+    text = "return document.body.innerText"
+    wait_until(lambda: words in page.execute_script(text), WITHIN, words)
 
 
 def test_a_saved_policy_is_in_the_open_page_and_a_wrong_one_leaves_it(watching: Watching) -> None:
@@ -87,3 +89,13 @@ def test_a_saved_policy_is_in_the_open_page_and_a_wrong_one_leaves_it(watching: 
 def _opens(page: Chrome, url: str) -> bool:
     page.get(url)
     return "simulated" in page.title
+
+
+def test_the_report_fits_on_a_phone(watching: Watching) -> None:
+    with browser() as page:
+        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        wait_until(lambda: _opens(page, watching.url), WITHIN, "the report")
+        drawn = "return Bokeh.documents[0]?.is_idle"
+        wait_until(lambda: page.execute_script(drawn), WITHIN, "all plots")
+        assert page.execute_script("return document.documentElement.scrollWidth") == 390
