@@ -214,6 +214,7 @@ def test_a_worker_without_free_descriptors_is_given_nothing(tmp_path: Path) -> N
         assert created(server) == 141
 
 
+@pytest.mark.timing_sensitive
 def test_new_pages_do_not_wait_for_a_worker_that_is_busy(tmp_path: Path) -> None:
     with workers(tmp_path) as server, Users() as users, ThreadPoolExecutor(1) as pool:
         busy = users.join(server.url)
