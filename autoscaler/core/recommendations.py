@@ -15,7 +15,7 @@ from autoscaler.core.hpa.replicas import (
 )
 from autoscaler.core.hpa.replicas import sessions as pods_for_sessions
 from autoscaler.core.now import Now
-from autoscaler.core.staleness import is_arriving
+from autoscaler.core.staleness import is_arriving, scrape_interval
 from autoscaler.model import Observation, Reason, Recommendation, State, Unavailable
 from autoscaler.policy import (
     CpuMetric,
@@ -74,7 +74,8 @@ def _sessions(
     if by_refusal:
         traffic = sessions.follow_traffic(traffic, observed.pods, now, fresh_for)
         state = state._replace(traffic=traffic)
-    spare = sessions.spare_seats(metric, count.sessions, traffic, policy.interval, now)
+    delay = policy.interval + scrape_interval(fresh_for)
+    spare = sessions.spare_seats(metric, count.sessions, traffic, delay, now)
     replicas = pods_for_sessions(count.sessions, spare, metric.seats)
     detail = f"sessions: ({count.sessions} connected + {spare} spare) / {metric.seats} seats"
     # One without sessions is deleted first in a scale-down, and is no help when pods are needed.

@@ -73,9 +73,12 @@ def without_data(pods: tuple[PodState, ...], now: Now, fresh_for: float) -> int:
 
 
 def spare_seats(
-    metric: SessionsMetric, sessions: int, traffic: Traffic | None, interval: float, now: Now
+    metric: SessionsMetric, sessions: int, traffic: Traffic | None, delay: float, now: Now
 ) -> int:
-    """How many seats to keep free beyond the connected sessions."""
+    """How many seats to keep free beyond the connected sessions.
+
+    delay: seconds until a pass sees that somebody has come.
+    """
     match metric.spare:
         case int():
             return metric.spare
@@ -83,31 +86,31 @@ def spare_seats(
             return ceil(sessions * percent / 100.0 - 1e-9)
         case RefusalTarget() as target:
             traffic = traffic or Traffic(now.at)
-            seats = seats_for_refusal(target, *averages(traffic), interval)
-            now.changes_at(_same_until(traffic, target, interval, seats))
+            seats = seats_for_refusal(target, *averages(traffic), delay)
+            now.changes_at(_same_until(traffic, target, delay, seats))
             return seats
 
 
 def seats_for_refusal(
-    target: RefusalTarget, arrivals: float, departures: float, interval: float
+    target: RefusalTarget, arrivals: float, departures: float, delay: float
 ) -> int:
     """Seats for those who may arrive before new ones can exist, all but `refuse` of the time.
 
-    Square-root staffing over the lead time: with 0.1 arrivals a second, 60 s to a Ready pod and
-    2 s between passes, 6.2 are expected and 15 are enough 99.9 % of the time.
+    Square-root staffing over the lead time: with 0.1 arrivals a second, 60 s to a Ready pod, 2 s
+    between passes and 5 s between scrapes, 6.7 are expected and 16 are enough 99.9 % of the time.
     """
-    horizon = target.lead_time + interval
+    horizon = target.lead_time + delay
     quantile = 1.0 - target.refuse / 100.0
-    if _is_exact(target, arrivals, interval):
+    if _is_exact(target, arrivals, delay):
         return max(1, _poisson_quantile(arrivals * horizon, quantile))
     arrivals, departures = arrivals * horizon, departures * horizon
     spread = NormalDist().inv_cdf(quantile) * sqrt(arrivals + departures)
     return max(1, ceil(arrivals - departures + spread))
 
 
-def _is_exact(target: RefusalTarget, arrivals: float, interval: float) -> bool:
+def _is_exact(target: RefusalTarget, arrivals: float, delay: float) -> bool:
     """Whether so few arrive before new seats can exist that the exact distribution is cheap."""
-    return arrivals * (target.lead_time + interval) < EXACT_BELOW
+    return arrivals * (target.lead_time + delay) < EXACT_BELOW
 
 
 def _poisson_quantile(mean: float, quantile: float) -> int:
@@ -121,11 +124,11 @@ def _poisson_quantile(mean: float, quantile: float) -> int:
     return count
 
 
-def _same_until(traffic: Traffic, target: RefusalTarget, interval: float, seats: int) -> float:
+def _same_until(traffic: Traffic, target: RefusalTarget, delay: float, seats: int) -> float:
     """A time before which so many seats are enough, if the rates stay as they are."""
-    if not _is_exact(target, averages(traffic)[0], interval):
+    if not _is_exact(target, averages(traffic)[0], delay):
         return traffic.at
-    horizon, quantile = target.lead_time + interval, 1.0 - target.refuse / 100.0
+    horizon, quantile = target.lead_time + delay, 1.0 - target.refuse / 100.0
     low = _largest_mean(seats - 1, quantile) * (1.0 + ROUNDING) if seats > 1 else 0.0
     high = _largest_mean(seats, quantile) * (1.0 - ROUNDING)
     limits = low / horizon, high / horizon

@@ -14,6 +14,11 @@ def fresh_for(scrape_interval: float) -> float:
     return SCRAPES * scrape_interval
 
 
+def scrape_interval(fresh_for: float) -> float:
+    """Return the seconds between two scrapes. fresh_for: after which a sample counts as missing."""
+    return fresh_for / SCRAPES
+
+
 def is_arriving(pod: PodState, now: Now, fresh_for: float) -> bool:
     """Whether a pod without data cannot have users yet, or only since the last scrape.
 

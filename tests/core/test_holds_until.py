@@ -223,7 +223,7 @@ BERLIN = {"from": "09:10", "to": "18:00", "timezone": "Europe/Berlin", "min": 1}
             {"metrics": REFUSE},
             told(0.1),
             steady_at(0.12),
-            221.735,
+            71.197,
             id="until the average of arrivals asks for fewer seats",
         ),
         pytest.param(
