@@ -20,7 +20,7 @@ endif
 export TEST_COUNTS
 
 .DEFAULT_GOAL := help
-.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves node pages lint format demo big-data cluster bench bench-kubernetes lock clean
+.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves node pages lint format demo big-data cluster bench bench-kubernetes bench-scale lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -122,6 +122,9 @@ bench-kubernetes: parts ## Compare with the real HPA: time to enough replicas, l
 	@$(BIN)/python -m tests.benchmarks.kubernetes
 	@$(BIN)/python -m tests.drain.twelve_to_three
 	@$(CLUSTER) --or-skip "$(BIN)/python -m tests.node.waves"
+
+bench-scale: parts ## Measure the daemon with 100, 300 and 1,000 Deployments (half an hour); COUNT=100
+	@$(BIN)/python -m tests.benchmarks.scale $(COUNT)
 
 lock: install ## Update the pinned requirements and their hashes
 	@echo uv | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -85,8 +85,8 @@ def hand(access: Access, ref: TargetRef, replicas: int) -> None:
 def test_what_was_watched_is_what_a_list_says(
     control_plane: Access, watched: WatchedCluster, app: TargetRef
 ) -> None:
-    by_list = watched.read_target(app)
     by_watch = seen(watched, app)
+    by_list = watched.read_target(app)
 
     assert isinstance(by_list, TargetState)
     assert by_list.confirmed_at is None

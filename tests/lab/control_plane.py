@@ -122,6 +122,10 @@ class ControlPlane(Access):
             **UNTHROTTLED,
         )
 
+    def pid(self, program: str) -> int:
+        """The process id of one of the programs."""
+        return self._processes.pid(program)
+
     def outage(self) -> AbstractContextManager[None]:
         """The API server accepts connections and answers nothing, for the length of the block."""
         return stopped(self._processes.pid("kube-apiserver"))

@@ -23,7 +23,7 @@ from autoscaler.model import PodMarks, PodState, TargetRef
 from autoscaler.ports import CacheAge, Clock, TargetState
 
 LOG = logging.getLogger("autoscaler")
-# Seconds that a pass waits for the first lists; 10,000 pods take a few.
+# Seconds that passes wait for the first lists; 10,000 pods take a few.
 FIRST_LISTS_WITHIN = 20.0
 # A namespace in which nothing was observed for so many seconds is no longer watched.
 UNUSED_AFTER = 3_600.0
@@ -38,6 +38,7 @@ class Area:
     ) -> None:
         self.only = only
         self.watches = [Watch(kind, namespace, only, clock.steady, pace) for kind in api.kinds]
+        self._clock, self._until = clock, clock.steady() + FIRST_LISTS_WITHIN
         self.objects = Objects(*(watch.store for watch in self.watches))
         for watch in self.watches:
             watch.start()
@@ -55,10 +56,10 @@ class Area:
         for watch in self.watches:
             watch.resync()
 
-    def problem(self, until: float, clock: Clock) -> AutoscalerError | None:
-        """Return why nothing can be said of the targets, or None. until: steady time to wait to."""
+    def problem(self) -> AutoscalerError | None:
+        """Return why nothing can be said of the targets, or None; waits for the first lists."""
         for watch in self.watches:
-            watch.looked.wait(max(0.0, until - clock.steady()))
+            watch.looked.wait(max(0.0, self._until - self._clock.steady()))
             if isinstance(watch.problem, ForbiddenError):
                 return watch.problem
             if watch.heard_at is None:
@@ -94,38 +95,39 @@ class WatchedCluster:
                 self._watch({ref.namespace for ref in refs})
         except AutoscalerError as error:
             return dict.fromkeys(refs, error)
-        until = self._clock.steady() + FIRST_LISTS_WITHIN
-        areas = self._areas
-        problems = {each: area.problem(until, self._clock) for each, area in areas.items()}
-        return {ref: problems[self._place(ref)] or self._target(ref) for ref in refs}
+        areas = {ref: self._area(ref) for ref in refs}
+        problems = {area: area.problem() for area in set(areas.values())}
+        return {ref: problems[area] or self._target(ref, area) for ref, area in areas.items()}
 
     def read_target(self, ref: TargetRef) -> TargetState | AutoscalerError:
         """Return the state of a target by consistent reads, which the stores learn as well."""
+        area = self._area(ref)
+        reached = area.objects.pods.version
         try:
             listed = self._api.list_targets(ref.namespace, [ref])
         except AutoscalerError as error:
             return error
         self._unsure.discard(ref)
-        if area := self._areas.get(self._place(ref)):
-            if listed.pods.version < area.objects.pods.version:
-                area.resync()
-            _learn(ref, listed, area.objects)
+        if listed.pods.version < reached:
+            area.resync()
+        _learn(ref, listed, area.objects)
         return target(ref, listed)
 
     def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
         """Patch the `scale` subresource; later passes wait for a Deployment that shows it."""
         with self._sure(state.ref):
             scale = self._api.patch_scale(state, replicas, dry_run=dry_run)
-        if not dry_run and (area := self._areas.get(self._place(state.ref))):
-            area.objects.deployments.expect(state.ref, version_of(scale["metadata"]))
+        if not dry_run:
+            known = self._area(state.ref).objects.deployments
+            known.expect(state.ref, version_of(scale["metadata"]))
 
     def mark_pod(self, state: TargetState, pod: PodState, marks: PodMarks) -> None:
         """Patch label and annotations of a pod; the answer is what is known of it from then on."""
         with self._sure(state.ref):
             patched = self._api.patch_pod(state, pod, marks)
-        if patched is not None and (area := self._areas.get(self._place(state.ref))):
+        if patched is not None:
             item = pod_item(patched)
-            area.objects.pods.learn([item], item.version)
+            self._area(state.ref).objects.pods.learn([item], item.version)
 
     def announce(
         self, ref: TargetRef, uid: str, reason: str, message: str, *, warning: bool
@@ -147,9 +149,8 @@ class WatchedCluster:
         for area in self._areas.values():
             area.stop()
 
-    def _target(self, ref: TargetRef) -> TargetState | AutoscalerError:
+    def _target(self, ref: TargetRef, area: Area) -> TargetState | AutoscalerError:
         """Join what is known; after our own write nothing that is older than it counts."""
-        area = self._areas[self._place(ref)]
         if ref in self._unsure or area.objects.deployments.is_behind(ref):
             return self.read_target(ref)
         age = self._clock.steady() - area.heard_at()
@@ -158,8 +159,10 @@ class WatchedCluster:
             return found
         return replace(found, confirmed_at=self._clock.now() - age)
 
-    def _place(self, ref: TargetRef) -> str:
-        return EVERYWHERE if EVERYWHERE in self._areas else ref.namespace
+    def _area(self, ref: TargetRef) -> Area:
+        """Return what covers the target, which was observed lately."""
+        areas = self._areas
+        return areas[EVERYWHERE if EVERYWHERE in areas else ref.namespace]
 
     def _watch(self, namespaces: set[str]) -> None:
         """Watch these namespaces and those that were used lately. Raises AutoscalerError."""
