@@ -18,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import mean, quantiles
 from typing import NamedTuple
@@ -34,6 +35,7 @@ from tests.lab.prometheus_server import PrometheusServer, series
 
 PODS, SCRAPE_INTERVAL = 10, 5.0
 PASSES = 30
+AT_ONCE = 50  # Deployments that are made at once
 NAMESPACE = "bench"
 READ = "deployments|replicasets|pods|horizontalpodautoscalers"
 REQUESTS = re.compile(
@@ -104,15 +106,19 @@ def measure(count: int, passes: int) -> Figures:
 
 
 def _deploy(plane: ControlPlane, count: int) -> None:
+    """Some at a time, because the scripted node patches the status of one pod after the other."""
     plane.create_namespace(NAMESPACE)
-    for number in range(count):
-        plane.apps.create_namespaced_deployment(NAMESPACE, deployment(f"app-{number}", PODS))
+    for first in range(0, count, AT_ONCE):
+        names = [f"app-{number}" for number in range(first, min(count, first + AT_ONCE))]
+        for name in names:
+            plane.apps.create_namespaced_deployment(NAMESPACE, deployment(name, PODS))
+        last = partial(_is_ready, plane, names)
+        wait_until(last, 120, f"{PODS} Ready pods of each of {names[0]} to {names[-1]}")
 
-    def ready() -> bool:
-        found = raw(plane.apps.list_namespaced_deployment, NAMESPACE)["items"]
-        return sum(each["status"].get("readyReplicas", 0) for each in found) == count * PODS
 
-    wait_until(ready, 60 + 2 * count, f"{count * PODS} Ready pods")
+def _is_ready(plane: ControlPlane, names: Sequence[str]) -> bool:
+    found = (raw(plane.apps.read_namespaced_deployment, name, NAMESPACE) for name in names)
+    return all(each["status"].get("readyReplicas", 0) == PODS for each in found)
 
 
 class Bench:

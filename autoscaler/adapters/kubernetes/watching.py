@@ -50,7 +50,7 @@ class Watch:
 
     only: the namespaces whose objects are kept. heard_at: steady time at which what the store says
     was last confirmed; None before the first list. problem: why the last attempt failed, if it did.
-    lists, failures: how many there were.
+    failures: how many attempts failed.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Watch:
         self.heard_at: float | None = None
         self.problem: AutoscalerError | None = None
         self.looked = threading.Event()
-        self.lists = self.failures = 0
+        self.failures = 0
         self._only = only
         self._steady = steady
         self._pace = pace
@@ -144,7 +144,6 @@ class Watch:
     def _list(self) -> None:
         """List everything, and trim each page before the next one is read."""
         began = self._steady()
-        self.lists += 1
         pages = [
             ([*self._kept(page)], version)
             for page, version in self.kind.pages(self.namespace, limit=PAGE)
@@ -154,13 +153,11 @@ class Watch:
         self.heard_at, self.problem = began, None
 
     def _heed(self, event: Json) -> None:
-        """Follow one event of the watch."""
+        """Follow one event of the watch, or a bookmark, which only has a version."""
         found: Json = event["object"]
-        if event["type"] == "BOOKMARK":
-            self.store.reach(version_of(found["metadata"]))
-        else:
-            for item in self._kept([found]):
-                self.store.apply(item, deleted=event["type"] == "DELETED")
+        for item in self._kept([found] if event["type"] != "BOOKMARK" else []):
+            self.store.apply(item, deleted=event["type"] == "DELETED")
+        self.store.reach(version_of(found["metadata"]))
         self.heard_at, self.problem = self._steady(), None
 
     def _kept(self, items: list[Json]) -> Iterator[Item[Any]]:
