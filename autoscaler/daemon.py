@@ -9,7 +9,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -20,7 +20,7 @@ from autoscaler.control.controller import Controller
 from autoscaler.control.leadership import LeaseLeadership, Leases, NoLeadership
 from autoscaler.control.pass_result import PassResult, Recorder
 from autoscaler.control.state_store import StateStore
-from autoscaler.ports import Clock, Cluster, MetricsSource, PolicySource, Sidecars
+from autoscaler.ports import CacheAge, Clock, Cluster, MetricsSource, PolicySource, Sidecars
 from autoscaler.reporting.events import nobody_evaluates
 from autoscaler.reporting.metrics import DaemonMetrics
 from exporter.texts import LONGEST_EVENT, visible
@@ -36,7 +36,10 @@ IDLE_INTERVAL = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The adapters that the daemon uses. leases: None if no other daemon can run."""
+    """The adapters that the daemon uses. leases: None if no other daemon can run.
+
+    ages: how old what `cluster` observes may be; None if it reads everything in each pass.
+    """
 
     policies: PolicySource
     metrics: MetricsSource
@@ -44,6 +47,7 @@ class Ports:
     sidecars: Sidecars
     clock: Clock
     leases: Leases | None = None
+    ages: Callable[[], Iterable[CacheAge]] | None = None
 
 
 class Daemon:
@@ -58,6 +62,8 @@ class Daemon:
         dry_run: bool = False,
     ) -> None:
         self.telemetry = DaemonMetrics()
+        if ports.ages is not None:
+            self.telemetry.show_caches(ports.ages)
         store = StateStore(ports.clock)
         self._leadership: LeaseLeadership | NoLeadership = NoLeadership()
         if ports.leases is not None:

@@ -23,6 +23,8 @@ class TargetState:
     other_autoscaler: kind and name of another autoscaler that scales the same target, if any.
     replicas_writer: the last other writer of spec.replicas; "" if we wrote it, or it is unknown.
     paused: spec.paused, so that a rollout does not go on.
+    confirmed_at: if it is from a cache, when the API server last confirmed all of it (Unix
+    seconds); None: it has just been read consistently.
     """
 
     ref: TargetRef
@@ -35,6 +37,7 @@ class TargetState:
     paused: bool = False
     other_autoscaler: str | None = None
     replicas_writer: str = ""
+    confirmed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,13 @@ class Cluster(Protocol):
     def observe(
         self, refs: Iterable[TargetRef]
     ) -> Mapping[TargetRef, TargetState | AutoscalerError]:
-        """Return the current state of every target, or the error that prevented reading it."""
+        """Return the state of every target, which may be from a cache, or why it is unknown.
+
+        What was read or written before is never followed by something older.
+        """
+
+    def read_target(self, ref: TargetRef) -> TargetState | AutoscalerError:
+        """Return the current state of a target by a consistent read, never from a cache."""
 
     def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
         """Set spec.replicas, if the target has not changed since `state` was read.
@@ -97,6 +106,18 @@ class Cluster(Protocol):
         self, ref: TargetRef, uid: str, reason: str, message: str, *, warning: bool
     ) -> None:
         """Create an Event for the target. Raises ClusterError."""
+
+
+class CacheAge(NamedTuple):
+    """For how many seconds the API server has not confirmed what is known of some objects.
+
+    namespace: "" for all of them. failures: attempts to list or watch them that failed.
+    """
+
+    resource: str
+    namespace: str
+    seconds: float
+    failures: int
 
 
 class Sidecars(Protocol):

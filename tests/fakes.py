@@ -105,6 +105,9 @@ class FakeCluster:
     ) -> Mapping[TargetRef, TargetState | AutoscalerError]:
         return {ref: self._observe(ref) for ref in refs}
 
+    def read_target(self, ref: TargetRef) -> TargetState | AutoscalerError:
+        return self.observe({ref})[ref]
+
     def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
         if self.refusals:
             raise self.refusals.pop(0)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from autoscaler.adapters.prometheus.http import PrometheusSettings
     from autoscaler.adapters.prometheus.source import PrometheusSource
     from autoscaler.daemon import Ports
-    from autoscaler.ports import PolicySource
+    from autoscaler.ports import Cluster, PolicySource
 
 # Seconds for which a reconcile pass waits for the PromQL queries of policies.
 PATIENCE = 1.0
@@ -144,19 +144,23 @@ def ports(
     """Return the adapters that the options describe. Raises AutoscalerError.
 
     lease: name of the Lease for leader election, or None for no election. once: whether there is
-    only one pass, which must then wait for all answers.
+    only one pass, which must then wait for all answers, and lists instead of watching.
     """
     from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
     from autoscaler.adapters.kubernetes.leases import KubernetesLeases
+    from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
     from autoscaler.adapters.sidecars import HttpSidecars
     from autoscaler.daemon import Ports
 
     metrics = prometheus(args, patience=args.prometheus_timeout if once else PATIENCE)
     clock = SystemClock()
-    cluster = KubernetesCluster.connect(args.kubeconfig, args.context, clock)
+    api = KubernetesCluster.connect(args.kubeconfig, args.context, clock)
+    watched = None if once else WatchedCluster(api, clock)
+    cluster: Cluster = watched or api
     sidecars = HttpSidecars(args.exporter_port, _token(args.sidecar_token_file))
-    leases = None if lease is None else KubernetesLeases(cluster.api, lease)
-    return Ports(policies, metrics, cluster, sidecars, clock, leases)
+    leases = None if lease is None else KubernetesLeases(api.api, lease)
+    ages = None if watched is None else watched.ages
+    return Ports(policies, metrics, cluster, sidecars, clock, leases, ages)
 
 
 def _token(file: Path | None) -> TokenFile | None:

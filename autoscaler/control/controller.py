@@ -31,6 +31,7 @@ from autoscaler.control.pass_result import (
 from autoscaler.control.sidecar_rounds import Rounds, Watched
 from autoscaler.control.state_store import StateStore
 from autoscaler.core.decide import decide
+from autoscaler.core.drain.certainty import needs_fresh_read
 from autoscaler.errors import AutoscalerError, ConflictError, LeaseError, NotEmptyError
 from autoscaler.model import Observation, Reason, State, TargetRef
 from autoscaler.policy import Policy
@@ -225,19 +226,27 @@ class Controller:
         observe: Observe,
         written: Written,
     ) -> Outcome:
-        """Decide and act; a target that changed meanwhile is looked at again."""
-        outcome = Outcome(policy)
+        """Decide and act; a target that changed meanwhile is looked at again.
+
+        So is one from a cache before anything that could end a session.
+        """
+        outcome, attempts = Outcome(policy), 1 + CONFLICT_RETRIES
         if self._actor.is_unsure(policy.target.ref):
             return replace(outcome, problem=UNCONFIRMED)
-        for _ in range(1 + CONFLICT_RETRIES):
+        while attempts:
             if isinstance(target, AutoscalerError):
                 return _unread(policy, target)
             now = self._clock.now()  # what was seen may count from here, and not from the start
-            outcome = self._decide(policy, target, observe(target), now)
+            decided = self._decide(policy, target, observe(target), now)
+            if needs_fresh_read(decided.decision, decided.observed):
+                target = self._observer.target(policy.target.ref)
+                continue
+            outcome = self._remember(policy, target, decided)
             try:
                 if not self._dry_run:
                     self._actor.act(outcome, target, now, written)
             except ConflictError as error:
+                attempts -= 1
                 outcome = replace(outcome, problem=str(error), failure=FAILED_RESCALE)
                 target = self._observer.target(policy.target.ref)
             except AutoscalerError as error:
@@ -248,18 +257,22 @@ class Controller:
 
     def _decide(
         self, policy: Policy, target: TargetState, observed: Observation, now: float
-    ) -> Outcome:
+    ) -> Decided:
         """A Deployment that was deleted and made again has another uid and starts afresh."""
-        key = key_of(policy, target)
-        before = self._store.of(key) or State()
-        told = {uid: self._farewells.pop(uid, None) for uid in before.departing}
+        before = self._store.of(key_of(policy, target)) or State()
+        told = {uid: self._farewells.get(uid) for uid in before.departing}
         told |= {pod.uid: pod.cut for pod in target.pods if pod.cut is not None}
         farewells = {uid: count for uid, count in told.items() if count is not None}
         observed = replace(observed, farewells=farewells)
         decision, after = decide(policy, observed, before, now)
-        self._store.keep(key, after)
-        decided = Decided(now, observed, before, decision, after)
-        return Outcome(policy, target, observed, decision, decided)
+        return Decided(now, observed, before, decision, after)
+
+    def _remember(self, policy: Policy, target: TargetState, decided: Decided) -> Outcome:
+        """Have later passes go on from a decision, which is the outcome of this one."""
+        for uid in decided.before.departing:
+            self._farewells.pop(uid, None)
+        self._store.keep(key_of(policy, target), decided.after)
+        return Outcome(policy, target, decided.observed, decided.decision, decided)
 
     def _release(
         self, in_force: set[TargetRef], statuses: Mapping[str, LeadershipStatus], now: float

@@ -72,6 +72,7 @@ def build_observation(policy: Policy, target: TargetState, readings: Readings) -
         replicas_writer=target.replicas_writer,
         uid=target.uid,
         resource_version=target.resource_version,
+        confirmed_at=target.confirmed_at,
     )
 
 

@@ -88,8 +88,8 @@ class Observer:
         return self.with_answers(target)[0]
 
     def target(self, ref: TargetRef) -> TargetState | AutoscalerError:
-        """One target, with the answers of its sidecars, for a second look in the same pass."""
-        found = self.targets({ref})[ref]
+        """One target as a consistent read has it now, with the answers of its sidecars."""
+        found = self._read_target(ref)
         return self.answered(found) if isinstance(found, TargetState) else found
 
     def readings(
@@ -151,6 +151,13 @@ class Observer:
             return ref, self._cluster.observe({ref})[ref]
         except Exception as error:
             return ref, ClusterError(_words(error))
+
+    def _read_target(self, ref: TargetRef) -> TargetState | AutoscalerError:
+        try:
+            return self._adjusted(self._cluster.read_target(ref))
+        except Exception as error:
+            self._tell(f"{ref} could not be read", error)
+            return ClusterError(_words(error))
 
     def _tell(self, what: str, error: Exception) -> None:
         """Log a defect with its traceback, once while it stays the same."""

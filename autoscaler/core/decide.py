@@ -74,6 +74,7 @@ def decide(
     draft = holds.after_mismatch(draft, state, now)
     draft = holds.after_reset(draft, state, now)
     draft = holds.without_label(draft, policy, observed)
+    draft = holds.on_stale_cache(draft, observed, state, now)
     draft = holds.beside_other_autoscaler(draft, observed)
     draft, plan = _drain(draft, needed, policy, observed, state, bounds, now)
     if plan is not None and plan.named != state.told:
@@ -290,4 +291,6 @@ def _drain(
         return draft, DrainPlan(draft.replicas, changes) if changes else None
     wanted = draft.replicas if state.removal is None else max(draft.replicas, draft.current)
     plan = plan_drain(policy, policy.drain, observed, wanted, needed, bounds, state, now)
-    return draft._replace(replicas=plan.replicas, steps=(*draft.steps, *plan.steps)), plan
+    draft = draft._replace(replicas=plan.replicas, steps=(*draft.steps, *plan.steps))
+    draft = holds.on_stale_cache(draft, observed, state, now)
+    return draft, plan._replace(replicas=draft.replicas)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from autoscaler.core import foreign_writers
+from autoscaler.core import foreign_writers, staleness
 from autoscaler.core.now import Now
 from autoscaler.model import Observation, Reason, Recommendation, State, Step
 from autoscaler.policy import Policy
@@ -97,6 +97,22 @@ def without_label(draft: Draft, policy: Policy, observed: Observation) -> Draft:
         "(not to the Deployment's selector)"
     )
     return draft.to(draft.current, Reason.NOT_CORDONABLE, detail)
+
+
+def on_stale_cache(draft: Draft, observed: Observation, state: State, now: Now) -> Draft:
+    """Hold a scale-down that rests on a stale cache, and all scale-ups but the first one."""
+    at = observed.confirmed_at
+    if draft.replicas == draft.current or at is None or not staleness.is_cache_stale(observed, now):
+        return draft
+    is_down, last = draft.replicas < draft.current, state.last_scale_up
+    if not is_down and (last is None or last <= at):
+        return draft
+    detail = (
+        f"not scaling {'down' if is_down else 'up again'}: the API server has not confirmed for "
+        f"{duration_text(round(now.at - at))} what is known of the Deployment and its pods "
+        "(see bokeh_autoscaler_cache_age_seconds)"
+    )
+    return draft.to(draft.current, Reason.STALE_CACHE, detail)
 
 
 def beside_other_autoscaler(draft: Draft, observed: Observation) -> Draft:

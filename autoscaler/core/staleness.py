@@ -1,12 +1,15 @@
-"""How old a sample may be, and which pods need not have one yet."""
+"""How old samples and cached objects may be, and which pods need not have a sample yet."""
 
 from __future__ import annotations
 
 from autoscaler.core.now import Now
-from autoscaler.model import PodState
+from autoscaler.model import Observation, PodState
 
 # One scrape may fail without a pod going missing.
 SCRAPES = 2
+# Seconds for which what was watched counts without a word of the API server. At rest it speaks
+# every 30 s, and a watch that has broken without a word is made again within 40 s.
+CACHE_FRESH_FOR = 45.0
 
 
 def fresh_for(scrape_interval: float) -> float:
@@ -17,6 +20,12 @@ def fresh_for(scrape_interval: float) -> float:
 def scrape_interval(fresh_for: float) -> float:
     """Return the seconds between two scrapes. fresh_for: after which a sample counts as missing."""
     return fresh_for / SCRAPES
+
+
+def is_cache_stale(observed: Observation, now: Now) -> bool:
+    """Whether the target is from a cache that nothing has confirmed for too long."""
+    at = observed.confirmed_at
+    return at is not None and now.has_passed(CACHE_FRESH_FOR, since=at)
 
 
 def is_arriving(pod: PodState, now: Now, fresh_for: float) -> bool:

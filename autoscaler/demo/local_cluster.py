@@ -113,6 +113,10 @@ class LocalCluster:
             for ref in refs
         }
 
+    def read_target(self, ref: TargetRef) -> TargetState | AutoscalerError:
+        """Do the same for one target."""
+        return self.observe([ref])[ref]
+
     def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
         """Start processes, or end those that a ReplicaSet would delete."""
         if not dry_run:

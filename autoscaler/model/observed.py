@@ -193,6 +193,8 @@ class Observation:
     who else wrote spec.replicas last; "" where we did, or nobody knows.
     farewells: uid to the sessions that pods which are being deleted have told of since.
     paused: whether the Deployment is paused, so that a rollout does not go on.
+    confirmed_at: when the API server last confirmed the target and its pods (Unix seconds), if they
+    are from a cache; None: they have just been read.
     """
 
     replicas: int
@@ -209,6 +211,7 @@ class Observation:
     uid: str = ""
     resource_version: str = ""
     farewells: Mapping[str, int] = field(default_factory=dict)
+    confirmed_at: float | None = None
 
     @cached_property
     def active(self) -> tuple[PodState, ...]:

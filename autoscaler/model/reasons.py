@@ -55,3 +55,4 @@ class Reason(StrEnum):
     OTHER_AUTOSCALER = "OtherAutoscaler"
     NOT_CORDONABLE = "NotCordonable"
     FOREIGN_WRITER = "ForeignWriter"
+    STALE_CACHE = "StaleCache"

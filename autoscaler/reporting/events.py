@@ -31,6 +31,7 @@ HOLDS = UNREADABLE | {
     Reason.OTHER_AUTOSCALER,
     Reason.NOT_CORDONABLE,
     Reason.FOREIGN_WRITER,
+    Reason.STALE_CACHE,
 }
 # Waiting that is as it should be.
 QUIET_HOLDS = {Reason.ROLLOUT_IN_PROGRESS, Reason.SESSIONS_STILL_OPEN}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -17,6 +17,8 @@ from prometheus_client import (
 from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.model import Confirmation, Decision, Reason
 from autoscaler.policy import Policy
+from autoscaler.ports import CacheAge
+from autoscaler.reporting.caches import CacheCollector
 from autoscaler.reporting.events import HOLDS, UNREADABLE
 from autoscaler.reporting.series import Family, Labels
 from autoscaler.reporting.status import POLICY_LABELS, PREFIX, StatusCollector, policy_labels
@@ -159,6 +161,10 @@ class DaemonMetrics:
         words = "1 while the journal is written, 0 after an error has ended it."
         journal = Gauge(f"{PREFIX}_journal_writing", words, registry=self.registry)
         journal.set_function(is_writing)
+
+    def show_caches(self, ages: Callable[[], Iterable[CacheAge]]) -> None:
+        """Add the metrics of what the daemon watches."""
+        self.registry.register(CacheCollector(ages))
 
     def record(self, result: PassResult) -> None:
         """Take note of one pass, and end the series of policies and files that are gone."""

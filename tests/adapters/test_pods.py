@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.adapters.kubernetes.cluster import _target, rolling_out
+from autoscaler.adapters.kubernetes import objects
 from autoscaler.adapters.kubernetes.pods import (
     CORDONED_AT,
     OUR_COST,
@@ -358,9 +358,9 @@ def a_set(replicas: int, existing: int) -> dict[str, Any]:
 def test_a_rollout_is_told_from_a_change_of_the_count(
     generation: int, status: dict[str, int], sets: list[dict[str, Any]], expected: bool
 ) -> None:
-    deployment = {"metadata": {"generation": generation}, "status": status}
+    found = joined({"generation": generation}, {}, status, sets)
 
-    assert rolling_out(deployment, sets) is expected
+    assert found.rollout_in_progress is expected
 
 
 @pytest.mark.parametrize(
@@ -409,10 +409,24 @@ def test_the_launchers_termination_message_is_read_of_a_pod_that_is_being_delete
 
 @pytest.mark.parametrize(("spec", "paused"), [({"paused": True}, True), ({}, False)])
 def test_a_deployment_that_is_paused_is_known_as_such(spec: dict[str, Any], paused: bool) -> None:
-    ref = TargetRef("bokeh", "bokeh-app")
-    meta = {"name": ref.deployment, "uid": "d", "resourceVersion": "1"}
-    selector = {"selector": {"matchLabels": {"app": "bokeh"}}}
-    target = _target(ref, {"metadata": meta, "spec": selector | spec}, {}, {})
+    assert joined({}, spec, {}, []).paused is paused
 
-    assert isinstance(target, TargetState)
-    assert target.paused is paused
+
+def joined(
+    meta: dict[str, Any], spec: dict[str, Any], status: dict[str, Any], sets: list[dict[str, Any]]
+) -> TargetState:
+    """A Deployment with ReplicaSets, as it is made of the JSON of lists."""
+    ref, listed = TargetRef("bokeh", "bokeh-app"), objects.Objects.none()
+    meta = {"namespace": ref.namespace, "name": ref.deployment, "uid": "d", **meta}
+    spec = {"selector": {"matchLabels": {"app": "bokeh"}}, **spec}
+    body = {"metadata": {**meta, "resourceVersion": "1"}, "spec": spec, "status": status}
+    listed.deployments.replace([objects.deployment_item(body)], 1)
+    owners = [{"kind": "Deployment", "uid": "d", "controller": True}]
+    bodies = [
+        {**each, "metadata": {"name": f"set-{n}", "uid": f"s{n}", "ownerReferences": owners}}
+        for n, each in enumerate(sets)
+    ]
+    listed.replica_sets.replace(map(objects.replica_set_item, bodies), 1)
+    found = objects.target(ref, listed)
+    assert isinstance(found, TargetState)
+    return found

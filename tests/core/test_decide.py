@@ -183,6 +183,32 @@ def test_during_a_rollout_only_growth_is_allowed() -> None:
     assert desired(sessions(), growing)[0] == 3
 
 
+@pytest.mark.parametrize(
+    ("sessions_of_pods", "age", "last_scale_up", "expected"),
+    [
+        pytest.param((1, 1, 1), 44, None, (1, Reason.METRIC_BELOW_TARGET), id="fresh enough"),
+        pytest.param((1, 1, 1), 46, None, (3, Reason.STALE_CACHE), id="stale, and too many pods"),
+        pytest.param((10, 10, 9), 46, None, (3, Reason.DESIRED_WITHIN_RANGE), id="just enough"),
+        pytest.param((20, 20), 46, None, (4, Reason.METRIC_ABOVE_TARGET), id="the first scale-up"),
+        pytest.param((20, 20), 46, 50, (4, Reason.METRIC_ABOVE_TARGET), id="one from before"),
+        pytest.param((20, 20), 46, 40, (2, Reason.STALE_CACHE), id="the second scale-up"),
+        pytest.param((20, 20), 30, 20, (4, Reason.METRIC_ABOVE_TARGET), id="fresh enough for two"),
+    ],
+)
+def test_a_stale_cache_holds_scale_downs_and_all_scale_ups_but_one(
+    sessions_of_pods: tuple[int, ...],
+    age: float,
+    last_scale_up: float | None,
+    expected: tuple[int, Reason],
+) -> None:
+    """Times in seconds before now."""
+    seen = observation(*sessions_of_pods, confirmed_at=NOW - age)
+    last = None if last_scale_up is None else NOW - last_scale_up
+    state = SETTLED._replace(last_scale_up=last)
+
+    assert desired(sessions(drain="none"), seen, state) == expected
+
+
 @pytest.mark.parametrize("drain", [{}, "none"], ids=["with drains", "without"])
 def test_a_lowered_maximum_waits_for_the_end_of_a_rollout(drain: object) -> None:
     seen = observation(10, 10, 10, rollout_in_progress=True)

@@ -14,6 +14,7 @@ from autoscaler.core.drain.deletion_order import first_to_go
 from autoscaler.core.drain.pods import LOWEST_COST, is_drained, is_marked
 from autoscaler.core.hpa.behavior import DOWN_WINDOW, stabilize_down
 from autoscaler.core.now import Now
+from autoscaler.core.staleness import is_cache_stale
 from autoscaler.model import (
     Cause,
     Cordon,
@@ -21,6 +22,7 @@ from autoscaler.model import (
     Observation,
     Occupancy,
     PodState,
+    Reason,
     Sample,
     State,
 )
@@ -112,7 +114,13 @@ states = st.none() | st.fixed_dictionaries(
 def an_observation(draw: st.DrawFn) -> Observation:
     pods = tuple(draw(st.lists(a_pod(), max_size=8, unique_by=lambda pod: pod.uid)))
     replicas = draw(st.integers(0, 30)) if draw(st.booleans()) else len(pods)
-    return Observation(replicas, pods, replicas, rollout_in_progress=draw(st.booleans()))
+    return Observation(
+        replicas,
+        pods,
+        replicas,
+        rollout_in_progress=draw(st.booleans()),
+        confirmed_at=draw(st.none() | ages.map(lambda age: NOW - age)),
+    )
 
 
 @given(a_policy(), an_observation(), states)
@@ -125,7 +133,8 @@ def test_the_number_stays_within_the_bounds_unless_that_would_end_a_session(
         assert decision.desired == 0
     else:
         assert decision.desired <= max(chosen.replicas.max, seen.replicas)
-        assert decision.desired >= chosen.replicas.min
+        is_held = any(step.reason is Reason.STALE_CACHE for step in decision.steps)
+        assert is_held or decision.desired >= chosen.replicas.min
 
 
 @given(a_policy(), an_observation(), states)
@@ -155,6 +164,23 @@ def test_a_pod_that_serves_is_left_for_new_users(
 
 
 @given(a_policy(), an_observation(), states)
+def test_a_stale_cache_leads_to_one_scale_up_and_to_nothing_that_ends_a_session(
+    chosen: Policy, seen: Observation, state: State | None
+) -> None:
+    decision, _ = decide(chosen, seen, state, NOW)
+
+    if not is_cache_stale(seen, Now(NOW)) or seen.other_autoscaler is not None:
+        return
+    assert decision.desired >= decision.current
+    last = state.last_scale_up if state else None
+    if last is not None and seen.confirmed_at is not None and last > seen.confirmed_at:
+        assert decision.desired == decision.current
+    for each, marks in decision.drain.marks if decision.drain else ():
+        assert marks.cost is None
+        assert marks.cordon in (None, each.cordon) or marks.cordon.cause is Cause.FULL
+
+
+@given(a_policy(), an_observation(), states)
 def test_every_change_has_a_reason(chosen: Policy, seen: Observation, state: State | None) -> None:
     decision, _ = decide(chosen, seen, state, NOW)
 
@@ -166,7 +192,12 @@ def test_every_change_has_a_reason(chosen: Policy, seen: Observation, state: Sta
 def test_only_differences_of_time_matter(
     chosen: Policy, seen: Observation, state: State | None, shift: int
 ) -> None:
-    moved = replace(seen, pods=tuple(_moved(p, shift) for p in seen.pods))
+    at = seen.confirmed_at
+    moved = replace(
+        seen,
+        pods=tuple(_moved(p, shift) for p in seen.pods),
+        confirmed_at=None if at is None else at + shift,
+    )
     later = None if state is None else state.shifted(shift)
 
     here, _ = decide(chosen, seen, state, NOW)

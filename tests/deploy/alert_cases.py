@@ -108,6 +108,8 @@ def last_pass(at: str, interval: int, **labels: str) -> Series:
     }
 
 
+CACHE_AGE = 'bokeh_autoscaler_cache_age_seconds{namespace="NS",job="autoscaler",resource="pods"}'
+
 CASES = (
     Case(
         "BokehMemoryNearLimit",
@@ -343,6 +345,17 @@ CASES = (
         OF_POLICY,
         "60 passes in 5 minutes could not read or scale NS/my-app for policy dashboards.",
         {"for a moment": {f"bokeh_autoscaler_failures_total{{{TARGET}}}": "0x15 2x15"}},
+    ),
+    Case(
+        "BokehCacheStale",
+        {CACHE_AGE: "0+60x30"},
+        {"namespace": "NS", "job": "autoscaler", "resource": "pods"},
+        "The API server has not confirmed what the daemon knows of pods for 20m 0s. "
+        "Scale-downs are held.",
+        {
+            "watches end and begin": {CACHE_AGE: "0 15 30 " * 10},
+            "one is silent for two minutes": {CACHE_AGE: "0 60 120 0 " * 7},
+        },
     ),
     Case(
         "BokehAutoscalerStalled",

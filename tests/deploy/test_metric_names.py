@@ -42,6 +42,7 @@ def exported() -> Iterator[str]:
         yield from _series(spec.name, spec.type)
     metrics = DaemonMetrics()
     metrics.show_journal(lambda: True)
+    metrics.show_caches(lambda: ())
     for family in metrics.registry.collect():
         yield from _series(family.name, family.type)
 

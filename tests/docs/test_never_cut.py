@@ -46,8 +46,9 @@ def test_the_diagram_is_the_one_above_the_code() -> None:
 
 
 def test_the_metrics_are_there() -> None:
-    registry = DaemonMetrics().registry
-    there = {metric.name for metric in registry.collect()}
+    metrics = DaemonMetrics()
+    metrics.show_caches(lambda: ())
+    there = {metric.name for metric in metrics.registry.collect()}
     for name in re.findall(r"`(bokeh_autoscaler_\w+)", TEXT):
         assert name.removesuffix("_total") in there
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autoscaler.control.controller import Controller
+from autoscaler.core.drain.pods import is_marked
 from autoscaler.model import Occupancy, PodMarks, PodState, Unavailable
 from autoscaler.policy import Policy
 from autoscaler.ports import TargetState
@@ -41,6 +42,7 @@ class Story:
         """Another one, which remembers nothing. ahead: its clock, of the server's."""
         world = self.cluster
         world.clock = DaemonClock(world, ahead)
+        world.start_watching()
         self._daemon = Controller(
             FakePolicies((self._rules,)), world, world, world, world.clock, leadership=world
         )
@@ -167,6 +169,19 @@ def _a_deadline(*, cordoned_by: float, taken_over_by: float) -> ModelCluster:
     return cluster
 
 
+def a_busy_pod_that_stops_being_ready_unseen() -> ModelCluster:
+    """The watch of the pods says nothing from the moment on at which another pod is marked."""
+    cluster = ModelCluster(PODS, LEAST)
+    cluster.watched = True
+    story = Story(cluster, 0)
+    story.until(lambda: any(is_marked(pod.seen) for pod in cluster.pods))
+    cluster.silent = frozenset(["pods"])
+    for pod, _ in cluster.users("live"):
+        cluster.set_ready(pod, False)
+    story.run(WITHIN)
+    return cluster
+
+
 # By the protection without which they go wrong, as `mutations` names it.
 DIRECTED: Mapping[str, Callable[[], ModelCluster]] = {
     "settle from what is written on the pod": a_takeover_by_a_clock_that_is_ahead,
@@ -175,5 +190,6 @@ DIRECTED: Mapping[str, Callable[[], ModelCluster]] = {
     "pods from the previous scale-down do not matter": a_restart_before_a_scale_down_is_carried_out,
     "the API server's time is not heard": a_deadline_after_a_clock_that_was_right,
     "nor by the daemon before": a_deadline_after_a_clock_that_was_behind,
+    "what was watched is not read again": a_busy_pod_that_stops_being_ready_unseen,
     "what somebody wrote meanwhile is overwritten": a_label_that_comes_back_under_a_mark,
 }

@@ -13,7 +13,7 @@ from autoscaler.core.drain.pods import is_draining
 from autoscaler.core.lease import LONGEST_WRITE
 from exporter.agent.census import OPENING_SECONDS
 from tests.drain.history import MOST, History, pods
-from tests.drain.model_cluster import REF, Call, Fault, Late
+from tests.drain.model_cluster import REF, Call, Fault, Late, Watched
 from tests.drain.model_deployment import INTERVAL
 from tests.drain.model_pod import LONGEST_LAG, Pod, Sidecar
 from tests.drain.model_users import RETURNS_WITHIN, STALE_AFTER, Session
@@ -34,6 +34,11 @@ while_it_lasts = st.sampled_from([1, 4, 7, 11, 20, 40, 90])  # seconds
 lates = st.sampled_from(["replicasets", "everybody"])
 sidecars = st.sampled_from(["silent", "late", "not ready"])
 clocks = st.sampled_from([-3600.0, -240.0, -20.0, -2.0, 2.0, 20.0, 240.0, 3600.0])
+WATCHES: list[frozenset[Watched]] = [
+    frozenset(["deployment"]),
+    frozenset(["pods"]),
+    frozenset(["deployment", "pods"]),
+]
 calls = st.sampled_from(["read", "observe", "ask", "note", "commit", "scale"])
 
 
@@ -185,6 +190,12 @@ class Disturbances(UsersComeAndGo):
         most = LONGEST_WRITE if call in ("note", "commit", "scale") else takes
         self.cluster.slow[call] = min(takes, most)
         self.disturb(seconds, lambda: self.cluster.slow.pop(call, None), then)
+
+    @precondition(lambda self: self.cluster.watched)
+    @rule(which=st.sampled_from(WATCHES), seconds=st.sampled_from([3, 12, 35, 120]), then=passes)
+    def watches_fall_silent(self, which: frozenset[Watched], seconds: float, then: int) -> None:
+        self.cluster.silent = which
+        self.disturb(seconds, partial(setattr, self.cluster, "silent", frozenset()), then)
 
     @rule(seconds=while_it_lasts, then=passes)
     def no_node_has_room(self, seconds: float, then: int) -> None:

@@ -54,6 +54,7 @@ class History(RuleBasedStateMachine):
         lag=st.sampled_from([0.0, 0.0, 4.0, LONGEST_LAG]),
         routed_late=st.sampled_from([ROUTED_LATE, KEPT_ALIVE]),
         dated=st.booleans(),
+        watched=st.booleans(),
     )
     def deploy(
         self,
@@ -63,9 +64,10 @@ class History(RuleBasedStateMachine):
         lag: float,
         routed_late: float,
         dated: bool,
+        watched: bool,
     ) -> None:
         self.cluster = ModelCluster(MOST, LEAST, launcher=launcher)
-        self.cluster.lag, self.cluster.dated = lag, dated
+        self.cluster.lag, self.cluster.dated, self.cluster.watched = lag, dated, watched
         more: dict[str, Any] = {"recycle": {"age": "4m"}} if recycles else {}
         self.cluster.routed_late = routed_late
         if not launcher:  # nobody serves those whom proxies send to a pod that is gone
@@ -82,6 +84,7 @@ class History(RuleBasedStateMachine):
         """It remembers of its earlier life what it is told. ahead: its clock, of the server's."""
         world = self.cluster
         world.clock = DaemonClock(world, ahead)
+        world.start_watching()
         self.store = StateStore(world.clock)
         self.store.recall(REF.namespace, told)
         self.controller = Controller(
@@ -106,6 +109,7 @@ class History(RuleBasedStateMachine):
         self.paused = any(step.reason is Reason.FOREIGN_WRITER for step in steps)
         assert problem is None or "internal error" not in problem, problem
         free = problem is None and self.cluster.other_autoscaler is None
+        free = free and not self.cluster.silent
         self.alone = self.alone + 1 if free and self.new_users_find_nobody() else 0
         # What happens in the middle of a pass is seen by the next one.
         assert self.alone < PATIENCE, "new users find nobody"

@@ -33,6 +33,7 @@ KEPT_ALIVE = 120.0  # seconds for which they come over connections that are kept
 SCRAPED_BEFORE = 2.0  # seconds before a pass
 ANSWERS_WITHIN = 2.0  # seconds: later is no answer
 Kind = Literal["note", "scale", "any"]
+Watched = Literal["deployment", "pods"]
 Call = Literal["read", "observe", "ask", "note", "commit", "scale"]
 
 
@@ -61,7 +62,8 @@ class ModelCluster(ModelDeployment):
     hasty: users who come at the very moment of the next shrink. early: those who come when it is
     written down, right before. writes: how many there were. clock: the daemon's own. slow: seconds
     that each call of a kind takes. routed_late: for so long new users are sent to a cordoned pod.
-    dated: whether the API server's answers say when they were made.
+    dated: whether the API server's answers say when they were made. watched: whether the daemon
+    sees what it watches, and not what it lists; silent: what watches say nothing of at the moment.
     """
 
     def __init__(self, replicas: int, least: int, *, launcher: bool = False) -> None:
@@ -75,6 +77,11 @@ class ModelCluster(ModelDeployment):
         self.routed_late = ROUTED_LATE
         self.slow: dict[Call, float] = {}
         self.dated = True
+        self.watched = False
+        self.silent: frozenset[Watched] = frozenset()
+        self._cached: TargetState | None = None
+        self._cached_at = 0.0
+        self._is_behind = False  # after our own write
         self.writes = 0
         self._open: set[str] = set()  # where new users can go, as far as the daemon knows
 
@@ -104,8 +111,50 @@ class ModelCluster(ModelDeployment):
     def observe(
         self, refs: Iterable[TargetRef]
     ) -> Mapping[TargetRef, TargetState | AutoscalerError]:
+        """As it was watched, or, where nothing is, as it is when the call begins."""
+        if self.watched and self._cached is not None and not self._is_behind:
+            return dict.fromkeys(refs, self._watch(self._cached))
+        return {ref: self.read_target(ref) for ref in refs}
+
+    def start_watching(self) -> None:
+        """A daemon that starts knows nothing before it has listed everything."""
+        self._cached, self._is_behind = None, False
+
+    def _watch(self, before: TargetState) -> TargetState:
+        now = self._state()
+        if "pods" in self.silent:
+            now = replace(now, pods=before.pods)
+        if "deployment" in self.silent:
+            now = replace(before, pods=now.pods)
+        if not self.silent:
+            self._read(now)
+        self._cached = now
+        self._open = {pod.uid for pod in now.pods if pod.routable and pod.serving}
+        return replace(now, confirmed_at=self.clock.now() - (self.time - self._cached_at))
+
+    def read_target(self, ref: TargetRef) -> TargetState | AutoscalerError:
         """As it is when the call begins."""
-        state = TargetState(
+        state = self._state()
+        self._cached, self._is_behind = state, False
+        self._read(state)
+        self._take("observe")
+        return state
+
+    def _read(self, state: TargetState) -> None:
+        """All of it was seen as it is now."""
+        self._cached_at = self.time
+        self._open = {pod.uid for pod in self.pods if pod.is_open}
+        for pod in self.pods:
+            pod.cost_unread = False
+
+    def _learn(self, patched: PodState) -> None:
+        """The answer to a patch says how the pod is then; of the others it says nothing."""
+        if self._cached is not None:
+            pods = (patched if pod.uid == patched.uid else pod for pod in self._cached.pods)
+            self._cached = replace(self._cached, pods=tuple(pods))
+
+    def _state(self) -> TargetState:
+        return TargetState(
             REF,
             "uid-1",
             str(self.version),
@@ -116,11 +165,6 @@ class ModelCluster(ModelDeployment):
             other_autoscaler=self.other_autoscaler,
             replicas_writer=self.replicas_writer,
         )
-        self._open = {pod.uid for pod in self.pods if pod.is_open}
-        for pod in self.pods:
-            pod.cost_unread = False
-        self._take("observe")
-        return dict.fromkeys(refs, state)
 
     def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy | Unavailable]:
         """As it is when they are asked; one that takes longer than it may has not answered."""
@@ -158,8 +202,10 @@ class ModelCluster(ModelDeployment):
         sent = self.time
         self._take("scale")
         if state.resource_version != str(self.version):
+            self._is_behind = True
             raise ConflictError(f"{REF} has changed since it was read")
         self._write("scale", lambda: self._scale(state.resource_version, replicas, sent))
+        self._is_behind = True
 
     def _scale(self, version: str, replicas: int, sent: float) -> None:
         if version != str(self.version):
@@ -190,8 +236,10 @@ class ModelCluster(ModelDeployment):
             self.problems.append(f"{pod.name} was the last that new users could go to")
         patch = marks_patch(pod, marks)["metadata"]
         if found.has_changed(patch):
+            self._is_behind = True
             raise ConflictError(f"{pod.name} has changed since it was read")
         self._write("note", partial(self._note, found, patch))
+        self._learn(found.seen)
 
     def _note(self, found: Pod, patch: Mapping[str, Any]) -> None:
         """Our patch of a pod takes effect, unless the pod has changed by then."""
@@ -215,6 +263,7 @@ class ModelCluster(ModelDeployment):
             self._fail(fault, change)
 
     def _fail(self, fault: Fault, change: Callable[[], None]) -> None:
+        self._is_behind = True
         if fault.effect == 0:
             change()
         elif fault.effect is not None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from autoscaler.adapters import sidecars
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.kubernetes.pods import marks_patch
-from autoscaler.control import actor
+from autoscaler.control import actor, controller
 from autoscaler.core import holds
 from autoscaler.core.drain import cleanup, fleet, plan, pods
 from autoscaler.model import PodMarks, PodState
@@ -110,6 +110,9 @@ MUTATIONS: dict[str, Callable[[], list[Change]]] = {
     ],
     "a mark stays when users came back": lambda: [
         Change(cleanup, "_right_marks", lambda fleet, pod: None)
+    ],
+    "what was watched is not read again": lambda: [
+        Change(controller, "needs_fresh_read", lambda *arguments: False)
     ],
     "the API server's time is not heard": _deaf,
     "nor by the daemon before": _deaf,

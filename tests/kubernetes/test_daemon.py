@@ -267,7 +267,8 @@ def test_the_daemon_names_the_verb_that_its_role_lacks(world: World) -> None:
     """One pass needs every right: a Lease to take, users to protect, a pod to add, an Event."""
     world.users.per_pod = lambda _: 25
     world.deploy(1)
-    for number, (verb, resource) in enumerate(single_rights()):
+    rights = [right for right in single_rights() if right[0] != "watch"]  # a single pass lists
+    for number, (verb, resource) in enumerate(rights):
         account = f"lacks-{number}"
         rules = without(verb, resource)
         world.kubeconfig = world.access.service_account(world.namespace, account, rules)

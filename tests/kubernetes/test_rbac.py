@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
+from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
 from autoscaler.adapters.kubernetes.leases import KubernetesLeases
+from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
 from autoscaler.core.lease import Lease
 from autoscaler.errors import AutoscalerError, ForbiddenError
 from autoscaler.model import Cause, Cordon, PodMarks, TargetRef
@@ -17,9 +22,16 @@ from tests.lab.role import our_rules, single_rights, without
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
 
-def use_everything(cluster: KubernetesCluster, ref: TargetRef) -> TargetState:
+def use_everything(kubeconfig: Path, ref: TargetRef) -> TargetState:
     """Every call that the daemon makes. Raises what the adapter makes of a refusal."""
-    leases = KubernetesLeases(cluster.api, "bokeh-autoscaler")
+    api, clock = KubernetesCluster.connect(kubeconfig), SystemClock()
+    with closing(WatchedCluster(api, clock)) as cluster:
+        return _use_everything(cluster, KubernetesLeases(api.api, "bokeh-autoscaler"), ref)
+
+
+def _use_everything(
+    cluster: WatchedCluster, leases: KubernetesLeases, ref: TargetRef
+) -> TargetState:
     assert leases.read(ref.namespace) is None
     lease = leases.write(ref.namespace, Lease("me"), taken=True)
     leases.write(ref.namespace, lease, taken=False)
@@ -42,7 +54,7 @@ def app(control_plane: Access, namespace: str) -> TargetRef:
 def test_the_role_that_we_ship_is_enough(control_plane: Access, app: TargetRef) -> None:
     account = control_plane.service_account(app.namespace, "daemon", our_rules())
 
-    use_everything(KubernetesCluster.connect(account), app)
+    use_everything(account, app)
 
     scale = control_plane.apps.read_namespaced_deployment_scale(app.deployment, app.namespace)
     assert scale.spec.replicas == 2
@@ -58,7 +70,7 @@ def test_a_missing_verb_is_named(
     account = control_plane.service_account(app.namespace, "daemon", rules)
 
     with pytest.raises(ForbiddenError) as refused:
-        use_everything(KubernetesCluster.connect(account), app)
+        use_everything(account, app)
 
     message = str(refused.value)
     assert f"not allowed to {verb} {resource} in namespace {app.namespace}" in message

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+import signal
 import ssl
 import urllib.error
 import urllib.request
@@ -54,6 +55,7 @@ class ControlPlane(Access):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self._processes)
+            self._start_etcd()
             self._start_api_server()
             self._start_controllers()
             super().__init__(self.admin, self.folder)
@@ -68,11 +70,7 @@ class ControlPlane(Access):
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _start_api_server(self) -> None:
-        key = self.folder / "service-accounts.key"
-        key.write_text(new_signing_key())
-        tokens = self.folder / "tokens.csv"
-        tokens.write_text(f'{self._token},admin,1,"system:masters"\n')
+    def _start_etcd(self) -> None:
         etcd = f"http://127.0.0.1:{self._etcd}"
         self._start(
             "etcd",
@@ -83,6 +81,13 @@ class ControlPlane(Access):
             unsafe_no_fsync="true",
             log_level="error",
         )
+        self._key = self.folder / "service-accounts.key"
+        self._key.write_text(new_signing_key())
+
+    def _start_api_server(self) -> None:
+        key, etcd = self._key, f"http://127.0.0.1:{self._etcd}"
+        tokens = self.folder / "tokens.csv"
+        tokens.write_text(f'{self._token},admin,1,"system:masters"\n')
         self._start(
             "kube-apiserver",
             etcd_servers=etcd,
@@ -117,9 +122,19 @@ class ControlPlane(Access):
             **UNTHROTTLED,
         )
 
+    def pid(self, program: str) -> int:
+        """The process id of one of the programs."""
+        return self._processes.pid(program)
+
     def outage(self) -> AbstractContextManager[None]:
         """The API server accepts connections and answers nothing, for the length of the block."""
         return stopped(self._processes.pid("kube-apiserver"))
+
+    def restart_api_server(self) -> None:
+        """It remembers no event from before: a watch that continues from there is refused."""
+        self._processes.send("kube-apiserver", signal.SIGKILL)
+        self._processes.stop("kube-apiserver")
+        self._start_api_server()
 
     def restart_controllers(self) -> None:
         """They discover API groups at their start, and then only every 30 s."""

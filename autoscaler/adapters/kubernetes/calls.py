@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from contextlib import closing
+from typing import Any, TypeVar
 
 from kubernetes.client.exceptions import ApiException, OpenApiException
 from urllib3.exceptions import HTTPError
 
-from autoscaler.adapters.kubernetes.deadline import LARGEST_OBJECT, Deadline, read_body
+from autoscaler.adapters.kubernetes.deadline import (
+    LARGEST_OBJECT,
+    Deadline,
+    read_body,
+    read_lines,
+)
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.errors import (
     AutoscalerError,
@@ -24,21 +30,67 @@ from autoscaler.errors import (
 )
 from exporter.texts import visible
 
+T = TypeVar("T")
+# Verb, resource, namespace ("" for all of them) and name ("" for a list) of a request.
+What = tuple[str, str, str, str]
 CONNECT_WITHIN, ANSWER_WITHIN = 3.0, 5.0
 # Seconds for everything together, however slowly the answer comes.
 WITHIN = CONNECT_WITHIN + ANSWER_WITHIN
 # Bytes of the answer to a list request: a pod has about 10 KiB.
 LARGEST_LIST = 64 << 20
+# Answers to a watch that cannot continue: too old a version, none at all, or one from the future,
+# as of an API server whose data was restored.
+GONE = (400, 410, 504)
 # Characters of an error of the API server, or of whatever answers in its place.
 LONGEST_REASON = 300
 
 
-def ask(what: tuple[str, str, str, str], call: Callable[..., Any], *args: Any, **kw: Any) -> Json:
+def ask(what: What, call: Callable[..., Any], *args: Any, **kw: Any) -> Json:
     """Make one call within its deadline and return its JSON. Raises only `autoscaler.errors`."""
+
+    def answer() -> Json:
+        parsed: Json = json.loads(_read(what[0], call, *args, **kw))
+        return parsed
+
+    return _bounded(what, Deadline(WITHIN), answer)
+
+
+def follow(
+    what: What,
+    deadline: Deadline,
+    call: Callable[..., Any],
+    begin: Callable[[], None],
+    heed: Callable[[Json], None],
+    **kw: Any,
+) -> None:
+    """Make one watch request and pass each of its events to `heed`, until the server ends it.
+
+    begin: called once the server has accepted the request. Raises ClusterError if the deadline
+    passes before the end, GoneError if the watch cannot continue from the version that it was asked
+    for, and what else `ask` raises.
+    """
+
+    def answer() -> None:
+        timeouts = (CONNECT_WITHIN, deadline.seconds)
+        stream = call(**kw, watch=True, _preload_content=False, _request_timeout=timeouts)
+        with closing(stream):
+            begin()
+            for line in read_lines(stream, LARGEST_OBJECT):
+                event: Json = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise _refusal(what, int(status["code"]), json.dumps(status).encode())
+                heed(event)
+
+    _bounded(what, deadline, answer)
+
+
+def _bounded(what: What, deadline: Deadline, work: Callable[[], T]) -> T:
+    """Do some work with the API server. Raises only `autoscaler.errors`."""
     problem: object = None
-    with Deadline(WITHIN) as deadline:
+    with deadline:
         try:
-            parsed: Json = json.loads(_read(what[0], call, *args, **kw))
+            done = work()
         except ApiException as error:
             if error.status and not deadline.has_passed:
                 raise _refusal(what, error.status, (error.body or "").encode()) from None
@@ -46,11 +98,11 @@ def ask(what: tuple[str, str, str, str], call: Callable[..., Any], *args: Any, *
         except (HTTPError, OpenApiException, OSError, ValueError, RecursionError) as error:
             problem = error
     if deadline.has_passed:
-        problem = f"no complete answer within {WITHIN:g} s"
-    if problem is not None:
-        words = f"cannot {_words(what)}: no answer from the Kubernetes API: {one_line(problem)}"
-        raise ClusterError(words)
-    return parsed
+        problem = f"no complete answer within {deadline.seconds:g} s"
+    if problem is None:
+        return done
+    words = f"cannot {_words(what)}: no answer from the Kubernetes API: {one_line(problem)}"
+    raise ClusterError(words)
 
 
 def _read(verb: str, call: Callable[..., Any], *args: Any, **kw: Any) -> bytes:
@@ -59,14 +111,18 @@ def _read(verb: str, call: Callable[..., Any], *args: Any, **kw: Any) -> bytes:
     return read_body(answer, LARGEST_LIST if verb == "list" else LARGEST_OBJECT)
 
 
-def _refusal(what: tuple[str, str, str, str], status: int, body: bytes) -> AutoscalerError:
+def _refusal(what: What, status: int, body: bytes) -> AutoscalerError:
     verb, resource, namespace, name = what
     said = _message(body) or f"HTTP {status}"
     if status in (401, 403):
-        cure = "check the credentials" if status == 401 else f"add {verb} on {resource} to the Role"
+        role = "Role" if namespace else "ClusterRole"
+        right = f"add {verb} on {resource} to the {role}"
+        cure = "check the credentials" if status == 401 else right
         return ForbiddenError(
-            f"not allowed to {verb} {resource} in namespace {namespace}; {cure} ({said})"
+            f"not allowed to {verb} {resource} in {_place(what)}; {cure} ({said})"
         )
+    if status in GONE and verb == "watch":
+        return GoneError(f"cannot {_words(what)}: HTTP {status}: {said}")
     if status == 404:
         return TargetNotFoundError(f"cannot {_words(what)}: {said}")
     if status == 409:
@@ -75,9 +131,17 @@ def _refusal(what: tuple[str, str, str, str], status: int, body: bytes) -> Autos
     return kind(f"cannot {_words(what)}: HTTP {status}: {said}")
 
 
-def _words(what: tuple[str, str, str, str]) -> str:
+def _words(what: What) -> str:
     verb, resource, namespace, name = what
-    return f"{verb} {resource} " + (f"{namespace}/{name}" if name else f"in namespace {namespace}")
+    return f"{verb} {resource} " + (f"{namespace}/{name}" if name else f"in {_place(what)}")
+
+
+def _place(what: What) -> str:
+    return f"namespace {what[2]}" if what[2] else "all namespaces"
+
+
+class GoneError(ClusterError):
+    """A watch cannot continue from the version that it was asked for: list again."""
 
 
 def _message(body: bytes) -> str:

@@ -1,7 +1,9 @@
 """Kubernetes through the official client: read Deployments and pods, patch `scale`, create Events.
 
-A pass makes four list requests per namespace, however many policies there are; for a single policy
-they list only its own objects. No client exception leaves this module: `calls.ask` makes each call.
+Everything is listed whenever it is read, with four requests per namespace, however many policies
+there are; for a single policy they list only its own objects. So do commands with one pass; the
+daemon watches instead (`watched_cluster`). No client exception leaves this package: `calls.ask`
+makes each call.
 """
 
 from __future__ import annotations
@@ -9,10 +11,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,10 @@ from urllib3.util.retry import Retry
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.kubernetes.calls import ask, one_line
 from autoscaler.adapters.kubernetes.deadline import BoundedClient
-from autoscaler.adapters.kubernetes.pods import (
-    FIELD_MANAGER,
-    ROUTABLE,
-    Json,
-    label_selector,
-    marks_patch,
-    owner,
-    pod_state,
-    replicas_writer,
-    rfc3339,
-    selects_by,
-)
+from autoscaler.adapters.kubernetes.kinds import Kind, Kinds
+from autoscaler.adapters.kubernetes.objects import Deployment, Objects, target
+from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, Json, marks_patch, rfc3339
+from autoscaler.adapters.kubernetes.store import Store
 from autoscaler.errors import AutoscalerError, ClusterError, TargetNotFoundError
 from autoscaler.model import PodMarks, PodState, TargetRef
 from autoscaler.ports import TargetState
@@ -70,7 +62,7 @@ class KubernetesCluster:
         self.api = api
         self._apps = client.AppsV1Api(api)
         self._core = client.CoreV1Api(api)
-        self._autoscaling = client.AutoscalingV2Api(api)
+        self.kinds = Kinds.of(api)
 
     @classmethod
     def connect(
@@ -111,14 +103,26 @@ class KubernetesCluster:
             parts = pool.map(self._observe_namespace, by_namespace, by_namespace.values())
             return {ref: state for part in parts for ref, state in part.items()}
 
+    def read_target(self, ref: TargetRef) -> TargetState | AutoscalerError:
+        """Return the current state of one target; `observe` lists everything anew, too."""
+        return self.observe([ref])[ref]
+
     def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
         """Patch the `scale` subresource, if the Deployment has not changed since `state`."""
+        self.patch_scale(state, replicas, dry_run=dry_run)
+
+    def mark_pod(self, state: TargetState, pod: PodState, marks: PodMarks) -> None:
+        """Patch label and annotations of a pod; does nothing if the pod is gone."""
+        self.patch_pod(state, pod, marks)
+
+    def patch_scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> Json:
+        """Do what `scale` does, and return the new Scale."""
         body = {
             "metadata": {"resourceVersion": state.resource_version},
             "spec": {"replicas": replicas},
         }
         extra = {"dry_run": "All"} if dry_run else {}
-        ask(
+        return ask(
             ("patch", "deployments/scale", state.ref.namespace, state.ref.deployment),
             self._apps.patch_namespaced_deployment_scale,
             state.ref.deployment,
@@ -129,11 +133,11 @@ class KubernetesCluster:
             **extra,
         )
 
-    def mark_pod(self, state: TargetState, pod: PodState, marks: PodMarks) -> None:
-        """Patch label and annotations of a pod; does nothing if the pod is gone."""
+    def patch_pod(self, state: TargetState, pod: PodState, marks: PodMarks) -> Json | None:
+        """Do what `mark_pod` does, and return the pod as it is then."""
         namespace = state.ref.namespace
         try:
-            ask(
+            return ask(
                 ("patch", "pods", namespace, pod.name),
                 self._core.patch_namespaced_pod,
                 pod.name,
@@ -143,7 +147,7 @@ class KubernetesCluster:
                 _content_type="application/merge-patch+json",
             )
         except TargetNotFoundError:
-            return
+            return None
 
     def announce(
         self, ref: TargetRef, uid: str, reason: str, message: str, *, warning: bool
@@ -176,32 +180,30 @@ class KubernetesCluster:
     def _observe_namespace(
         self, namespace: str, refs: Sequence[TargetRef]
     ) -> dict[TargetRef, TargetState | AutoscalerError]:
-        wanted = _named(refs)
         try:
-            deployments = self._list(
-                "deployments", self._apps.list_namespaced_deployment, namespace, **wanted
-            )
-            own = _selected(deployments) if wanted else {}
-            sets = self._list(
-                "replicasets", self._apps.list_namespaced_replica_set, namespace, **CACHED, **own
-            )
-            # Pods are listed after Deployments, so they reflect every scale-down shown there.
-            pods = self._list("pods", self._core.list_namespaced_pod, namespace, **own)
-            list_rivals = self._autoscaling.list_namespaced_horizontal_pod_autoscaler
-            rivals = self._list("horizontalpodautoscalers", list_rivals, namespace, **CACHED)
+            listed = self.list_targets(namespace, refs)
         except AutoscalerError as error:
             return dict.fromkeys(refs, error)
-        by_name = {item["metadata"]["name"]: item for item in deployments}
-        own_sets, own_pods = _by_owner(sets), _by_owner(pods)
-        found = {ref: _target(ref, by_name.get(ref.deployment), own_sets, own_pods) for ref in refs}
-        return {ref: _beside(state, rivals) for ref, state in found.items()}
+        return {ref: target(ref, listed) for ref in refs}
 
-    def _list(
-        self, what: str, call: Callable[..., Any], namespace: str, **options: str
-    ) -> list[Json]:
-        answer = ask(("list", what, namespace, ""), call, namespace, **options)
-        items: list[Json] = answer.get("items") or []
-        return items
+    def list_targets(self, namespace: str, refs: Sequence[TargetRef]) -> Objects:
+        """List what targets in a namespace consist of. Raises AutoscalerError.
+
+        Deployments and pods are read consistently.
+        """
+        listed, kinds, wanted = Objects.none(), self.kinds, _named(refs)
+        _list(kinds.deployments, listed.deployments, namespace, **wanted)
+        own = _selected(listed.deployments) if wanted else {}
+        _list(kinds.replica_sets, listed.replica_sets, namespace, **CACHED, **own)
+        # Pods are listed after Deployments, so they reflect every scale-down shown there.
+        _list(kinds.pods, listed.pods, namespace, **own)
+        _list(kinds.rivals, listed.rivals, namespace, **CACHED)
+        return listed
+
+
+def _list(kind: Kind, store: Store[Any], namespace: str, **options: str) -> None:
+    for items, version in kind.pages(namespace, **options):  # one page, without a limit
+        store.replace(map(kind.trim, items), version)
 
 
 def _named(refs: Sequence[TargetRef]) -> dict[str, str]:
@@ -209,76 +211,7 @@ def _named(refs: Sequence[TargetRef]) -> dict[str, str]:
     return {"field_selector": f"metadata.name={refs[0].deployment}"} if len(refs) == 1 else {}
 
 
-def _selected(deployments: Sequence[Json]) -> dict[str, str]:
+def _selected(deployments: Store[Deployment]) -> dict[str, str]:
     """Return the options that list only pods and ReplicaSets of a single Deployment."""
-    selectors = [label_selector(each["spec"]["selector"]) for each in deployments]
+    selectors = [item.value.selector for item in deployments.items()]
     return {"label_selector": selectors[0]} if len(selectors) == 1 else {}
-
-
-def _by_owner(items: Iterable[Json]) -> Mapping[str | None, Sequence[Json]]:
-    """Group objects by their owner, once for all Deployments of the namespace."""
-    groups: defaultdict[str | None, list[Json]] = defaultdict(list)
-    for item in items:
-        groups[owner(item)].append(item)
-    return groups
-
-
-def _target(
-    ref: TargetRef,
-    deployment: Json | None,
-    sets: Mapping[str | None, Sequence[Json]],
-    pods: Mapping[str | None, Sequence[Json]],
-) -> TargetState | AutoscalerError:
-    """Join a Deployment with the pods of its ReplicaSets; a matching label is not enough."""
-    if deployment is None:
-        return TargetNotFoundError(
-            f"there is no Deployment {ref.deployment} in namespace {ref.namespace}; create it, or "
-            "change the target of the policy"
-        )
-    meta, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
-    own_sets = sets.get(meta["uid"], ())
-    own_pods = [pod for each in own_sets for pod in pods.get(each["metadata"]["uid"], ())]
-    states: Iterable[PodState] = map(pod_state, own_pods)
-    if selects_by(spec["selector"], ROUTABLE):  # without the label a pod would lose its owner
-        states = (replace(pod, labelled=False) for pod in states)
-    return TargetState(
-        ref=ref,
-        uid=meta["uid"],
-        resource_version=meta["resourceVersion"],
-        replicas=spec.get("replicas", 1),
-        status_replicas=status.get("replicas", 0),
-        pods=tuple(states),
-        rollout_in_progress=rolling_out(deployment, own_sets),
-        paused=bool(spec.get("paused")),
-        replicas_writer=replicas_writer(deployment),
-    )
-
-
-def _beside(
-    state: TargetState | AutoscalerError, autoscalers: Sequence[Json]
-) -> TargetState | AutoscalerError:
-    """Return the target with the HPA that scales it too, if any; KEDA creates one as well."""
-    if isinstance(state, AutoscalerError):
-        return state
-    wanted = {"kind": "Deployment", "name": state.ref.deployment}
-    for item in autoscalers:
-        scaled = item["spec"]["scaleTargetRef"]
-        if wanted.items() <= scaled.items():
-            return replace(
-                state, other_autoscaler=f"HorizontalPodAutoscaler {item['metadata']['name']}"
-            )
-    return state
-
-
-def rolling_out(deployment: Json, sets: Sequence[Json]) -> bool:
-    """Return whether pods of two templates exist, or the controller has not seen the spec yet.
-
-    A change of the replica count alone is not a rollout.
-    """
-    status = deployment.get("status") or {}
-    if deployment["metadata"].get("generation", 0) > status.get("observedGeneration", 0):
-        return True
-    if status.get("updatedReplicas", 0) < status.get("replicas", 0):
-        return True
-    live = [s for s in sets if s["spec"].get("replicas") or (s.get("status") or {}).get("replicas")]
-    return len(live) > 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self
 
@@ -37,11 +38,12 @@ class Deadline:
     """
 
     def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.has_passed = False
         self._is_over = False
         self._lines: list[socket.socket] = []
         self._lock = threading.Lock()
-        self._timer = threading.Timer(seconds, self._pass)
+        self._timer = threading.Timer(seconds, self.end)
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
@@ -70,7 +72,8 @@ class Deadline:
             if self.has_passed:
                 _end(line)
 
-    def _pass(self) -> None:
+    def end(self) -> None:
+        """End the request now, from any thread, as if the time had passed."""
         with self._lock:
             if self._is_over:
                 return
@@ -105,6 +108,16 @@ def read_body(response: Any, largest: int) -> bytes:
             response.close()
             raise ValueError(f"the answer has more than {largest >> 20} MiB")
     return bytes(body)
+
+
+def read_lines(response: Any, largest: int) -> Iterator[bytes]:
+    """Yield each line of a response as it arrives. Raises ValueError if one is too long."""
+    rest = b""
+    for part in response.stream(_CHUNK, decode_content=False):
+        *lines, rest = (rest + part).split(b"\n")
+        yield from lines
+        if len(rest) > largest:
+            raise ValueError(f"a line of the answer has more than {largest >> 20} MiB")
 
 
 def _following(pool: Any) -> Any:

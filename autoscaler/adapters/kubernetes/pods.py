@@ -331,10 +331,11 @@ def selects_by(selector: Json, label: str) -> bool:
     return label in keys or label in (selector.get("matchLabels") or {})
 
 
-def owner(item: Json) -> str | None:
-    """Return the UID of the controller that owns an object, or None."""
+def owner(item: Json, kind: str = "") -> str | None:
+    """Return the UID of the controller that owns an object; None if it is not of this kind."""
     owners = item["metadata"].get("ownerReferences") or ()
-    return next((o["uid"] for o in owners if o.get("controller")), None)
+    found: Json = next((each for each in owners if each.get("controller")), {})
+    return found.get("uid") if not kind or found.get("kind") == kind else None
 
 
 def _condition(status: Json, kind: str) -> Json | None:

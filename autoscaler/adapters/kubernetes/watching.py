@@ -1,0 +1,178 @@
+"""Watches: each keeps one store up to date, in a thread of its own, whatever the network does.
+
+The server ends each watch after 30 s, and another one continues where it ended. What a store says
+is confirmed by each event and bookmark, and by such an end, which arrives after all that was sent
+before it. A quiet server need not send any bookmark, so they alone would not do. A watch that does
+not end in time, because its connection broke without a word or a proxy keeps what it receives, is
+ended here and made again; that it was accepted confirms nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from autoscaler.adapters.kubernetes.calls import GoneError, follow
+from autoscaler.adapters.kubernetes.deadline import Deadline
+from autoscaler.adapters.kubernetes.kinds import EVERYWHERE, Kind
+from autoscaler.adapters.kubernetes.objects import version_of
+from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adapters.kubernetes.store import Item, Store
+from autoscaler.errors import AutoscalerError, ClusterError
+
+LOG = logging.getLogger("autoscaler")
+# Objects in one page of the first list; each page is trimmed before the next one is read.
+PAGE = 250
+# Seconds between two attempts after one failure, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+
+
+class Pace(NamedTuple):
+    """Seconds that a watch lasts: usually, and the first one after a failure.
+
+    The latter is short, because its end confirms what is known. grace: how much later than the
+    server a watch is ended here.
+    """
+
+    round: int = 30
+    first_round: int = 5
+    grace: float = 5.0
+
+
+USUAL = Pace()
+
+
+class Watch:
+    """Follows the objects of one kind, in one namespace or everywhere.
+
+    only: the namespaces whose objects are kept. heard_at: steady time at which what the store says
+    was last confirmed; None before the first list. problem: why the last attempt failed, if it did.
+    failures: how many attempts failed.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        namespace: str,
+        only: frozenset[str],
+        steady: Callable[[], float],
+        pace: Pace,
+    ) -> None:
+        self.kind = kind
+        self.namespace = namespace
+        self.store: Store[Any] = Store()
+        self.heard_at: float | None = None
+        self.problem: AutoscalerError | None = None
+        self.looked = threading.Event()
+        self.failures = 0
+        self._only = only
+        self._steady = steady
+        self._pace = pace
+        self._must_list = True
+        self._in_a_row = 0
+        self._deadline = Deadline(0.0)
+        self._stopping = threading.Event()
+        name = f"watch {kind.resource} {namespace}".strip()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Follow the objects from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watch and its thread, without waiting for it."""
+        self._stopping.set()
+        self._deadline.end()
+
+    def resync(self) -> None:
+        """List everything again, as soon as the present watch has ended."""
+        self._must_list = True
+        self._deadline.end()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._attempt()
+            self.looked.set()
+            luck = random.random()  # noqa: S311 - it only spreads attempts
+            self._stopping.wait(pause_after(self._in_a_row, luck))
+
+    def _attempt(self) -> None:
+        """Make one round. Raises nothing."""
+        began, last = self._steady(), self.problem
+        try:
+            self._make_round()
+            self.problem = None
+        except AutoscalerError as error:
+            self.problem = error
+            self._must_list = self._must_list or isinstance(error, GoneError)
+        except Exception as error:  # a defect must not end the thread
+            self.problem = ClusterError(f"internal error (a bug, please report it): {error!r}")
+            self._must_list = True
+            LOG.exception("%s: %s", self._thread.name, self.problem)
+        is_early = self._steady() - began < self._pace.first_round / 2
+        failed = self.problem is not None or is_early
+        self._in_a_row = self._in_a_row + 1 if failed else 0
+        self.failures += failed
+        if self.problem is not None and last is None and not self._stopping.is_set():
+            LOG.warning(
+                "%s; it is tried again, and until then what was seen last counts", self.problem
+            )
+
+    def _make_round(self) -> None:
+        if self._must_list:
+            self._list()
+            self._must_list = False
+        seconds = self._pace.first_round if self._in_a_row else self._pace.round
+        self._deadline = Deadline(seconds + self._pace.grace)
+        if self._stopping.is_set():
+            return
+        follow(
+            ("watch", self.kind.resource, self.namespace, ""),
+            self._deadline,
+            self.kind.call(self.namespace),
+            self.looked.set,
+            self._heed,
+            resource_version=str(self.store.version),
+            allow_watch_bookmarks=True,
+            timeout_seconds=seconds,
+        )
+        self.heard_at = self._steady()
+
+    def _list(self) -> None:
+        """List everything, and trim each page before the next one is read."""
+        began = self._steady()
+        pages = [
+            ([*self._kept(page)], version)
+            for page, version in self.kind.pages(self.namespace, limit=PAGE)
+        ]
+        items = (item for page, _ in pages for item in page)
+        self.store.replace(items, pages[0][1])
+        self.heard_at, self.problem = began, None
+
+    def _heed(self, event: Json) -> None:
+        """Follow one event of the watch, or a bookmark, which only has a version."""
+        found: Json = event["object"]
+        for item in self._kept([found] if event["type"] != "BOOKMARK" else []):
+            self.store.apply(item, deleted=event["type"] == "DELETED")
+        self.store.reach(version_of(found["metadata"]))
+        self.heard_at, self.problem = self._steady(), None
+
+    def _kept(self, items: list[Json]) -> Iterator[Item[Any]]:
+        for each in items:
+            if self.namespace != EVERYWHERE or each["metadata"]["namespace"] in self._only:
+                yield self.kind.trim(each)
+
+
+def pause_after(failures: int, luck: float) -> float:
+    """Return for how many seconds to wait after so many failures in a row.
+
+    It doubles with each of them. luck: from 0 to 1; it shortens the pause by up to a half, so that
+    watches that broke at the same moment do not come back at the same moment.
+    """
+    if failures == 0:
+        return 0.0
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
+    return longest * (1.0 - luck / 2.0)

@@ -1,0 +1,280 @@
+"""Watches against a real API server, through a proxy that does what bad networks do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
+from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
+from autoscaler.adapters.kubernetes.watching import Pace
+from autoscaler.errors import ConflictError, TargetNotFoundError
+from autoscaler.model import Cause, Cordon, PodMarks, TargetRef
+from autoscaler.ports import TargetState
+from tests.lab.access import Access
+from tests.lab.api_proxy import ApiProxy
+from tests.lab.control_plane import ControlPlane
+from tests.lab.objects import deployment
+from tests.lab.processes import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
+WITHIN = 20.0
+# Watches that end, and so are confirmed, every 3 s.
+SHORT = Pace(round=3, first_round=3, grace=1.0)
+KINDS = 4
+
+
+@pytest.fixture
+def proxy(control_plane: Access) -> Iterator[ApiProxy]:
+    if not isinstance(control_plane, ControlPlane):
+        pytest.skip("THE KEYS OF A REAL API SERVER ARE ITS OWN: unset KUBECONFIG")
+    with ApiProxy(control_plane) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def app(control_plane: Access, namespace: str) -> TargetRef:
+    """A Deployment with two Ready pods."""
+    ref = TargetRef(namespace, "bokeh-app")
+    control_plane.apps.create_namespaced_deployment(namespace, deployment(ref.deployment, 2))
+    control_plane.settle(namespace, ref.deployment, 2)
+    return ref
+
+
+@pytest.fixture
+def watched(control_plane: Access, proxy: ApiProxy) -> Iterator[WatchedCluster]:
+    api = KubernetesCluster.connect(proxy.kubeconfig(control_plane.admin))
+    with closing(WatchedCluster(api, SystemClock(), SHORT)) as watched:
+        yield watched
+
+
+def seen(cluster: WatchedCluster, ref: TargetRef) -> TargetState:
+    state = cluster.observe([ref])[ref]
+    assert isinstance(state, TargetState), state
+    return state
+
+
+def sees(cluster: WatchedCluster, ref: TargetRef, pods: int) -> None:
+    def serving() -> bool:
+        state = seen(cluster, ref)
+        return state.replicas == pods == sum(pod.serving for pod in state.pods)
+
+    wait_until(serving, WITHIN, f"{pods} pods to be seen")
+
+
+def age(cluster: WatchedCluster) -> float:
+    return max(each.seconds for each in cluster.ages())
+
+
+def failures(cluster: WatchedCluster) -> int:
+    return sum(each.failures for each in cluster.ages())
+
+
+def hand(access: Access, ref: TargetRef, replicas: int) -> None:
+    """Somebody else scales the Deployment."""
+    patch = {"spec": {"replicas": replicas}}
+    access.apps.patch_namespaced_deployment_scale(ref.deployment, ref.namespace, patch)
+
+
+def test_what_was_watched_is_what_a_list_says(
+    control_plane: Access, watched: WatchedCluster, app: TargetRef
+) -> None:
+    by_watch = seen(watched, app)
+    by_list = watched.read_target(app)
+
+    assert isinstance(by_list, TargetState)
+    assert by_list.confirmed_at is None
+    assert by_watch.confirmed_at is not None
+    assert by_list.pods == by_watch.pods
+    assert (by_list.uid, by_list.replicas) == (by_watch.uid, by_watch.replicas)
+
+
+def test_creations_changes_and_deletions_are_followed_without_another_list(
+    control_plane: Access, watched: WatchedCluster, proxy: ApiProxy, app: TargetRef
+) -> None:
+    sees(watched, app, 2)
+    lists = proxy.count("list")
+    other = TargetRef(app.namespace, "other")
+    assert isinstance(watched.observe([other])[other], TargetNotFoundError)
+
+    control_plane.apps.create_namespaced_deployment(app.namespace, deployment("other", 1))
+    hand(control_plane, app, 3)
+    sees(watched, app, 3)
+    control_plane.settle(app.namespace, "other", 1)
+    sees(watched, other, 1)
+
+    hand(control_plane, app, 1)
+    sees(watched, app, 1)
+    control_plane.apps.delete_namespaced_deployment("other", app.namespace)
+    gone = lambda: isinstance(watched.observe([other])[other], TargetNotFoundError)  # noqa: E731
+    wait_until(gone, WITHIN, "the deletion to be seen")
+    assert proxy.count("list") == lists
+
+
+def test_an_hpa_is_seen_come_change_its_target_and_go(
+    control_plane: Access, watched: WatchedCluster, app: TargetRef
+) -> None:
+    hpas: Any = client.AutoscalingV2Api(control_plane.api)
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": app.deployment}
+    hpa = {"metadata": {"name": "by-cpu"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}}
+
+    def rival(words: str | None) -> None:
+        is_seen = lambda: seen(watched, app).other_autoscaler == words  # noqa: E731
+        wait_until(is_seen, WITHIN, f"{words} to be seen")
+
+    hpas.create_namespaced_horizontal_pod_autoscaler(app.namespace, hpa)
+    rival("HorizontalPodAutoscaler by-cpu")
+    hpa["spec"]["scaleTargetRef"] = {**target, "name": "another"}
+    hpas.patch_namespaced_horizontal_pod_autoscaler("by-cpu", app.namespace, hpa)
+    rival(None)
+
+
+def test_a_watch_that_is_cut_is_made_again_and_misses_nothing(
+    control_plane: Access, watched: WatchedCluster, proxy: ApiProxy, app: TargetRef
+) -> None:
+    sees(watched, app, 2)
+    lists = proxy.count("list")
+
+    proxy.cut()
+    hand(control_plane, app, 4)
+
+    sees(watched, app, 4)
+    assert proxy.count("list") == lists
+    assert failures(watched) >= KINDS
+
+
+def test_a_watch_that_falls_silent_ages_and_is_made_again(
+    control_plane: Access, watched: WatchedCluster, proxy: ApiProxy, app: TargetRef
+) -> None:
+    """It is accepted, and confirms nothing: what the store says grows old until it speaks."""
+    sees(watched, app, 2)
+    watches = proxy.count("watch")
+
+    proxy.silent = True
+    hand(control_plane, app, 3)
+    control_plane.settle(app.namespace, app.deployment, 3)
+    limit = SHORT.round + SHORT.grace
+    wait_until(lambda: age(watched) > 2 * limit, 4 * limit, "the caches to be stale")
+    assert proxy.count("watch") >= watches + KINDS
+    state = seen(watched, app)
+    assert len(state.pods) == 2
+    assert state.confirmed_at is not None
+    read = watched.read_target(app)
+    assert isinstance(read, TargetState)
+    assert (len(read.pods), len(seen(watched, app).pods)) == (3, 3)
+
+    proxy.silent = False
+    wait_until(lambda: age(watched) < limit, WITHIN, "the caches to be fresh")
+
+
+def test_a_version_that_is_too_old_leads_to_another_list(
+    control_plane: Access, tmp_path: Path
+) -> None:
+    """As the API server that has just started knows no event from before."""
+    if not isinstance(control_plane, ControlPlane):
+        pytest.skip("A REAL API SERVER IS NOT RESTARTED: unset KUBECONFIG")
+    app = TargetRef("default", "bokeh-app")
+    with ControlPlane(control_plane.programs, tmp_path) as plane, ApiProxy(plane) as proxy:
+        plane.apps.create_namespaced_deployment(app.namespace, deployment(app.deployment, 2))
+        plane.settle(app.namespace, app.deployment, 2)
+        api = KubernetesCluster.connect(proxy.kubeconfig(plane.admin))
+        with closing(WatchedCluster(api, SystemClock(), SHORT)) as watched:
+            sees(watched, app, 2)
+            lists = proxy.count("list")
+
+            # Its list is from after this; no watch has heard of it.
+            plane.core.create_namespaced_config_map("default", {"metadata": {"name": "new"}})
+            plane.restart_api_server()
+            hand(plane, app, 3)
+
+            sees(watched, app, 3)
+            is_listed = lambda: proxy.count("list") > lists  # noqa: E731
+            wait_until(is_listed, WITHIN, "the objects to be listed again")
+            wait_until(lambda: age(watched) < SHORT.round, WITHIN, "the caches to be fresh")
+
+
+def _with_version(line: bytes, version: str) -> bytes:
+    head, sign, rest = line.partition(b"resourceVersion=")
+    number = rest[: len(rest) - len(rest.lstrip(b"0123456789"))]
+    return head + sign + version.encode() + rest[len(number) :] if sign and number else line
+
+
+def test_a_watch_that_repeats_old_objects_does_not_go_back(
+    control_plane: Access, watched: WatchedCluster, proxy: ApiProxy, app: TargetRef
+) -> None:
+    first = seen(watched, app).resource_version
+    for replicas in (3, 1):
+        hand(control_plane, app, replicas)
+        sees(watched, app, replicas)
+    watches, told = proxy.count("watch"), set[int]()
+
+    proxy.edit = lambda line: _with_version(line, first)
+    proxy.cut()
+    while proxy.count("watch") < watches + 2 * KINDS:
+        told.add(seen(watched, app).replicas)
+
+    assert told == {1}
+
+
+def test_our_own_change_is_never_followed_by_an_older_object(
+    watched: WatchedCluster, proxy: ApiProxy, app: TargetRef
+) -> None:
+    state = seen(watched, app)
+    proxy.silent = True
+
+    cordon = PodMarks(routable=False, cordon=Cordon(Cause.SCALE_DOWN, 1_800_000_000.0))
+    watched.mark_pod(state, state.pods[0], cordon)
+    assert [pod.routable for pod in seen(watched, app).pods] == [False, True]
+    watched.scale(state, 4)
+    assert [seen(watched, app).replicas for _ in range(3)] == [4, 4, 4]
+    with pytest.raises(ConflictError):
+        watched.scale(state, 5)
+
+
+def test_a_write_that_failed_has_the_target_read_anew(
+    control_plane: Access, watched: WatchedCluster, proxy: ApiProxy, app: TargetRef
+) -> None:
+    state = seen(watched, app)
+    proxy.silent = True
+    hand(control_plane, app, 3)
+
+    with pytest.raises(ConflictError):
+        watched.scale(state, 5)
+
+    assert seen(watched, app).replicas == 3
+
+
+def test_all_namespaces_are_watched_at_once_where_the_daemon_may(
+    control_plane: Access, watched: WatchedCluster, proxy: ApiProxy, app: TargetRef, caplog: Any
+) -> None:
+    with caplog.at_level("INFO", "autoscaler"):
+        others = [TargetRef("default", "none"), TargetRef("kube-system", "none")]
+        found = watched.observe([app, *others])
+
+    assert isinstance(found[app], TargetState)
+    assert {each.namespace for each in watched.ages()} == {""}
+    assert proxy.count("watch") == KINDS
+    assert "HorizontalPodAutoscalers of all namespaces" in caplog.text
+
+
+def test_each_namespace_is_watched_alone_where_it_may_not(
+    control_plane: Access, proxy: ApiProxy, app: TargetRef, caplog: Any
+) -> None:
+    groups = ["", "apps", "autoscaling"]
+    rule = {"apiGroups": groups, "resources": ["*"], "verbs": ["list", "watch"]}
+    account = control_plane.service_account(app.namespace, "reader", [rule])
+    api = KubernetesCluster.connect(proxy.kubeconfig(account))
+    other = TargetRef("default", "none")
+    with closing(WatchedCluster(api, SystemClock(), SHORT)) as watched, caplog.at_level("INFO"):
+        found = watched.observe([app, other])
+
+        assert isinstance(found[app], TargetState)
+        assert "not allowed to list deployments in namespace default" in str(found[other])
+        assert {each.namespace for each in watched.ages()} == {app.namespace}
+    assert "may not list those of all namespaces" in caplog.text
