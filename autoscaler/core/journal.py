@@ -243,7 +243,9 @@ def _observation(said: dict[str, Any], before: Sequence[PodState]) -> Observatio
 
 def _decided(said: dict[str, Any], pods: Sequence[PodState]) -> Decision:
     drain = said.get("drain")
-    if isinstance(drain, dict):
+    if drain is not None:
+        if not isinstance(drain, dict):
+            raise LineError("decision.drain: expected an object")
         marks, remove = drain.get("marks", []), drain.get("remove", [])
         try:
             marks = [[*_resolved([pod], pods), wanted] for pod, wanted in marks]
