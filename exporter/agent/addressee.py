@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from .census import is_library_app, route_of
+
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")  # characters that Tornado replaces in arguments
 
 
 class Asked(NamedTuple):
@@ -66,8 +69,13 @@ def _of_token(token: str) -> str:
 
 def _of_page(request: Any) -> str:
     """Return the session id in the arguments or headers of a page, of which Bokeh takes one."""
-    tokens = request.arguments.get("bokeh-token")
-    if tokens:
-        return _of_token(tokens[-1].decode())
-    ids = [value.decode() for value in request.arguments.get("bokeh-session-id", ())]
-    return ids[-1] if ids else str(request.headers.get("Bokeh-Session-Id", ""))
+    if token := _argument(request, "bokeh-token"):
+        return _of_token(token)
+    header = str(request.headers.get("Bokeh-Session-Id", ""))
+    return _argument(request, "bokeh-session-id") or header
+
+
+def _argument(request: Any, name: str) -> str:
+    """Return an argument as Tornado's `get_argument` has it; empty if there is none."""
+    values = request.arguments.get(name, ())
+    return CONTROL.sub(" ", values[-1].decode()).strip() if values else ""

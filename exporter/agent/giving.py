@@ -9,7 +9,6 @@ to the client and no code of the application has run.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Awaitable, Collection, Container
 from contextlib import suppress
@@ -215,8 +214,8 @@ async def _give_in_turn(
     none is left, this worker continues with the connection as if it had been handed to it.
     """
     read += unread(connection.stream)
-    if len(read) > MOST_BYTES:
-        return False
+    if len(read) > min(MOST_BYTES, connection.params.max_header_size):
+        return False  # it may not be read in one piece, nor be accepted as it is written anew
     try:
         own = detached(connection)
     except OSError:  # no descriptor is free
@@ -259,7 +258,8 @@ async def _send(choice: Choice, own: socket.socket, read: bytes) -> bool:
     taker.setblocking(False)
     with taker, suppress(OSError), claim.new() as token:
         taker.connect(handoff.name(choice.slot, choice.process))
-        if pod.peer(taker) != (choice.process, os.geteuid()):
+        who = pod.peer(taker)
+        if who.pid != choice.process or not handoff.is_ours(who.uid):
             return False
         socket.send_fds(taker, [read], [own.fileno(), token])
         try:

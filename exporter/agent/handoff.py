@@ -18,6 +18,7 @@ import os
 import secrets
 import socket
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -35,6 +36,7 @@ _served: dict[int, weakref.ref[Any]] = {}  # by port
 _hooked: set[Any] = set()  # what `tornado.process.fork_processes` has been replaced by
 _family: list[str] = []  # what this server's workers call each other
 _spare: list[int] = []  # at most one descriptor, for when there is no other one left
+_listens_as: list[int] = []  # the user of this worker when it began; it may become another one
 errors = ThreadErrors("the hand-off between workers")
 
 
@@ -85,6 +87,9 @@ def begin(io_loop: Any) -> None:
     if any(server.ssl_options is not None for server in _servers):
         say_why_not("the server ends TLS itself; let a proxy end it")
         return
+    if _servers and not _served:
+        say_why_not("the server listens on a Unix socket; let it listen on a port")
+        return
     if not _listen(io_loop):
         return
     mine = board.sit_down()
@@ -96,6 +101,7 @@ def _listen(io_loop: Any) -> bool:
     """Take the name by which the other workers find this one; False if that is impossible."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
+        _listens_as[:] = [os.geteuid()]
         listener.bind(name(board.slot(), os.getpid()))
         listener.listen(BACKLOG)
         listener.setblocking(False)
@@ -120,6 +126,11 @@ def name(slot: int, number: int) -> str:
     return f"\0bokeh-exporter-handoff/{_family[0]}/{slot}/{number}"
 
 
+def is_ours(user: int) -> bool:
+    """Tell whether the workers of this server run, or began to run, as this user."""
+    return user in (*_listens_as, os.geteuid())
+
+
 def server_at(port: int) -> Any:
     """Return the HTTP server that listens on a port here, or None."""
     reference = _served.get(port)
@@ -142,7 +153,7 @@ def _accept(listener: Any, _: int) -> None:
                 _turn_away(listener)
             return
         who = pod.peer(giver)
-        if mine is None or who.uid != os.geteuid() or who.pid not in mine.board.givers():
+        if mine is None or not is_ours(who.uid) or who.pid not in mine.board.givers():
             giver.close()
         else:
             take_from(giver, mine, server_at, errors)
@@ -185,23 +196,28 @@ def opens(websocket: Any) -> None:
 
 def creating(app: str, session_id: str) -> None:
     """Say that a session is being created here."""
-    if (mine := board.seat()) is not None:
-        mine.add(board.key_of(app, session_id))
+    _write(lambda mine: mine.add(board.key_of(app, session_id)))
 
 
 def created() -> None:
     """Say that the creation of a session has ended."""
-    if (mine := board.seat()) is not None:
-        mine.created()
+    _write(Seat.created)
 
 
 def connected(app: str, session_id: str) -> None:
     """Say that somebody is connected to a session."""
-    if (mine := board.seat()) is not None:
-        mine.connect(board.key_of(app, session_id))
+    _write(lambda mine: mine.connect(board.key_of(app, session_id)))
 
 
 def gone(app: str, session_id: str) -> None:
     """Say that a session is no more, or could not be created."""
-    if (mine := board.seat()) is not None:
-        mine.remove(board.key_of(app, session_id))
+    _write(lambda mine: mine.remove(board.key_of(app, session_id)))
+
+
+def _write(change: Callable[[Seat], None]) -> None:
+    """Change this worker's row, if it has one. A defect here must not reach the application."""
+    try:
+        if (mine := board.seat()) is not None:
+            change(mine)
+    except Exception as error:
+        errors.tell(error)

@@ -148,9 +148,9 @@ async def _create_session(original: Any, self: Any, session_id: Any, *args: Any,
         return await original(self, session_id, *args, **kw)
     agent, app, began = process.worker(), route_of(self), time.monotonic()
     agent.creation(app, +1)
-    handoff.creating(app, session_id)
     session = None
     try:
+        handoff.creating(app, session_id)
         session = await original(self, session_id, *args, **kw)
     except Exception as error:
         if type(error).__name__ != "ProtocolError":  # that is an error of the client

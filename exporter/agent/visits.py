@@ -21,7 +21,8 @@ TOKEN_SECONDS = 300  # Bokeh's default lifetime of session tokens
 
 def digest(session_id: str) -> str:
     """Return the digest of a session ID, which workers exchange because the ID gives access."""
-    return hashlib.blake2b(session_id.encode(), digest_size=8).hexdigest()
+    text = session_id.encode("utf-8", "surrogatepass")  # a token may hold any JSON string
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
 def snapshot(mapping: dict[Any, Any]) -> list[tuple[Any, Any]]:

@@ -50,10 +50,14 @@ def workers(
     *arguments: str,
     server_of: str = "bokeh",
     python: str = sys.executable,
+    first: str = "",
     **more: Any,
 ) -> Iterator[Served]:
-    """`bokeh serve --num-procs 4` of an application with marks, or `panel serve`."""
-    (folder / "app.py").write_text(MARKED)
+    """`bokeh serve --num-procs 4` of an application with marks, or `panel serve`.
+
+    first: what the application does before it makes its mark.
+    """
+    (folder / "app.py").write_text(first + MARKED)
     port = free_port()
     command = [python, "-m", server_of, "serve", "app.py", "--port", str(port)]
     command += ["--num-procs", str(WORKERS), "--unused-session-lifetime", "3600000", *arguments]

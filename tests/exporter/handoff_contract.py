@@ -43,6 +43,7 @@ def requests_are_understood() -> None:
         assert ask(application, target) == ("/app", "", False), target
         assert ask(application, target, Bokeh_Session_Id="a") == ("/app", "a", False), target
     assert ask(application, "/pre/app?bokeh-session-id=b") == ("/app", "b", False)
+    assert ask(application, "/pre/app?bokeh-session-id=%20b%01") == ("/app", "b", False)
     assert ask(application, f"/pre/app?bokeh-token={token}") == ("/app", "known", False)
     there = {**WEBSOCKET, "Sec_WebSocket_Protocol": f"bokeh, {token}"}
     assert ask(application, "/pre/app/ws", **there) == ("/app", "known", True)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
 import socket
 import subprocess
+from contextlib import ExitStack
 from http.cookies import SimpleCookie
+from itertools import cycle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlparse
 
 import pytest
 
+from tests.exporter import agent_socket
 from tests.exporter.carriers import MOUNTED, UVICORN, carried
 from tests.exporter.handing import (
     MARKED,
@@ -21,6 +27,7 @@ from tests.exporter.handing import (
     handed,
     join_all,
     mark,
+    requests,
     scripted,
     workers,
 )
@@ -30,6 +37,7 @@ from tests.lab.bokeh_servers import (
     Served,
     free_port,
     served,
+    wait_until,
 )
 from tests.lab.websocket_user import Users, token_in
 
@@ -107,6 +115,66 @@ def test_pipelined_requests_are_answered_in_their_order(tmp_path: Path) -> None:
                 "text/html", "application/json", "text/html", "text/html",
             ]  # fmt: skip
         assert created(server) == 8
+
+
+def odd_token() -> str:
+    """A token as Bokeh signs none: its session ID is no text that can be encoded."""
+    said = json.dumps({"session_id": "\ud800y", "session_expiry": 4_000_000_000})
+    return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
+
+
+LONG_HEAD = f"X:{'y' * 90}\r\n" * 693  # as Tornado allows, which it would not be with blanks
+
+
+@pytest.mark.parametrize(
+    ("number", "targets", "head"),
+    [
+        pytest.param(1, [f"/app?bokeh-token={odd_token()}"], "", id="an ID that is no text"),
+        pytest.param(
+            1,
+            ["/app?bokeh-session-id=one", "/app?bokeh-session-id=%20one%01"],
+            "",
+            id="an ID with blanks, which Tornado removes",
+        ),
+        pytest.param(8, ["/app"], LONG_HEAD, id="a head as long as Tornado allows"),
+    ],
+)
+def test_requests_that_no_browser_sends_are_answered_as_by_stock_bokeh(
+    tmp_path: Path, number: int, targets: list[str], head: str
+) -> None:
+    with workers(tmp_path) as server:
+        place = urlparse(server.url)
+        for _, target in zip(range(8), cycle(targets), strict=False):
+            with socket.create_connection((place.hostname, place.port), PATIENCE) as client:
+                lines = f"Host: {place.netloc}\r\nConnection: close\r\n{head}"
+                client.sendall(f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode())
+                answer = b"".join(iter(lambda: client.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 200")
+        assert created(server) == number
+        wait_until(lambda: requests(server) == 0, "no request")
+        assert sum(told["apps"]["/app"]["pending"] for told in agent_socket.reports(server)) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT ROOT: only root may become another user")
+def test_workers_that_become_another_user_hand_connections_over() -> None:
+    becomes = "import os\nos.seteuid(65534)\n"
+    with TemporaryDirectory() as name, Users() as users, ExitStack() as stack:
+        Path(name).chmod(0o755)  # that user may look into it
+        server = stack.enter_context(workers(Path(name), first=becomes))
+        there = join_all(users, server.url)
+        again = [users.connect(server.url, token) for token, _ in there]
+        assert [mark(users, user) for user in again] == [mark(users, user) for _, user in there]
+        assert created(server) == len(there)
+
+
+def test_a_server_on_a_unix_socket_says_once_that_nothing_is_handed(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(MARKED)
+    path = tmp_path / "socket"
+    command = [str(BIN / "bokeh"), "serve", "app.py", "--unix-socket", str(path)]
+    command += ["--num-procs", str(WORKERS)]
+    with served(tmp_path, command, port=free_port()) as server:
+        server.wait_workers(WORKERS, 60)
+        assert server.output.count("no hand-off between workers") == 1
 
 
 def test_prefix_compression_proxy_headers_and_own_handlers(tmp_path: Path) -> None:
