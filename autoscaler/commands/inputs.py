@@ -6,6 +6,7 @@ What reads them is imported when it is needed, so that `--help` and a wrong opti
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,8 @@ LONG_TRACE = 2 * 86_400.0
 LONG_TRACE_TICK = 15.0
 # After more than a minute without a decision, `decide` assumes an outage of the daemon and holds.
 LONGEST_TICK = 60.0
+# Options for files that are written; all other paths are read.
+OUTPUTS = ("html", "write")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -208,6 +211,33 @@ def load(
         f"{each.name} without {', '.join(each.left_out)}." for each in baselines if each.left_out
     ]
     return contenders, trace, notes
+
+
+def refuse_overwriting(args: argparse.Namespace) -> None:
+    """Raise AutoscalerError for a file to write that is also read, or written by another option.
+
+    `--write` may be the policy file: a recommended policy takes the place of the current one.
+    """
+    files = [(name, value) for name, value in vars(args).items() if isinstance(value, Path)]
+    files += [("against", Path(text)) for text in args.against]
+    for output, written in files:
+        if output not in OUTPUTS or (written.exists() and not written.is_file()):
+            continue
+        for name, other in files:
+            if name != output and {name, output} != {"write", "policy"} and _same(written, other):
+                option = f"--{name.replace('_', '-')}"
+                raise AutoscalerError(
+                    f"--{output} {written} would replace the file of {option}; "
+                    f"set another --{output}"
+                )
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Return whether two paths are one file, also through links."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def zone_of(args: argparse.Namespace, policy: Policy) -> str:
