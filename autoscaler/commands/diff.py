@@ -38,7 +38,10 @@ def run(args: argparse.Namespace) -> int:
 
     args.against = [args.new]
     try:
-        (old, new), trace, _ = inputs.load(args)
+        (old, *others), trace, _ = inputs.load(args)
+        if len(others) > 1:
+            raise AutoscalerError(f"{args.new}: has {len(others)} policies, expected one")
+        [new] = others
         both = [old._replace(name="old"), new._replace(name="new")]
         with progress("simulating") as show:
             before, after, _ = compare(both, trace, show)

@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="what to compare with (repeatable): an HPA, a ScaledObject of KEDA, another policy, "
-        "or static:N for N replicas",
+        help="what to compare with (repeatable): a file with HPAs, ScaledObjects of KEDA or other "
+        "policies, or static:N for N replicas",
     )
     add_replay(parser)
 
@@ -193,12 +193,12 @@ def load(
     trace: the sessions, if they were read before. The texts are the settings of the baselines that
     the simulation does not know. Raises AutoscalerError.
     """
-    from autoscaler.adapters.policies.baselines import load_baseline
+    from autoscaler.adapters.policies.baselines import load_baselines
     from autoscaler.adapters.policies.files import load_policy
     from autoscaler.simulation.comparison import Contender, distinct
 
     policy = load_policy(args.policy)
-    baselines = [load_baseline(text, policy) for text in args.against]
+    baselines = [each for text in args.against for each in load_baselines(text, policy)]
     trace = trace or _trace(args, policy)
     assumed = _assumptions(args, policy, trace)
     contenders = [Contender(f"policy {policy.name}", policy, assumed)]
