@@ -189,6 +189,18 @@ def test_counts_of_nobody_are_refused(tmp_path):
     assert problem(path) == "F: no sessions, expected counts above 0"
 
 
+def test_a_count_over_the_limit_among_counts_of_nobody_names_the_limit(tmp_path):
+    some = write(tmp_path, f"time,sessions\n{at(0)},1000001\n{at(1)},0\n")
+    assert problem(some).startswith(
+        "F:2: sessions: '1000001': expected a number of at least 0, at most 1,000,000\n"
+    )
+    rows = "\n".join(f"{at(n)},{0 if n else 1_000_001}" for n in range(200))
+    assert problem(write(tmp_path, f"time,sessions\n{rows}\n")).startswith(
+        "F: no sessions, expected counts above 0; 1 of 200 rows is unusable (0.5 %) and left out"
+        " (line 2: sessions: '1000001': expected a number of at least 0, at most 1,000,000"
+    )
+
+
 # JSON --------------------------------------------------------------------------------------------
 
 SESSION = {"start": at(0), "end": at(30)}
