@@ -210,7 +210,14 @@ def test_the_front_and_slow_starts_are_assumptions(rules, visits, capsys, words)
         pytest.param(("--against", "no.yaml"), "no.yaml: cannot be read", id="no such baseline"),
         pytest.param(("--assert", "luck > 1"), "there is no figure luck", id="no such figure"),
         pytest.param(("--lead-time", "3m/60s"), "expected a longer time", id="slow is faster"),
-        pytest.param(("--price", "much"), "expected a number", id="no price"),
+        *(
+            pytest.param(
+                ("--price", text),
+                f"{text!r}: expected a number of at least 0, such as 0.12/h",
+                id=f"the price {text}",
+            )
+            for text in ("much", "\u0663/h", "1_0/h", "1/h/h", "nan/h", "inf")
+        ),
     ],
 )
 def test_wrong_comparisons_exit_with_2(rules, visits, capsys, words, expected):

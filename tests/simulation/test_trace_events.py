@@ -178,6 +178,11 @@ def test_counts_of_several_apps_at_the_same_times_are_refused(tmp_path):
     )
 
 
+def test_one_count_at_the_time_of_another_is_told_as_one(tmp_path):
+    path = write(tmp_path, f"time,sessions\n{at(0)},1\n{at(0)},2\n{at(1)},3\n")
+    assert problem(path).startswith("F: 1 of 3 rows has the time of another row, ")
+
+
 @pytest.mark.parametrize("count", ["-1", "x", "nan", "", "1e9"])
 def test_a_count_that_is_no_number_is_refused(tmp_path, count):
     path = write(tmp_path, f"time,sessions\n{at(0)},{count}\n")

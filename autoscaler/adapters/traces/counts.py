@@ -76,8 +76,9 @@ def _log(table: Table, counts: _Counts, problems: Problems, limit: int) -> Log:
     if not points:
         return log
     if (twice := len(counts.times) - len(points)) > LARGEST_SHARE * len(counts.times):
+        has = "has" if twice == 1 else "have"
         raise TraceError(
-            f"{table.path}: {twice:,} of {len(counts.times):,} rows have the time of another row,"
+            f"{table.path}: {twice:,} of {len(counts.times):,} rows {has} the time of another row,"
             " expected one count at each time; add up those of several apps or pods"
         )
     rounded = [Count(at, round(sessions)) for at, sessions in points.items()]
