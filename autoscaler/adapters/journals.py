@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autoscaler.adapters.traces.opening import reading, unpacked
+from autoscaler.adapters.traces.problems import TraceError
 from autoscaler.core.journal import Decoder, Entry, LineError, OrphanError
 
 # A target of 1,000 pods has lines of half a megabyte.
@@ -106,8 +108,9 @@ class JournalFiles:
     def _read(self, path: Path) -> Iterator[tuple[Entry, int]]:
         decoder, orphans, problems = Decoder(), _Orphans(), list[str]()
         try:
-            with path.open("rb") as file:
-                for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
+            with path.open("rb") as file, reading(path):
+                content = unpacked(file)
+                for number, line in enumerate(iter(lambda: content.readline(LONGEST_LINE), b""), 1):
                     try:
                         yield decoder.entry(line), file.tell()
                     except OrphanError as error:
@@ -117,6 +120,8 @@ class JournalFiles:
                         problems.append(f"{path}:{number}: {why}")
         except OSError as error:
             problems.append(f"{path}: {error.strerror}, expected a journal")
+        except TraceError as error:
+            problems.append(str(error))
         problems += [f"{path}:{words}" for words in orphans.told()]
         if len(problems) > MOST_PROBLEMS:
             more = len(problems) - MOST_PROBLEMS
@@ -150,7 +155,7 @@ def _size(path: Path) -> int:
 def _begins_at(path: Path) -> float:
     """Return the time of the first line, by which the files of one journal are in order."""
     try:
-        with path.open("rb") as file:
-            return float(json.loads(file.readline(LONGEST_LINE))["at"])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        with path.open("rb") as file, reading(path):
+            return float(json.loads(unpacked(file).readline(LONGEST_LINE))["at"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, TraceError):
         return 0.0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from autoscaler.simulation.goals import Goal, goal
 from autoscaler.units import seconds
+
+_NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def add_journals(parser: argparse.ArgumentParser) -> None:
@@ -73,15 +76,16 @@ def chosen_goal(text: str) -> Goal:
 
 def price(text: str) -> float:
     """Return the price of a replica-hour, such as 0.12/h."""
-    return amount(text.removesuffix("/h"))
+    try:
+        return amount(text.removesuffix("/h"))
+    except argparse.ArgumentTypeError:
+        wanted = "expected a number of at least 0, such as 0.12/h"
+        raise argparse.ArgumentTypeError(f"{text!r}: {wanted}") from None
 
 
 def amount(text: str) -> float:
     """Return a number of at least 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
+    number = float(text) if _NUMBER.fullmatch(text) else -1.0
     if not 0.0 <= number <= 1_000_000.0:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number of at least 0")
     return number

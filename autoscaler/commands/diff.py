@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from autoscaler.errors import AutoscalerError
 
 if TYPE_CHECKING:
     from autoscaler.simulation.comparison import Contender, Result
-    from autoscaler.simulation.difference import Difference, Moment, Setting
+    from autoscaler.simulation.difference import Moment
+    from autoscaler.simulation.trace import Trace
 
 BAD_INPUT = 2
 
@@ -33,32 +35,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate both policies and print how they differ. Returns 2 for wrong input, else 0."""
-    from autoscaler.simulation import difference
     from autoscaler.simulation.comparison import compare
 
     args.against = [args.new]
     try:
-        (old, new), trace, _ = inputs.load(args)
-        both = [old._replace(name="old"), new._replace(name="new")]
+        (old, *others), trace, notes = inputs.load(args)
+        if len(others) > 1:
+            raise AutoscalerError(f"{args.new}: has {len(others)} policies, expected one")
+        both = [old._replace(name="old"), others[0]._replace(name="new")]
         with progress("simulating") as show:
-            before, after, _ = compare(both, trace, show)
+            results = compare(both, trace, show)[: len(both)]
     except AutoscalerError as error:
         complain(*str(error).split("\n"))
         return BAD_INPUT
-    settings = difference.settings(old.policy, new.policy)
-    decisions = difference.decisions(before.run.timeline, after.run.timeline)
     if args.json:
-        print(json.dumps(_document(settings, decisions, before, after), indent=2))
+        print(json.dumps(_document(args, both, trace, results), indent=2))
     else:
-        _tell(args, old, settings, decisions, before, after)
+        _tell(args, both, trace, results, notes)
     return 0
 
 
 def _document(
-    settings: list[Setting], decisions: Difference, before: Result, after: Result
+    args: argparse.Namespace, both: Sequence[Contender], trace: Trace, results: Sequence[Result]
 ) -> dict[str, object]:
-    from autoscaler.simulation.summary import values
+    from autoscaler.simulation import difference
+    from autoscaler.simulation.summary import figures, provenance
+    from autoscaler.simulation.uncertainty import uncertainty
 
+    settings = difference.settings(*(each.policy for each in both))
+    before, after = (each.run.timeline for each in results)
+    decisions = difference.decisions(before, after)
+    found = uncertainty(results, trace, inputs.zone_of(args, both[0].policy))
+    shown = figures(results, args.price, found)
     return {
         "settings": [each._asdict() for each in settings],
         "decisions": {
@@ -67,31 +75,41 @@ def _document(
                 {"at": each.at, "old": each.old, "new": each.new} for each in decisions.moments
             ],
         },
-        "old": values(before.score, None),
-        "new": values(after.score, None),
+        **{
+            each.name: scored | provenance(each.policy, trace, each.assumptions)
+            for each, scored in zip(both, shown, strict=True)
+        },
     }
 
 
 def _tell(
     args: argparse.Namespace,
-    old: Contender,
-    settings: list[Setting],
-    decisions: Difference,
-    before: Result,
-    after: Result,
+    both: Sequence[Contender],
+    trace: Trace,
+    results: Sequence[Result],
+    notes: Sequence[str],
 ) -> None:
     from autoscaler.commands.scores import print_table
-    from autoscaler.simulation.summary import table
+    from autoscaler.simulation import difference
+    from autoscaler.simulation.summary import conditions, table
+    from autoscaler.simulation.uncertainty import lines, uncertainty
 
+    old, new = both
+    settings = difference.settings(old.policy, new.policy)
+    before, after = (each.run.timeline for each in results)
+    decisions = difference.decisions(before, after)
+    zone, when_full = inputs.zone_of(args, old.policy), old.assumptions.when_full
     if not settings:
         say("The settings are equal.")
     for each in settings:
         say(f"{each.path}: {_shown(each.old)} -> {_shown(each.new)}")
-    zone = ZoneInfo(inputs.zone_of(args, old.policy))
     say(f"The desired replicas differ for {100 * decisions.share:.1f} % of the time.")
     for moment in decisions.moments:
-        say(_moment(moment, zone))
-    print_table(table([before, after], old.assumptions.when_full, args.price, brief=True))
+        say(_moment(moment, ZoneInfo(zone)))
+    print_table(table(results, when_full, args.price, brief=True))
+    found = uncertainty(results, trace, zone)
+    sure = lines(found, when_full) if found else ()
+    say(*sure, " ".join([conditions(old.policy, trace, old.assumptions), *notes]))
 
 
 def _shown(value: object) -> str:

@@ -6,6 +6,7 @@ What reads them is imported when it is needed, so that `--help` and a wrong opti
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,8 @@ LONG_TRACE = 2 * 86_400.0
 LONG_TRACE_TICK = 15.0
 # After more than a minute without a decision, `decide` assumes an outage of the daemon and holds.
 LONGEST_TICK = 60.0
+# Options for files that are written; all other paths are read.
+OUTPUTS = ("html", "write")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="what to compare with (repeatable): an HPA, a ScaledObject of KEDA, another policy, "
-        "or static:N for N replicas",
+        help="what to compare with (repeatable): a file with HPAs, ScaledObjects of KEDA or other "
+        "policies, or static:N for N replicas",
     )
     add_replay(parser)
 
@@ -190,12 +193,12 @@ def load(
     trace: the sessions, if they were read before. The texts are the settings of the baselines that
     the simulation does not know. Raises AutoscalerError.
     """
-    from autoscaler.adapters.policies.baselines import load_baseline
+    from autoscaler.adapters.policies.baselines import load_baselines
     from autoscaler.adapters.policies.files import load_policy
     from autoscaler.simulation.comparison import Contender, distinct
 
     policy = load_policy(args.policy)
-    baselines = [load_baseline(text, policy) for text in args.against]
+    baselines = [each for text in args.against for each in load_baselines(text, policy)]
     trace = trace or _trace(args, policy)
     assumed = _assumptions(args, policy, trace)
     contenders = [Contender(f"policy {policy.name}", policy, assumed)]
@@ -208,6 +211,33 @@ def load(
         f"{each.name} without {', '.join(each.left_out)}." for each in baselines if each.left_out
     ]
     return contenders, trace, notes
+
+
+def refuse_overwriting(args: argparse.Namespace) -> None:
+    """Raise AutoscalerError for a file to write that is also read, or written by another option.
+
+    `--write` may be the policy file: a recommended policy takes the place of the current one.
+    """
+    files = [(name, value) for name, value in vars(args).items() if isinstance(value, Path)]
+    files += [("against", Path(text)) for text in args.against]
+    for output, written in files:
+        if output not in OUTPUTS or (written.exists() and not written.is_file()):
+            continue
+        for name, other in files:
+            if name != output and {name, output} != {"write", "policy"} and _same(written, other):
+                option = f"--{name.replace('_', '-')}"
+                raise AutoscalerError(
+                    f"--{output} {written} would replace the file of {option}; "
+                    f"set another --{output}"
+                )
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Return whether two paths are one file, also through links."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def zone_of(args: argparse.Namespace, policy: Policy) -> str:

@@ -64,6 +64,11 @@ def run(args: argparse.Namespace) -> int:
     if (args.open or args.watch) and not args.html:
         complain("autoscaler simulate: --open and --watch show the report; set --html or no --json")
         return BAD_INPUT
+    try:
+        inputs.refuse_overwriting(args)
+    except AutoscalerError as error:
+        complain(f"autoscaler simulate: {error}")
+        return BAD_INPUT
     simulation = _Simulation(args)
     if args.watch:
         from autoscaler.commands.watch import watch

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.description = (
         "Try other values of a policy on recorded or generated sessions, and recommend the "
-        "cheapest policy whose 95 %% upper bound of users without a seat meets the goal and that "
+        "cheapest policy whose 95 % upper bound of users without a seat meets the goal and that "
         "ends no session."
     )
     parser.epilog = (
@@ -94,7 +94,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         "--write",
         type=Path,
         metavar="FILE",
-        help="file to write the recommended policy to, if there is one",
+        help="file to write the recommended policy to, if there is one; it may be the policy file",
     )
     group.add_argument(
         "--html",
@@ -117,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
 
     args.html = args.html or (None if args.json else DEFAULT_REPORT)
     try:
+        inputs.refuse_overwriting(args)
         [own], trace, _ = inputs.load(args)
         goal = args.goal or own_goal(own.policy)
         study = _study(args, own, trace)

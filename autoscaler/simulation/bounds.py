@@ -37,6 +37,7 @@ class Bounds:
 
 @dataclass(slots=True, eq=False)
 class _Pod:
+    number: int
     sessions: int = 0
     busy_until: float = field(default=float("-inf"))
 
@@ -59,43 +60,52 @@ def _fluid(trace: Trace, seats: int, minimum: int) -> float:
 
 
 def _fullest(open_pods: Iterable[_Pod], _end: float) -> _Pod | None:
-    return max(open_pods, key=lambda pod: pod.sessions, default=None)
+    return max(open_pods, key=lambda pod: (pod.sessions, -pod.number), default=None)
 
 
 def _ends_last(open_pods: Iterable[_Pod], end: float) -> _Pod | None:
     """Choose the pod that need not stay longer for this session, or not for much; the fullest."""
     return min(
         open_pods,
-        key=lambda pod: (max(0.0, end - pod.busy_until), -pod.sessions),
+        key=lambda pod: (max(0.0, end - pod.busy_until), -pod.sessions, pod.number),
         default=None,
     )
 
 
 def _packed(trace: Trace, seats: int, minimum: int, choose: Choose) -> float:
     """Return the replica-hours if `choose` places each session and never moves it."""
-    pods: dict[_Pod, None] = {}  # a set in the order of creation
+    running, created = 0, 0
+    free: set[_Pod] = set()  # pods that have a free seat, which are few in a crowd
     leaving: list[tuple[float, int, _Pod]] = []
     billed, at = 0.0, trace.start
 
     def bill_until(moment: float) -> None:
         nonlocal billed, at
-        billed += max(minimum, len(pods)) * (moment - at)
+        billed += max(minimum, running) * (moment - at)
         at = moment
 
     def empty_until(moment: float) -> None:
+        nonlocal running
         while leaving and leaving[0][0] <= moment:
             end, _, pod = heapq.heappop(leaving)
             bill_until(end)
             pod.sessions -= 1
+            free.add(pod)
             if not pod.sessions:
-                del pods[pod]
+                free.remove(pod)
+                running -= 1
 
     for number, (start, end) in enumerate(trace.sessions):
         empty_until(start)
         bill_until(start)
-        pod = choose((pod for pod in pods if pod.sessions < seats), end) or _Pod()
-        pods[pod] = None
+        pod = choose(free, end)
+        if pod is None:
+            pod = _Pod(created)
+            created, running = created + 1, running + 1
+            free.add(pod)
         pod.sessions += 1
+        if pod.sessions == seats:
+            free.remove(pod)
         pod.busy_until = max(pod.busy_until, end)
         heapq.heappush(leaving, (end, number, pod))
     empty_until(trace.end)

@@ -27,8 +27,8 @@ class Score:
     refused: users who found no free seat and went away. waited: users who waited for one, and
     waiting_minutes: for how long. crowded_minutes: time of sessions on pods whose seats were all
     taken by others. cut: sessions that a scale-down ended. minutes_lost: the remaining time of
-    those. replica_hours: billed. bounds: what no policy can go below; regret: by how many percent
-    the replica-hours are above the bound for sessions that stay where they are. theta_u,
+    those. replica_hours: billed. bounds: the least at the policy's minimum; regret: by how many
+    percent the replica-hours are above the bound for sessions that stay where they are. theta_u,
     theta_o: mean share of demand that was missing or in excess, in percent. tau_u, tau_o: share of
     the time with too few or too many replicas, in percent. seat_utilization: percent of the billed
     seats that were taken.

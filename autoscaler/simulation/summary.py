@@ -95,10 +95,10 @@ def table(
 
 
 def bounds_text(bounds: Bounds) -> str:
-    """Return the replica-hours that no policy can go below, in words."""
+    """Return the least replica-hours at the minimum of the policy, in words."""
     return (
-        f"* At least {bounds.sticky:,.1f} replica-hours as sessions stay; {bounds.fluid:,.1f} if "
-        f"they could move, {bounds.clairvoyant:,.1f} with known ends."
+        f"* At the policy's minimum, at least {bounds.sticky:,.1f} replica-hours as sessions stay; "
+        f"{bounds.fluid:,.1f} if they could move, {bounds.clairvoyant:,.1f} with known ends."
     )
 
 
@@ -158,16 +158,26 @@ def document(
     results: the policy's first, that of the static fleet last, and between them the others. found:
     how sure they are, if that is known.
     """
-    own, *others, static = (
-        (each.name, values(each.score, price) | (intervals_of(found, number) if found else {}))
-        for number, each in enumerate(results)
-    )
+    own, *others, static = figures(results, price, found)
     return {
-        **own[1],
-        "static": static[1],
-        "against": dict(others),
+        **own,
+        "static": static,
+        "against": {each.name: theirs for each, theirs in zip(results[1:-1], others, strict=True)},
         **provenance(policy, trace, assumptions),
     }
+
+
+def figures(
+    results: Sequence[Result], price: float | None, found: Uncertainty | None
+) -> list[dict[str, Any]]:
+    """Return the score of each result with its cost and its intervals, as JSON values.
+
+    found: how sure they are, if that is known.
+    """
+    return [
+        values(each.score, price) | (intervals_of(found, number) if found else {})
+        for number, each in enumerate(results)
+    ]
 
 
 def provenance(policy: Policy, trace: Trace, assumptions: Assumptions) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,27 @@ def test_a_restart_continues_the_file(path: Path) -> None:
     files = JournalFiles([path])
     assert times(files) == [NOW, NOW + 2]
     assert files.problems == []
+
+
+def test_files_that_are_compressed_are_read_in_the_order_of_their_times(path: Path) -> None:
+    newer, older = path, path.with_name("journal.jsonl.1.gz")
+    written(newer, *lines(NOW + 2)).close()
+    older.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines(NOW)).encode()))
+
+    files = JournalFiles([newer, older])
+    assert times(files) == [NOW, NOW + 2]
+    assert files.problems == []
+
+
+def test_a_compressed_file_that_was_cut_is_read_until_shortly_before(path: Path) -> None:
+    many = "".join(f"{line}\n" for line in lines(*range(4_000)))
+    path.write_bytes(gzip.compress(many.encode())[:-90])
+
+    files = JournalFiles([path])
+    read = times(files)
+    assert read == list(range(len(read)))
+    assert read, "what came before the damage"
+    assert files.problems == [f"{path}: the gzip data is truncated; copy the file again"]
 
 
 def test_a_full_file_becomes_an_older_one_and_the_oldest_is_deleted(path: Path) -> None:

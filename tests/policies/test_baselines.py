@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from autoscaler.adapters.policies.baselines import Baseline, load_baseline
+from autoscaler.adapters.policies.baselines import Baseline, load_baselines
 from autoscaler.adapters.policies.files import load_policy
 from autoscaler.errors import PolicyError
+from autoscaler.policy import Policy
 from tests.policies.files import GOOD
 from tests.policies.test_other_kinds import asked, cpu, hpa, resource, scaled
 
@@ -19,16 +20,78 @@ Write = Callable[[str], Path]
 
 
 @pytest.fixture
-def against(tmp_path: Path, write: Write) -> Callable[[Any], Baseline]:
+def against(own: Policy, write: Write) -> Callable[[Any], Baseline]:
     """The baseline of a manifest, beside the good policy."""
 
     def load(value: Any) -> Baseline:
-        own = tmp_path / "own.yaml"
-        own.write_text(GOOD)
         text = value if isinstance(value, str) else str(write(json.dumps(value)))
-        return load_baseline(text, load_policy(own))
+        [found] = load_baselines(text, own)
+        return found
 
     return load
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Policy:
+    path = tmp_path / "own.yaml"
+    path.write_text(GOOD)
+    return load_policy(path)
+
+
+def named(name: str, manifest: Any) -> Any:
+    return {**manifest, "metadata": {"name": name}}
+
+
+def a_list(kind: str, *items: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "items": list(items)}
+
+
+def documents(*values: Any) -> str:
+    return "---\n" + "\n---\n".join(each if each == GOOD else json.dumps(each) for each in values)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(
+            documents(a_list("List", hpa())), ["HPA dash"], id="one HPA, as kubectl prints all"
+        ),
+        pytest.param(
+            documents(a_list("List", named("a", hpa()), named("b", scaled(asked("sum(x)", "9"))))),
+            ["HPA a", "KEDA b"],
+            id="all that scale in a list",
+        ),
+        pytest.param(
+            documents(a_list("HorizontalPodAutoscalerList", {"spec": hpa()["spec"]})),
+            ["HPA policy.yaml"],
+            id="the items of such a list name no kind",
+        ),
+        pytest.param(
+            documents({"kind": "Deployment"}, {"kind": "Service"}, hpa()),
+            ["HPA dash"],
+            id="an HPA behind other objects",
+        ),
+        pytest.param(
+            documents(named("a", hpa()), None, named("b", hpa()), GOOD),
+            ["HPA a", "HPA b", "policy dashboards"],
+            id="several documents, one of them empty and one a policy",
+        ),
+    ],
+)
+def test_all_that_scales_in_a_file_is_a_baseline(
+    own: Policy, write: Write, text: str, expected: list[str]
+) -> None:
+    assert [each.name for each in load_baselines(str(write(text)), own)] == expected
+
+
+def test_a_cron_trigger_never_exceeds_the_maximum_of_its_object(
+    against: Callable[[Any], Baseline],
+) -> None:
+    """As the HPA that KEDA makes of it."""
+    baseline = against(scaled(asked("sum(x)", "10"), cron(), minReplicaCount=1, maxReplicaCount=3))
+
+    assert [window.min for window in baseline.policy.schedule] == [3]
+    assert baseline.left_out == ("the 4 replicas of a cron trigger above maxReplicaCount (3)",)
 
 
 def pods(name: str, average: str) -> dict[str, Any]:
@@ -165,9 +228,28 @@ def test_another_policy_is_itself(against: Callable[[Any], Baseline], write: Wri
             id="no metric is left",
         ),
         pytest.param(
-            hpa(metrics=[cpu()], maxReplicas=1), "replicas: ", id="a minimum over the maximum"
+            hpa(metrics=[cpu()], maxReplicas=1),
+            "policy.yaml:1: replicas: min (2) is above max (1): expected min <= max",
+            id="a minimum over the maximum",
         ),
-        pytest.param("static:0", "static:0: cannot be read", id="a static fleet of nobody"),
+        pytest.param(
+            hpa(maxReplicas="12"),
+            'policy.yaml:1: replicas.max: got "12", expected a whole number without quotes',
+            id="a maximum in quotes",
+        ),
+        pytest.param(
+            hpa(behavior={"scaleUp": {"selectPolicy": "Most"}}),
+            'policy.yaml:1: behavior.scaleUp.selectPolicy: got "Most", expected ',
+            id="an unknown rule",
+        ),
+        *(
+            pytest.param(
+                f"static:{n}",
+                f"static:{n}: expected static:N with N from 1 to 100000",
+                id=f"{n!r} replicas",
+            )
+            for n in ("0", "-1", "3.5", "", "1000000", "٣", "07")
+        ),
         pytest.param("no-such.yaml", "cannot be read (No such file", id="a file that is missing"),
         pytest.param({"kind": "Deployment"}, "is a Deployment", id="what scales nothing"),
     ],

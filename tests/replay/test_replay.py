@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,15 @@ def policy_file(folder: Path, **overrides: Any) -> Path:
     file = folder / "policy.yaml"
     file.write_text(yaml.safe_dump({**policy, **overrides}))
     return file
+
+
+def test_a_compressed_journal_is_replayed_as_it_is(
+    journal: Path, replay: Callable[..., Said], tmp_path: Path
+) -> None:
+    packed = tmp_path / "journal.jsonl.gz"
+    packed.write_bytes(gzip.compress(journal.read_bytes()))
+
+    assert replay(packed) == replay(journal)
 
 
 def test_all_is_reproduced_by_the_code_that_decided(

@@ -45,6 +45,12 @@ def test_a_bound_is_what_it_comes_to_by_hand(seats: int, trace: Trace, expected:
     assert lower_bounds(trace, seats, minimum=1) == expected
 
 
+def test_a_crowd_of_one_moment_is_packed_pod_by_pod() -> None:
+    # If each of them looked at all pods, 100,000 at the end, this would not end.
+    crowd = hours(*[(0.0, 1.0)] * 200_000)
+    assert lower_bounds(crowd, seats=2, minimum=1) == Bounds(100_000, 100_000, 100_000)
+
+
 sessions = st.builds(
     lambda start, length: Session(float(start), float(start + length)),
     st.integers(0, 5_000),

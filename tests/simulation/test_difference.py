@@ -12,6 +12,7 @@ from autoscaler.simulation.difference import Difference, Moment, Setting, decisi
 from autoscaler.simulation.timeline import Change, Steps, Timeline
 from tests.builders import policy
 from tests.simulation.test_simulate_command import RULES
+from tests.simulation.traces import some_days
 
 SEATS = [{"type": "sessions", "seats": 10, "spare": 5}]
 
@@ -111,6 +112,7 @@ def test_an_edit_is_told_in_words(both: tuple[str, str], capsys: pytest.CaptureF
     assert "The desired replicas differ for " in out
     assert "MetricAboveTarget: sessions: (" in out
     assert "cost  " in out
+    assert "Trace: class of 200 in 5 minutes, seed 1. One decision every 5s; " in out
 
 
 def test_an_edit_is_told_as_json(both: tuple[str, str], capsys: pytest.CaptureFixture) -> None:
@@ -120,6 +122,33 @@ def test_an_edit_is_told_as_json(both: tuple[str, str], capsys: pytest.CaptureFi
     assert found["settings"] == [{"path": "metrics[0].spare", "old": 5, "new": 20}]
     assert found["decisions"]["differ_percent"] > 0
     assert found["new"]["refused"] < found["old"]["refused"]
+
+
+def test_each_policy_has_in_json_what_simulate_says_of_it(
+    both: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = ("--trace", str(some_days(tmp_path / "visits.csv")), "--tick", "60s", "--price", "2/h")
+    assert main(["diff", *both, *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+
+    for name, path in zip(("old", "new"), both, strict=True):
+        assert main(["simulate", "--policy", path, *words, "--json"]) == 0
+        alone = json.loads(capsys.readouterr().out)
+        extra = {"policy_differs"} if name == "new" else set()
+        assert found[name].keys() - extra == alone.keys() - {"static", "against"}
+        assert {key: found[name][key] for key in alone.keys() & found[name].keys()} == {
+            key: alone[key] for key in alone.keys() & found[name].keys()
+        }
+    assert len(found["new"]["policy_differs"]["replica_hours_percent"]) == 2
+
+
+def test_a_new_file_with_two_policies_is_wrong_input(
+    both: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    with Path(both[1]).open("a") as file:
+        file.write("---\n" + RULES)
+    assert main(["diff", *both, *SHORT]) == 2
+    assert capsys.readouterr().err == f"{both[1]}: has 2 policies, expected one\n"
 
 
 def test_equal_policies_decide_the_same(

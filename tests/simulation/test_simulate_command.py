@@ -71,6 +71,38 @@ def test_json_alone_writes_no_report(rules, visits, capsys, tmp_path, monkeypatc
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("option", "spelled"),
+    [
+        pytest.param("--policy", "rules.yaml", id="the policy"),
+        pytest.param("--policy", "./sub/../rules.yaml", id="the policy, spelled otherwise"),
+        pytest.param("--trace", "visits.csv", id="the trace"),
+        pytest.param("--trace", "link.html", id="a link to the trace"),
+        pytest.param("--trace", "hard.html", id="another name of the trace"),
+        pytest.param("--against", "other.yaml", id="a policy to compare with"),
+        pytest.param("--prometheus-ca-file", "ca.pem", id="the certificate of Prometheus"),
+    ],
+)
+@pytest.mark.parametrize("also", [(), ("--watch",)], ids=["once", "watching"])
+def test_a_report_never_replaces_a_file_that_is_read(
+    rules, visits, tmp_path, capsys, monkeypatch, option, spelled, also
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.html").symlink_to(visits)
+    (tmp_path / "hard.html").hardlink_to(visits)
+    (tmp_path / "other.yaml").write_text(RULES)
+    (tmp_path / "ca.pem").write_text("certificate")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    words = ("--trace", "visits.csv", "--against", "other.yaml", "--prometheus-ca-file", "ca.pem")
+
+    assert simulate("--policy", rules, *words, "--html", spelled, *also) == 2
+
+    expected = f"--html {Path(spelled)} would replace the file of {option}; set another --html\n"
+    assert capsys.readouterr().err == f"autoscaler simulate: {expected}"
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
 def test_two_runs_print_the_same(rules, visits, capsys):
     words = ("--policy", rules, "--trace", visits, "--seed", 5)
     assert figures(capsys, *words) == figures(capsys, *words)
@@ -178,7 +210,14 @@ def test_the_front_and_slow_starts_are_assumptions(rules, visits, capsys, words)
         pytest.param(("--against", "no.yaml"), "no.yaml: cannot be read", id="no such baseline"),
         pytest.param(("--assert", "luck > 1"), "there is no figure luck", id="no such figure"),
         pytest.param(("--lead-time", "3m/60s"), "expected a longer time", id="slow is faster"),
-        pytest.param(("--price", "much"), "expected a number", id="no price"),
+        *(
+            pytest.param(
+                ("--price", text),
+                f"{text!r}: expected a number of at least 0, such as 0.12/h",
+                id=f"the price {text}",
+            )
+            for text in ("much", "\u0663/h", "1_0/h", "1/h/h", "nan/h", "inf")
+        ),
     ],
 )
 def test_wrong_comparisons_exit_with_2(rules, visits, capsys, words, expected):

@@ -178,6 +178,11 @@ def test_counts_of_several_apps_at_the_same_times_are_refused(tmp_path):
     )
 
 
+def test_one_count_at_the_time_of_another_is_told_as_one(tmp_path):
+    path = write(tmp_path, f"time,sessions\n{at(0)},1\n{at(0)},2\n{at(1)},3\n")
+    assert problem(path).startswith("F: 1 of 3 rows has the time of another row, ")
+
+
 @pytest.mark.parametrize("count", ["-1", "x", "nan", "", "1e9"])
 def test_a_count_that_is_no_number_is_refused(tmp_path, count):
     path = write(tmp_path, f"time,sessions\n{at(0)},{count}\n")
@@ -187,6 +192,18 @@ def test_a_count_that_is_no_number_is_refused(tmp_path, count):
 def test_counts_of_nobody_are_refused(tmp_path):
     path = write(tmp_path, f"time,sessions\n{at(0)},0\n{at(1)},0\n")
     assert problem(path) == "F: no sessions, expected counts above 0"
+
+
+def test_a_count_over_the_limit_among_counts_of_nobody_names_the_limit(tmp_path):
+    some = write(tmp_path, f"time,sessions\n{at(0)},1000001\n{at(1)},0\n")
+    assert problem(some).startswith(
+        "F:2: sessions: '1000001': expected a number of at least 0, at most 1,000,000\n"
+    )
+    rows = "\n".join(f"{at(n)},{0 if n else 1_000_001}" for n in range(200))
+    assert problem(write(tmp_path, f"time,sessions\n{rows}\n")).startswith(
+        "F: no sessions, expected counts above 0; 1 of 200 rows is unusable (0.5 %) and left out"
+        " (line 2: sessions: '1000001': expected a number of at least 0, at most 1,000,000"
+    )
 
 
 # JSON --------------------------------------------------------------------------------------------

@@ -239,6 +239,23 @@ def test_more_than_one_percent_of_unusable_rows_stops_with_the_first_three(tmp_p
     assert lines[-1] == "F: 4 of 100 rows are unusable (4 %), expected at most 1 %"
 
 
+def test_a_file_of_unusable_rows_alone_has_a_hundred_percent_of_them(tmp_path):
+    lines = problem(write(tmp_path, "start,end\nx,1\ny,2\n")).splitlines()
+    assert lines[-1] == "F: 2 of 2 rows are unusable (100 %), expected at most 1 %"
+
+
+def test_a_quote_that_is_not_closed_is_named_with_its_line(tmp_path):
+    rows = 'a,x,9\n"b\nc",1768206600,1768208400\n"d,1768206600,1768208400\ne,1768206600,17682084\n'
+    assert problem(write(tmp_path, f"who,start,end\n{rows}")) == (
+        "F:5: a quote opens here and is not closed, expected another one"
+    )
+
+
+def test_a_row_of_several_lines_is_named_by_its_first(tmp_path):
+    path = write(tmp_path, 'who,start,end\n# note\n\n"a\nb",x,1768208400\n')
+    assert problem(path).startswith("F:4: start: 'x': ")
+
+
 def test_a_few_times_far_from_all_others_are_unusable_rows(tmp_path):
     rows = ["1768206600,1768208400"] * 200 + ["0,60"]
     trace = read(write(tmp_path, "start,end\n" + "\n".join(rows)))
@@ -263,6 +280,15 @@ def test_rows_with_the_identifier_of_an_earlier_one_are_left_out_and_told(tmp_pa
     assert (
         "2 rows repeat an earlier session, with the same identifier, and are left out."
         in trace.note
+    )
+
+
+def test_one_row_with_the_identifier_of_an_earlier_one_is_told_as_one(tmp_path):
+    trace = read(write(tmp_path, "session_id,start,end\na,10,20\na,10,20\nb,10,20\n"))
+    assert trace.note == (
+        "1 row repeats an earlier session, with the same identifier, and is left out."
+        " 1 of 2 sessions starts and ends with another one,"
+        " and is kept as those of different users."
     )
 
 

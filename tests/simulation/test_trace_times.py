@@ -37,6 +37,14 @@ LOCAL = [
         "January 12 2026, 08:30",
     ),
 ]
+ENDS_OF_DAYS = {
+    "2026-01-12T24:00": "2026-01-13T00:00Z",
+    "2026-01-12 24:00:00": "2026-01-13T00:00Z",
+    "2026-01-12T24:00:00.000+01:00": "2026-01-12T23:00Z",
+    "31/Jan/2026:24:00:00 +0000": "2026-02-01T00:00Z",
+    "Dec 31, 2025 24:00": "2026-01-01T00:00Z",
+    "2026-01-12 12:24:00": "2026-01-12T12:24Z",
+}
 SLASHED = {
     "13/01/2026 09:30": "2026-01-13T09:30Z",
     "13.01.2026 09:30:15": "2026-01-13T09:30:15Z",
@@ -50,6 +58,19 @@ SLASHED = {
 @pytest.mark.parametrize("cell", EXACT + LOCAL)
 def test_a_time_is_read_as_programs_write_it(cell):
     assert TimeReader(LocalClock()).read(cell, 1).at == MORNING
+
+
+@pytest.mark.parametrize(("cell", "expected"), ENDS_OF_DAYS.items())
+def test_24_00_is_the_beginning_of_the_next_day(cell, expected):
+    found = TimeReader(LocalClock()).read(cell, 1).at
+    assert found == datetime.fromisoformat(expected).timestamp()
+
+
+def test_24_00_is_the_next_midnight_of_the_clock_that_day(tmp_path):
+    """The clock of Berlin is set forward on 2026-03-29, which has 23 hours."""
+    times = "2026-03-29 00:00,2026-03-29 24:00"
+    (session,) = read(write(tmp_path, f"start,end\n{times}\n"), clock=berlin()).sessions
+    assert session.end - session.start == 23 * 3_600
 
 
 @pytest.mark.parametrize(("cell", "expected"), SLASHED.items())
@@ -93,6 +114,9 @@ def test_dates_that_contradict_each_other_are_refused(tmp_path):
 
 REFUSED = {
     "1969-12-31T23:59:59Z": "expected a time from 1970 to 2200",
+    "2026-01-12T24:01": "hour must be in 0..23, expected a date that exists",
+    "2026-01-12T24:00:00.5": "hour must be in 0..23, expected a date that exists",
+    "9999-12-31T24:00": "expected a time from 1970 to 2200",
     "20260112": "a date without separators, expected one such as 2026-01-12T09:30:00+01:00",
     "20260112093000": "a date without separators, expected one such as 2026-01-12T09:30:00+01:00",
     "1.76821E+12": "a number with an exponent, expected all of its digits",

@@ -75,6 +75,50 @@ def test_the_recommended_policy_is_written_with_its_comments_and_is_better(
     assert score["replica_hours"] < first["current"]["replica_hours"]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param(
+            ("--html", "rules.yaml"),
+            "--html rules.yaml would replace the file of --policy; set another --html\n",
+            id="the report over the policy",
+        ),
+        pytest.param(
+            ("--write", "visits.csv"),
+            "--write visits.csv would replace the file of --trace; set another --write\n",
+            id="the policy over the trace",
+        ),
+        pytest.param(
+            ("--write", "new", "--html", "./new"),
+            "--write new would replace the file of --html; set another --write\n",
+            id="the policy over the report",
+        ),
+    ],
+)
+def test_no_file_that_is_read_is_replaced(
+    rules, visits, tmp_path, capsys, monkeypatch, words, expected
+):
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert tune("--policy", rules, "--trace", visits, *FEW, *words) == 2
+    assert capsys.readouterr().err == expected
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_policy_file_itself_may_be_written(rules, visits):
+    assert tune("--policy", rules, "--trace", visits, *FEW, "--json", "--write", rules) == 0
+    assert rules.read_text() != RULES
+    assert rules.read_text().endswith("}  # many\n")
+
+
+def test_the_help_has_percent_signs_as_people_write_them(capsys):
+    with pytest.raises(SystemExit):
+        tune("--help")
+    out = capsys.readouterr().out
+    assert "95 % upper bound" in " ".join(out.split())
+    assert "%%" not in out
+
+
 def test_json_says_all_that_is_needed_to_repeat_it(rules, visits, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())

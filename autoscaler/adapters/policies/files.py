@@ -18,7 +18,14 @@ from pydantic import ValidationError
 
 from autoscaler.adapters.policies.kinds import kind_in_text, other_kind, other_target
 from autoscaler.adapters.policies.messages import explain
-from autoscaler.adapters.policies.yaml import ODD_KEY, Document, Problem, UnreadableError, parse
+from autoscaler.adapters.policies.yaml import (
+    ODD_KEY,
+    Document,
+    Problem,
+    UnreadableError,
+    parse,
+    parse_all,
+)
 from autoscaler.errors import PolicyError
 from autoscaler.policy import Policy
 from autoscaler.ports import PolicySet
@@ -76,12 +83,20 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     return file.policy
 
 
-def read_document(path: Path) -> Document:
-    """Return the values of a YAML file. Raises PolicyFileError."""
+def read_documents(path: Path) -> list[Document]:
+    """Return the values of a YAML file with one or several documents. Raises PolicyFileError."""
     try:
-        return parse(_text(path))
+        return parse_all(_text(path))
     except UnreadableError as error:
         raise PolicyFileError((_message(visible(path), error.problem),)) from None
+
+
+def policy_in(document: Document, path: Path) -> Policy:
+    """Return the policy in one document of a file. Raises PolicyFileError with all problems."""
+    policy, faults = _validated(document)
+    if policy is None or faults:
+        raise PolicyFileError(PolicyFile(path, problems=_limited(faults)).messages)
+    return policy
 
 
 def read_policy_file(path: Path) -> PolicyFile:

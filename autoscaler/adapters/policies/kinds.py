@@ -40,7 +40,8 @@ def other_kind(document: Document) -> tuple[Problem, ...]:
             message = "holds a policy, expected its keys at the top level of the file"
             return (Problem(document.line((key,)), path_text((key,)), message),)
     if isinstance(value.get("kind"), str):
-        return tuple(_objects(value, (), document))
+        found = objects(value)
+        return tuple(fault for each, path in found for fault in _problems(each, path, document))
     if len(_OF_CHARTS & value.keys()) > 1 or isinstance(value.get("policies"), list):
         return (Problem(1, "", _values_of_a_chart(value)),)
     return ()
@@ -89,15 +90,24 @@ def other_target(document: Document) -> Problem | None:
     return Problem(document.line(("target",)), "target", message)
 
 
-def _objects(value: Any, path: Path, document: Document) -> Iterator[Problem]:
-    """Yield the problem of a Kubernetes object, or of each object in a list."""
-    kind, items = value.get("kind"), value.get("items")
+def objects(value: Any, path: Path = ()) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Yield a Kubernetes object, or each object of a list of them, with its path."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(kind, str):
+        return
+    items = value.get("items")
     if kind.endswith("List") and isinstance(items, list) and items:
         own = kind.removesuffix("List")  # the items of a HorizontalPodAutoscalerList name no kind
         for index, item in enumerate(items):
-            if isinstance(item, dict) and isinstance(item.get("kind", own), str):
-                yield from _objects({"kind": own, **item}, (*path, "items", index), document)
+            if isinstance(item, dict):
+                yield from objects({"kind": own, **item}, (*path, "items", index))
         return
+    yield value, path
+
+
+def _problems(value: Mapping[str, Any], path: Path, document: Document) -> Iterator[Problem]:
+    """Yield the problems of a Kubernetes object."""
+    kind = value["kind"]
     inside = _policies_inside(value) if kind == "ConfigMap" else ()
     for key in inside:
         place = (*path, "data", key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -87,18 +88,37 @@ def parse(text: str) -> Document:
 
     Raises UnreadableError.
     """
+    roots, second = _roots(text, 1)
+    document = _document(roots[0])
+    if second is None:
+        return document
+    message = "a second document starts here (---), expected one policy per file"
+    return document._replace(problems=(*document.problems, Problem(second, "", message)))
+
+
+def parse_all(text: str) -> list[Document]:
+    """Return all documents of a YAML text. Raises UnreadableError."""
+    return [_document(root) for root in _roots(text, None)[0]]
+
+
+def _roots(text: str, most: int | None) -> tuple[list[Node], int | None]:
+    """Return the first documents, at least one, and the line of the second. Raises UnreadableError.
+
+    most: number of documents to read; None: all.
+    """
     try:
         second = _bound(text)
-        root = next(yaml.compose_all(text, Loader=_LOADER), None)
+        roots = list(islice(yaml.compose_all(text, Loader=_LOADER), most))
     except yaml.YAMLError as error:
         raise UnreadableError(_syntax_problem(error, text)) from None
-    if root is None:
+    if not roots:
         raise UnreadableError(Problem(0, "", "the file is empty, expected a policy"))
+    return roots, second
+
+
+def _document(root: Node) -> Document:
     builder = _Builder()
     value = builder.build(root, (), 0)
-    if second is not None:
-        message = "a second document starts here (---), expected one policy per file"
-        builder.problems.append(Problem(second, "", message))
     problems, refused = tuple(builder.problems), frozenset(builder.refused)
     return Document(value, builder.lines, problems, refused, builder.spans)
 

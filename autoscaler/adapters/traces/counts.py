@@ -67,17 +67,18 @@ def read_counts(
     if 0 < counts.most_memory < LEAST_MEMORY:
         measured = replace(measured, memory_per_session=None)
         told.append(SMALL_MEMORY)
-    return _log(table, counts, limit), told, measured
+    return _log(table, counts, problems, limit), told, measured
 
 
-def _log(table: Table, counts: _Counts, limit: int) -> Log:
+def _log(table: Table, counts: _Counts, problems: Problems, limit: int) -> Log:
     log = Log()
     points = dict(sorted(zip(counts.times, counts.sessions, strict=True)))
     if not points:
         return log
     if (twice := len(counts.times) - len(points)) > LARGEST_SHARE * len(counts.times):
+        has = "has" if twice == 1 else "have"
         raise TraceError(
-            f"{table.path}: {twice:,} of {len(counts.times):,} rows have the time of another row,"
+            f"{table.path}: {twice:,} of {len(counts.times):,} rows {has} the time of another row,"
             " expected one count at each time; add up those of several apps or pods"
         )
     rounded = [Count(at, round(sessions)) for at, sessions in points.items()]
@@ -85,9 +86,14 @@ def _log(table: Table, counts: _Counts, limit: int) -> Log:
         max(0, later.sessions - each.sessions) for each, later in pairwise(rounded)
     )
     if arrivals > limit:
-        raise TraceError(f"{table.path}: the counts have more than {limit:,} sessions")
+        raise TraceError(
+            f"{table.path}: the counts have {arrivals:,} sessions, expected at most {limit:,};"
+            " split it by weeks"
+        )
     if not arrivals:
-        raise TraceError(f"{table.path}: no sessions, expected counts above 0")
+        problems.check()
+        reason = f"{table.path}: no sessions, expected counts above 0; {problems.note()}"
+        raise TraceError(reason.removesuffix("; "))
     step = median([later.at - each.at for each, later in pairwise(rounded)] or [1.0])
     for start, end in sessions_of(rounded, rounded[-1].at + step):
         log.add(start, end, 0)

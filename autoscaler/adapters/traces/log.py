@@ -95,9 +95,9 @@ def finished(
     ]
     sessions.sort()
     if twice:
-        verb = "repeats" if twice == 1 else "repeat"
+        verb, left = ("row repeats", "is") if twice == 1 else ("rows repeat", "are")
         notes.append(
-            f"{twice:,} rows {verb} an earlier session, with the same identifier, and are left out."
+            f"{twice:,} {verb} an earlier session, with the same identifier, and {left} left out."
         )
     equal = _equal(sessions) if recorded else []
     return sessions, [*notes, *equal, *_gap(sessions)]

@@ -44,7 +44,7 @@ Progress = Callable[[float], None]
 def first_bytes(path: Path) -> bytes:
     """Return the beginning of a file, decompressed. Raises TraceError."""
     with _opened(path) as file, reading(path):
-        return _unpacked(file, lambda _: None).read(HEAD)
+        return unpacked(file).read(HEAD)
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def open_text(path: Path, progress: Progress) -> Iterator[io.TextIOWrapper]:
     with _opened(path) as file, reading(path):
         errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
         yield io.TextIOWrapper(
-            _unpacked(file, progress), encoding=encoding, errors=errors, newline=""
+            unpacked(file, progress), encoding=encoding, errors=errors, newline=""
         )
 
 
@@ -88,7 +88,12 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _unpacked(file: IO[bytes], progress: Progress) -> io.BufferedReader:
+def unpacked(file: IO[bytes], progress: Progress = lambda _: None) -> io.BufferedReader:
+    """Return the content of an open file, decompressed if it is compressed with gzip.
+
+    While it is read, a damaged file raises what `reading` translates. progress: called with the
+    share of the file that has been read.
+    """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     packed = file.read(2) == b"\x1f\x8b"

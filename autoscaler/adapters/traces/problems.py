@@ -54,7 +54,8 @@ class Problems:
     def _share(self) -> str:
         verb = "is" if self._count == 1 else "are"
         percent = 100.0 * self._count / self.rows
-        return f"{self._count:,} of {self.rows:,} rows {verb} unusable ({percent:.2g} %)"
+        shown = f"{float(f'{percent:.2g}'):g}"  # two digits, and 100 in place of 1e+02
+        return f"{self._count:,} of {self.rows:,} rows {verb} unusable ({shown} %)"
 
 
 def quoted(cell: str) -> str:

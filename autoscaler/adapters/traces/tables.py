@@ -125,12 +125,25 @@ class _Lines:
 
 
 def _rows(lines: _Lines, separator: str) -> Iterator[Row]:
-    """Yield line number and cells of every row that is not blank. Raises TraceError."""
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t")
+    """Yield first line and cells of every row that is not blank. Raises TraceError."""
+    began = 0
+
+    def text() -> Iterator[str]:
+        nonlocal began
+        for line in lines:
+            began = began or lines.number
+            yield line
+        if 0 < began < lines.number:
+            raise TraceError(
+                f"{lines.path}:{began}: a quote opens here and is not closed, expected another one"
+            )
+
+    reader = csv.reader(text(), delimiter=separator, skipinitialspace=separator != "\t")
     try:
         for row in reader:
             if any(row) and not "".join(row).isspace():
-                yield lines.number, row
+                yield began, row
+            began = 0
     except csv.Error as error:
         raise TraceError(f"{lines.path}:{lines.number}: {error}, expected a table") from None
 

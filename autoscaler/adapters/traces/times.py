@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import Enum
 from typing import NamedTuple
 
@@ -29,6 +29,10 @@ NO_TIME = frozenset(
     ("", "-", "--", "\u2013", "null", "none", "nan", "nat", "n/a", "na", "nil", "\\n", "undefined")
 )
 _NEVER = ("0001-01-01", "9999-12-31")
+# 24:00, which is 00:00 of the next day.
+_END_OF_DAY = re.compile(
+    r"(?:(?<=[T,\s])|(?<=\d{4}:))24:00(:00([.,]0{1,9})?)?(?![\d:.,])", re.ASCII
+)
 _OFFSET_AFTER_SPACE = re.compile(
     r"(.*\d) ?(?:(UTC|GMT|Z|z)|([+-]\d\d:?\d\d))(?:\[[\w/+-]+\])?", re.ASCII
 )
@@ -173,11 +177,13 @@ class TimeReader:
         raise ValueError("expected seconds since 1970, and a time up to 2200")
 
     def _moment(self, cell: str) -> TraceTime:
+        cell, ends_day = _END_OF_DAY.subn("00:00", cell) if "24:00" in cell else (cell, 0)
         moment = _iso(cell) or read_date(cell, self._order)
         if moment is None:
             raise ValueError(_lacking(cell))
         if not 1970 <= moment.year <= 2200:
             raise ValueError("expected a time from 1970 to 2200")
+        moment += timedelta(days=ends_day)
         if moment.tzinfo:
             return TraceTime(moment.timestamp(), TimeKind.OFFSET)
         return self._clock.read(moment)

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from autoscaler.adapters.policies.baselines import HPA_CPU_WINDOW, Baseline, load_baseline
+from autoscaler.adapters.policies.baselines import HPA_CPU_WINDOW, Baseline, load_baselines
 from autoscaler.policy import Policy
 from autoscaler.simulation.engine import Assumptions, simulate
 from autoscaler.simulation.front import WhenFull
@@ -216,7 +216,7 @@ def baseline(manifest: Mapping[str, Any], policy: Policy) -> Baseline:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "hpa.yaml")
         file.write_text(yaml.safe_dump(dict(manifest)))
-        return load_baseline(str(file), policy)
+        return load_baselines(str(file), policy)[0]
 
 
 def compare(load: Load, before: float = 0.0) -> Distance:
