@@ -239,7 +239,8 @@ async def _give(mine: Seat, choice: Choice, own: socket.socket, read: bytes, vis
     mine.give(choice.slot, +1)
     taken = False
     try:
-        taken = await _send(choice, own, read)
+        name = handoff.name(choice.slot, choice.process)
+        taken = await _send(name, choice, own, read)
     except Exception as error:
         handoff.errors.tell(error)
     finally:
@@ -252,12 +253,12 @@ async def _give(mine: Seat, choice: Choice, own: socket.socket, read: bytes, vis
     return taken
 
 
-async def _send(choice: Choice, own: socket.socket, read: bytes) -> bool:
+async def _send(name: str, choice: Choice, own: socket.socket, read: bytes) -> bool:
     """Send a connection to a process and to nobody else; False: this worker has got the claim."""
     taker = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     taker.setblocking(False)
     with taker, suppress(OSError), claim.new() as token:
-        taker.connect(handoff.name(choice.slot, choice.process))
+        taker.connect(name)
         who = pod.peer(taker)
         if who.pid != choice.process or not handoff.is_ours(who.uid):
             return False

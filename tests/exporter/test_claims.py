@@ -120,7 +120,7 @@ def test_the_giver_answers_only_what_the_other_worker_has_not_claimed(
 
     async def give() -> bool:
         doing = asyncio.ensure_future(does(taker))
-        sent = await giving._send(taker.name, os.getpid(), own, READ, patience)
+        sent = await giving._send(taker.name, giving.Choice(0, os.getpid(), patience), own, READ)
         await doing
         return sent
 
@@ -136,7 +136,8 @@ def test_the_giver_answers_only_what_the_other_worker_has_not_claimed(
 def test_a_connection_is_sent_to_the_process_that_is_on_the_board_only() -> None:
     with closing(Taker().listener) as listener, socket.socket() as own:
         name = listener.getsockname().decode()
-        sent = asyncio.run(giving._send(name, os.getppid(), own, READ, LONG))
+        parent = giving.Choice(0, os.getppid(), LONG)
+        sent = asyncio.run(giving._send(name, parent, own, READ))
         assert sent is False
         giver, _ = listener.accept()
         with giver:
