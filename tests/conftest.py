@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -87,6 +88,8 @@ def show(record_property: Callable[[str, object], None]) -> Callable[[str], None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:  # who started the workers counts their tests
+        return
     kinds = {kind: len(terminalreporter.getreports(kind)) for kind in counts.ORDER}
     counts.add(kinds, time.time() - BEGUN_AT)
     passed = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
