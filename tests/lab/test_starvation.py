@@ -61,8 +61,13 @@ TIMED = "@pytest.mark.timing_sensitive"
     ],
 )
 def test_a_failure(
-    how: str, marker: str, outcomes: dict[str, int], pytester: pytest.Pytester
+    how: str,
+    marker: str,
+    outcomes: dict[str, int],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("TEST_COUNTS", raising=False)  # these failures are nobody's
     pytester.makepyprojecttoml((ROOT / "pyproject.toml").read_text())
     pytester.makeconftest("from tests.conftest import *")
     pytester.makepyfile(FAILING.format(how=how, marker=marker))
@@ -79,3 +84,17 @@ def test_one_line_counts_all_parts() -> None:
         '{"counts": {"passed": 3, "skipped": 1}, "seconds": 2}',
     ]
     assert total(lines).strip("=") == " 5 passed, 1 skipped in 3.50s "
+
+
+def test_tests_that_workers_run_are_counted_once(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = pytester.path / "counts"
+    monkeypatch.setenv("TEST_COUNTS", str(file))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    pytester.makeconftest("from tests.conftest import *")
+    pytester.makepyfile("def test_one(): pass\n\ndef test_two(): pass\n")
+
+    pytester.runpytest_subprocess("-n", "2", str(pytester.path))
+
+    assert " 2 passed in" in total(file.read_text().splitlines())
