@@ -48,7 +48,7 @@ parts: install ## Get the programs that the tests need (Prometheus, Kubernetes, 
 images: parts
 	@$(CLUSTER) --or-skip "$(BIN)/python -m tests.lab.images bokeh-big-data bokeh-points"
 
-test: lint ## Run the suite without a node, fast tests first (20 minutes)
+test: lint ## Run the suite without a node, fast tests first (12 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 fast parts
 	@$(MAKE) --no-print-directory --jobs=2 idle slow LEAVE_OUT="and not containers"
 	@$(BIN)/python -m tests.lab.counts
