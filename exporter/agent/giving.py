@@ -201,8 +201,7 @@ def _for_new_page(mine: Seat, port: int, running: list[int]) -> Choice | None:
 
 def _begins(mine: Seat, slot: int, port: int) -> bool:
     """Tell whether a worker that creates its first session will serve this port afterwards."""
-    takes_new = not mine.board.get(slot, DRAINS) and is_there(mine, slot, port, SESSION_SECONDS)
-    return takes_new and mine.board.begins(slot)
+    return _is_open(mine, slot, port, SESSION_SECONDS) and mine.board.begins(slot)
 
 
 async def _give_in_turn(

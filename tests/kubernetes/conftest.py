@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.access import Access
+from tests.lab.api_proxy import ApiProxy
 from tests.lab.build import KUBERNETES, installed
 from tests.lab.control_plane import ControlPlane
 from tests.lab.prometheus_server import PrometheusServer
@@ -50,6 +51,15 @@ def node(control_plane: Access) -> Iterator[ScriptedNode]:
         pytest.skip("THE NODE OF A REAL CLUSTER TAKES NO SCRIPT: unset KUBECONFIG")
     yield control_plane.node
     control_plane.node.reset()
+
+
+@pytest.fixture
+def proxy(control_plane: Access) -> Iterator[ApiProxy]:
+    """A way to the API server that counts requests, and that tests can cut or silence."""
+    if not isinstance(control_plane, ControlPlane):
+        pytest.skip("THE KEYS OF A REAL API SERVER ARE ITS OWN: unset KUBECONFIG")
+    with ApiProxy(control_plane) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 
 import pytest
@@ -20,7 +20,6 @@ from tests.builders import policy
 from tests.fakes import FakePolicies
 from tests.lab.access import Access, raw
 from tests.lab.api_proxy import ApiProxy
-from tests.lab.control_plane import ControlPlane
 from tests.lab.objects import deployment
 from tests.lab.processes import wait_until
 
@@ -39,14 +38,6 @@ class Sessions:
         self, signals: Iterable[tuple[Signal, str]], queries: Iterable[str], now: float
     ) -> Readings:
         return Readings({("sessions", "exporter"): {pod: Sample(5, now) for pod in self.pods}})
-
-
-@pytest.fixture
-def proxy(control_plane: Access) -> Iterator[ApiProxy]:
-    if not isinstance(control_plane, ControlPlane):
-        pytest.skip("THE KEYS OF A REAL API SERVER ARE ITS OWN: unset KUBECONFIG")
-    with ApiProxy(control_plane) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -31,14 +31,6 @@ KINDS = 4
 
 
 @pytest.fixture
-def proxy(control_plane: Access) -> Iterator[ApiProxy]:
-    if not isinstance(control_plane, ControlPlane):
-        pytest.skip("THE KEYS OF A REAL API SERVER ARE ITS OWN: unset KUBECONFIG")
-    with ApiProxy(control_plane) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def app(control_plane: Access, namespace: str) -> TargetRef:
     """A Deployment with two Ready pods."""
     ref = TargetRef(namespace, "bokeh-app")
