@@ -69,14 +69,16 @@ def run(args: argparse.Namespace) -> int:
 def _wanted(at: datetime | time, entries: Iterable[Entry], zone: ZoneInfo) -> float:
     """Return a time in Unix seconds. Raises AutoscalerError.
 
-    A time of day is one of the last day.
+    A time of day is one of the last day. Printed times are rounded, so a time stands for all of its
+    second, or of its microsecond: the decision of 14:02:07.6 is also that of 14:02:07.
     """
     if isinstance(at, time):
         last = max((entry.at for entry in entries), default=None)
         if last is None:
             raise AutoscalerError("no decision could be read")
         at = datetime.combine(datetime.fromtimestamp(last, zone).date(), at)
-    return (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
+    wanted = (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
+    return wanted + (1e-6 if at.microsecond else 1 - 1e-6)
 
 
 def _last_until(wanted: float, entries: Iterable[Entry], policy: str | None) -> Entry:
@@ -112,7 +114,7 @@ def _gap(entry: Entry, wanted: float) -> Iterator[str]:
     if gap > max(LONGEST_GAP, 3 * entry.policy.interval):
         yield ""
         yield (
-            f"This was {duration_text(round(gap))} before the time that was asked for. After it, "
+            f"This was {duration_text(int(gap))} before the time that was asked for. After it, "
             "this journal has no decision until then: the daemon did not run, was no leader, or "
             "could not read the Deployment."
         )

@@ -19,14 +19,18 @@ def rules(**overrides: Any) -> Policy:
     return policy(**{"behavior": QUICK, "metrics": SPARE, **overrides})
 
 
-def a_journal(folder: Path, *policies: Policy) -> Path:
-    """22 sessions on two pods for 15 s, then none: a scale-up to 4 pods, and a drain to 1."""
+def a_journal(folder: Path, *policies: Policy, late: float = 0) -> Path:
+    """22 sessions on two pods for 15 s, then none: a scale-up to 4 pods, and a drain to 1.
+
+    late: seconds after `NOW` at which it begins.
+    """
     path = folder / "journal.jsonl"
     file = RotatingFile(path, 10_000_000, 2)
     file.begin()
     journal = Journal(file, "a1b2c3d4")
     world = World(*(policies or (rules(),)), recorders=[journal])
     world.cluster.deploy(APP, 10, 12)
+    world.clock.advance(late)
     world.run(passes=3)
     for name in ("pod-0", "pod-1"):
         world.cluster.sessions["bokeh", name] = 0

@@ -72,6 +72,14 @@ def test_a_decision_is_found_by_its_time_and_told(told: Callable[..., Said], at:
     assert told("--at", at, "--timezone", "Europe/Berlin") == (0, SCALE_UP, "")
 
 
+@pytest.mark.parametrize("at", ["08:00:05", "2027-01-15T08:00:05.654321"])
+def test_a_decision_is_found_by_the_rounded_time_that_was_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], at: str
+) -> None:
+    assert main(["explain", str(a_journal(tmp_path, late=0.6543214)), "--at", at]) == 0
+    assert "spec.replicas was set from 2 to 4." in capsys.readouterr().out
+
+
 def test_a_time_long_after_the_last_decision_says_so(told: Callable[..., Said]) -> None:
     code, out, _ = told("--at", "08:10")
 
