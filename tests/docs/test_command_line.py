@@ -29,6 +29,9 @@ from tests.deploy.pages import (
 
 ROOT = FIRST_PAGE.parent
 OF_THE_CHECKOUT = ("make help", "python -m tests.core.hpa_facts")
+# The commands with `--assert` and `--against` simulate the whole week that is the default.
+SHORT = "--workload class-of-200"
+FEW = "--candidates 2"
 ALONE = ("autoscaler check", "autoscaler simulate", "autoscaler schema", *OF_THE_CHECKOUT)
 
 
@@ -90,7 +93,8 @@ def test_a_command_that_is_printed_works(
         assert run_shell(command, ROOT)
     else:
         (tmp_path / "policies").symlink_to(ROOT / "policies")  # what it writes stays here
-        assert run_here(command, tmp_path, monkeypatch, capsys)
+        short = f"{command} {SHORT}" if command.startswith("autoscaler simulate") else command
+        assert run_here(short, tmp_path, monkeypatch, capsys)
 
 
 def simulated() -> list[str]:
@@ -122,7 +126,8 @@ def test_what_the_page_of_the_simulation_prints_works(
 
     monkeypatch.setenv("COLUMNS", "160")
 
-    said = run_here(command, tmp_path, monkeypatch, capsys)
+    short = f"{command} {SHORT}" if command.startswith("autoscaler diff") else command
+    said = run_here(short, tmp_path, monkeypatch, capsys)
 
     assert said
     assert command.startswith("autoscaler diff") or (tmp_path / "simulation.html").exists()
@@ -144,10 +149,15 @@ def tuned() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", tuned())
-def test_what_the_page_prints_of_tuning_works(command: str, tmp_path: Path) -> None:
+def test_what_the_page_prints_of_tuning_works(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "policies").symlink_to(ROOT / "policies")
 
-    first = run_shell(command, tmp_path).splitlines()[0]
+    first = run_here(f"{command} {FEW}", tmp_path, monkeypatch, capsys).splitlines()[0]
 
     assert re.match(r"(Recommended|Keep the policy): ", first)
     assert (tmp_path / "tune.html").exists()
