@@ -8,17 +8,14 @@ too many is the safe direction, because no session is cut off.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ESTABLISHED = "01"
-# FIN_WAIT1, LAST_ACK and CLOSING: the server has closed, and the kernel still delivers.
-DELIVERING = (ESTABLISHED, "04", "09", "0B")
-LISTEN = "0A"
+from exporter.kernel_tables import DELIVERING, ESTABLISHED, LISTEN, PROC_NET, Row, lines, rows
+
 MAPPED = "0000000000000000FFFF0000"  # an IPv4 address in a table of IPv6
 DEFAULT_PORT = 5006  # Bokeh's and Panel's
-PROC_NET = Path("/proc/net")
 
 Ends = tuple[str, str]  # local and remote address and port of a connection, in the kernel's format
 
@@ -55,32 +52,32 @@ def _at(places: Collection[str], of: Mapping[Ends, int]) -> dict[Ends, int]:
     }
 
 
-def read_sockets(proc_net: Path = PROC_NET) -> Sockets:
-    """Read the listening sockets and the established connections.
+def read_sockets() -> Sockets:
+    """Read the listening sockets and the established connections. Raises OSError.
 
-    Takes 7 ms on an idle machine and 25 ms with 10,000 connections.
+    Takes 1 ms on an idle machine and 40 ms with 8,000 connections.
     """
+    return sockets_of(rows())
+
+
+def sockets_of(table: Iterable[Row]) -> Sockets:
+    """Return the sockets of these rows."""
     listening: dict[int, frozenset[int]] = {}
     connections: dict[Ends, int] = {}
     bound: dict[int, str] = {}
     unacknowledged: dict[Ends, int] = {}
-    for table in ("tcp", "tcp6"):
-        for row in map(str.split, _lines(proc_net / table)):
-            if len(row) < 10 or not row[9].isdigit():
-                continue
-            if row[3] == LISTEN:
-                port = int(row[1][-4:], 16)
-                listening[port] = listening.get(port, frozenset()) | {int(row[9])}
-                bound[int(row[9])] = _place(row[1])
-            elif row[3] == ESTABLISHED:
-                connections[_ends(row)] = int(row[9])
-            if row[3] in DELIVERING and (left := int(row[4].partition(":")[0], 16)):
-                unacknowledged[_ends(row)] = left
+    for row in table:
+        if row.state == LISTEN:
+            port = int(row.local[-4:], 16)
+            listening[port] = listening.get(port, frozenset()) | {row.inode}
+            bound[row.inode] = _place(row.local)
+            continue
+        ends = row.local.removeprefix(MAPPED), row.remote.removeprefix(MAPPED)
+        if row.state == ESTABLISHED:
+            connections[ends] = row.inode
+        if row.state in DELIVERING and row.unacknowledged:
+            unacknowledged[ends] = row.unacknowledged
     return Sockets(listening, connections, bound, unacknowledged)
-
-
-def _ends(row: list[str]) -> Ends:
-    return row[1].removeprefix(MAPPED), row[2].removeprefix(MAPPED)
 
 
 def _place(local: str) -> str:
@@ -155,18 +152,10 @@ def unwatched(
 def network_bytes(proc_net: Path = PROC_NET) -> tuple[int, int]:
     """Return the bytes received and sent by this network namespace, excluding loopback."""
     received = sent = 0
-    for line in _lines(proc_net / "dev"):
+    for line in lines(proc_net / "dev"):
         interface, _, numbers = line.partition(":")
         fields = numbers.split()
         if interface.strip() != "lo" and len(fields) >= 9:
             received += int(fields[0])
             sent += int(fields[8])
     return received, sent
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the rows of a kernel table, none if the kernel lacks the table. Raises OSError."""
-    try:
-        return path.read_text("ascii", "replace").splitlines()[1:]
-    except FileNotFoundError:
-        return []

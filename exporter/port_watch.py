@@ -104,7 +104,7 @@ class PortWatch:
         self._remember(served_places(before, ports, theirs), by_agents=known)
         self._forget_closed(before, ports, theirs)
         watched = {n for r in reports if r.watching is not False for n in r.sockets or ()}
-        # A second reading takes 5 to 10 ms: the kernel walks the connections of all processes.
+        # A second reading takes 15 ms where the kernel has no netlink (see kernel_tables).
         in_doubt = collected.workers and unwatched(before, before, self._places, watched)
         # It is also needed if no user is known: one may have connected after the first reading.
         empty = not holders(reports, collected.silent, 0, 0)

@@ -36,7 +36,7 @@ ZOOMS = {
 def measure(points: int = POINTS, turns: int = TURNS) -> Iterator[Figure]:
     """All figures for so many points; none where something is missing for it, which is said.
 
-    turns: of the wheel at each place.
+    turns: of the wheel at each place; and the most visits after the first one.
     """
     for there, how in ((ENVIRONMENT.python(), HOW), (browser.driver(), browser.HOW)):
         if not there:
@@ -59,7 +59,7 @@ def _seen(app: Served, turns: int, in_goal: bool) -> Iterator[Figure]:
     with sight() as page:
         time.sleep(REST)
         yield Figure("first view, nothing in the browser's cache", page.open(app.url), "s", first)
-        visits = [page.open(app.url) for _ in range(VISITS)]
+        visits = [page.open(app.url) for _ in range(min(VISITS, turns))]
         yield Figure("first view, later visits", statistics.median(visits), "s", first)
         for where, (place, filters) in ZOOMS.items():
             page.open(app.url)

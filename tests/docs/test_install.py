@@ -72,4 +72,4 @@ def test_each_install_has_what_it_is_for(settings: dict[str, str], tmp_path: Pat
     run_shell("autoscaler run --help", tmp_path, **settings)
 
     run_shell(everything, tmp_path, **settings)
-    run_shell(f"autoscaler simulate --policy {PAGE}", tmp_path, **settings)
+    run_shell(f"autoscaler simulate --policy {PAGE} --workload class-of-200", tmp_path, **settings)

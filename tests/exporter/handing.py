@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -103,6 +104,19 @@ def mark(users: Users, user: User) -> tuple[str, int]:
 
 def created(server: Served) -> int:
     return int(server.value('bokeh_sessions_created_total{app="/app"}'))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Four workers that other tests have used before, and what was counted by then."""
+
+    server: Served
+    created_before: int
+
+    @property
+    def created(self) -> int:
+        """How many sessions this test has made."""
+        return created(self.server) - self.created_before
 
 
 def handed(server: Served, request: str) -> float:

@@ -48,8 +48,12 @@ def has_uvicorn(python: str) -> bool:
     return subprocess.run(check, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("processes", [1, 2], ids=["one process", "two workers"])
-@pytest.mark.parametrize("server_of", ["bokeh", "panel"])
+# Each program and each number of processes once: `test_handoff` has four workers of both programs.
+@pytest.mark.parametrize(
+    ("server_of", "processes"),
+    [("bokeh", 1), ("panel", 2)],
+    ids=["bokeh-one process", "panel-two workers"],
+)
 def test_users_come_are_counted_and_drained(
     tmp_path: Path, python: str, server_of: str, processes: int
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,12 @@ import pytest
 from exporter.estimate import (
     Sockets,
     network_bytes,
-    read_sockets,
     served_places,
     served_ports,
+    sockets_of,
     unwatched,
 )
+from exporter.kernel_tables import PROC_NET, Row, by_netlink, printed
 
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -43,7 +46,7 @@ Inter-|   Receive                                                |  Transmit
 def test_listening_and_established_sockets_are_read_with_their_numbers(tmp_path: Path) -> None:
     (tmp_path / "tcp").write_text(TCP)
     (tmp_path / "tcp6").write_text(TCP6)
-    seen = read_sockets(tmp_path)
+    seen = sockets_of(printed(tmp_path))
     assert seen.listening == {5006: {1}, 8080: {9}}
     assert set(seen.at([":138E"]).values()) == {2, 0}  # 0 waits to be accepted
     assert list(seen.at([":1F90"]).values()) == [4]
@@ -52,29 +55,66 @@ def test_listening_and_established_sockets_are_read_with_their_numbers(tmp_path:
 
 def test_a_kernel_without_ipv6_has_no_such_table(tmp_path: Path) -> None:
     (tmp_path / "tcp").write_text(TCP)
-    assert len(read_sockets(tmp_path).at([":138E"])) == 2
+    assert len(sockets_of(printed(tmp_path)).at([":138E"])) == 2
 
 
+def by_text() -> Iterable[Row]:
+    return printed(PROC_NET)
+
+
+@pytest.mark.parametrize("rows", [by_netlink, by_text])
 @pytest.mark.parametrize(
     ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 )
 def test_a_real_connection_is_seen_at_the_servers_end(
-    family: socket.AddressFamily, address: str
+    family: socket.AddressFamily, address: str, rows: Callable[[], Iterable[Row]]
 ) -> None:
     with socket.create_server((address, 0), family=family) as listener:
         port = listener.getsockname()[1]
-        seen, number = read_sockets(), os.fstat(listener.fileno()).st_ino
+        seen, number = sockets_of(rows()), os.fstat(listener.fileno()).st_ino
         assert seen.listening[port] == {number}
         place = seen.bound[number]
         assert place.endswith(f":{port:04X}")
         assert place != f":{port:04X}"
-        assert read_sockets().at([place]) == {}
+        assert sockets_of(rows()).at([place]) == {}
         with socket.create_connection((address, port)):
-            assert list(read_sockets().at([place]).values()) == [0]
+            assert list(sockets_of(rows()).at([place]).values()) == [0]
             accepted = listener.accept()[0]
             number = os.fstat(accepted.fileno()).st_ino
-            assert list(read_sockets().at([place]).values()) == [number]
+            assert list(sockets_of(rows()).at([place]).values()) == [number]
             accepted.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::")]
+)
+def test_netlink_tells_of_a_client_that_reads_nothing_what_the_text_tells(
+    family: socket.AddressFamily, address: str
+) -> None:
+    dual = family == socket.AF_INET6
+    with socket.create_server((address, 0), family=family, dualstack_ipv6=dual) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            accepted = listener.accept()[0]
+            accepted.setblocking(False)
+            with accepted:
+                with suppress(BlockingIOError):
+                    while accepted.send(bytes(1 << 20)):
+                        pass
+                assert about(port, by_netlink()) == about(port, by_text())
+            told = about(port, by_netlink())
+            assert told == about(port, by_text())
+            assert FIN_WAIT1 in {row.state for row in told if row.unacknowledged}
+
+
+FIN_WAIT1 = 0x04
+
+
+def about(port: int, rows: Iterable[Row]) -> set[Row]:
+    """Return the rows of a port, and whether bytes are unacknowledged: how many may change."""
+    ends = f":{port:04X}"
+    ours = (row for row in rows if row.local.endswith(ends) or row.remote.endswith(ends))
+    return {row._replace(unacknowledged=bool(row.unacknowledged)) for row in ours}
 
 
 LISTENING = Sockets({5006: frozenset({1}), 8080: frozenset({2}), 6379: frozenset({3})})

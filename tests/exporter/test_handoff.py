@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from bokeh.util.token import generate_session_id
 from tornado.httpclient import HTTPClientError
 
 from tests.exporter import agent_socket
 from tests.exporter.handing import (
     MANY,
     WORKERS,
+    Shared,
     created,
     handed,
     in_each,
@@ -104,28 +106,29 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
     ["?bokeh-session-id={}", "/autoload.js?bokeh-autoload-element=x&bokeh-session-id={}"],
     ids=["page", "script of server_document"],
 )
-def test_all_pages_of_a_session_come_from_its_worker(tmp_path: Path, page: str) -> None:
-    with workers(tmp_path) as server, Users() as users:
-        for who in ("a" * 44, "b" * 44):
+def test_all_pages_of_a_session_come_from_its_worker(shared: Shared, page: str) -> None:
+    server, handed_before = shared.server, handed(shared.server, "page")
+    with Users() as users:
+        for who in (generate_session_id(), generate_session_id()):
             tokens = [
                 token_in(users.get(server.url + page.format(who)).replace('\\"', '"'))
                 for _ in range(8)
             ]
             marks = {mark(users, users.connect(server.url, token)) for token in tokens}
             assert len(marks) == 1
-        assert created(server) == 2
-        assert handed(server, "page") >= 1
+        assert shared.created == 2
+        assert handed(server, "page") > handed_before
 
 
-def test_pages_that_ask_for_one_new_session_at_once_share_it(tmp_path: Path) -> None:
-    with workers(tmp_path) as server, Users() as users:
-        url = f"{server.url}?bokeh-session-id={'c' * 44}&busy=1"
+def test_pages_that_ask_for_one_new_session_at_once_share_it(shared: Shared) -> None:
+    with Users() as users:
+        url = f"{shared.server.url}?bokeh-session-id={generate_session_id()}&busy=1"
         with ThreadPoolExecutor(8) as pool:
             first = pool.submit(users.get, url)
             time.sleep(0.5)
             pages = list(pool.map(lambda _: users.get(url), range(7)))
         assert len({*pages, first.result()}) >= 1
-        assert created(server) == 1
+        assert shared.created == 1
 
 
 def test_a_draining_server_takes_reconnects_at_any_worker_and_no_new_pages(tmp_path: Path) -> None:
@@ -154,10 +157,10 @@ def test_a_draining_server_takes_reconnects_at_any_worker_and_no_new_pages(tmp_p
 
 
 def test_pages_that_ask_for_one_new_session_from_all_workers_at_once_share_it(
-    tmp_path: Path,
+    shared: Shared,
 ) -> None:
-    with workers(tmp_path) as server, Users() as users, ThreadPoolExecutor(8) as pool:
-        for number in range(20):
-            url = f"{server.url}?bokeh-session-id={'d' * 40}{number}"
+    with Users() as users, ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            url = f"{shared.server.url}?bokeh-session-id={generate_session_id()}"
             list(pool.map(users.get, [url] * 8))
-        assert created(server) == 20
+        assert shared.created == 20

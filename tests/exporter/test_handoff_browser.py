@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
 ]
 
-BROWSERS, TABS = 2, 4
+BROWSERS, TABS = 2, 2  # together one page for each worker
 PAGE = """
 import itertools, os, sys, uuid
 from bokeh.io import curdoc

@@ -16,12 +16,14 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlparse
 
 import pytest
+from bokeh.util.token import generate_session_id
 
 from tests.exporter import agent_socket
 from tests.exporter.carriers import MOUNTED, UVICORN, carried
 from tests.exporter.handing import (
     MARKED,
     WORKERS,
+    Shared,
     connected_to,
     created,
     handed,
@@ -97,29 +99,29 @@ def test_a_kept_alive_connection_moves_as_often_as_its_requests_ask_for(tmp_path
         assert sorted(homes.count(home) for home in set(homes)) == [3, 3, 3, 3]
 
 
-def test_pipelined_requests_are_answered_in_their_order(tmp_path: Path) -> None:
-    with workers(tmp_path) as server:
-        place = urlparse(server.url)
-        host = f"Host: {place.netloc}\r\n\r\n"
-        for turn in range(4):
-            with socket.create_connection((place.hostname, place.port), PATIENCE) as client:
-                one = f"GET /app?bokeh-session-id={'p' * 40}{turn} HTTP/1.1\r\n{host}"
-                two = f"GET /app/metadata HTTP/1.1\r\n{host}"
-                three = f"GET /app?bokeh-session-id={'q' * 40}{turn} HTTP/1.1\r\n"
-                client.sendall((one + two + one + three).encode())
-                client.sendall(f"Connection: close\r\n{host}".encode())
-                answer = b"".join(iter(lambda: client.recv(65536), b"")).decode()
-            parts = answer.split("HTTP/1.1 200 OK")[1:]
-            kinds = [re.search(r"Content-Type: (\S+?)[;\r]", part) for part in parts]
-            assert [kind and kind[1] for kind in kinds] == [
-                "text/html", "application/json", "text/html", "text/html",
-            ]  # fmt: skip
-        assert created(server) == 8
+def test_pipelined_requests_are_answered_in_their_order(shared: Shared) -> None:
+    place = urlparse(shared.server.url)
+    host = f"Host: {place.netloc}\r\n\r\n"
+    for _ in range(4):
+        first, second = generate_session_id(), generate_session_id()
+        with socket.create_connection((place.hostname, place.port), PATIENCE) as client:
+            one = f"GET /app?bokeh-session-id={first} HTTP/1.1\r\n{host}"
+            two = f"GET /app/metadata HTTP/1.1\r\n{host}"
+            three = f"GET /app?bokeh-session-id={second} HTTP/1.1\r\n"
+            client.sendall((one + two + one + three).encode())
+            client.sendall(f"Connection: close\r\n{host}".encode())
+            answer = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+        parts = answer.split("HTTP/1.1 200 OK")[1:]
+        kinds = [re.search(r"Content-Type: (\S+?)[;\r]", part) for part in parts]
+        assert [kind and kind[1] for kind in kinds] == [
+            "text/html", "application/json", "text/html", "text/html",
+        ]  # fmt: skip
+    assert shared.created == 8
 
 
-def odd_token() -> str:
+def odd_token(session: str) -> str:
     """A token as Bokeh signs none: its session ID is no text that can be encoded."""
-    said = json.dumps({"session_id": "\ud800y", "session_expiry": 4_000_000_000})
+    said = json.dumps({"session_id": f"\ud800{session}", "session_expiry": 4_000_000_000})
     return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
 
 
@@ -129,10 +131,10 @@ LONG_HEAD = f"X:{'y' * 90}\r\n" * 693  # as Tornado allows, which it would not b
 @pytest.mark.parametrize(
     ("number", "targets", "head"),
     [
-        pytest.param(1, [f"/app?bokeh-token={odd_token()}"], "", id="an ID that is no text"),
+        pytest.param(1, ["/app?bokeh-token={token}"], "", id="an ID that is no text"),
         pytest.param(
             1,
-            ["/app?bokeh-session-id=one", "/app?bokeh-session-id=%20one%01"],
+            ["/app?bokeh-session-id={session}", "/app?bokeh-session-id=%20{session}%01"],
             "",
             id="an ID with blanks, which Tornado removes",
         ),
@@ -140,19 +142,20 @@ LONG_HEAD = f"X:{'y' * 90}\r\n" * 693  # as Tornado allows, which it would not b
     ],
 )
 def test_requests_that_no_browser_sends_are_answered_as_by_stock_bokeh(
-    tmp_path: Path, number: int, targets: list[str], head: str
+    shared: Shared, number: int, targets: list[str], head: str
 ) -> None:
-    with workers(tmp_path) as server:
-        place = urlparse(server.url)
-        for _, target in zip(range(8), cycle(targets), strict=False):
-            with socket.create_connection((place.hostname, place.port), PATIENCE) as client:
-                lines = f"Host: {place.netloc}\r\nConnection: close\r\n{head}"
-                client.sendall(f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode())
-                answer = b"".join(iter(lambda: client.recv(65536), b""))
-            assert answer.startswith(b"HTTP/1.1 200")
-        assert created(server) == number
-        wait_until(lambda: requests(server) == 0, "no request")
-        assert sum(told["apps"]["/app"]["pending"] for told in agent_socket.reports(server)) == 0
+    server = shared.server
+    place, session = urlparse(server.url), generate_session_id()
+    names = {"session": session, "token": odd_token(session)}
+    for _, target in zip(range(8), cycle(targets), strict=False):
+        with socket.create_connection((place.hostname, place.port), PATIENCE) as client:
+            lines = f"Host: {place.netloc}\r\nConnection: close\r\n{head}"
+            client.sendall(f"GET {target.format(**names)} HTTP/1.1\r\n{lines}\r\n".encode())
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200")
+    assert shared.created == number
+    wait_until(lambda: requests(server) == 0, "no request")
+    assert sum(told["apps"]["/app"]["pending"] for told in agent_socket.reports(server)) == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT ROOT: only root may become another user")
@@ -270,8 +273,9 @@ def test_the_workers_of_uvicorn_say_once_that_nothing_is_handed(tmp_path: Path) 
         assert server.output.count("no hand-off between workers") == 1
 
 
-def test_only_the_workers_of_the_same_server_may_hand_it_a_connection(tmp_path: Path) -> None:
-    with workers(tmp_path) as server, Users() as users:
+def test_only_the_workers_of_the_same_server_may_hand_it_a_connection(shared: Shared) -> None:
+    server = shared.server
+    with Users() as users:
         pids = {worker["pid"] for worker in server.state()["workers"]}
         sockets = re.findall(r"@(bokeh-exporter-handoff/\S+)", Path("/proc/net/unix").read_text())
         ours = {name for name in sockets if int(name.rpartition("/")[2]) in pids}
@@ -282,4 +286,4 @@ def test_only_the_workers_of_the_same_server_may_hand_it_a_connection(tmp_path: 
                 stranger.connect(f"\0{name}")
                 assert stranger.recv(1) == b""  # closed, and nothing is taken from it
         join_all(users, server.url, 4)
-        assert created(server) == 4
+        assert shared.created == 4

@@ -263,20 +263,19 @@ def test_a_script_with_its_own_server_is_counted_and_ends_with_code_0(
         assert "restarting" not in server.output
 
 
-@pytest.mark.parametrize("way", ["panel serve", "panel serve, two workers", "pn.serve"])
+# With one worker each: `test_bokeh_releases` has `panel serve` with two, and above is `pn.serve`.
+@pytest.mark.parametrize("way", ["panel serve", "pn.serve"])
 def test_panel_servers_are_counted_and_drained(tmp_path: Path, way: str) -> None:
     port = free_port()
     (tmp_path / "app.py").write_text("import panel as pn\npn.panel('hello').servable()\n")
     (tmp_path / "serve.py").write_text(PANEL_SCRIPT)
     serve = [str(BIN / "panel"), "serve", "app.py", "--port", str(port)]
-    processes = 2 if "two" in way else 1
     command = {
         "panel serve": serve,
-        "panel serve, two workers": [*serve, "--num-procs", "2"],
         "pn.serve": [sys.executable, "serve.py", str(port), "1"],
     }[way]
     with served(tmp_path, command, port=port) as server, Users() as users:
-        server.wait_workers(processes)
+        server.wait_workers(1)
         user = users.join(server.url)
         users.join(server.url)
         assert server.connected() == 2

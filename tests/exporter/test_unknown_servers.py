@@ -11,7 +11,8 @@ import pytest
 
 from exporter.agent.pod import Name
 from exporter.child_processes import ProcessTree
-from exporter.estimate import LISTEN
+from exporter.estimate import sockets_of
+from exporter.kernel_tables import printed
 from exporter.launch import Launcher
 from exporter.ledger import Collected, WorkerView
 from exporter.observe import PodObserver, PodView
@@ -85,5 +86,4 @@ def test_a_server_of_another_user_at_an_unknown_port_serves_until_the_deadline(
 
 def _listens(process: int, port: int) -> bool:
     """Tell whether anybody listens on a port of the network that the process is in."""
-    rows = [line.split() for line in Path(f"/proc/{process}/net/tcp").read_text().splitlines()]
-    return any(row[1].endswith(f":{port:04X}") and row[3] == LISTEN for row in rows[1:])
+    return port in sockets_of(printed(Path(f"/proc/{process}/net"))).listening

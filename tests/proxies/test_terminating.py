@@ -60,8 +60,8 @@ def test_new_users_get_a_page_of_another_server_at_once(
     users.ask(guest[1])
 
 
-def test_a_session_goes_on_and_its_user_comes_back_to_it(
-    fleet: Fleet, users: Users, guest: Guest
+def test_a_session_goes_on_its_user_comes_back_and_the_server_ends_when_it_has_left(
+    proxy: Proxy, fleet: Fleet, users: Users, guest: Guest
 ) -> None:
     browser, user = guest
     root = users.document(user)["roots"][0]["id"]
@@ -70,6 +70,9 @@ def test_a_session_goes_on_and_its_user_comes_back_to_it(
     again = browser.connect()
     assert users.document(again)["roots"][0]["attributes"]["text"] == "two hours of work"
     assert fleet.servers[GOING].launcher.poll() is None
+    users.leave(again)
+    assert fleet.servers[GOING].exit_code() == 0
+    Browser(users, proxy.url).open()
 
 
 def test_a_page_that_is_loaded_again_moves_its_cookie_to_another_server(
@@ -100,11 +103,3 @@ def test_kept_alive_connections_to_the_server_make_no_new_sessions(
         Browser(users, proxy.url).load()
     assert fleet.created() == [built[GOING], built[1] + 8]
     users.ask(guest[1])
-
-
-def test_the_server_ends_when_its_last_user_has_left(
-    proxy: Proxy, fleet: Fleet, users: Users, guest: Guest
-) -> None:
-    users.leave(guest[1])
-    assert fleet.servers[GOING].exit_code() == 0
-    Browser(users, proxy.url).open()
