@@ -28,6 +28,7 @@ _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, po
 _QUESTION = struct.Struct("=BBBxI48x")  # inet_diag_req_v2: family, protocol, extensions, states
 # inet_diag_msg: family, state, -, -, ports, addresses, ..., unsent bytes (wqueue), user, inode
 _ANSWER = struct.Struct("=BBxx2s2s16s16s20xI4xI")
+_PATIENCE = 1.0  # seconds; a sandbox may take the question and never answer
 _LARGEST = 1 << 16  # bytes; the kernel's messages have at most 32 KiB
 
 
@@ -66,6 +67,7 @@ def by_netlink() -> list[Row]:
     """Return the rows as the kernel answers over netlink. Raises OSError if it does not."""
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
     with socket.socket(socket.AF_NETLINK, kind, _SOCK_DIAG) as kernel:
+        kernel.settimeout(_PATIENCE)
         families = (socket.AF_INET, socket.AF_INET6)
         return [row for family in families for row in _asked(kernel, family)]
 
