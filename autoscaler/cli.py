@@ -13,6 +13,8 @@ from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
 
+from autoscaler.errors import install_hint
+
 COMMANDS = {
     "run": "run the daemon, which scales the targets of all policies",
     "check": "check policy files and print every error in them",
@@ -53,7 +55,7 @@ def _run(name: str, words: Sequence[str]) -> int:
         code: int = module.run(parser.parse_args(words))
     except ModuleNotFoundError as error:
         problem = f"autoscaler {name}: the package {error.name} is missing"
-        print(f"{problem}; run pip install 'bokeh-autoscaler[daemon,report]'", file=sys.stderr)
+        print(f"{problem}; {install_hint('daemon,report')}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return 130
