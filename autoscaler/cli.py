@@ -25,6 +25,7 @@ COMMANDS = {
     "tune": "find the cheapest policy that meets a goal on recorded or generated sessions",
     "diff": "show what an edit of a policy changes, in its settings and on a trace",
     "demo": "scale real Bokeh servers on this machine for two minutes",
+    "users": "open an app with many real sessions, to see it scale",
     "schema": "print the JSON Schema of a policy, for editors",
 }
 USAGE, FAILED = 2, 1
