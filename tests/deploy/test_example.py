@@ -25,18 +25,21 @@ def joined(url: str) -> ClientSession | None:
         return None
 
 
+def told(session: ClientSession) -> str:
+    """What the page says of its pod, as the server has it by now."""
+    session.pull()
+    [where] = session.document.select({"type": Div})
+    return str(where.text)
+
+
 @pytest.mark.slow
 def test_the_page_names_its_pod_and_how_many_sessions_that_has(tmp_path: Path) -> None:
     with bokeh_serve(tmp_path, app=APP.read_text()) as server:
         first, second = (wait_until(partial(joined, server.url), 30, "the app") for _ in range(2))
         try:
-            [where] = first.document.select({"type": Div})
             pod = os.environ.get("HOSTNAME", "this machine")
-            wait_until(
-                lambda: f"Pod <b>{pod}</b>, 2 sessions" in first.document.models[where.id].text,
-                20,
-                "the page to count both sessions",
-            )
+            said = f"Pod <b>{pod}</b>, 2 sessions"
+            wait_until(lambda: told(first) == said, 20, "the page to count both sessions")
         finally:
             first.close()
             second.close()

@@ -64,7 +64,7 @@ def test_it_says_where_everything_is_and_leaves_nothing_behind() -> None:
             said += line
             if ENDS in line:
                 break
-        urls = re.findall(r"http://127\.0\.0\.1:\S+", said)
+        urls = re.findall(r" (http://127\.0\.0\.1:\S+)$", said, re.MULTILINE)
         assert len(urls) == 3, said
         for url in urls:
             wait_until(lambda url=url: answers(url), 30.0, url)
