@@ -22,7 +22,7 @@ endif
 export TEST_COUNTS
 
 .DEFAULT_GOAL := help
-.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves on-nodes beside node pages lint format demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale lock clean
+.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves on-nodes beside node pages lint format demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale audit sbom lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -126,7 +126,7 @@ big-data: install ## Start the app with 10 million points and its service, until
 	@$(BIN)/python -m tests.lab.live_big_data --points $(or $(POINTS),10000000)
 
 cluster: parts ## Start a one-node Kubernetes with our images and manifests, as root; CMD='...' runs in it
-	@$(CLUSTER) "$$CMD"
+	@$(CLUSTER) $(IMAGES:%=--image %) "$$CMD"
 
 bench: install ## Measure everything that has a performance goal
 	@$(BIN)/python -m tests.benchmarks
@@ -141,6 +141,12 @@ bench-fidelity: parts ## Compare simulations with the real HPA and, as root, wit
 
 bench-scale: parts ## Measure the daemon with 100, 300 and 1,000 Deployments (half an hour); COUNT=100
 	@$(BIN)/python -m tests.benchmarks.scale $(COUNT)
+
+audit: install ## Check the pinned packages for known vulnerabilities (asks OSV; Error 3 if it does not answer)
+	@$(BIN)/python -m tests.supply_chain.audit
+
+sbom: install ## Write what is in our images to dist/, as CycloneDX; ARCHIVES='...' of docker save
+	@$(BIN)/python -m tests.supply_chain.sbom $(ARCHIVES)
 
 lock: install ## Update the pinned requirements and their hashes
 	@echo uv | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -13,6 +13,8 @@ from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
 
+from autoscaler.errors import install_hint
+
 COMMANDS = {
     "run": "run the daemon, which scales the targets of all policies",
     "check": "check policy files and print every error in them",
@@ -23,6 +25,7 @@ COMMANDS = {
     "tune": "find the cheapest policy that meets a goal on recorded or generated sessions",
     "diff": "show what an edit of a policy changes, in its settings and on a trace",
     "demo": "scale real Bokeh servers on this machine for two minutes",
+    "users": "open an app with many real sessions, to see it scale",
     "schema": "print the JSON Schema of a policy, for editors",
 }
 USAGE, FAILED = 2, 1
@@ -53,7 +56,7 @@ def _run(name: str, words: Sequence[str]) -> int:
         code: int = module.run(parser.parse_args(words))
     except ModuleNotFoundError as error:
         problem = f"autoscaler {name}: the package {error.name} is missing"
-        print(f"{problem}; run pip install 'bokeh-autoscaler[daemon,report]'", file=sys.stderr)
+        print(f"{problem}; {install_hint('daemon,report')}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return 130

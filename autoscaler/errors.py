@@ -7,6 +7,15 @@ above the adapters does not depend on any client library.
 from __future__ import annotations
 
 
+def install_hint(extras: str) -> str:
+    """Return the command that installs the package with these extras, such as `daemon,report`.
+
+    The package is on no index before its first release; then only this function, the README's
+    section Install and the Dockerfile in deploy/README.md change.
+    """
+    return f"run pip install '.[{extras}]' in the checkout of bokeh-autoscaler"
+
+
 class AutoscalerError(Exception):
     """Base class of the errors that are reported in one line instead of a traceback."""
 

@@ -24,6 +24,10 @@ from exporter.wire import RECONNECT_SECONDS
 if TYPE_CHECKING:
     from exporter.doorkeeper import TokenGuard
 
+NO_COMMAND = (
+    "no command to launch; write it after --. A Kubernetes container with a `command` ignores the "
+    "image's own ENTRYPOINT and CMD: repeat them in `args`, as [bokeh, serve, app.py]"
+)
 TOKEN_VARIABLE = "BOKEH_EXPORTER_TOKEN_FILE"  # noqa: S105 - names a file
 INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,60}")  # a unix socket's name has at most 107 bytes
 
@@ -218,7 +222,7 @@ def run_launch(options: argparse.Namespace) -> int:
 
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
-        options.parser.error("no command to launch; write it after --")
+        options.parser.error(NO_COMMAND)
     options.command = command
     os.environ["BOKEH_EXPORTER_RESOURCES"] = options.resources
     os.environ[pod.TRUSTED] = options.trusted_uids

@@ -11,7 +11,10 @@ from autoscaler.commands import connect
 from autoscaler.commands.lines import complain
 from autoscaler.control.controller import Controller
 from autoscaler.control.pass_result import Outcome
+from autoscaler.core.holds import blocking
+from autoscaler.core.now import Now
 from autoscaler.errors import AutoscalerError
+from autoscaler.reporting.events import unreachable
 from exporter.texts import visible
 
 
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_text(outcome: Outcome) -> str:
-    """Return the decision as text: the target, each metric, each step, and the result."""
+    """Return the decision as text: the target, each metric, each step, the result, all holds."""
     decision, observed = outcome.decision, outcome.observed
     if decision is None or observed is None:
         return ""
@@ -68,7 +71,24 @@ def as_text(outcome: Outcome) -> str:
         for step in decision.steps
     ]
     lines.append(f"  decision {decision.desired:>3} replicas  (nothing was changed)")
+    if blocks := _blocks(outcome):
+        lines.append("A scale-down is blocked by")
+        lines += [f"  {each['reason']}: {each['detail']}" for each in blocks]
     return "\n".join(map(visible, lines))
+
+
+def _blocks(outcome: Outcome) -> list[dict[str, str]]:
+    """Return all that holds a scale-down now, whether or not the decision came to it."""
+    decided = outcome.decided
+    if decided is None:
+        return []
+    metrics, now = decided.decision.recommendations, Now(decided.at)
+    steps = blocking(outcome.policy, decided.observed, metrics, decided.before, now)
+    told = [{"reason": step.reason.value, "detail": step.detail} for step in steps]
+    if outcome.unreachable:
+        message = unreachable(outcome.unreachable)
+        told.append({"reason": message.reason, "detail": message.text})
+    return told
 
 
 def as_json(outcome: Outcome) -> str:
@@ -86,5 +106,6 @@ def as_json(outcome: Outcome) -> str:
             "reason": decision.reason,
             "recommendations": [metric._asdict() for metric in decision.recommendations],
             "steps": [step._asdict() for step in decision.steps],
+            "blocks": _blocks(outcome),
         }
     )

@@ -15,7 +15,7 @@ from autoscaler.errors import AutoscalerError
 from autoscaler.simulation.timeline import Table
 from exporter.texts import visible
 
-# The policy in a checkout; an installation has a copy next to the example app.
+# The policy in a checkout; an installation from a wheel has a copy next to the example app.
 POLICY = Path("policies/sessions.yaml")
 # Sessions at the peak, in pods: enough for a few steps up and down.
 PODS_AT_PEAK = 3.25
@@ -59,10 +59,15 @@ def run(args: argparse.Namespace) -> int:
     if args.app is not None and not args.app.is_file():
         complain(f"autoscaler demo: no such file: {args.app}; set --app to a Bokeh app")
         return 2
-    examples = files("autoscaler.demo")
-    with as_file(examples / "app.py") as app, as_file(examples / POLICY.name) as policy:
-        chosen = args.policy or (POLICY if POLICY.exists() else policy)
-        return _run(args, args.app or app, PolicyFiles([chosen]))
+    with as_file(files("autoscaler.demo") / "app.py") as app:
+        return _run(args, args.app or app, PolicyFiles([args.policy or _ready_policy(app)]))
+
+
+def _ready_policy(app: Path) -> Path:
+    """Return the ready-made policy: of this folder, of a wheel, or of an editable installation."""
+    checkout = app.parents[2]
+    places = (POLICY, app.with_name(POLICY.name), checkout / POLICY)
+    return next((place for place in places if place.exists()), POLICY)
 
 
 def _run(args: argparse.Namespace, app: Path, policies: PolicyFiles) -> int:

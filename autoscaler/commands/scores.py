@@ -17,6 +17,7 @@ from autoscaler.simulation.comparison import Contender, Result
 from autoscaler.simulation.timeline import Table
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.uncertainty import lines, uncertainty
+from autoscaler.simulation.verdict import verdict
 from exporter.texts import visible
 
 
@@ -36,15 +37,18 @@ def tell(
     found = uncertainty(results, trace, zone)
     sure = list(lines(found, assumed.when_full)) if found else []
     conditions = " ".join([summary.conditions(policy, trace, assumed), *notes])
+    result = verdict(policy, assumed, results[0].score)
     if args.html:
         whole = summary.table(results, assumed.when_full, args.price)
-        timeline = replace(results[0].run.timeline, timezone=zone)
+        run = results[0].run.timeline
+        timeline = replace(run, timezone=zone, demand=trace.concurrency)
         rivals = {each.name: each.run.timeline for each in results[1:]}
         title = f"Policy {policy.name}, simulated"
-        _write_html(args.html, timeline, whole, title, " ".join([*sure, conditions]), rivals)
+        note = " ".join([*sure, conditions])
+        _write_html(args.html, timeline, whole, title, note, rivals, result)
     if args.json:
         content = summary.document(policy, trace, assumed, results, args.price, found)
-        print(json.dumps(content, indent=2))
+        print(json.dumps({**content, "verdict": result}, indent=2))
         return
     say(*_lines(trace, results[0]))
     print_table(summary.table(results, assumed.when_full, args.price, brief=True))
@@ -52,6 +56,7 @@ def tell(
         summary.bounds_text(results[0].score.bounds),
         *sure[: len(results) - 1],
         conditions,
+        result,
         f"Report: {args.html}",
     )
 

@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
     Returns the exit code: 1 if no policy is known to meet the goal, 2 for wrong input.
     """
     from autoscaler.commands.recommended import tell
-    from autoscaler.simulation.recommendation import Verdict, own_goal, recommend
+    from autoscaler.simulation.goals import own_goal
+    from autoscaler.simulation.recommendation import Verdict, recommend
     from autoscaler.simulation.tuning import screened_days, tune
 
     args.html = args.html or (None if args.json else DEFAULT_REPORT)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from autoscaler.core import foreign_writers, staleness
+from autoscaler.core.drain.plan import foreign_cost
 from autoscaler.core.now import Now
 from autoscaler.model import Observation, Reason, Recommendation, State, Step
 from autoscaler.policy import Policy
@@ -93,8 +95,8 @@ def without_label(draft: Draft, policy: Policy, observed: Observation) -> Draft:
         return draft
     detail = (
         f"not scaling down: pod {bare.name} cannot be cordoned. Add the label "
-        'bokeh-autoscaler/routable: "true" to the pod template and to the Service\'s selector '
-        "(not to the Deployment's selector)"
+        'bokeh-autoscaler/routable: "true" to the pod template (not to the selector of the '
+        "Deployment), wait for the rollout, and only then add it to the Service's selector"
     )
     return draft.to(draft.current, Reason.NOT_CORDONABLE, detail)
 
@@ -123,3 +125,29 @@ def beside_other_autoscaler(draft: Draft, observed: Observation) -> Draft:
     detail = f"not scaling: {other} scales this Deployment too; remove one of the two"
     step = Step(Reason.OTHER_AUTOSCALER, draft.current, detail)
     return draft._replace(replicas=draft.current, steps=(*draft.steps, step))
+
+
+def blocking(
+    policy: Policy,
+    observed: Observation,
+    metrics: tuple[Recommendation, ...],
+    state: State,
+    now: Now,
+) -> Iterator[Step]:
+    """Yield each hold that a scale-down meets now; a decision names only the first one."""
+    current = observed.replicas
+    lower = Draft(current, current - 1)
+    yield from (Step(each.reason, current, each.detail) for each in metrics if each.problem)
+    partial = (each for each in metrics if not each.complete and not each.problem)
+    for held in (
+        *(without_data(lower, (each,)) for each in partial),
+        in_rollout(lower, observed),
+        after_mismatch(lower, state, now),
+        after_reset(lower, state, now),
+        without_label(lower, policy, observed),
+        on_stale_cache(lower, observed, state, now),
+        beside_other_autoscaler(lower, observed),
+    ):
+        yield from held.steps
+    if policy.drain is not None and (foreign := foreign_cost(observed.active, current)):
+        yield foreign

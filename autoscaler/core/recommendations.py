@@ -25,6 +25,7 @@ from autoscaler.policy import (
     RefusalTarget,
     SessionsMetric,
 )
+from autoscaler.units import counted
 
 FAILURES = {
     "sessions": Reason.FAILED_GET_SESSIONS_METRIC,
@@ -83,7 +84,7 @@ def _sessions(
         replicas += apart
         detail += f" + {apart} pods without new users"
     if count.unknown:
-        detail += f", {count.unknown} pods without data counted as full"
+        detail += f", {counted(count.unknown, 'pod')} without data counted as full"
     unheard = by_refusal and not (traffic and traffic.known)
     if unheard:
         why = observed.unavailable.get("arrivals", "no exporter has told yet how many users came")
@@ -125,7 +126,7 @@ def _resource(
     budget = "requests" if cpu else "the limit"
     detail = f"{metric.type}: {proposal.usage}% of {budget}, target {target}%"
     if blind:
-        detail += f", {blind} pods without data"
+        detail += f", {counted(blind, 'pod')} without data"
     return Recommendation(metric.type, proposal.replicas, detail, complete=not blind)
 
 

@@ -13,8 +13,10 @@ import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any
+from urllib.parse import urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httputil import HTTPHeaders
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 _TOKEN = re.compile(r'"token"\s*:\s*"([^"]+)"')
@@ -39,7 +41,11 @@ class User:
         found = _TOKEN.search(answer.body.decode())
         if found is None:
             raise OSError(f"{page} is not a Bokeh page; it has no session token")
-        request = HTTPRequest(page.replace("http", "ws", 1) + "/ws", request_timeout=PAGE_WITHIN)
+        request = HTTPRequest(
+            web_socket_of(answer.effective_url),
+            headers=cookies_of(answer.headers),
+            request_timeout=PAGE_WITHIN,
+        )
         self._connection = await websocket_connect(request, subprotocols=["bokeh", found.group(1)])
         for _ in ACK_FRAMES:
             if await self._connection.read_message() is None:
@@ -59,6 +65,22 @@ class User:
         self._leaving = True
         if self._connection is not None:
             self._connection.close()
+
+
+def web_socket_of(page: str) -> str:
+    """Return where the page at this URL opens its WebSocket."""
+    parts = urlsplit(page)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    return parts._replace(scheme=scheme, path=f"{parts.path.rstrip('/')}/ws").geturl()
+
+
+def cookies_of(headers: HTTPHeaders) -> dict[str, str]:
+    """Return the headers by which a browser sends back the cookies that it was given.
+
+    Without them a proxy in front sends the WebSocket to another pod than the page.
+    """
+    cookies = [each.split(";")[0] for each in headers.get_list("Set-Cookie")]
+    return {"Cookie": "; ".join(cookies)} if cookies else {}
 
 
 class ClientPool:

@@ -27,8 +27,9 @@ LOAD_EVERY = 0.05
 # Seconds of real time between two passes: each asks processes that are not as fast as the policy's
 # time, and share this machine with their servers.
 LEAST_PASS = 0.5
-# Share of the peak's users at shares of the demo's time: they come, stay, and leave.
-CURVE = ((0.0, 0.0), (0.35, 1.0), (0.47, 1.0), (0.63, 0.0), (1.0, 0.0))
+# Share of the peak's users at shares of the demo's time: they come, stay, and leave. A few stay
+# longer, so that pods are seen waiting for them.
+CURVE = ((0.0, 0.0), (0.28, 1.0), (0.36, 1.0), (0.46, 0.12), (0.8, 0.12), (0.86, 0.0), (1.0, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Load:
 
 
 class TimelineRecorder(Recorder):
-    """A `Recorder` that records the timeline for the report."""
+    """A `Recorder` that records the timeline for the report, in policy time from second 0."""
 
     def __init__(
         self, start: float, seats: int, clients: ClientPool, cluster: LocalCluster
@@ -131,25 +132,25 @@ class TimelineRecorder(Recorder):
 
     def record(self, result: PassResult) -> None:
         """Record one pass."""
-        replicas = self._cluster.replicas
-        self._sessions.set(result.at, len(self._clients.present))
-        self._ready.set(result.at, sum(replica.ready for replica in replicas))
-        self._billed.set(result.at, len(replicas))
-        self._refused += [result.at] * (self._clients.refused - len(self._refused))
+        replicas, at = self._cluster.replicas, result.at - self._start
+        self._sessions.set(at, len(self._clients.present))
+        self._ready.set(at, sum(replica.ready for replica in replicas))
+        self._billed.set(at, len(replicas))
+        self._refused += [at] * (self._clients.refused - len(self._refused))
         for outcome in result.outcomes:
             decision = outcome.decision
             if decision is None:
                 continue
-            self._desired.set(result.at, decision.desired)
+            self._desired.set(at, decision.desired)
             if outcome.changed:
                 words = (decision.reason.value, decision.detail)
-                self.changes.append(Change(result.at, decision.current, decision.desired, *words))
+                self.changes.append(Change(at, decision.current, decision.desired, *words))
 
     def timeline(self, end: float) -> Timeline:
-        """Return the timeline so far."""
+        """Return the timeline until then, in Unix seconds of the demo's clock."""
         return Timeline(
-            start=self._start,
-            end=end,
+            start=0.0,
+            end=end - self._start,
             seats=self._seats,
             sessions=self._sessions.steps(),
             ready=self._ready.steps(),

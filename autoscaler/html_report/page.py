@@ -19,6 +19,7 @@ from autoscaler.html_report.plots import axis_of
 from autoscaler.html_report.replicas import decisions_plot, lives_plot, replicas_plot
 from autoscaler.html_report.users import users_plot
 from autoscaler.html_report.weeks import refused_map, spare_map
+from autoscaler.simulation.summary import MEANINGS
 from autoscaler.simulation.timeline import Table, Timeline
 from autoscaler.simulation.weekly import week
 from exporter.texts import visible
@@ -26,6 +27,9 @@ from exporter.texts import visible
 # A map of the hours of a week says nothing of a shorter run.
 LEAST_FOR_MAPS = 86_400.0
 NO_RIVALS: Mapping[str, Timeline] = {}
+NOTHING_MORE: Mapping[str, str] = {}
+# Changes in the list below the plots, which a long run has thousands of.
+MOST_CHANGES = 500
 # Blocks of Bokeh's template, which lacks support of phones and a table without a script.
 TEMPLATE = """\
 {% block preamble %}
@@ -39,15 +43,24 @@ TEMPLATE = """\
   th, td { padding: 3px 14px 3px 0; text-align: right; border-bottom: 1px solid #ddd; }
   th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
   td { font-variant-numeric: tabular-nums; }
+  summary { font-weight: 600; padding: 8px 0; } dt { font-weight: 600; } dd { margin: 0 0 8px; }
+  details th, details td { text-align: left; vertical-align: top; overflow-wrap: anywhere; }
   @media (max-width: 600px) { body { font-size: 13px; } th, td { padding-right: 8px; } }
 </style>
 {% endblock %}
 {% block contents %}
 <main>
 <h1>{{ title | e }}</h1>
+{% if verdict %}<p><strong>{{ verdict | e }}</strong></p>{% endif %}
 {% for doc in docs %}{% for root in doc.roots %}{{ embed(root) }}{% endfor %}{% endfor %}
 <div class="table">{{ summary }}</div>
 <p>{{ note | e }}</p>
+{% if changes %}
+<details><summary>{{ changes_title | e }}</summary><div class="table">{{ changes }}</div></details>
+{% endif %}
+{% if meanings %}
+<details><summary>What the figures mean</summary><dl>{{ meanings }}</dl></details>
+{% endif %}
 </main>
 {% endblock %}
 """
@@ -60,12 +73,14 @@ def write_report(
     title: str,
     note: str = "",
     rivals: Mapping[str, Timeline] = NO_RIVALS,
+    verdict: str = "",
 ) -> None:
     """Write the page, which needs no network. Raises OSError if the file cannot be written.
 
     note: a paragraph below the table. rivals: runs of the same trace to compare with, by name.
+    verdict: a sentence above the plots.
     """
-    replace_file(path, report_html(timeline, summary, title, note, rivals))
+    replace_file(path, report_html(timeline, summary, title, note, rivals, verdict))
 
 
 def report_html(
@@ -74,20 +89,50 @@ def report_html(
     title: str,
     note: str = "",
     rivals: Mapping[str, Timeline] = NO_RIVALS,
+    verdict: str = "",
 ) -> str:
     """Return the page of a run as HTML."""
-    return page_html(_plots(timeline, rivals), summary, title, note)
+    changes = timeline.changes
+    title_of_changes = f"Why the replicas changed ({min(len(changes), MOST_CHANGES):,}"
+    title_of_changes += f" of {len(changes):,})" if len(changes) > MOST_CHANGES else ")"
+    more = {
+        "verdict": visible(verdict),
+        "changes": _table_html(_changes(timeline)) if changes else "",
+        "changes_title": title_of_changes,
+    }
+    return page_html(_plots(timeline, rivals), summary, title, note, more)
 
 
-def page_html(plots: Sequence[figure], summary: Table, title: str, note: str) -> str:
-    """Return plots, a table and a note as HTML, for a browser of any width."""
-    return file_html(
-        plots,
-        INLINE,
-        visible(title),
-        template=TEMPLATE,
-        template_variables={"summary": _table_html(summary), "note": visible(note)},
-    )
+def page_html(
+    plots: Sequence[figure],
+    summary: Table,
+    title: str,
+    note: str,
+    more: Mapping[str, str] = NOTHING_MORE,
+) -> str:
+    """Return plots, a table and a note as HTML, for a browser of any width.
+
+    more: further parts of the page, by their names in the template.
+    """
+    variables = {"summary": _table_html(summary), "note": visible(note), **more}
+    variables["meanings"] = _meanings_html(summary)
+    return file_html(plots, INLINE, visible(title), template=TEMPLATE, template_variables=variables)
+
+
+def _changes(timeline: Timeline) -> Table:
+    """Return the changes as a table: a touch screen has no pointer for the plots' tooltips."""
+    axis = axis_of(timeline)
+    rows = [
+        (axis.told(each.at), f"{each.before} → {each.after}", f"{each.reason}: {each.detail}")
+        for each in timeline.changes[:MOST_CHANGES]
+    ]
+    return Table(("when", "replicas", "why"), tuple(rows))
+
+
+def _meanings_html(summary: Table) -> str:
+    """Return the meaning of each row of the table that has a name of its own."""
+    found = [(title, MEANINGS[title]) for title, *_ in summary.rows if title in MEANINGS]
+    return "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in found)
 
 
 def _plots(timeline: Timeline, rivals: Mapping[str, Timeline]) -> list[figure]:

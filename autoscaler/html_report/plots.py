@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -33,19 +33,25 @@ class TimeAxis(NamedTuple):
     """How times are shown.
 
     to_axis: converts Unix seconds to the axis's milliseconds. pointed: format of times in tooltips.
+    told: returns a time as text.
     """
 
     kind: Literal["datetime", "timedelta"]
     label: str
     to_axis: Callable[[float], float]
     pointed: str
+    told: Callable[[float], str]
 
 
 def axis_of(timeline: Timeline) -> TimeAxis:
     """Return the axis of times; Bokeh has no time zones, so times are shifted by their offset."""
     if timeline.end < ELAPSED:
         return TimeAxis(
-            "timedelta", "time from second 0", lambda at: at * 1_000, "day %-d, %H:%M:%S"
+            "timedelta",
+            "time from second 0",
+            lambda at: at * 1_000,
+            "day %-d, %H:%M:%S",
+            lambda at: str(timedelta(seconds=round(at))),
         )
     zone = ZoneInfo(timeline.timezone) if timeline.timezone else None
     name = timeline.timezone or datetime.now(UTC).astimezone().tzname()
@@ -54,7 +60,10 @@ def axis_of(timeline: Timeline) -> TimeAxis:
         offset = datetime.fromtimestamp(at, UTC).astimezone(zone).utcoffset()
         return (at + (offset.total_seconds() if offset else 0.0)) * 1_000
 
-    return TimeAxis("datetime", f"time ({name})", to_axis, "%a %d %b %H:%M:%S")
+    def told(at: float) -> str:
+        return f"{datetime.fromtimestamp(at, UTC).astimezone(zone):%a %d %b %H:%M:%S}"
+
+    return TimeAxis("datetime", f"time ({name})", to_axis, "%a %d %b %H:%M:%S", told)
 
 
 def time_plot(title: str, unit: str, height: int, span: Range1d, axis: TimeAxis) -> figure:

@@ -36,6 +36,18 @@ def users_plot(timeline: Timeline, span: Range1d, axis: TimeAxis) -> figure:
         alpha=0.3,
         legend_label="billed seats",
     )
+    if timeline.demand.times:
+        wanted = source_of(timeline.demand, timeline.end, axis)
+        plot.step(
+            "x",
+            "y",
+            source=wanted,
+            mode="after",
+            color=RED,
+            line_width=1.5,
+            line_dash="dotted",
+            legend_label="demand",
+        )
     plot.step(
         "x", "y", source=ready, mode="after", color=GREEN, line_width=2, legend_label="ready seats"
     )

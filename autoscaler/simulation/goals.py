@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from autoscaler.policy import Policy, RefusalTarget
+
 if TYPE_CHECKING:
     from autoscaler.simulation.score import Score
 
@@ -18,7 +20,8 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     ">": operator.gt,
 }
-
+# The percentage of refused users that a policy without a goal of its own may have.
+DEFAULT_REFUSED = 0.1
 # The figures that a goal may name, by name and unit.
 FIGURES: Mapping[tuple[str, str], Callable[[Score], float]] = {
     ("refused", ""): lambda score: score.refused,
@@ -80,3 +83,10 @@ def goal(text: str) -> Goal:
         raise ValueError(f"{name} is a number, expected {name} {compare} {number} without %")
     names = ", ".join(dict.fromkeys(each for each, _ in FIGURES))
     raise ValueError(f"there is no figure {name}, expected one of {names}")
+
+
+def own_goal(policy: Policy) -> Goal:
+    """Return the goal that the policy itself has, or the default."""
+    spare = policy.sessions.spare if policy.sessions else None
+    share = spare.refuse if isinstance(spare, RefusalTarget) else DEFAULT_REFUSED
+    return goal(f"refused < {share:f}%")

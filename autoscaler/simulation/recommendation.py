@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from autoscaler.policy import Policy, RefusalTarget
-from autoscaler.simulation.goals import Goal, goal
+from autoscaler.simulation.goals import Goal
 from autoscaler.simulation.halving import undominated
 from autoscaler.simulation.intervals import (
     Day,
@@ -21,9 +20,6 @@ from autoscaler.simulation.intervals import (
     refused_interval,
 )
 from autoscaler.simulation.tuning import WEEK, Finalist
-
-# In percent of the users.
-DEFAULT_REFUSED = 0.1
 
 
 class Verdict(StrEnum):
@@ -81,13 +77,6 @@ class Recommendation(NamedTuple):
         figures = [each.outcome.figures for each in self.finalists]
         found = [self.finalists[number] for number in undominated(figures)]
         return sorted(found, key=lambda each: each.outcome.figures.cost)
-
-
-def own_goal(policy: Policy) -> Goal:
-    """Return the goal that the policy itself has, or the default."""
-    spare = policy.sessions.spare if policy.sessions else None
-    share = spare.refuse if isinstance(spare, RefusalTarget) else DEFAULT_REFUSED
-    return goal(f"refused < {share:f}%")
 
 
 def recommend(finalists: Sequence[Finalist], wanted: Goal, screened: int) -> Recommendation:

@@ -61,6 +61,17 @@ DETAIL_ROWS: tuple[Row, ...] = (
     ("* least replica-hours, as sessions stay", lambda s: f"{s.bounds.sticky:,.1f}"),
     ("least replica-hours, with known ends", lambda s: f"{s.bounds.clairvoyant:,.1f}"),
 )
+# The rows whose titles need a sentence. Replicas that are needed: those for the present sessions.
+MEANINGS: Mapping[str, str] = {
+    "regret: cost above the bound *": "How much more the policy costs than the cheapest fleet that "
+    "keeps each session where it is, and starts pods at once.",
+    "replicas missing (theta_u)": "On average over time, the share of the needed replicas that was "
+    "not ready: 5 % means that one of 20 needed replicas was missing. Lower is better for users.",
+    "replicas in excess (theta_o)": "On average over time, how many more replicas were paid for "
+    "than needed, as a share of the needed ones. It is the price of free seats.",
+    "time with too few (tau_u)": "The share of the time in which any was missing.",
+    "time with too many (tau_o)": "The share of the time in which more were paid for than needed.",
+}
 PLACED: Mapping[Placement, str] = {
     Placement.SERVICE: "A new session goes to a random pod, as by a Service; ",
     Placement.LEASTCONN: "A new session goes to the pod with the fewest sessions; ",

@@ -126,7 +126,8 @@ class Timeline:
     replicas; billed ones are starting or ready. refused: times at which users found no free seat
     and went away. timezone: name of the zone in which to show times, or None for this machine's.
     crowded: sessions on replicas whose seats are all taken by others. waiting: users in a queue.
-    phases: replicas in each phase. lives: of each replica. These four are empty for a live run.
+    phases: replicas in each phase. lives: of each replica. demand: users who wanted a seat, also
+    those who were refused. These five are empty for a live run.
     """
 
     start: float
@@ -143,6 +144,7 @@ class Timeline:
     waiting: Steps = NOTHING
     phases: Mapping[Phase, Steps] = field(default_factory=dict)
     lives: tuple[PodLife, ...] = ()
+    demand: Steps = NOTHING
 
 
 class Table(NamedTuple):

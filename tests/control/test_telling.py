@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from autoscaler.commands.decide import as_text
 from autoscaler.model import Cause, Cordon, PodMarks, TargetRef
 from autoscaler.reporting.events import mark_messages
 from tests.builders import NOW, pod, policy
@@ -138,3 +139,19 @@ def test_a_pod_cordoned_by_hand_is_counted_as_such(world: World) -> None:
     assert world.metric("cordoned_pods", cause="hand", **DASHBOARDS) == 1
     assert world.metric("cordoned_pods", cause="scale-down", **DASHBOARDS) == 0
     assert "pod-1" in world.cluster.asked
+
+
+def test_decide_prints_every_hold_a_line_each_and_not_only_the_first(world: World) -> None:
+    world.cluster.deploy(APP, 5, 1)
+    [outcome] = world.run().outcomes
+    assert outcome.decided is not None
+    assert outcome.observed is not None
+    pods = tuple(replace(each, labelled=False) for each in outcome.observed.pods)
+    seen = replace(outcome.observed, pods=pods, rollout_in_progress=True)
+    decided = outcome.decided._replace(observed=seen)
+
+    printed = as_text(replace(outcome, decided=decided)).splitlines()
+
+    blocks = printed[printed.index("A scale-down is blocked by") + 1 :]
+    assert [line.split(":")[0].strip() for line in blocks] == ["RolloutInProgress", "NotCordonable"]
+    assert "A scale-down is blocked by" not in as_text(outcome)

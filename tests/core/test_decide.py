@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from autoscaler.core.decide import decide, record_scaling
+from autoscaler.core.holds import blocking
+from autoscaler.core.now import Now
 from autoscaler.model import Observation, Reason, Sample, State, Unavailable
 from autoscaler.policy import Policy
 from tests.builders import NOW, observation, pod, pods, policy
@@ -394,3 +396,45 @@ def test_cpu_of_a_pod_that_is_warming_up_does_not_count() -> None:
     seen = observation(pods=(*pods(0, 0, cpu=500), hot))
 
     assert desired(policy(metrics=[CPU]), seen)[0] == 3
+
+
+def test_all_that_blocks_a_scale_down_is_named_and_not_only_what_the_decision_came_to() -> None:
+    metrics = [
+        {"type": "sessions", "seats": 10},
+        {"type": "prometheus", "query": "load", "perReplica": 1},
+    ]
+    troubled = [
+        pod("bare", sessions=0, labelled=False),
+        pod("silent"),
+        pod("foreign", sessions=0, deletion_cost=-9, cost_writer="karpenter"),
+    ]
+    seen = observation(
+        pods=tuple(troubled), rollout_in_progress=True, other_autoscaler="the HPA web"
+    )
+    state = SETTLED._replace(mismatch_at=NOW - 60)
+
+    decision, _ = decide(policy(metrics=metrics), seen, state, NOW)
+    blocks = list(
+        blocking(policy(metrics=metrics), seen, decision.recommendations, state, Now(NOW))
+    )
+
+    assert [step.reason for step in blocks] == [
+        Reason.FAILED_GET_EXTERNAL_METRIC,
+        Reason.PARTIAL_DATA,
+        Reason.ROLLOUT_IN_PROGRESS,
+        Reason.VICTIM_MISMATCH,
+        Reason.NOT_CORDONABLE,
+        Reason.OTHER_AUTOSCALER,
+        Reason.FOREIGN_DELETION_COST,
+    ]
+    assert {step.reason for step in decision.steps} < {step.reason for step in blocks}
+    label = blocks[4].detail
+    order = [label.index(each) for each in ("pod template", "rollout", "Service's selector")]
+    assert order == sorted(order)
+
+
+def test_nothing_blocks_a_scale_down_of_a_target_in_order() -> None:
+    seen, chosen = observation(0, 0, 5), sessions()
+    decision, _ = decide(chosen, seen, SETTLED, NOW)
+
+    assert not list(blocking(chosen, seen, decision.recommendations, SETTLED, Now(NOW)))

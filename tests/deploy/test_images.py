@@ -140,7 +140,7 @@ def test_the_printed_command_makes_the_wheel_that_the_images_have(tmp_path: Path
 def own_image(folder: Path) -> Path:
     """What the page adds to an image, added to one that has Python and finds wheels in a folder."""
     shutil.copytree(wheels(ROOT / OURS["bokeh-exporter"].requirements), folder / "wheels")
-    our_wheel(folder / "wheels")
+    our_wheel(folder / "dist")
     [ours] = blocks(DEPLOY_PAGE, "dockerfile")
     (folder / "Dockerfile").write_text(
         f"FROM {build_base()}\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from exporter import cli
 from tests.deploy.chart import render_chart
 from tests.deploy.manifests import BIG_DATA, FOLDER, Object, one, pinned, pod_specs, render
 from tests.deploy.monitoring import alerts
@@ -22,6 +23,7 @@ from tests.deploy.pages import (
 
 ROOT = FOLDER.parents[1]
 FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")
+NAME = "app.kubernetes.io/name"
 WITH_LINKS = sorted(
     {*ROOT.glob("*.md"), *(page for each in FOLDERS for page in (ROOT / each).rglob("*.md"))}
 )
@@ -44,7 +46,8 @@ def test_commands_name_files_that_exist(page: Path) -> None:
 @pytest.fixture(params=[0, 1], ids=["recommended", "parts"])
 def printed_overlay(request: pytest.FixtureRequest, kubectl: Path, tmp_path: Path) -> list[Object]:
     """Either overlay of the page with all of its patches, rendered."""
-    overlays, parts = blocks(KUBERNETES_PAGE, "yaml")[:2], blocks(KUBERNETES_PAGE, "yaml")[2:]
+    printed = [text for text in blocks(KUBERNETES_PAGE, "yaml") if "dashboards-2" not in text]
+    overlays, parts = printed[:2], printed[2:]
     here = os.path.relpath(FOLDER, tmp_path)
     whole, chosen = (
         yaml.safe_load(text.replace("../bokeh-autoscaler/deploy/kubernetes", here))
@@ -81,8 +84,72 @@ def test_the_overlays_of_the_page_render(printed_overlay: list[Object]) -> None:
     assert any((each["kind"], each["metadata"]["name"]) in scraped for each in objects)
 
 
+# What an operator has, in files and with names that our components do not know.
+NAMED = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: dashboards-2, namespace: bokeh}
+spec:
+  selector:
+    matchLabels: {app.kubernetes.io/name: dashboards-2}
+  template:
+    metadata:
+      labels: {app.kubernetes.io/name: dashboards-2, bokeh-autoscaler/routable: "true"}
+    spec:
+      initContainers:
+        - {name: exporter, image: bokeh-exporter, restartPolicy: Always}
+      containers:
+        - {name: app, image: registry.example.com/dashboards:1, args: [bokeh, serve, app.py]}
+"""
+
+
+def test_the_components_fit_an_app_of_another_name(kubectl: Path, tmp_path: Path) -> None:
+    [text] = [each for each in blocks(KUBERNETES_PAGE, "yaml") if "dashboards-2" in each]
+    here = os.path.relpath(FOLDER, tmp_path)
+    overlay = text.replace("../bokeh-autoscaler/deploy/kubernetes", here)
+    overlay = overlay.replace(
+        "sticky-haproxy", f"sidecar-token\n  - {here}/components/sticky-haproxy"
+    )
+    daemon = {**yaml.safe_load(NAMED), "metadata": {"name": "bokeh-autoscaler"}}
+    daemon["metadata"] |= {"namespace": "bokeh-autoscaler", "labels": {NAME: "bokeh-autoscaler"}}
+    daemon["spec"]["template"]["spec"] = {
+        "containers": [{"name": "autoscaler", "image": "x", "args": ["run"]}]
+    }
+    (tmp_path / "dashboards-2.yaml").write_text(f"{NAMED}---\n{yaml.safe_dump(daemon)}")
+    (tmp_path / "kustomization.yaml").write_text(overlay)
+
+    objects = render(kubectl, tmp_path)
+
+    specs = dict(pod_specs(objects))
+    assert set(specs) == {"dashboards-2", "bokeh-autoscaler", "sticky-haproxy"}
+    app = specs["dashboards-2"]
+    assert {each["name"] for each in app["initContainers"]} == {"exporter", "agent"}
+    [container] = app["containers"]
+    started = [*container["command"], *container["args"]]
+    assert started == ["python", "/bokeh-exporter", "launch", "--", "bokeh", "serve", "app.py"]
+    [exporter] = [each for each in app["initContainers"] if each["name"] == "exporter"]
+    assert exporter["env"][0]["name"] == "BOKEH_EXPORTER_TOKEN_FILE"
+    assert not {"initContainers", "command"} & {
+        *specs["sticky-haproxy"],
+        *specs["bokeh-autoscaler"],
+    }
+    labels = one(objects, "Deployment", "dashboards-2")["spec"]["template"]["metadata"]["labels"]
+    for name in ("sticky-routable", "sticky-all"):
+        assert one(objects, "Service", name)["spec"]["selector"].items() <= labels.items()
+    hpa = one(objects, "HorizontalPodAutoscaler", "bokeh-app")["spec"]["scaleTargetRef"]
+    assert hpa["name"] == "dashboards-2"
+
+
+def test_the_page_says_how_an_untouched_image_starts() -> None:
+    [container] = yaml.safe_load(blocks(DEPLOY_PAGE, "yaml")[0])["containers"]
+
+    launched = cli.parser().parse_args(["launch", "--", *container["args"]])
+    assert launched.command[1:3] == ["bokeh", "serve"]
+    assert container["name"] == "app"
+
+
 def test_the_settings_of_an_untouched_app_are_of_a_container() -> None:
-    environment = blocks(DEPLOY_PAGE, "yaml")[0]
+    environment = blocks(DEPLOY_PAGE, "yaml")[1]
 
     [variable] = yaml.safe_load(environment)["env"]
 
@@ -91,7 +158,7 @@ def test_the_settings_of_an_untouched_app_are_of_a_container() -> None:
 
 
 def test_the_values_of_the_page_bring_the_monitoring(helm: Path, tmp_path: Path) -> None:
-    values = yaml.safe_load(blocks(DEPLOY_PAGE, "yaml")[1])
+    values = yaml.safe_load(blocks(DEPLOY_PAGE, "yaml")[2])
 
     objects = render_chart(helm, tmp_path, values)
 

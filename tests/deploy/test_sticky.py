@@ -42,8 +42,8 @@ def settings(objects: list[Object], component: str, pod: Any) -> str:
 
 
 def test_new_users_come_by_the_label_and_cookies_lead_to_every_pod(objects: list[Object]) -> None:
-    new = one(objects, "Service", "bokeh-app-routable")["spec"]
-    everyone = one(objects, "Service", "bokeh-app-all")["spec"]
+    new = one(objects, "Service", "sticky-routable")["spec"]
+    everyone = one(objects, "Service", "sticky-all")["spec"]
 
     assert new["selector"] == {**APP, **ROUTABLE}
     assert new["selector"] == one(objects, "Service", "bokeh-app")["spec"]["selector"]
@@ -57,9 +57,9 @@ def test_the_proxy_follows_services_and_ports_that_are_there(
     objects: list[Object], settings: str
 ) -> None:
     """nginx asks for addresses and knows the port, HAProxy asks for the port called http."""
-    followed = re.findall(r"(?:_http\._tcp\.)?(bokeh-app-\w+)\.\$\{?\w+\}?(?::(\d+))?", settings)
+    followed = re.findall(r"(?:_http\._tcp\.)?(sticky-\w+)\.\$\{?\w+\}?(?::(\d+))?", settings)
 
-    assert {name for name, _ in followed} == {"bokeh-app-routable", "bokeh-app-all"}
+    assert {name for name, _ in followed} == {"sticky-routable", "sticky-all"}
     for name, number in followed:
         [port] = one(objects, "Service", name)["spec"]["ports"]
         assert port["name"] == "http"

@@ -62,6 +62,8 @@ RUN_BY = {
     "pip wheel": WHEEL,
     "pip download": "tests/lab/images.py::wheels",
     "docker build": BUILT,
+    "docker save": "tests/lab/images.py::_build",  # buildah writes the same kind of archive
+    "autoscaler users": "tests/proxies/test_stickiness.py::test_the_users_of_the_command_line",
     "kubectl": ON_THE_NODE,
     "kubectl -n bokeh scale deployment/dashboards-2": BESIDE,
     "kubectl -n bokeh patch service dashboards": BESIDE,

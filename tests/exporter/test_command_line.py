@@ -44,6 +44,7 @@ def test_anything_else_is_no_duration(written: str) -> None:
         (("start",), "invalid choice: 'start'"),
         (("launch",), "no command to launch; write it after --"),
         (("launch", "--"), "no command to launch; write it after --"),
+        (("launch", "--"), "repeat them in `args`"),
         (("launch", "--drain-deadline", "90", "--", "true"), "'90' is not a duration"),
         (("sidecar", "--port", "70000"), "'70000' is not a port; expected 1 to 65535"),
         (("sidecar", "--instance", "a/b"), "'a/b' is not an instance name"),

@@ -20,6 +20,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from tests.deploy.pages import KUBERNETES_PAGE, commands
 from tests.lab import real_node as one_node
 from tests.lab.access import Access
@@ -41,11 +43,33 @@ class Door:
 
 
 DOORS = (
-    Door("the example app", NAMESPACE, "bokeh-app", 5006, "/app"),
+    Door("the example app", NAMESPACE, "sticky-haproxy", 8080, "/app"),
     Door("the daemon's metrics", OWN, "bokeh-autoscaler", 9551, "/metrics"),
     # As built here it has no pages of its own.
     Door("Prometheus", OWN, "prometheus", 9090, "/api/v1/query?query=bokeh_sessions"),
 )
+
+# What a visitor sees differently: pods that are full with four users, and a log for people.
+POLICY = """\
+name: bokeh-app
+target: {namespace: bokeh, deployment: bokeh-app}
+replicas: {min: 2, max: 10}
+metrics:
+  - {type: sessions, seats: 4, spare: 2}
+behavior:
+  scaleDown: {stabilizationWindowSeconds: 60}
+"""
+FORMAT = "/spec/template/spec/containers/0/args/4"
+TOUR = {
+    ("ConfigMap", "bokeh-autoscaler-policies"): [
+        {"op": "replace", "path": "/data/bokeh-app.yaml", "value": POLICY},
+    ],
+    ("Deployment", "bokeh-autoscaler"): [
+        {"op": "test", "path": FORMAT, "value": "--log-format=json"},
+        {"op": "replace", "path": FORMAT, "value": "--log-format=text"},
+    ],
+}
+USERS = f"{Path(sys.executable).with_name('autoscaler')} users"
 
 
 def listen(port: int) -> socket.socket:
@@ -105,14 +129,32 @@ async def serve(access: Access, listeners: list[socket.socket]) -> None:
     await stop.wait()
 
 
-def apply() -> None:
-    """`kubectl apply -k` of the overlay; returns when the app serves. Raises CalledProcessError."""
+def apply(*, tour: bool = False) -> None:
+    """`kubectl apply -k` of the overlay; returns when the app serves. Raises CalledProcessError.
+
+    tour: whether somebody looks at it, who needs the proxy and small pods. Commands, such as tests,
+    find what the manifests say.
+    """
     with tempfile.TemporaryDirectory() as name:
-        subprocess.run(["kubectl", "apply", "-k", str(overlay(Path(name)))], check=True)
+        folder = overlay(Path(name), ("prometheus", "sticky-haproxy") if tour else ("prometheus",))
+        if tour:
+            _patch(folder / "kustomization.yaml")
+        subprocess.run(["kubectl", "apply", "-k", str(folder)], check=True)
     make_secrets()
-    for door in DOORS:
-        wait = ("--namespace", door.namespace, "rollout", "status", "--timeout=120s")
-        subprocess.run(["kubectl", *wait, f"deployment/{door.app}"], check=True)
+    deployments = [(door.namespace, door.app) for door in DOORS[0 if tour else 1 :]]
+    for namespace, app in ((NAMESPACE, "bokeh-app"), *deployments):
+        wait = ("--namespace", namespace, "rollout", "status", "--timeout=120s")
+        subprocess.run(["kubectl", *wait, f"deployment/{app}"], check=True)
+
+
+def _patch(kustomization: Path) -> None:
+    """Add what the tour changes, as an operator would in an overlay."""
+    content = yaml.safe_load(kustomization.read_text())
+    content["patches"] = [
+        {"target": {"kind": kind, "name": name}, "patch": yaml.safe_dump(operations)}
+        for (kind, name), operations in TOUR.items()
+    ]
+    kustomization.write_text(yaml.safe_dump(content))
 
 
 def make_secrets() -> None:
@@ -124,14 +166,19 @@ def make_secrets() -> None:
 
 
 def inside(options: argparse.Namespace) -> int:
-    apply()
+    apply(tour=not options.command)
     print(f"everything ready after {time.time() - options.began:.0f} s", flush=True)
     if options.command:
         return subprocess.run(["sh", "-c", options.command], check=False).returncode
     listeners = [socket.socket(fileno=number) for number in options.fd]
     admin = Path(os.environ["KUBECONFIG"])
-    for door, listener in zip(DOORS, listeners, strict=True):
-        print(f"{door.title:22} http://127.0.0.1:{listener.getsockname()[1]}{door.path}")
+    urls = [
+        f"http://127.0.0.1:{listener.getsockname()[1]}{door.path}"
+        for door, listener in zip(DOORS, listeners, strict=True)
+    ]
+    for door, url in zip(DOORS, urls, strict=True):
+        print(f"{door.title:22} {url}")
+    print(f"20 users for it:       {USERS} {urls[0]} 20")
     print(f"in another terminal:   {one_node.kubectl_from_outside(admin)}")
     print("                       kubectl get pods --all-namespaces")
     print("Ctrl-C ends it all.", flush=True)
@@ -149,7 +196,8 @@ def outside(options: argparse.Namespace) -> int:
         inner = [sys.executable, "-m", "tests.lab.live_cluster", "--inside", *given]
         inner += ["--began", str(time.time()), options.command]
         skip = ["--or-skip"] if options.or_skip else []
-        return one_node.main(["--stack", *skip, *kept, "--", *inner])
+        given_images = [word for image in options.image for word in ("--image", image)]
+        return one_node.main(["--stack", *skip, *given_images, *kept, "--", *inner])
 
 
 def main() -> int:
@@ -158,6 +206,9 @@ def main() -> int:
     parser.add_argument("--fd", action="append", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--or-skip", action="store_true", help="as of tests.lab.real_node")
+    parser.add_argument(
+        "--image", action="append", default=[], metavar="ARCHIVE", help="of `docker save`, to load"
+    )
     parser.add_argument("command", nargs="?", default="", help="a shell line to run in it")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

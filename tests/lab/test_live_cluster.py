@@ -64,7 +64,7 @@ def test_it_says_where_everything_is_and_leaves_nothing_behind() -> None:
             said += line
             if ENDS in line:
                 break
-        urls = re.findall(r"http://127\.0\.0\.1:\S+", said)
+        urls = re.findall(r" (http://127\.0\.0\.1:\S+)$", said, re.MULTILINE)
         assert len(urls) == 3, said
         for url in urls:
             wait_until(lambda url=url: answers(url), 30.0, url)
@@ -75,9 +75,21 @@ def test_it_says_where_everything_is_and_leaves_nothing_behind() -> None:
             text=True,
             check=True,
         ).stdout
-        assert {"bokeh-app", "bokeh-autoscaler", "prometheus"} <= set(
+        assert {"bokeh-app", "bokeh-autoscaler", "prometheus", "sticky-haproxy"} <= set(
             re.findall(r"^\S+ +(\S+)-\w+-\w+ +\d/\d +Running", pods, re.MULTILINE)
         )
+
+        [users] = re.findall(r"users for it: +(\S+/autoscaler users \S+)", said)
+        with subprocess.Popen([*shlex.split(users), "8", "--for", "2m"]) as eight:
+            replicas = ("-n", "bokeh", "get", "deployment", "bokeh-app", "-o")
+            asked = [*shlex.split(kubectl), *replicas, "jsonpath={.spec.replicas}"]
+            wait_until(lambda: int(subprocess.check_output(asked)) >= 3, 60.0, "8 users of 4 seats")
+            eight.send_signal(signal.SIGINT)
+            assert eight.wait(30) == 0, "nobody was refused or cut off"
+        log = ("-n", "bokeh-autoscaler", "logs", "deployment/bokeh-autoscaler")
+        lines = subprocess.check_output([*shlex.split(kubectl), *log], text=True).splitlines()
+        assert any("-> 3 replicas, MetricAboveTarget" in line for line in lines)
+        assert not any(line.startswith("{") for line in lines), "a log for people"
 
         os.killpg(process.pid, signal.SIGINT)
 

@@ -61,7 +61,8 @@ def test_the_commands_of_the_kubernetes_page_work(shipped: Shipped, tmp_path: Pa
 
     try:
         run(commands(KUBERNETES_PAGE), tmp_path)
-        run((each for each in mentioned(FIRST_PAGE) if each.startswith("kubectl")), tmp_path)
+        ours = "kubectl -n bokeh-autoscaler logs"
+        run((each for each in commands(FIRST_PAGE) if each.startswith(ours)), tmp_path)
     finally:  # the tests after this one have pods with one key
         live.make_secrets()
         shipped.restart(APP)

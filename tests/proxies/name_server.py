@@ -12,7 +12,7 @@ from tests.lab.processes import Processes, free_ports
 from tests.proxies.fleet import PORT
 
 DOMAIN = "bokeh.svc.test"
-ROUTABLE, ALL = "bokeh-app-routable", "bokeh-app-all"
+ROUTABLE, ALL = "sticky-routable", "sticky-all"
 # Every record lives a second; one that is missing does, too.
 HEAD = "@ 1 IN SOA ns admin {serial} 60 60 60 1\n@ 1 IN NS ns\n"
 COREFILE = """.:{port} {{

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +47,40 @@ def test_without_cookies_users_cost_more_sessions_and_nothing_else_looks_wrong(
 
     assert sum(fleet.connected()) == 6
     assert sum(difference(fleet.created(), before)) > 6
+
+
+def test_the_users_of_the_command_line_are_users_with_cookies(proxy: Proxy, fleet: Fleet) -> None:
+    before = fleet.created()
+    proxy.start(fleet.addresses)
+    program = Path(sys.executable).with_name("autoscaler")
+    words = (program, "users", proxy.url, "6", "--every", "0.1s", "--for", "60s")
+
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        fleet.await_connected([2, 2, 2])
+        assert difference(fleet.created(), before) == [2, 2, 2]
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert said.splitlines()[-1] == "6 users have left; 0 were refused, 0 cut off"
+    fleet.await_connected([0, 0, 0])
+
+
+def test_users_of_an_address_without_an_app_are_refused_in_one_line(
+    proxy: Proxy, fleet: Fleet
+) -> None:
+    proxy.start(fleet.addresses)
+    program = Path(sys.executable).with_name("autoscaler")
+    url = proxy.url.removesuffix("/app") + "/nowhere"
+
+    done = subprocess.run(
+        (program, "users", url, "3"), capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"autoscaler users: {url} opens no session; name a page that `bokeh serve` serves\n"
+    )
 
 
 @pytest.mark.parametrize("hours", [0, 5], ids=["at once", "after hours"])

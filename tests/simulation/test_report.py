@@ -8,6 +8,7 @@ import pytest
 from autoscaler.html_report.page import report_html, write_report
 from autoscaler.simulation.engine import Assumptions, simulate
 from autoscaler.simulation.score import static_fleet
+from autoscaler.simulation.summary import COST_ROWS, DETAIL_ROWS, MEANINGS
 from autoscaler.simulation.timeline import Change, Steps, Table, Timeline
 from autoscaler.simulation.workloads import office_week
 from tests.builders import policy
@@ -59,6 +60,37 @@ def test_the_page_fetches_nothing(page):
 )
 def test_the_page_shows(page, text):
     assert text in page
+
+
+def test_reasons_and_meanings_can_be_read_without_a_pointer() -> None:
+    rows = (("replicas missing (theta_u)", "2 %"), ("sessions", "9"))
+    page = report_html(timeline(), Table(("", "a"), rows), "x", verdict="Raise <it>.")
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+    assert "<strong>Raise &lt;it&gt;.</strong>" in markup
+    assert "<summary>Why the replicas changed (1)</summary>" in markup
+    assert "<td>Mon 12 Jan 09:31:00</td><td>1 → 2</td><td>MetricAboveTarget: sessions" in markup
+    assert "<dt>replicas missing (theta_u)</dt><dd>On average over time, the share" in markup
+    assert "<dt>sessions</dt>" not in markup
+
+
+def test_the_list_of_changes_is_of_bounded_length() -> None:
+    many = replace(timeline(), changes=timeline().changes * 3_000)
+    page = report_html(many, TABLE, "x")
+
+    assert "Why the replicas changed (500 of 3,000)" in page
+    assert page.count("<td>1 → 2</td>") == 500
+
+
+def test_every_title_with_a_meaning_is_in_the_table() -> None:
+    assert set(MEANINGS) <= {title for title, _ in (*COST_ROWS, *DETAIL_ROWS)}
+
+
+def test_the_demand_of_users_who_found_no_seat_is_drawn() -> None:
+    wanted = replace(timeline(), demand=Steps((START, START + 60), (3, 77)))
+
+    assert "demand" in report_html(wanted, TABLE, "x")
+    assert "demand" not in report_html(timeline(), TABLE, "x")
 
 
 def test_times_are_those_of_the_clock_on_the_wall(page):

@@ -83,8 +83,8 @@ def test_a_damaged_file_is_refused(tmp_path):
 def test_without_the_package_a_parquet_file_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "duckdb", None)
     assert problem(write(tmp_path, b"PAR1")) == (
-        "F: Parquet needs a package; run pip install 'bokeh-autoscaler[parquet]',"
-        " or export the table as CSV"
+        "F: Parquet needs a package; run pip install '.[parquet]' in the checkout of"
+        " bokeh-autoscaler, or export the table as CSV"
     )
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from autoscaler.simulation.candidates import Candidate, candidates
 from autoscaler.simulation.engine import Assumptions
-from autoscaler.simulation.goals import goal
+from autoscaler.simulation.goals import goal, own_goal
 from autoscaler.simulation.halving import FINALISTS, stages
 from autoscaler.simulation.intervals import Day, day_edges
-from autoscaler.simulation.recommendation import Recommendation, Verdict, own_goal, recommend
+from autoscaler.simulation.recommendation import Recommendation, Verdict, recommend
 from autoscaler.simulation.trace import Session, Trace, trace_of
 from autoscaler.simulation.tuning import (
     Finalist,

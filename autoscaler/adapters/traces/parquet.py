@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from autoscaler.adapters.traces.opening import Progress
 from autoscaler.adapters.traces.problems import TraceError
 from autoscaler.adapters.traces.tables import Row, Table
+from autoscaler.errors import install_hint
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -70,8 +71,8 @@ def _connected(path: Path) -> Iterator[tuple[DuckDBPyConnection, str]]:
         import duckdb
     except ModuleNotFoundError:
         raise TraceError(
-            f"{path}: Parquet needs a package; run pip install 'bokeh-autoscaler[parquet]',"
-            " or export the table as CSV"
+            f"{path}: Parquet needs a package; {install_hint('parquet')}, or export the table as "
+            "CSV"
         ) from None
     options: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": MEMORY,

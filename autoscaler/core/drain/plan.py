@@ -12,6 +12,8 @@ sidecars, and certain to be the ones that the ReplicaSet deletes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from autoscaler.core.drain.cleanup import SERVING, with_cleanup
 from autoscaler.core.drain.deletion_order import deletion_order, first_to_go
 from autoscaler.core.drain.fleet import Fleet, fleet_of
@@ -198,19 +200,26 @@ def _swap_for_unstarted_pods(fleet: Fleet, wanted: int) -> list[PodState]:
 
 def _obstacle(fleet: Fleet) -> Step | None:
     """Return why no pod is marked or deleted now, even if one is drained."""
-    foreign = next((pod for pod in fleet.pods if has_foreign_cost(pod)), None)
-    if foreign is not None:
-        who = foreign.cost_writer or "another program"
-        detail = (
-            f"not scaling down: {who} sets controller.kubernetes.io/pod-deletion-cost on "
-            f"{foreign.name}; turn that off for this Deployment"
-        )
-        return Step(Reason.FOREIGN_DELETION_COST, fleet.current, detail)
+    if foreign := foreign_cost(fleet.pods, fleet.current):
+        return foreign
     if fleet.going:  # a scale-down by n then removes more than n pods
         count = counted(fleet.going, "pod")
         detail = f"waiting for the ReplicaSet to delete {count} from the previous scale-down"
         return Step(Reason.DELETION_ORDER_UNCERTAIN, fleet.current, detail)
     return None
+
+
+def foreign_cost(pods: Iterable[PodState], current: int) -> Step | None:
+    """Return the hold that follows from deletion costs which somebody else writes; None if none."""
+    foreign = next((pod for pod in pods if has_foreign_cost(pod)), None)
+    if foreign is None:
+        return None
+    who = foreign.cost_writer or "another program"
+    detail = (
+        f"not scaling down: {who} sets controller.kubernetes.io/pod-deletion-cost on "
+        f"{foreign.name}; turn that off for this Deployment"
+    )
+    return Step(Reason.FOREIGN_DELETION_COST, current, detail)
 
 
 def _removable(fleet: Fleet, marked: list[PodState]) -> tuple[list[PodState], Step | None]:

@@ -48,18 +48,25 @@ def told(
         gone += [f"removing {without}"] if without else []
         return (Step(Reason.DRAINED, replicas, "; ".join(gone)),)
     if waiting and wanted < fleet.current:
-        detail = f"{counted(wanted, 'replica')} wanted, {_listed(waiting)}"
+        detail = f"{counted(wanted, 'replica')} wanted, {_listed(fleet, waiting)}"
         detail += f": {wait}" if wait else ""
         return (Step(Reason.SESSIONS_STILL_OPEN, replicas, detail),)
     if any(map(is_cordoned_by_hand, waiting)):
-        return (Step(Reason.CORDONED, replicas, _listed(waiting)),)
+        return (Step(Reason.CORDONED, replicas, _listed(fleet, waiting)),)
     return ()
 
 
-def _listed(waiting: Sequence[PodState]) -> str:
-    described = [f"{pod.name} ({sessions_told(pod)}{_how(pod)})" for pod in waiting[:TOLD_PODS]]
+def _listed(fleet: Fleet, waiting: Sequence[PodState]) -> str:
+    described = [f"{pod.name} ({_holds(fleet, pod)}{_how(pod)})" for pod in waiting[:TOLD_PODS]]
     more = ", ..." if len(waiting) > TOLD_PODS else ""
     return f"draining {', '.join(described)}{more}"
+
+
+def _holds(fleet: Fleet, pod: PodState) -> str:
+    """What a draining pod waits for: its sessions, or those who may come back to theirs."""
+    if users(pod) != 0 or pod.silence:
+        return sessions_told(pod)
+    return "empty" if fleet.is_drained(pod) else "empty, its users may still reconnect"
 
 
 def returned(pods: Iterable[PodState], drain: Drain, now: Now) -> str:

@@ -72,7 +72,7 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* The proxy's files, after the Services and the port of its app. */}}
+{{/* The proxy's files, with the port of its app. */}}
 {{- define "bokeh-autoscaler.proxyFiles" -}}
 {{- range $path, $_ := .Files.Glob (printf "files/%s/*" .Values.proxy.kind) }}
 {{ base $path }}: |
@@ -81,8 +81,7 @@ capabilities: {drop: [ALL]}
   {{ . }}{{ if eq $.Values.proxy.kind "nginx" }} 1;{{ end }}
 {{- end }}
 {{- end }}
-{{- $text := $.Files.Get $path | replace "bokeh-app-" (printf "%s-" $.Values.proxy.app) }}
-{{- $text | replace ":5006" (printf ":%d" (int $.Values.proxy.port)) | nindent 2 }}
+{{- $.Files.Get $path | replace ":5006" (printf ":%d" (int $.Values.proxy.port)) | nindent 2 }}
 {{- end }}
 {{- end -}}
 
