@@ -208,7 +208,8 @@ class Controller:
         if target is None:
             return Watched(policy.target.ref)
         state = self._store.of(key_of(policy, target)) or State()
-        removed = [pod for pod in target.pods if pod.uid in state.departing and pod.cut is None]
+        departing = target.pods if state.departing else ()
+        removed = [pod for pod in departing if pod.uid in state.departing and pod.cut is None]
         return Watched(target.ref, removed, target.pods if policy.drain else ())
 
     def _reconcile_policy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
-from autoscaler.control import sidecar_rounds
+from autoscaler.control import controller, sidecar_rounds
 from autoscaler.control.state_store import StateStore
+from autoscaler.core.decide import decide
 from autoscaler.errors import ClusterError, ConflictError
 from autoscaler.model import Sample, Unavailable
 from autoscaler.policy import Policy
@@ -21,7 +22,7 @@ from autoscaler.ports import Readings, Signal
 from autoscaler.reporting.logs import LogRecorder
 from tests.builders import policy
 from tests.control.test_cached import CachedCluster
-from tests.control.test_controller import APP, OTHER, World, other
+from tests.control.test_controller import APP, DASHBOARDS, OTHER, World, other
 from tests.core.test_holds_until import a_timed_policy
 
 SCRAPE = 15.0
@@ -161,9 +162,10 @@ class Tale:
 
     def outcome(self) -> list[object]:
         """What the daemon has done so far, and what it would go on from."""
-        states = self.store._states
+        states = sorted(self.store._states.items())
         metrics = generate_latest(self.world.telemetry.registry).decode()
-        return [self.cluster.changes, self.cluster.events, self.cluster.targets, states, metrics]
+        changes = sorted(self.cluster.changes, key=lambda change: change[0])  # two may be at once
+        return [changes, self.cluster.events, self.cluster.targets, states, metrics]
 
 
 STEPS = (
@@ -197,7 +199,71 @@ def _told(rules: Policy, story: Sequence[Step], *, every_pass: bool) -> list[obj
         logger.removeHandler(handler)
 
 
-@settings(max_examples=60, deadline=None)
-@given(rules=a_timed_policy(), story=st.lists(steps, min_size=1, max_size=25))
+@settings(max_examples=20, deadline=None)
+@given(rules=a_timed_policy(), story=st.lists(steps, min_size=1, max_size=20))
 def test_the_same_is_written_told_and_remembered(rules: Policy, story: list[Step]) -> None:
     assert _told(rules, story, every_pass=False) == _told(rules, story, every_pass=True)
+
+
+def test_a_policy_at_rest_is_decided_once_and_its_metrics_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = _decisions(monkeypatch)
+    world = World(policy(replicas={"min": 2, "max": 9}))
+    world.cluster.deploy(APP, 5, 7)
+    world.run(passes=3)
+    settled = made()
+
+    world.run(passes=50)
+
+    assert made() == settled
+    labels = {**DASHBOARDS, "direction": "none", "reason": "DesiredWithinRange"}
+    assert world.metric("decisions_total", **labels) == 53
+
+
+@pytest.mark.parametrize(
+    ("change", "decided"),
+    [
+        pytest.param(lambda tale: None, 0, id="nothing"),
+        pytest.param(lambda tale: tale.come(6), 1, id="a user"),
+        pytest.param(lambda tale: tale.hide(1), 1, id="a pod that tells nothing any more"),
+        pytest.param(lambda tale: tale.fail(1), 1, id="no sessions of any pod"),
+        pytest.param(
+            lambda tale: tale.rival(1), 2, id="an HPA, for which pods lose their protection"
+        ),
+        pytest.param(lambda tale: tale.starting(0), 1, id="a pod that is not Ready"),
+        pytest.param(lambda tale: tale.edit(1), 1, id="an edited policy"),
+        pytest.param(
+            lambda tale: tale.sleep(400), 2, id="a gap, after which old entries are dropped"
+        ),
+        pytest.param(lambda tale: tale.set_clock(3), 1, id="a step of the clock"),
+        pytest.param(lambda tale: tale.age(1), 3, id="a stale cache, in every pass"),
+        pytest.param(lambda tale: tale.cordon(0), 3, id="a pod that drains, in every pass"),
+    ],
+)
+def test_what_leads_to_another_decision(
+    change: Callable[[Tale], None], decided: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = _decisions(monkeypatch)
+    tale = Tale(policy(replicas={"min": 3, "max": 9}), every_pass=False)
+    tale.world.policies.policies = (tale.rules,)
+    tale.wait(10)
+    settled = made()
+
+    change(tale)
+    tale.world.policies.policies = tale.world.policies.policies[:1]
+    tale.wait(3)
+
+    assert made() - settled == decided
+
+
+def _decisions(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Count the decisions that are made."""
+    made: list[float] = []
+
+    def counted(*args: Any) -> Any:
+        made.append(args[3])
+        return decide(*args)
+
+    monkeypatch.setattr(controller, "decide", counted)
+    return lambda: len(made)

@@ -93,7 +93,7 @@ def _with_latest(
     """Append the entry and drop the last outdated one, so the log stays one window long."""
     slot = _last_outdated(log, since)
     kept = log if slot is None else (*log[:slot], *log[slot + 1 :])
-    if any([each.at <= since for each in kept]):
+    if any(each.at <= since for each in kept):
         now.holds_only_now()  # a later pass drops another one
     return (*kept, entry)
 
