@@ -60,6 +60,7 @@ class Daemon:
         *,
         listen: tuple[str, int] | None = None,
         dry_run: bool = False,
+        every_pass: bool = False,
     ) -> None:
         self.telemetry = DaemonMetrics()
         if ports.ages is not None:
@@ -78,6 +79,7 @@ class Daemon:
             leadership=self._leadership,
             store=store,
             dry_run=dry_run,
+            every_pass=every_pass,
         )
         self._clock = ports.clock
         self._listen = listen

@@ -37,7 +37,7 @@ class TargetState:
     paused: bool = False
     other_autoscaler: str | None = None
     replicas_writer: str = ""
-    confirmed_at: float | None = None
+    confirmed_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

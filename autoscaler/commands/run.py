@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
     recorders: list[Recorder] = [LogRecorder(dry_run=args.dry_run), EventRecorder(ports.cluster)]
     recorders += [journal] if journal else []
     listen = None if args.once else args.listen
-    daemon = Daemon(ports, recorders, listen=listen, dry_run=args.dry_run)
+    every_pass = journal is not None  # it has each decision
+    daemon = Daemon(ports, recorders, listen=listen, dry_run=args.dry_run, every_pass=every_pass)
     if journal is not None:
         daemon.telemetry.show_journal(lambda: journal.is_writing)
     return _once(daemon, journal) if args.once else _serve(daemon, journal)

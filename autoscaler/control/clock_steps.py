@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 from autoscaler.model import PodState
+from autoscaler.ports import TargetState
 
 
 class ClockStep(NamedTuple):
@@ -32,9 +32,10 @@ class ClockSteps:
         if self._began:
             self._steps.append(ClockStep(at, seconds))
 
-    def adjust(self, pods: Iterable[PodState]) -> tuple[PodState, ...]:
-        """Return the pods with the times of their cordons on the present clock."""
-        return tuple(map(self._adjusted, pods)) if self._steps else tuple(pods)
+    def adjust(self, target: TargetState) -> TargetState:
+        """Return the target with the times of its pods' cordons on the present clock."""
+        pods = tuple(map(self._adjusted, target.pods)) if self._steps else target.pods
+        return target if pods == target.pods else replace(target, pods=pods)
 
     def _adjusted(self, pod: PodState) -> PodState:
         """Shift the cordon's time by every forward step that was made after it.

@@ -9,7 +9,7 @@ policies, and each write is confirmed by that.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
@@ -19,21 +19,22 @@ from autoscaler.control.leadership import NoLeadership, label
 from autoscaler.control.observation import build_observation, queries_in_turn, required_signals
 from autoscaler.control.observer import Found, Observer
 from autoscaler.control.pass_result import (
-    FAILED_GET_SCALE,
     FAILED_RESCALE,
-    NOT_LEADER,
     Decided,
     Outcome,
     PassResult,
     Recorder,
     Released,
+    stopped,
+    unread,
 )
 from autoscaler.control.sidecar_rounds import Rounds, Watched
 from autoscaler.control.state_store import StateStore
+from autoscaler.control.unchanged import Unchanged
 from autoscaler.core.decide import decide
 from autoscaler.core.drain.certainty import needs_fresh_read
-from autoscaler.errors import AutoscalerError, ConflictError, LeaseError, NotEmptyError
-from autoscaler.model import Observation, Reason, State, TargetRef
+from autoscaler.errors import AutoscalerError, ConflictError
+from autoscaler.model import Observation, State, TargetRef
 from autoscaler.policy import Policy
 from autoscaler.ports import (
     Clock,
@@ -43,6 +44,7 @@ from autoscaler.ports import (
     MetricsSource,
     PolicySet,
     PolicySource,
+    Readings,
     Sidecars,
     TargetState,
 )
@@ -59,11 +61,13 @@ UNCONFIRMED = (
     "which may still take effect"
 )
 
-Observe = Callable[[TargetState], Observation]
-
 
 class Controller:
-    """Drives every policy; call `run_pass` as often as the shortest interval asks."""
+    """Drives every policy; call `run_pass` as often as the shortest interval asks.
+
+    every_pass: whether to decide also in passes in which the decision is known to be the same, as a
+    journal has each of them. It takes longer and changes nothing.
+    """
 
     def __init__(
         self,
@@ -77,15 +81,18 @@ class Controller:
         leadership: Leadership | None = None,
         store: StateStore | None = None,
         dry_run: bool = False,
+        every_pass: bool = False,
     ) -> None:
         self._policies = policies
         self._clock = clock
         self._recorders = recorders
         self._dry_run = dry_run
+        self._every_pass = every_pass
         self._leadership = leadership or NoLeadership()
         self._store = store or StateStore(clock)
         self._observer = Observer(cluster, metrics, sidecars, clock)
         self._rounds = Rounds(sidecars)
+        self._unchanged = Unchanged(self._store, clock, self._rounds.unreachable)
         self._farewells: dict[str, int] = {}
         self._actor = Actor(cluster, self._observer.answered, self._leadership, self._store, clock)
         self._loaded = PolicySet()
@@ -110,15 +117,9 @@ class Controller:
             now,
         )
 
-        def reconcile(policy: Policy, target: TargetState | AutoscalerError) -> Outcome:
-            def observe(target: TargetState) -> Observation:
-                return build_observation(policy, target, readings)
-
-            return self._reconcile_policy(policy, target, observe)
-
         # Last, for a scale-down rests on it: what the pods and sidecars say must not grow old.
         targets = self._observer.targets({policy.target.ref for policy in due}, statuses)
-        outcomes = self._reconcile_all(reconcile, due, targets, now)
+        outcomes = self._outcomes(due, targets, readings, now)
         self._rounds.start(map(self._watched, outcomes), now)
         self._forget_all_but(policies.policies)
         released = self._release(in_force, statuses, now)
@@ -145,35 +146,48 @@ class Controller:
                 name = type(recorder).__name__
                 LOG.exception("internal error (a bug, please report it): %s failed", name)
 
-    def _reconcile_all(
-        self,
-        reconcile: Callable[[Policy, TargetState | AutoscalerError], Outcome],
-        due: Sequence[Policy],
-        targets: Found,
-        now: float,
+    def _outcomes(
+        self, due: Sequence[Policy], targets: Found, readings: Readings, now: float
     ) -> tuple[Outcome, ...]:
+        """Return what becomes of each policy: it is decided anew if anything of it has changed."""
+        stand = () if self._every_pass else self._unchanged.outcomes(due, targets, readings)
+        found = {outcome.policy.name: outcome for outcome in stand}
+        changed = [policy for policy in due if policy.name not in found]
+        decided = self._reconcile_all(changed, targets, readings, now)
+        self._unchanged.keep(decided.values(), readings)
+        found |= decided
+        return tuple(found[policy.name] for policy in due)
+
+    def _reconcile_all(
+        self, policies: Sequence[Policy], targets: Found, readings: Readings, now: float
+    ) -> dict[str, Outcome]:
         """Carry out each policy as soon as its own target's sidecars have answered.
 
         Those that answered late in the last pass come last, and so take nobody's place.
         """
-        asking = [p for p in due if self._observer.must_ask(targets[p.target.ref])]
-        if not asking and len(due) < 2:
-            return tuple(reconcile(policy, targets[policy.target.ref]) for policy in due)
+
+        def reconcile(policy: Policy, target: TargetState | AutoscalerError) -> Outcome:
+            return self._reconcile_policy(policy, target, readings)
+
+        asking = [p for p in policies if self._observer.must_ask(targets[p.target.ref])]
+        if not asking and len(policies) < 2:
+            return {p.name: reconcile(p, targets[p.target.ref]) for p in policies}
         found: dict[str, Future[Outcome]] = {}
         asking.sort(key=lambda policy: policy.target.ref in self._slow)
+        asked = {policy.name for policy in asking}
         with (
             ThreadPoolExecutor(PARALLEL_CHANGES) as changes,
             ThreadPoolExecutor(PARALLEL_ASKS) as asks,
         ):
             answers = {asks.submit(self._ask, targets[p.target.ref], now): p for p in asking}
-            for policy in due:
-                if policy not in asking:
+            for policy in policies:
+                if policy.name not in asked:
                     target = targets[policy.target.ref]
                     found[policy.name] = changes.submit(reconcile, policy, target)
             for answer in as_completed(answers):
                 policy = answers[answer]
                 found[policy.name] = changes.submit(reconcile, policy, answer.result())
-        return tuple(found[policy.name].result() for policy in due)
+        return {name: outcome.result() for name, outcome in found.items()}
 
     def _ask(
         self, target: TargetState | AutoscalerError, now: float
@@ -194,19 +208,20 @@ class Controller:
         if target is None:
             return Watched(policy.target.ref)
         state = self._store.of(key_of(policy, target)) or State()
-        removed = [pod for pod in target.pods if pod.uid in state.departing and pod.cut is None]
+        departing = target.pods if state.departing else ()
+        removed = [pod for pod in departing if pod.uid in state.departing and pod.cut is None]
         return Watched(target.ref, removed, target.pods if policy.drain else ())
 
     def _reconcile_policy(
         self,
         policy: Policy,
         target: TargetState | AutoscalerError,
-        observe: Observe,
+        readings: Readings,
     ) -> Outcome:
         """Decide and act for one policy. Raises nothing: a defect is the problem of this policy."""
         written = Written()
         try:
-            outcome = self._reconcile(policy, target, observe, written)
+            outcome = self._reconcile(policy, target, readings, written)
             self._broken.discard(policy.name)
         except Exception as error:
             words = f"internal error (a bug, please report it) in policy {policy.name}: {error!r}"
@@ -223,7 +238,7 @@ class Controller:
         self,
         policy: Policy,
         target: TargetState | AutoscalerError,
-        observe: Observe,
+        readings: Readings,
         written: Written,
     ) -> Outcome:
         """Decide and act; a target that changed meanwhile is looked at again.
@@ -235,9 +250,10 @@ class Controller:
             return replace(outcome, problem=UNCONFIRMED)
         while attempts:
             if isinstance(target, AutoscalerError):
-                return _unread(policy, target)
+                return unread(policy, target)
             now = self._clock.now()  # what was seen may count from here, and not from the start
-            decided = self._decide(policy, target, observe(target), now)
+            observed = build_observation(policy, target, readings)
+            decided = self._decide(policy, target, observed, now)
             if needs_fresh_read(decided.decision, decided.observed):
                 target = self._observer.target(policy.target.ref)
                 continue
@@ -250,7 +266,7 @@ class Controller:
                 outcome = replace(outcome, problem=str(error), failure=FAILED_RESCALE)
                 target = self._observer.target(policy.target.ref)
             except AutoscalerError as error:
-                return _stopped(outcome, error)
+                return stopped(outcome, error)
             else:
                 return outcome
         return outcome
@@ -309,34 +325,16 @@ class Controller:
         self._store.forget_all_but(names)
         self._rounds.reach.forget_all_but(refs)
         self._due.forget_all_but(names)
+        self._unchanged.forget_all_but(names)
         self._broken &= names
         self._slow &= refs
         if not policies:
             self._farewells.clear()
 
 
-def _stopped(outcome: Outcome, error: AutoscalerError) -> Outcome:
-    """What is told of a pass that the error ended before everything was written."""
-    if isinstance(error, LeaseError):  # another daemon leads now: not even an Event
-        return Outcome(
-            outcome.policy, decided=outcome.decided, problem=str(error), failure=NOT_LEADER
-        )
-    if isinstance(error, NotEmptyError) and outcome.decision is not None:
-        held = outcome.decision.held(Reason.SESSIONS_STILL_OPEN, str(error))
-        return replace(outcome, decision=held)
-    return replace(outcome, problem=str(error), failure=FAILED_RESCALE)
-
-
-def _unread(policy: Policy, error: AutoscalerError) -> Outcome:
-    failure = NOT_LEADER if isinstance(error, LeaseError) else FAILED_GET_SCALE
-    return Outcome(policy, problem=str(error), failure=failure)
-
-
 def _by_namespace(policies: PolicySet, refs: set[TargetRef]) -> dict[str, frozenset[str]]:
     """Where to lead, with the policies that are evaluated there."""
-    return {
-        namespace: frozenset(
-            label(policy) for policy in policies.policies if policy.target.namespace == namespace
-        )
-        for namespace in {ref.namespace for ref in refs}
-    }
+    wanted: dict[str, set[str]] = {ref.namespace: set() for ref in refs}
+    for policy in policies.policies:
+        wanted[policy.target.namespace].add(label(policy))
+    return {namespace: frozenset(labels) for namespace, labels in wanted.items()}

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import zip_longest
+from typing import Any, NamedTuple
 
 from autoscaler.core.drain.pods import nearest_to_its_limit
-from autoscaler.model import Observation, PodState, Sample
+from autoscaler.model import Observation, PodState, Sample, Unavailable
 from autoscaler.policy import CpuMetric, MemoryMetric, Policy, PrometheusMetric, RefusalTarget
 from autoscaler.ports import Readings, Signal, TargetState
+
+# The samples of a target's pods by signal, in the order of the pods; None: a pod has none.
+Samples = Mapping[Signal, tuple[Sample | None, ...]]
 
 
 def required_signals(policy: Policy) -> dict[Signal, str]:
@@ -47,24 +51,50 @@ def required_queries(policy: Policy) -> tuple[str, ...]:
     return tuple(m.query for m in policy.metrics if isinstance(m, PrometheusMetric))
 
 
+class Evidence(NamedTuple):
+    """Everything that a decision is made of, but the time and what is remembered.
+
+    Where two are equal, so are the decisions. is_cached: whether the target was read from a cache.
+    """
+
+    policy: Policy
+    target: TargetState
+    is_cached: bool
+    samples: tuple[tuple[Sample | int | None, ...], ...]
+    external: tuple[Sample | int | Unavailable, ...]
+    unavailable: Mapping[str, str]
+    hints: Mapping[str, str]
+    fresh_for: float
+
+
+def evidence_of(policy: Policy, target: TargetState, readings: Readings) -> Evidence:
+    """Return what `build_observation` takes from these, as far as anything is decided by it."""
+    wanted = required_signals(policy)
+    samples = _samples(target, wanted, readings).values()
+    external = _external(policy, readings).values()
+    return Evidence(
+        policy,
+        target,
+        target.confirmed_at is not None,
+        tuple([tuple([each and each.content for each in column]) for column in samples]),
+        tuple([each.content if isinstance(each, Sample) else each for each in external]),
+        _of_this(wanted, readings.failed),
+        _of_this(wanted, readings.hints),
+        readings.fresh_for,
+    )
+
+
 def build_observation(policy: Policy, target: TargetState, readings: Readings) -> Observation:
     """What this pass knows of the policy's target."""
     wanted = required_signals(policy)
-
-    def of_this(said: Mapping[tuple[Signal, str], str]) -> dict[str, str]:
-        return {
-            each: said[each, source] for each, source in wanted.items() if (each, source) in said
-        }
-
+    samples = _samples(target, wanted, readings)
     return Observation(
         replicas=target.replicas,
         status_replicas=target.status_replicas,
-        pods=tuple(_with_samples(pod, target, wanted, readings) for pod in target.pods),
-        external={
-            q: readings.external[q] for q in required_queries(policy) if q in readings.external
-        },
-        unavailable=of_this(readings.failed),
-        hints=of_this(readings.hints),
+        pods=_with_samples(target.pods, samples),
+        external=_external(policy, readings),
+        unavailable=_of_this(wanted, readings.failed),
+        hints=_of_this(wanted, readings.hints),
         fresh_for=readings.fresh_for,
         rollout_in_progress=target.rollout_in_progress,
         paused=target.paused,
@@ -76,25 +106,40 @@ def build_observation(policy: Policy, target: TargetState, readings: Readings) -
     )
 
 
-def _with_samples(
-    pod: PodState, target: TargetState, wanted: dict[Signal, str], readings: Readings
-) -> PodState:
-    key = (target.ref.namespace, pod.name)
+def _of_this(
+    wanted: Mapping[Signal, str], said: Mapping[tuple[Signal, str], str]
+) -> dict[str, str]:
+    return {each: said[each, source] for each, source in wanted.items() if (each, source) in said}
 
-    def sample(signal: Signal) -> Sample | None:
-        return readings.samples.get((signal, wanted.get(signal, "")), {}).get(key)
 
-    memory, limit = sample("memory"), sample("memory_limit")
-    milli_limit = None if limit is None else limit.value
+def _external(policy: Policy, readings: Readings) -> dict[str, Sample | Unavailable]:
+    queries = required_queries(policy)
+    return {query: readings.external[query] for query in queries if query in readings.external}
+
+
+def _samples(target: TargetState, wanted: Mapping[Signal, str], readings: Readings) -> Samples:
+    """Return the samples of a target's pods; with cAdvisor, limits are those of the pods."""
+    keys = [(target.ref.namespace, pod.name) for pod in target.pods]
+    found: dict[Signal, tuple[Sample | None, ...]] = {
+        signal: tuple(map(readings.samples.get((signal, source), {}).get, keys))
+        for signal, source in wanted.items()
+    }
     if wanted.get("memory") == "cadvisor":
-        used = readings.containers.get(key, {})
-        memory, milli_limit = nearest_to_its_limit(used, pod.resources.memory_limits)
-    return replace(
-        pod,
-        sessions=sample("sessions"),
-        cpu=sample("cpu"),
-        memory=memory,
-        memory_limit=milli_limit,
-        arrivals=sample("arrivals"),
-        departures=sample("departures"),
-    )
+        nearest = [
+            nearest_to_its_limit(readings.containers.get(key, {}), pod.resources.memory_limits)
+            for key, pod in zip(keys, target.pods, strict=True)
+        ]
+        found["memory"] = tuple(memory for memory, _ in nearest)
+        limits = (limit for _, limit in nearest)
+        found["memory_limit"] = tuple(None if it is None else Sample(it, 0.0) for it in limits)
+    return found
+
+
+def _with_samples(pods: tuple[PodState, ...], samples: Samples) -> tuple[PodState, ...]:
+    """Return the pods with their samples, of which the memory limit is a number."""
+    seen = []
+    for index, pod in enumerate(pods):
+        told: dict[str, Any] = {signal: column[index] for signal, column in samples.items()}
+        limit = told.get("memory_limit")
+        seen.append(replace(pod, **{**told, "memory_limit": limit and limit.value}))
+    return tuple(seen)

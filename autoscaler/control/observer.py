@@ -168,7 +168,7 @@ class Observer:
     def _adjusted(self, target: TargetState | AutoscalerError) -> TargetState | AutoscalerError:
         if isinstance(target, AutoscalerError):
             return target
-        return replace(target, pods=self._steps.adjust(target.pods))
+        return self._steps.adjust(target)
 
 
 def _is_asked(pod: PodState) -> bool:

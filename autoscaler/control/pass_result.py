@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from autoscaler.control.reachability import Silence
-from autoscaler.model import Decision, Observation, PodMarks, PodState, State
+from autoscaler.errors import AutoscalerError, LeaseError, NotEmptyError
+from autoscaler.model import Decision, Observation, PodMarks, PodState, Reason, State
 from autoscaler.policy import Policy
 from autoscaler.ports import LeadershipStatus, PolicySet, TargetState
 
@@ -77,3 +78,21 @@ class Recorder(Protocol):
 
     def record(self, result: PassResult) -> None:
         """Take note of one finished pass."""
+
+
+def stopped(outcome: Outcome, error: AutoscalerError) -> Outcome:
+    """Return what is told of a pass that the error ended before everything was written."""
+    if isinstance(error, LeaseError):  # another daemon leads now: not even an Event
+        return Outcome(
+            outcome.policy, decided=outcome.decided, problem=str(error), failure=NOT_LEADER
+        )
+    if isinstance(error, NotEmptyError) and outcome.decision is not None:
+        held = outcome.decision.held(Reason.SESSIONS_STILL_OPEN, str(error))
+        return replace(outcome, decision=held)
+    return replace(outcome, problem=str(error), failure=FAILED_RESCALE)
+
+
+def unread(policy: Policy, error: AutoscalerError) -> Outcome:
+    """Return the outcome of a pass that could not read the target."""
+    failure = NOT_LEADER if isinstance(error, LeaseError) else FAILED_GET_SCALE
+    return Outcome(policy, problem=str(error), failure=failure)

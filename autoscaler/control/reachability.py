@@ -59,6 +59,8 @@ class Reach:
         pods: all of them. Asked are those that should answer: Ready for a while, with an address.
         """
         known = self._targets.setdefault(ref, _Target(now + _offset(ref)))
+        if now < known.due and not known.silent:
+            return ()
         there = {pod.uid: pod for pod in pods if pod.serving and pod.ip}
         known.silent = {uid: each for uid, each in known.silent.items() if uid in there}
         settled = [pod for pod in there.values() if now - (pod.ready_since or 0.0) >= LOOK_EVERY]

@@ -15,6 +15,7 @@ from autoscaler.core.hpa import behavior
 from autoscaler.core.now import Now
 from autoscaler.core.recommendations import recommendations
 from autoscaler.core.schedule import Bounds
+from autoscaler.core.standing import follows
 from autoscaler.model import (
     Confirmation,
     Decision,
@@ -29,8 +30,6 @@ from autoscaler.model import (
 from autoscaler.policy import MemoryMetric, Policy
 from autoscaler.units import counted, duration_text
 
-# Two passes further apart than this are an outage of our own: what was remembered has a gap.
-MAX_GAP = 60.0
 # The longest that a window can look back (HPA's limit).
 LONGEST_WINDOW = 3_600.0
 
@@ -116,8 +115,7 @@ def _remember_seeing(
     So a restart, or an outage of ours, delays scale-downs by one window, as a restart of HPA does.
     """
     state = state or State()
-    gap = max(MAX_GAP, 3 * policy.interval)
-    if state.seen_at is not None and now - state.seen_at <= gap:
+    if follows(policy, state, now):
         return state._replace(seen_at=now)
     log = tuple(entry for entry in state.recommendations if entry.at > now - LONGEST_WINDOW)
     return state._replace(seen_at=now, recommendations=(*log, Logged(observed.replicas, now)))

@@ -104,7 +104,7 @@ def without_label(draft: Draft, policy: Policy, observed: Observation) -> Draft:
 def on_stale_cache(draft: Draft, observed: Observation, state: State, now: Now) -> Draft:
     """Hold a scale-down that rests on a stale cache, and all scale-ups but the first one."""
     at = observed.confirmed_at
-    if draft.replicas == draft.current or at is None or not staleness.is_cache_stale(observed, now):
+    if draft.replicas == draft.current or at is None or not staleness.is_cache_stale(at, now):
         return draft
     is_down, last = draft.replicas < draft.current, state.last_scale_up
     if not is_down and (last is None or last <= at):

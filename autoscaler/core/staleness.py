@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoscaler.core.now import Now
-from autoscaler.model import Observation, PodState
+from autoscaler.model import PodState
 
 # One scrape may fail without a pod going missing.
 SCRAPES = 2
@@ -22,10 +22,9 @@ def scrape_interval(fresh_for: float) -> float:
     return fresh_for / SCRAPES
 
 
-def is_cache_stale(observed: Observation, now: Now) -> bool:
+def is_cache_stale(confirmed_at: float | None, now: Now) -> bool:
     """Whether the target is from a cache that nothing has confirmed for too long."""
-    at = observed.confirmed_at
-    return at is not None and now.has_passed(CACHE_FRESH_FOR, since=at)
+    return confirmed_at is not None and now.has_passed(CACHE_FRESH_FOR, since=confirmed_at)
 
 
 def is_arriving(pod: PodState, now: Now, fresh_for: float) -> bool:

@@ -32,6 +32,11 @@ class Sample(NamedTuple):
     at: float
     window: float = 0.0
 
+    @property
+    def content(self) -> Sample | int:
+        """What is decided by: of a gauge its value alone, whenever it was taken."""
+        return self if self.window else self.value
+
 
 class Unavailable(NamedTuple):
     """A reading that could not be had, and why, in one line for the reader."""

@@ -38,7 +38,7 @@ class Target(Model):
     namespace: Label = Field(description="Namespace of the Deployment.")
     deployment: Subdomain = Field(description="Name of the Deployment.")
 
-    @property
+    @cached_property
     def ref(self) -> TargetRef:
         """The target as the other modules refer to it."""
         return TargetRef(self.namespace, self.deployment)

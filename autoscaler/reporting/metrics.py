@@ -15,6 +15,7 @@ from prometheus_client import (
 )
 
 from autoscaler.control.pass_result import Outcome, PassResult
+from autoscaler.core.drain.pods import is_draining
 from autoscaler.model import Confirmation, Decision, Reason
 from autoscaler.policy import Policy
 from autoscaler.ports import CacheAge
@@ -64,13 +65,14 @@ class DrainMetrics:
             )
         )
 
-    def declare(self, policy: Policy) -> None:
-        """Make a policy's series exist: a counter that begins with its first event hides it."""
+    def begin(self, policy: Policy) -> None:
+        """Make the series exist from a policy's first drain on.
+
+        A counter that begins with its first event hides that event.
+        """
         labels = policy_labels(policy)
         for family in (self._cut, self._mismatches, self._duration):
             _ = family[labels]
-        for reason in HOLDING:
-            _ = self._held[*labels, reason.value]
 
     def keep(self, wanted: Callable[[Labels], bool]) -> None:
         """Remove the series of all other policies."""
@@ -80,14 +82,26 @@ class DrainMetrics:
     def record(self, outcome: Outcome, decision: Decision, at: float) -> None:
         """Take note of one policy's pass."""
         labels = policy_labels(outcome.policy)
+        for reason in {step.reason for step in decision.steps} & HOLDING:
+            self._held[*labels, reason.value].inc()
+        if labels not in self._cut and not _drains(outcome, decision):
+            return
+        self.begin(outcome.policy)
         confirmed = decision.confirmed or Confirmation(0)
         self._cut[labels].inc(sum(each.sessions for each in decision.ended))
         self._mismatches[labels].inc(confirmed.mismatch)
-        for reason in {step.reason for step in decision.steps} & HOLDING:
-            self._held[*labels, reason.value].inc()
         for pod in decision.drain.remove if decision.drain and outcome.changed else ():
             if pod.cordon is not None:
                 self._duration[labels].observe(at - pod.cordon.at)
+
+
+def _drains(outcome: Outcome, decision: Decision) -> bool:
+    """Return whether pods of the policy are drained, or are being removed."""
+    if outcome.decided is not None and outcome.decided.before.departing:
+        return True
+    marks = decision.drain.marks if decision.drain else ()
+    pods = outcome.observed.active if outcome.observed else ()
+    return any(map(is_draining, pods)) or any(not new.routable for _, new in marks)
 
 
 class DaemonMetrics:
@@ -155,6 +169,7 @@ class DaemonMetrics:
             "last_success_timestamp_seconds", "When a pass last ended without a failure."
         )
         self._drains = DrainMetrics(registry)
+        self._known: tuple[Policy, ...] = ()
 
     def show_journal(self, is_writing: Callable[[], bool]) -> None:
         """Add the metric of a journal that the daemon writes."""
@@ -174,7 +189,16 @@ class DaemonMetrics:
         self._record_leadership(result)
         for outcome in result.outcomes:
             self._record_outcome(outcome, result.at)
-        known = {policy_labels(policy) for policy in result.policies.policies}
+        if result.policies.policies != self._known:
+            self._known = result.policies.policies
+            self._keep_known()
+        self._last_pass.set(result.at)
+        if not any(outcome.problem for outcome in result.outcomes):
+            self._last_success.set(result.at)
+
+    def _keep_known(self) -> None:
+        """End the series of policies that are gone."""
+        known = set(map(policy_labels, self._known))
 
         def is_known(labels: Labels) -> bool:
             return labels[: len(POLICY_LABELS)] in known
@@ -182,9 +206,6 @@ class DaemonMetrics:
         self._drains.keep(is_known)
         for family in (self._decisions, self._changes, self._failures):
             family.keep(is_known)
-        self._last_pass.set(result.at)
-        if not any(outcome.problem for outcome in result.outcomes):
-            self._last_success.set(result.at)
 
     def _record_files(self, problems: Mapping[str, tuple[str, ...]]) -> None:
         for file, found in problems.items():
@@ -206,9 +227,9 @@ class DaemonMetrics:
 
     def _record_outcome(self, outcome: Outcome, at: float) -> None:
         labels = policy_labels(outcome.policy)
-        self._failures[labels].inc(outcome.problem is not None)
+        if outcome.problem is not None:
+            self._failures[labels].inc()
         self._changes[labels].inc(outcome.changed)
-        self._drains.declare(outcome.policy)
         decision = outcome.decision
         if decision is None:
             return

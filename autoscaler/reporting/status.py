@@ -33,11 +33,11 @@ GAUGES = {
     ),
     "seats": ("Seats of the pods that get new sessions: capacity and free.", "kind"),
     "pods_without_data": (
-        "Pods without a fresh session count. They count as full and busy.",
+        "Pods without a fresh session count, if any. They count as full and busy.",
         None,
     ),
     "unreachable_sidecars": (
-        "Pods whose sidecar the daemon cannot reach. They count as busy and are not deleted.",
+        "Pods whose sidecar the daemon cannot reach, if any. They are busy and not deleted.",
         None,
     ),
     "unreachable_pod": (
@@ -45,7 +45,7 @@ GAUGES = {
         "pod",
     ),
     "cordoned_pods": (
-        "Cordoned pods, by cause: scale-down, full (until they have room), or hand.",
+        "Cordoned pods, if any, by cause: scale-down, full (until they have room), or hand.",
         "cause",
     ),
 }
@@ -59,6 +59,14 @@ class Row(NamedTuple):
     value: float
 
 
+class Seen(NamedTuple):
+    """What was seen of a policy; it holds as long as its outcome stands, until a time."""
+
+    outcome: Outcome
+    rows: Sequence[Row]
+    holds_until: float
+
+
 def policy_labels(policy: Policy) -> tuple[str, ...]:
     """The values of POLICY_LABELS."""
     return (policy.name, *policy.target.ref)
@@ -68,20 +76,30 @@ class StatusCollector(Collector):
     """Remembers what each policy's last pass that could read its target saw."""
 
     def __init__(self) -> None:
-        self._rows: Mapping[tuple[str, ...], Sequence[Row]] = {}
+        self._seen: Mapping[tuple[str, ...], Seen] = {}
 
     def record(self, result: PassResult) -> None:
         """Take note of one pass, which need not have had every policy's turn."""
-        seen = {policy_labels(o.policy): tuple(_rows(o, result.at)) for o in result.outcomes}
-        known = {**self._rows, **{labels: rows for labels, rows in seen.items() if rows}}
         ours = [p for p in result.policies.policies if not _is_anothers(p, result.leadership)]
-        active = set(map(policy_labels, ours))
-        self._rows = {labels: rows for labels, rows in known.items() if labels in active}
+        seen = {policy_labels(outcome.policy): outcome for outcome in result.outcomes}
+        known = {each: self._now_seen(each, seen, result.at) for each in map(policy_labels, ours)}
+        self._seen = {labels: each for labels, each in known.items() if each is not None}
+
+    def _now_seen(
+        self, labels: tuple[str, ...], outcomes: Mapping[tuple[str, ...], Outcome], at: float
+    ) -> Seen | None:
+        """Return what is known of a policy; an outcome that stands is not looked at again."""
+        last, outcome = self._seen.get(labels), outcomes.get(labels)
+        if outcome is None or (last and last.outcome is outcome and at < last.holds_until):
+            return last
+        now = Now(at)
+        rows = tuple(_rows(outcome, now))
+        return Seen(outcome, rows, now.holds_until) if rows else last
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Every gauge, with the series of every policy."""
         families = {name: _family(name) for name in GAUGES}
-        for labels, rows in self._rows.items():
+        for labels, (_, rows, _) in self._seen.items():
             for name, label, value in rows:
                 families[name].add_metric([*labels, *_own(label)], value)
         yield from families.values()
@@ -102,7 +120,8 @@ def _own(label: str | None) -> tuple[str, ...]:
     return () if label is None else (label,)
 
 
-def _rows(outcome: Outcome, at: float) -> Iterator[Row]:
+def _rows(outcome: Outcome, now: Now) -> Iterator[Row]:
+    """Yield what an outcome says; counts of what is wrong or rare only where they are not zero."""
     policy, decision, observed = outcome.policy, outcome.decision, outcome.observed
     if decision is None or observed is None:
         return
@@ -112,23 +131,26 @@ def _rows(outcome: Outcome, at: float) -> Iterator[Row]:
         yield Row("policy_desired_replicas", metric, replicas)
     active = [pod for pod in observed.pods if pod.is_active]
     causes = [pod.cordon.cause for pod in active if pod.cordon is not None]
-    for cause in Cause:
-        yield Row("cordoned_pods", cause.value, causes.count(cause))
-    yield Row("cordoned_pods", "hand", sum(map(is_cordoned_by_hand, active)))
+    cordoned = {cause.value: causes.count(cause) for cause in Cause}
+    cordoned["hand"] = sum(map(is_cordoned_by_hand, active))
+    for cause, count in cordoned.items():
+        yield from _some("cordoned_pods", cause, count)
     if policy.drain is not None:
-        yield Row("unreachable_sidecars", None, len(outcome.unreachable))
+        yield from _some("unreachable_sidecars", None, len(outcome.unreachable))
         for pod in {each.pod for each in outcome.unreachable[:MOST]}:
             yield Row("unreachable_pod", pod, 1)
     if "sessions" in required_signals(policy):
-        yield Row(
-            "pods_without_data",
-            None,
-            sessions.without_data(observed.pods, Now(at), observed.fresh_for),
-        )
+        count = sessions.without_data(observed.pods, now, observed.fresh_for)
+        yield from _some("pods_without_data", None, count)
     if policy.sessions is not None:
         found = sessions.seating(observed.pods, policy.sessions.seats)
         yield Row("seats", "capacity", found.capacity)
         yield Row("seats", "free", found.free)
+
+
+def _some(name: str, label: str | None, count: int) -> Iterator[Row]:
+    if count:
+        yield Row(name, label, count)
 
 
 def _replicas(policy: Policy, decision: Decision, observed: Observation) -> Iterator[Row]:

@@ -16,7 +16,7 @@ import sys
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,21 +161,21 @@ class Census:
     def count(self) -> dict[str, AppCensus]:
         """Count sessions and connections by application route.
 
-        Takes one pass over the connections, and checks only sessions without a live connection.
-        That matters: 2,500 sessions take 0.3 ms if they are in the CPU's caches and 2 ms if not.
+        Looks at no connection that is not stale, and checks only sessions without a live one. That
+        matters: 2,500 of each take several times as long if they are not in the CPU's caches.
         """
         self.look()
-        connections = snapshot(self._open)
-        total = Counter(known.app for _, known in connections)
-        stale = [known for connection, known in connections if connection in self._stale]
-        silent = Counter(known.app for known in stale)
+        known = (self._open.get(connection) for connection in members(self._stale))
+        stale = [each for each in known if each is not None]
+        silent = Counter(each.app for each in stale)
         dead = self._dead(stale)
         found: dict[str, AppCensus] = {}
         for app, sessions in snapshot(self._sessions):
+            connections = [count for _, count in snapshot(sessions)]
             found[app] = AppCensus(
-                live=total[app] - silent[app],
+                live=sum(connections) - silent[app],
                 stale=silent[app],
-                connected=len(sessions) - sum(session in dead for session in sessions),
+                connected=len(connections) - sum(session in sessions for session in dead),
             )
         for context in members(self._contexts):
             app = route_of(context)
@@ -207,11 +207,11 @@ def pings_behind(connection: Any) -> int:
         return 0
 
 
-def members(contexts: weakref.WeakSet[Any]) -> list[Any]:
-    """Return the members of a weak set that the loop's thread may change at any moment."""
+def members(changing: Iterable[Any]) -> list[Any]:
+    """Return the members of a set that the loop's thread may change at any moment."""
     while True:
         try:
-            return list(contexts)
+            return list(changing)
         except RuntimeError:  # changed size during iteration
             continue
 

@@ -65,7 +65,7 @@ class Recorded(World):
     def __init__(self, *policies: Any, disk: Disk | None = None, **options: Any) -> None:
         self.disk = disk or Disk()
         self.journal = Journal(self.disk, f"writer-{id(self)}")
-        super().__init__(*policies, recorders=[self.journal], **options)
+        super().__init__(*policies, recorders=[self.journal], every_pass=True, **options)
 
     def entries(self) -> list[Entry]:
         self.journal.settle(10)

@@ -169,7 +169,7 @@ def test_a_stale_cache_leads_to_one_scale_up_and_to_nothing_that_ends_a_session(
 ) -> None:
     decision, _ = decide(chosen, seen, state, NOW)
 
-    if not is_cache_stale(seen, Now(NOW)) or seen.other_autoscaler is not None:
+    if not is_cache_stale(seen.confirmed_at, Now(NOW)) or seen.other_autoscaler is not None:
         return
     assert decision.desired >= decision.current
     last = state.last_scale_up if state else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.control import actor
-from autoscaler.core import decide, lease
+from autoscaler.core import decide, lease, standing
 from autoscaler.core.drain import plan, sightings
 from autoscaler.core.hpa import behavior
 from autoscaler.model import Reason
@@ -95,7 +95,7 @@ def test_every_reason_is_on_the_page() -> None:
 def test_a_takeover_costs_what_the_page_says() -> None:
     assert f"within {lease.LOOK_EVERY:.0f} s; if the leader died, {lease.DURATION:.0f} s" in TEXT
     assert f"`behavior.scaleDown`, {behavior.DOWN_WINDOW} s by default" in TEXT
-    assert decide.MAX_GAP == 60.0  # "a gap of more than a minute"
+    assert standing.MAX_GAP == 60.0  # "a gap of more than a minute"
     rules, state, second, desired = policy(drain="none"), None, -2, 3
     while desired == 3 and second <= 2 * behavior.DOWN_WINDOW:
         second += 2

@@ -125,8 +125,13 @@ def is_rolling(meta: Json, status: Json) -> bool:
     return bool(status.get("updatedReplicas", 0) < status.get("replicas", 0))
 
 
-def target(ref: TargetRef, objects: Objects) -> TargetState | TargetNotFoundError:
-    """Join a Deployment with the pods of its ReplicaSets; a matching label is not enough."""
+def target(
+    ref: TargetRef, objects: Objects, confirmed_at: float | None = None
+) -> TargetState | TargetNotFoundError:
+    """Join a Deployment with the pods of its ReplicaSets; a matching label is not enough.
+
+    confirmed_at: when the objects were confirmed, if they are from a cache (Unix seconds).
+    """
     found = objects.deployments.group(ref)
     if not found:
         return TargetNotFoundError(
@@ -150,4 +155,5 @@ def target(ref: TargetRef, objects: Objects) -> TargetState | TargetNotFoundErro
         paused=deployment.paused,
         other_autoscaler=f"HorizontalPodAutoscaler {rivals[0]}" if rivals else None,
         replicas_writer=deployment.replicas_writer,
+        confirmed_at=confirmed_at,
     )

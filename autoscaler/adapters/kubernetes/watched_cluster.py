@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
@@ -154,10 +153,7 @@ class WatchedCluster:
         if ref in self._unsure or area.objects.deployments.is_behind(ref):
             return self.read_target(ref)
         age = self._clock.steady() - area.heard_at()
-        found = target(ref, area.objects)
-        if isinstance(found, AutoscalerError):
-            return found
-        return replace(found, confirmed_at=self._clock.now() - age)
+        return target(ref, area.objects, self._clock.now() - age)
 
     def _area(self, ref: TargetRef) -> Area:
         """Return what covers the target, which was observed lately."""

@@ -196,9 +196,25 @@ class PolicyFiles:
         self._paths = tuple(Path(path) for path in paths)
         self._read: dict[Path, tuple[Signature | None, PolicyFile]] = {}
         self._active: dict[Path, PolicyFile] = {}
+        self._signatures: dict[Path, Signature | None] = {}
+        self._loaded = PolicySet()
 
     def load(self) -> PolicySet:
-        """Return the active policies. Costs one stat per file if nothing has changed."""
+        """Return the active policies. Costs one stat per file if nothing has changed.
+
+        The value is the same object then.
+        """
+        paths, unlisted = _policy_paths(self._paths)
+        signatures = {path: _signature(path) for path in paths}
+        if signatures != self._signatures or unlisted or not self._is_all_read():
+            self._loaded, self._signatures = self._load(), signatures
+        return self._loaded
+
+    def _is_all_read(self) -> bool:
+        """Return whether every file could be read, so that its stat tells of a change."""
+        return all(signature is not None for signature, _ in self._read.values())
+
+    def _load(self) -> PolicySet:
         files = self.examine()
         active = [(file.name, file.policy) for file in self._active.values() if file.policy]
         return PolicySet(
@@ -278,7 +294,7 @@ def _policy_paths(paths: Iterable[Path]) -> tuple[list[Path], list[PolicyFile]]:
 def _listed(directory: Path) -> list[Path]:
     """Return the policy files of a directory by name. Raises UnreadableError without any."""
     try:
-        entries = sorted(directory.iterdir())
+        entries = sorted(directory.iterdir(), key=lambda path: path.name)
     except OSError as error:
         raise _unreadable(f"cannot be read ({error.strerror}), expected a directory") from None
     found = [path for path in entries if path.suffix in SUFFIXES and path.name[0] != "."]

@@ -124,7 +124,7 @@ class PrometheusHistory:
         """Return how many sessions ended within each length in seconds, over the whole time."""
         lengths: dict[float, float] = {}
         for labels, points, _ in self._chunks(query, first, last, DAY):
-            if (bound := _bound(labels.get("le", ""))) is not None:
+            if (bound := _bound(str(labels.get("le", "")))) is not None:
                 ended = sum(point.value for point in points)
                 lengths[bound] = lengths.get(bound, 0.0) + ended
         return dict(sorted(lengths.items()))

@@ -54,13 +54,14 @@ def series_of(rows: Iterable[Any], own: Sequence[str] = (), least: int = 1) -> P
     least: prefer copies with at least so many points.
     """
     best: dict[tuple[PodKey, tuple[str, ...]], PodSeries] = {}
+    renamed = [(name, f"exported_{name}") for name in own]
     for labels, row in labelled(rows):
         if "namespace" not in labels or "pod" not in labels:
             continue
-        pod = (labels["namespace"], labels["pod"])
+        pod = (str(labels["namespace"]), str(labels["pod"]))
         # If the target has a label of that name, Prometheus renames ours to exported_NAME.
-        part = tuple(labels.get(f"exported_{name}", labels.get(name, "")) for name in own)
-        series = PodSeries(pod, part, tuple(sorted(_points(row.get("values")))))
+        part = tuple([str(labels.get(other, labels.get(name, ""))) for name, other in renamed])
+        series = PodSeries(pod, part, _points(row.get("values")))
         known = best.get((pod, part))
         if known is None or _rank(series, least) > _rank(known, least):
             best[pod, part] = series
@@ -72,19 +73,17 @@ def _rank(series: PodSeries, least: int) -> tuple[bool, tuple[Point, ...]]:
     return len(series.points) >= least, series.points[-1:]
 
 
-def labelled(rows: Iterable[Any]) -> Iterator[tuple[Mapping[str, str], Mapping[str, Any]]]:
+def labelled(rows: Iterable[Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield the labels of each row with the row itself; what is no row is left out."""
     for row in rows if isinstance(rows, list) else ():
-        labels = row.get("metric") if isinstance(row, Mapping) else None
-        if isinstance(labels, Mapping):
-            yield {str(name): str(value) for name, value in labels.items()}, row
+        labels = row.get("metric") if isinstance(row, dict) else None
+        if isinstance(labels, dict):
+            yield labels, row
 
 
-def _points(values: Any) -> Iterator[Point]:
-    for value in values if isinstance(values, list) else ():
-        point = number_of(value)
-        if point is not None and point.value >= 0:
-            yield point
+def _points(values: Any) -> tuple[Point, ...]:
+    points = [number_of(value) for value in values] if isinstance(values, list) else []
+    return tuple(sorted([point for point in points if point is not None and point.value >= 0]))
 
 
 def number_of(value: Any) -> Point | None:
@@ -301,5 +300,5 @@ def lost_labels(rows: Iterable[Any], metric: str) -> str | None:
     )
 
 
-def _lacks(labels: Mapping[str, str]) -> bool:
+def _lacks(labels: Mapping[str, Any]) -> bool:
     return "pod" not in labels or "namespace" not in labels or "exported_pod" in labels

@@ -52,7 +52,7 @@ def stabilize_down(
     recent = [entry for entry in log if entry.at >= since]
     _note_end(recent, window, now)
     kept = max([desired, *[entry.replicas for entry in recent]])
-    return Stabilized(kept, _with_latest(log, Logged(desired, now.at), since))
+    return Stabilized(kept, _with_latest(log, Logged(desired, now.at), since, now))
 
 
 def stabilize(
@@ -64,7 +64,7 @@ def stabilize(
     high = max([desired, *[entry.replicas for entry in within(log, down_window, now)]])
     kept = min(max(current, low), high)
     since = now.at - max(up_window, down_window)
-    return Stabilized(kept, _with_latest(log, Logged(desired, now.at), since))
+    return Stabilized(kept, _with_latest(log, Logged(desired, now.at), since, now))
 
 
 def windows(behavior: Behavior) -> tuple[int, int]:
@@ -87,10 +87,15 @@ def _note_end(recent: Sequence[Logged], seconds: float, now: Now) -> None:
         now.changes_at(min([entry.at for entry in recent]) + seconds)
 
 
-def _with_latest(log: tuple[Logged, ...], entry: Logged, since: float) -> tuple[Logged, ...]:
+def _with_latest(
+    log: tuple[Logged, ...], entry: Logged, since: float, now: Now
+) -> tuple[Logged, ...]:
     """Append the entry and drop the last outdated one, so the log stays one window long."""
     slot = _last_outdated(log, since)
-    return (*log, entry) if slot is None else (*log[:slot], *log[slot + 1 :], entry)
+    kept = log if slot is None else (*log[:slot], *log[slot + 1 :])
+    if any(each.at <= since for each in kept):
+        now.holds_only_now()  # a later pass drops another one
+    return (*kept, entry)
 
 
 def _remember(log: tuple[Logged, ...], entry: Logged, since: float) -> tuple[Logged, ...]:
