@@ -22,7 +22,7 @@ endif
 export TEST_COUNTS
 
 .DEFAULT_GOAL := help
-.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves on-nodes beside node pages lint format demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale audit sbom lock clean
+.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves on-nodes beside node pages lint format demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale soak audit sbom lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -141,6 +141,10 @@ bench-fidelity: parts ## Compare simulations with the real HPA and, as root, wit
 
 bench-scale: parts ## Measure the daemon with 100, 300 and 1,000 Deployments (half an hour); COUNT=100
 	@$(BIN)/python -m tests.benchmarks.scale $(COUNT)
+
+soak: parts ## Let the daemon endure random faults: an hour in memory, then a real one; MINUTES=3
+	@$(BIN)/python -m tests.benchmarks.soak --minutes $(or $(MINUTES),60)
+	@$(BIN)/python -m tests.benchmarks.soak --real --minutes $(or $(MINUTES),60)
 
 audit: install ## Check the pinned packages for known vulnerabilities (asks OSV; Error 3 if it does not answer)
 	@$(BIN)/python -m tests.supply_chain.audit

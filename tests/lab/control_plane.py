@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+import shutil
 import signal
 import ssl
 import urllib.error
@@ -23,6 +24,7 @@ from tests.lab.scripted_node import ScriptedNode
 # By default controllers ask 20 times a second: 100 pods would take 6 s.
 UNTHROTTLED = {"kube_api_qps": 500, "kube_api_burst": 1000}
 CONTROLLERS = {"controllers": "*,-node-ipam-controller,-cloud-node-lifecycle-controller"}
+PROGRAMS = ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
 LAZY = {"GOGC": "1000"}  # collects garbage a third as often: a sixth of the API server's work
 READY_WITHIN = 60.0  # seconds; 3 on two idle cores, but tests may run on busy ones
 
@@ -55,6 +57,8 @@ class ControlPlane(Access):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self._processes)
+            self._key = self.folder / "service-accounts.key"
+            self._key.write_text(new_signing_key())
             self._start_etcd()
             self._start_api_server()
             self._start_controllers()
@@ -81,8 +85,6 @@ class ControlPlane(Access):
             unsafe_no_fsync="true",
             log_level="error",
         )
-        self._key = self.folder / "service-accounts.key"
-        self._key.write_text(new_signing_key())
 
     def _start_api_server(self) -> None:
         key, etcd = self._key, f"http://127.0.0.1:{self._etcd}"
@@ -135,6 +137,22 @@ class ControlPlane(Access):
         self._processes.send("kube-apiserver", signal.SIGKILL)
         self._processes.stop("kube-apiserver")
         self._start_api_server()
+
+    def keep_data(self, folder: Path) -> None:
+        """Copy what etcd has on its disk at this moment, as a snapshot of the disk would."""
+        with stopped(self._processes.pid("etcd")):
+            shutil.copytree(self.folder / "etcd", folder)
+
+    def restore_data(self, folder: Path) -> None:
+        """Restart everything with what was kept: all versions of objects go back."""
+        for program in PROGRAMS:
+            self._processes.send(program, signal.SIGKILL)
+            self._processes.stop(program)
+        shutil.rmtree(self.folder / "etcd")
+        shutil.copytree(folder, self.folder / "etcd")
+        self._start_etcd()
+        self._start_api_server()
+        self._start_controllers()
 
     def restart_controllers(self) -> None:
         """They discover API groups at their start, and then only every 30 s."""

@@ -37,6 +37,11 @@ class ScriptedSidecars:
         if not listens:
             asyncio.run_coroutine_threadsafe(self._listen(ip), self._loop).result()
 
+    def refuse(self) -> None:
+        """Refuse connections, until something is said of an address again."""
+        self._states.clear()
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+
     def stop(self) -> None:
         if not self._thread.is_alive():
             return
@@ -62,6 +67,7 @@ class ScriptedSidecars:
     async def _close(self) -> None:
         for server in self._servers:
             server.close()
+        self._servers.clear()
         answering = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*answering)
 

@@ -8,12 +8,13 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from urllib3.exceptions import HTTPError
 
 from tests.lab.access import Access, raw
 from tests.lab.objects import ROUTABLE, deployment
@@ -52,6 +53,10 @@ class Users:
         self._prometheus = prometheus
         self.sidecars = sidecars
         self.per_pod: Callable[[int], int] = lambda _: 0
+        # What Prometheus is told instead, with None where it is told nothing.
+        self.told: Callable[[int], int | None] | None = None
+        # Whether the sidecars listen.
+        self.answers = True
         # Further metrics of a pod, by name, at a time.
         self.usage: Usage = lambda *_: {}
         self._stop = threading.Event()
@@ -65,29 +70,34 @@ class Users:
 
     def _push(self) -> None:
         while not self._stop.wait(0.5):
-            pods = self._pods()
-            now = time.time()
-            samples = {
-                series(
-                    "bokeh_sessions",
-                    app="/app",
-                    state="connected",
-                    quality="exact",
-                    namespace=self._namespace,
-                    pod=name,
-                ): [(now, float(self.per_pod(index)))]
-                for index, (name, _) in enumerate(pods)
-            }
-            samples |= {
-                series(metric, namespace=self._namespace, pod=name): [(now, value)]
-                for index, (name, _) in enumerate(pods)
-                for metric, value in self.usage(index, now).items()
-            }
-            for index, (_, address) in enumerate(pods):
-                if address:
-                    self.sidecars.say(address, self.per_pod(index))
-            if samples:
-                self._prometheus.push(samples)
+            with suppress(HTTPError):  # the API server is being restarted
+                self._push_once()
+
+    def _push_once(self) -> None:
+        pods = self._pods()
+        now = time.time()
+        samples = {
+            series(
+                "bokeh_sessions",
+                app="/app",
+                state="connected",
+                quality="exact",
+                namespace=self._namespace,
+                pod=name,
+            ): [(now, float(count))]
+            for index, (name, _) in enumerate(pods)
+            if (count := (self.told or self.per_pod)(index)) is not None
+        }
+        samples |= {
+            series(metric, namespace=self._namespace, pod=name): [(now, value)]
+            for index, (name, _) in enumerate(pods)
+            for metric, value in self.usage(index, now).items()
+        }
+        for index, (_, address) in enumerate(pods):
+            if address and self.answers:
+                self.sidecars.say(address, self.per_pod(index))
+        if samples:
+            self._prometheus.push(samples)
 
     def _pods(self) -> list[tuple[str, str]]:
         """Name and address of each, the oldest first."""
@@ -109,6 +119,8 @@ class World:
     running: list[subprocess.Popen[str]] = field(default_factory=list)
     url: str = ""
     log: Path = Path()
+    # Where the daemons ask for metrics, if something is between them and Prometheus.
+    way_to_prometheus: str = ""
 
     @property
     def policy_file(self) -> Path:
@@ -132,7 +144,8 @@ class World:
         self.access.apps.create_namespaced_deployment(self.namespace, body)
 
     def command(self, name: str, *options: str) -> list[str]:
-        common = ["--prometheus-url", self.prometheus.url, "--scrape-interval", "2s"]
+        asked = self.way_to_prometheus or self.prometheus.url
+        common = ["--prometheus-url", asked, "--scrape-interval", "2s"]
         common += ["--kubeconfig", str(self.kubeconfig)]
         common += ["--exporter-port", str(self.users.sidecars.port)]
         return [str(AUTOSCALER), name, *common, *options]
@@ -197,8 +210,10 @@ def a_world(
     users = Users(access, namespace, prometheus, sidecars or ScriptedSidecars())
     world = World(access, namespace, prometheus, kubeconfig, folder, users)
     world.write_policy()
-    yield world
-    for process in world.running:
-        process.kill()
-        process.wait()
-    users.stop()
+    try:
+        yield world
+    finally:
+        for process in world.running:
+            process.kill()
+            process.wait()
+        users.stop()
