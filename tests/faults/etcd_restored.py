@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from tests.faults.acting import RECOVERS, same, tells, users_come
+from tests.faults.acting import RECOVERS, pauses, same, tells, users_come
 from tests.faults.daemon_page import Look, firing
 from tests.faults.row import Row
 from tests.faults.scene import DECISIONS, PODS, WITHIN, Scene, Stage, a_scene
@@ -35,6 +35,7 @@ def play(stage: Stage, row: Row) -> None:
             plane.restore_data(folder / "kept")
 
             tells(scene, row)
+            pauses(scene)
             RECOVERS[row.recovers](scene)
             same(scene.api.count("list") >= lists + KINDS, True, "everything is listed again")
             scene.until(f'{DECISIONS}{{reason="{row.reason}"}}', 2)

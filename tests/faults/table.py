@@ -20,7 +20,7 @@ BLIND: dict[str, Any] = {
     "recovers": "scales down after a full stabilization window of fresh data",
 }
 REFUSED: dict[str, Any] = {
-    "does": "cannot change the replicas, and tries in each pass",
+    "does": "cannot change the replicas, and tries again",
     "reason": "FailedRescale",
     "event": "FailedRescale",
     "metric": FAILURES,
@@ -151,7 +151,7 @@ PODS = (
             "BokehSidecarUnreachable",
             "BokehDecisionsHeld",
         ),
-        recovers="counts as before once the sidecar runs again, which the kubelet sees to",
+        recovers="counts as before once the sidecar runs again",
         is_long=True,
     ),
     Row(

@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.control_plane,
     pytest.mark.mostly_idle,
     pytest.mark.prometheus,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(420),
 ]
 
 
