@@ -44,7 +44,7 @@ def words(tmp_path: Path) -> list[str]:
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
     visits = some_days(tmp_path / "visits.csv")
-    few = ("--candidates", "20", "--tick", "60s", "--json")
+    few = ("--candidates", "10", "--tick", "60s", "--json")
     return ["tune", "--policy", str(rules), "--trace", str(visits), *GOAL, *few]
 
 
@@ -99,6 +99,7 @@ def test_two_processes_find_the_same_as_one(words: list[str], capsys) -> None:
 def test_a_dask_cluster_finds_the_same_as_this_machine(
     words: list[str], python: str, tmp_path: Path, capsys
 ) -> None:
+    words += ("--candidates", "20")  # enough for both workers to be asked
     assert main([*words, "--jobs", "1"]) == 0
     local = json.loads(capsys.readouterr().out)
 

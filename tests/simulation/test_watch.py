@@ -65,20 +65,37 @@ def watching(tmp_path: Path) -> Iterator[Watching]:
         started.process.kill()
 
 
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Chrome]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def page(opened: Chrome) -> Iterator[Chrome]:
+    """A tab of its own in a browser that all tests share."""
+    first = opened.current_window_handle
+    opened.switch_to.new_window("tab")
+    yield opened
+    opened.close()
+    opened.switch_to.window(first)
+
+
 def shows(page: Chrome, words: str) -> None:
     """In one step: the page may be loaded anew at any moment."""
     text = "return document.body.innerText"
     wait_until(lambda: words in page.execute_script(text), WITHIN, words)
 
 
-def test_a_saved_policy_is_in_the_open_page_and_a_wrong_one_leaves_it(watching: Watching) -> None:
-    with browser() as page:
-        wait_until(lambda: _opens(page, watching.url), WITHIN, "the first report")
-        shows(page, "Policy first, simulated")
+def test_a_saved_policy_is_in_the_open_page_and_a_wrong_one_leaves_it(
+    watching: Watching, page: Chrome
+) -> None:
+    wait_until(lambda: _opens(page, watching.url), WITHIN, "the first report")
+    shows(page, "Policy first, simulated")
 
-        watching.save("not: a policy")
-        watching.save(RULES.format(name="second", spare=20))
-        shows(page, "Policy second, simulated")
+    watching.save("not: a policy")
+    watching.save(RULES.format(name="second", spare=20))
+    shows(page, "Policy second, simulated")
 
     watching.process.send_signal(signal.SIGINT)
     said, _ = watching.process.communicate(timeout=WITHIN)
@@ -91,11 +108,10 @@ def _opens(page: Chrome, url: str) -> bool:
     return "simulated" in page.title
 
 
-def test_the_report_fits_on_a_phone(watching: Watching) -> None:
-    with browser() as page:
-        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-        page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        wait_until(lambda: _opens(page, watching.url), WITHIN, "the report")
-        drawn = "return Bokeh.documents[0]?.is_idle"
-        wait_until(lambda: page.execute_script(drawn), WITHIN, "all plots")
-        assert page.execute_script("return document.documentElement.scrollWidth") == 390
+def test_the_report_fits_on_a_phone(watching: Watching, page: Chrome) -> None:
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    wait_until(lambda: _opens(page, watching.url), WITHIN, "the report")
+    drawn = "return Bokeh.documents[0]?.is_idle"
+    wait_until(lambda: page.execute_script(drawn), WITHIN, "all plots")
+    assert page.execute_script("return document.documentElement.scrollWidth") == 390
