@@ -17,8 +17,9 @@ from autoscaler.adapters.clock import steady
 from autoscaler.adapters.metrics_server import WebServer
 from autoscaler.adapters.scheduler import Scheduler
 from autoscaler.control.controller import Controller
-from autoscaler.control.leadership import LeaseLeadership, Leases, NoLeadership
+from autoscaler.control.leadership import LeaseLeadership, NoLeadership
 from autoscaler.control.pass_result import PassResult, Recorder
+from autoscaler.control.shard_lease import Leases
 from autoscaler.control.state_store import StateStore
 from autoscaler.ports import CacheAge, Clock, Cluster, MetricsSource, PolicySource, Sidecars
 from autoscaler.reporting.events import nobody_evaluates
@@ -60,6 +61,7 @@ class Daemon:
         *,
         listen: tuple[str, int] | None = None,
         dry_run: bool = False,
+        shards: int = 1,
     ) -> None:
         self.telemetry = DaemonMetrics()
         if ports.ages is not None:
@@ -67,7 +69,8 @@ class Daemon:
         store = StateStore(ports.clock)
         self._leadership: LeaseLeadership | NoLeadership = NoLeadership()
         if ports.leases is not None:
-            self._leadership = LeaseLeadership(ports.leases, store, steady)
+            self._leadership = LeaseLeadership(ports.leases, store, steady, shards)
+        self.telemetry.show_shards(shards, self._leadership.leads)
         self._controller = Controller(
             ports.policies,
             ports.metrics,

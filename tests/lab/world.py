@@ -98,7 +98,10 @@ class Users:
 
 @dataclass
 class World:
-    """One Deployment with users, and ways to start the daemon on it."""
+    """One Deployment with users, and ways to start the daemon on it.
+
+    lease_namespace: of its Leases; "" for the Deployment's own.
+    """
 
     access: Access
     namespace: str
@@ -109,6 +112,7 @@ class World:
     running: list[subprocess.Popen[str]] = field(default_factory=list)
     url: str = ""
     log: Path = Path()
+    lease_namespace: str = ""
 
     @property
     def policy_file(self) -> Path:
@@ -135,6 +139,8 @@ class World:
         common = ["--prometheus-url", self.prometheus.url, "--scrape-interval", "2s"]
         common += ["--kubeconfig", str(self.kubeconfig)]
         common += ["--exporter-port", str(self.users.sidecars.port)]
+        if name == "run":
+            options = ("--lease-namespace", self.lease_namespace or self.namespace, *options)
         return [str(AUTOSCALER), name, *common, *options]
 
     def start(
