@@ -16,7 +16,8 @@ from types import FrameType
 from autoscaler.adapters.clock import steady
 from autoscaler.adapters.metrics_server import WebServer
 from autoscaler.adapters.scheduler import Scheduler
-from autoscaler.control.controller import Controller
+from autoscaler.control.changes import PATIENCE
+from autoscaler.control.controller import WRITES_PER_SECOND, Controller
 from autoscaler.control.leadership import LeaseLeadership, NoLeadership
 from autoscaler.control.pass_result import PassResult, Recorder
 from autoscaler.control.shard_lease import Leases
@@ -62,6 +63,8 @@ class Daemon:
         listen: tuple[str, int] | None = None,
         dry_run: bool = False,
         shards: int = 1,
+        writes_per_second: float = WRITES_PER_SECOND,
+        patience: float | None = PATIENCE,
     ) -> None:
         self.telemetry = DaemonMetrics()
         if ports.ages is not None:
@@ -81,6 +84,8 @@ class Daemon:
             leadership=self._leadership,
             store=store,
             dry_run=dry_run,
+            writes_per_second=writes_per_second,
+            patience=patience,
         )
         self._clock = ports.clock
         self._listen = listen
@@ -127,7 +132,8 @@ class Daemon:
         return not finisher.is_alive()
 
     def release(self) -> None:
-        """Give up leadership, so that another daemon can take over."""
+        """Give up leadership once no write is under way, so that another daemon can take over."""
+        self._controller.settle()
         self._leadership.release()
 
     def stop(self) -> None:

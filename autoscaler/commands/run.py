@@ -17,6 +17,8 @@ from autoscaler.adapters.policies.files import PolicyFiles
 from autoscaler.commands import connect
 from autoscaler.commands.arguments import whole
 from autoscaler.commands.lines import complain
+from autoscaler.control.changes import PATIENCE
+from autoscaler.control.controller import WRITES_PER_SECOND
 from autoscaler.control.pass_result import PassResult, Recorder
 from autoscaler.core.lease import Place
 from autoscaler.core.shards import MOST_SHARDS
@@ -81,6 +83,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "acts, the others are standbys (default: 1)",
     )
     parser.add_argument(
+        "--writes-per-second",
+        metavar="N",
+        type=_rate,
+        default=WRITES_PER_SECOND,
+        help="writes of pods and scales per second, above which policies wait for the next pass, "
+        f"scale-downs before scale-ups (default: {WRITES_PER_SECOND:g})",
+    )
+    parser.add_argument(
         "--log-format",
         choices=["text", "json"],
         default="text",
@@ -131,7 +141,15 @@ def run(args: argparse.Namespace) -> int:
     recorders: list[Recorder] = [LogRecorder(dry_run=args.dry_run), EventRecorder(ports.cluster)]
     recorders += [journal] if journal else []
     listen = None if args.once else args.listen
-    daemon = Daemon(ports, recorders, listen=listen, dry_run=args.dry_run, shards=args.shards)
+    daemon = Daemon(
+        ports,
+        recorders,
+        listen=listen,
+        dry_run=args.dry_run,
+        shards=args.shards,
+        writes_per_second=args.writes_per_second,
+        patience=None if args.once else PATIENCE,
+    )
     if journal is not None:
         daemon.telemetry.show_journal(lambda: journal.is_writing)
     return _once(daemon, journal) if args.once else _serve(daemon, journal)
@@ -199,6 +217,10 @@ def _megabytes(text: str) -> int:
 
 def _files(text: str) -> int:
     return whole(text, 1, 1_000)
+
+
+def _rate(text: str) -> float:
+    return float(whole(text, 1, 10_000))
 
 
 def _shards(text: str) -> int:

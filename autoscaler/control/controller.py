@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 
 from autoscaler.control.actor import Actor, Written, key_of
+from autoscaler.control.changes import PATIENCE, Changes
 from autoscaler.control.due_policies import DuePolicies
 from autoscaler.control.leadership import NoLeadership, label
 from autoscaler.control.observation import build_observation, queries_in_turn, required_signals
@@ -30,9 +32,16 @@ from autoscaler.control.pass_result import (
 )
 from autoscaler.control.sidecar_rounds import Rounds, Watched
 from autoscaler.control.state_store import StateStore
+from autoscaler.control.write_pace import WritePace
 from autoscaler.core.decide import decide
 from autoscaler.core.drain.certainty import needs_fresh_read
-from autoscaler.errors import AutoscalerError, ConflictError, LeaseError, NotEmptyError
+from autoscaler.errors import (
+    AutoscalerError,
+    ConflictError,
+    LeaseError,
+    NotEmptyError,
+    ThrottledError,
+)
 from autoscaler.model import Observation, Reason, State, TargetRef
 from autoscaler.policy import Policy
 from autoscaler.ports import (
@@ -48,10 +57,10 @@ from autoscaler.ports import (
 )
 
 LOG = logging.getLogger("autoscaler")
-# Patches run side by side, so that one slow answer does not hold the others.
-PARALLEL_CHANGES = 8
 # Targets whose sidecars are waited for at the same time.
 PARALLEL_ASKS = 32
+# Writes of the API per second, for pods and scales; Leases and Events are not counted.
+WRITES_PER_SECOND = 50.0
 # How often one pass observes and decides again when the target changed under it (HTTP 409).
 CONFLICT_RETRIES = 2
 UNCONFIRMED = (
@@ -77,6 +86,8 @@ class Controller:
         leadership: Leadership | None = None,
         store: StateStore | None = None,
         dry_run: bool = False,
+        writes_per_second: float = WRITES_PER_SECOND,
+        patience: float | None = PATIENCE,
     ) -> None:
         self._policies = policies
         self._clock = clock
@@ -87,7 +98,10 @@ class Controller:
         self._observer = Observer(cluster, metrics, sidecars, clock)
         self._rounds = Rounds(sidecars)
         self._farewells: dict[str, int] = {}
-        self._actor = Actor(cluster, self._observer.answered, self._leadership, self._store, clock)
+        self._pace = WritePace(writes_per_second, clock.steady)
+        self._changes = Changes(patience)
+        writing = (self._leadership, self._store, clock, self._pace)
+        self._actor = Actor(cluster, self._observer.answered, *writing)
         self._loaded = PolicySet()
         self._due = DuePolicies()
         self._touched: set[TargetRef] = set()
@@ -100,10 +114,12 @@ class Controller:
         policies = self._load()
         in_force = {policy.target.ref for policy in policies.policies}
         wanted = _by_namespace(policies, in_force | self._touched)
-        statuses = self._leadership.seek(wanted, self._follow_clock)
+        busy = self._changes.namespaces()
+        statuses = self._leadership.seek(wanted, self._follow_clock, busy)
         now = self._clock.now()
         self._farewells |= self._rounds.collect(now)
         due = self._due.due(policies.policies, statuses, now)
+        due = [policy for policy in due if not self._changes.are_under_way(policy.target.ref)]
         readings = self._observer.readings(
             {pair for policy in due for pair in required_signals(policy).items()},
             queries_in_turn(due),
@@ -156,24 +172,21 @@ class Controller:
 
         Those that answered late in the last pass come last, and so take nobody's place.
         """
+        begin = self._changes.begin
         asking = [p for p in due if self._observer.must_ask(targets[p.target.ref])]
-        if not asking and len(due) < 2:
-            return tuple(reconcile(policy, targets[policy.target.ref]) for policy in due)
-        found: dict[str, Future[Outcome]] = {}
         asking.sort(key=lambda policy: policy.target.ref in self._slow)
-        with (
-            ThreadPoolExecutor(PARALLEL_CHANGES) as changes,
-            ThreadPoolExecutor(PARALLEL_ASKS) as asks,
-        ):
+        with ThreadPoolExecutor(PARALLEL_ASKS) as asks:
             answers = {asks.submit(self._ask, targets[p.target.ref], now): p for p in asking}
-            for policy in due:
+            for policy in self._pace.in_turn(due):
                 if policy not in asking:
-                    target = targets[policy.target.ref]
-                    found[policy.name] = changes.submit(reconcile, policy, target)
+                    begin(policy, partial(reconcile, policy, targets[policy.target.ref]))
             for answer in as_completed(answers):
-                policy = answers[answer]
-                found[policy.name] = changes.submit(reconcile, policy, answer.result())
-        return tuple(found[policy.name].result() for policy in due)
+                begin(answers[answer], partial(reconcile, answers[answer], answer.result()))
+        return self._changes.ended(self._loaded.policies)
+
+    def settle(self) -> None:
+        """Wait until no write is under way; no pass may follow."""
+        self._changes.settle()
 
     def _ask(
         self, target: TargetState | AutoscalerError, now: float
@@ -310,6 +323,7 @@ class Controller:
         self._rounds.reach.forget_all_but(refs)
         self._due.forget_all_but(names)
         self._broken &= names
+        self._pace.forget_all_but(refs)
         self._slow &= refs
         if not policies:
             self._farewells.clear()
@@ -321,6 +335,8 @@ def _stopped(outcome: Outcome, error: AutoscalerError) -> Outcome:
         return Outcome(
             outcome.policy, decided=outcome.decided, problem=str(error), failure=NOT_LEADER
         )
+    if isinstance(error, ThrottledError) and outcome.decision is not None:
+        return replace(outcome, decision=outcome.decision.held(Reason.WRITES_LIMITED, str(error)))
     if isinstance(error, NotEmptyError) and outcome.decision is not None:
         held = outcome.decision.held(Reason.SESSIONS_STILL_OPEN, str(error))
         return replace(outcome, decision=held)

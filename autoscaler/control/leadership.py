@@ -130,8 +130,12 @@ class LeaseLeadership:
             names = (wanted[each] for each, its in shards.items() if its is lease)
             lease.policies = frozenset().union(*names)
         self._start()
-        self._hand_over({shard_of(each, self._count) for each in busy})
-        statuses = {lease.place: lease.begin_pass(set_clock) for lease in self._shards}
+        taken = {shard_of(each, self._count) for each in busy}
+        self._hand_over(taken)
+        statuses = {
+            lease.place: lease.begin_pass(set_clock, busy=shard in taken)
+            for shard, lease in enumerate(self._shards)
+        }
         barred = self._membership.status()
         led = [each for each, its in shards.items() if statuses[its.place].is_leader]
         self._old.seek(led, FIRST_WORD_WITHIN)

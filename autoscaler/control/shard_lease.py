@@ -111,10 +111,18 @@ class ShardLease:
         """Wait until it was given back."""
         self._thread.join()
 
-    def begin_pass(self, set_clock: Callable[[], None] = lambda: None) -> LeadershipStatus:
-        """How things are; in a new term the pass begins with what the last holder knew."""
+    def begin_pass(
+        self, set_clock: Callable[[], None] = lambda: None, *, busy: bool = False
+    ) -> LeadershipStatus:
+        """How things are; in a new term the pass begins with what the last holder knew.
+
+        busy: whether a write of an earlier pass is under way, which must not go on in a new term.
+        """
         status, term = self.status(), self._term
         set_clock()
+        if busy and term != self._pass_term:
+            words = f"Lease {self.place} was lost for a while, and a write has not ended since"
+            return LeadershipStatus(False, words)
         if term != self._pass_term:
             self._store.recall(self._covers, self._inherited)
             self._pass_term = term

@@ -18,9 +18,10 @@ from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
 from autoscaler.adapters.kubernetes.leases import POLICIES, STATE, KubernetesLeases, micro_time
 from autoscaler.control import leadership
 from autoscaler.control.leadership import LeaseLeadership
+from autoscaler.control.old_leases import MARK
 from autoscaler.control.shard_lease import ShardLease
 from autoscaler.control.state_store import StateStore
-from autoscaler.core.lease import LONGEST_SILENCE, Lease, Place
+from autoscaler.core.lease import LONGEST_SILENCE, OLD_DURATION, Lease, Place
 from autoscaler.errors import ConflictError, LeaseError, TargetNotFoundError
 from tests.fakes import FakeClock
 from tests.lab.access import Access
@@ -54,6 +55,11 @@ def leases(control_plane: Access, namespace: str) -> KubernetesLeases:
 @pytest.fixture
 def place(namespace: str) -> Place:
     return Place(namespace, SHARD)
+
+
+def leases_of(world: World, name: str) -> Any:
+    coordination = client.CoordinationV1Api(world.access.api)
+    return coordination.read_namespaced_lease(name, world.namespace)
 
 
 def stored(access: Access, namespace: str) -> Any:
@@ -265,6 +271,51 @@ def test_one_that_is_told_to_end_hands_over_at_once_with_its_cooldowns(
     world.says("CooldownDown: 1 replica wanted, the cooldown lasts 59m")
     assert (world.replicas(), changes(world)) == (3, 1)
     assert stored(world.access, world.namespace).spec.lease_transitions == 1
+
+
+@with_daemons
+def test_where_a_daemon_before_shards_leads_the_new_one_waits_and_then_goes_on_with_its_cooldowns(
+    world: World, leases: KubernetesLeases
+) -> None:
+    world.write_policy(cooldown={"up": "1h"})
+    world.users.per_pod = lambda index: 25 if index == 0 else 0
+    world.deploy(1)
+    found = world.access.apps.read_namespaced_deployment("bokeh-app", world.namespace)
+    old = Place(world.namespace, NAME)
+    state = json.dumps({f"dashboards/{found.metadata.uid}": {"up": time.time()}})
+    held = leases.write(old, Lease("old", duration=OLD_DURATION, state=state), taken=True)
+    world.start()
+    world.says(f"standby: old, of an earlier version, holds Lease {old}")
+    held = leases.write(old, held, taken=False)
+    assert (world.replicas(), changes(world)) == (1, 0)
+
+    leases.write(old, held._replace(holder=""), taken=False)
+    world.says("leading: ")
+    world.says("CooldownUp: 3 replicas wanted, the cooldown lasts 59m")
+    kept = leases.read(old)
+    assert kept is not None
+    assert kept.holder.endswith(MARK)
+    assert (world.replicas(), changes(world)) == (1, 0)
+
+
+@with_daemons
+def test_two_daemons_share_the_shards_and_each_acts_in_its_own(world: World) -> None:
+    world.users.per_pod = lambda index: 12 if index < 2 else 0
+    world.deploy(2)
+    first = world.start("--shards", "2", name="first")
+    world.reaches(3)
+    world.start("--shards", "2", name="second")
+
+    def holders() -> set[str]:
+        found = [leases_of(world, f"{NAME}-{number}") for number in range(2)]
+        return {each.spec.holder_identity for each in found} - {""}
+
+    wait_until(lambda: len(holders()) == 2, WITHIN, "each of them to lead in a shard")
+    assert (world.replicas(), changes(world)) == (3, 1)
+    first.kill()
+    wait_until(lambda: len(holders()) == 1, WITHIN, "the second one to lead in both")
+    world.users.per_pod = lambda index: 12 if index < 3 else 0
+    world.reaches(4)
 
 
 @with_daemons

@@ -21,6 +21,11 @@ from tests.lab.control_plane import ControlPlane
 
 REQUEST = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (\S+) HTTP/1\.1\r\n")
 CHUNK = 64 << 10
+RETRY_AFTER = 1
+BUSY = (
+    f"HTTP/1.1 429 Too Many Requests\r\nRetry-After: {RETRY_AFTER}\r\n"
+    "Content-Length: 0\r\nConnection: close\r\n\r\n"
+).encode()
 
 
 class Request(NamedTuple):
@@ -33,13 +38,16 @@ class Request(NamedTuple):
 class ApiProxy:
     """requests: all that were made. silent: watches are accepted, and then nothing comes of them.
 
-    edit: what becomes of the first line of each request.
+    edit: what becomes of the first line of each request. is_refused: which requests get HTTP 429
+    with `Retry-After`, as from a busy API server; refused: those that did.
     """
 
     def __init__(self, plane: ControlPlane) -> None:
         self.requests: list[Request] = []
         self.silent = False
         self.edit: Callable[[bytes], bytes] = lambda line: line
+        self.is_refused: Callable[[Request], bool] = lambda _: False
+        self.refused: list[Request] = []
         self._plane = plane
         self._ends: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -99,7 +107,7 @@ class ApiProxy:
         theirs = ssl.create_default_context(cafile=self._plane.certificates / "apiserver.crt")
         with suppress(OSError, asyncio.IncompleteReadError):
             behind, ahead = await asyncio.open_connection(self._host, self._port, ssl=theirs)
-            line = _Line(self)
+            line = _Line(self, writer)
             self._ends |= {writer, ahead}
             ways = [self._pass(reader, ahead, line.ask), self._pass(behind, writer, line.answer)]
             await asyncio.gather(*ways)
@@ -121,8 +129,9 @@ class ApiProxy:
 class _Line:
     """One connection of a client."""
 
-    def __init__(self, proxy: ApiProxy) -> None:
+    def __init__(self, proxy: ApiProxy, client: asyncio.StreamWriter) -> None:
         self._proxy = proxy
+        self._client = client
         self._watches = False
 
     def ask(self, data: bytes) -> bytes:
@@ -134,7 +143,11 @@ class _Line:
         target = urlsplit(found[2].decode())
         self._watches = parse_qs(target.query).get("watch", [""])[0].lower() == "true"
         verb = _verb(found[1].decode(), target.path, watches=self._watches)
-        self._proxy.requests.append(Request(verb, target.path))
+        self._proxy.requests.append(request := Request(verb, target.path))
+        if self._proxy.is_refused(request):
+            self._proxy.refused.append(request)
+            self._client.write(BUSY)
+            raise ConnectionResetError  # the body of the request may still be on its way
         return first + data[found.end() :]
 
     def answer(self, data: bytes) -> bytes:
