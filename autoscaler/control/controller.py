@@ -16,8 +16,8 @@ from functools import partial
 
 from autoscaler.control.actor import Actor, Written, key_of
 from autoscaler.control.changes import PATIENCE, Changes
-from autoscaler.control.due_policies import DuePolicies
-from autoscaler.control.leadership import NoLeadership, label
+from autoscaler.control.due_policies import DuePolicies, labels_by_namespace
+from autoscaler.control.leadership import NoLeadership
 from autoscaler.control.observation import build_observation, queries_in_turn, required_signals
 from autoscaler.control.observer import Found, Observer
 from autoscaler.control.pass_result import (
@@ -113,7 +113,7 @@ class Controller:
         self._follow_clock()
         policies = self._load()
         in_force = {policy.target.ref for policy in policies.policies}
-        wanted = _by_namespace(policies, in_force | self._touched)
+        wanted = labels_by_namespace(policies, in_force | self._touched)
         busy = self._changes.namespaces()
         statuses = self._leadership.seek(wanted, self._follow_clock, busy)
         now = self._clock.now()
@@ -346,13 +346,3 @@ def _stopped(outcome: Outcome, error: AutoscalerError) -> Outcome:
 def _unread(policy: Policy, error: AutoscalerError) -> Outcome:
     failure = NOT_LEADER if isinstance(error, LeaseError) else FAILED_GET_SCALE
     return Outcome(policy, problem=str(error), failure=failure)
-
-
-def _by_namespace(policies: PolicySet, refs: set[TargetRef]) -> dict[str, frozenset[str]]:
-    """Where to lead, with the policies that are evaluated there."""
-    return {
-        namespace: frozenset(
-            label(policy) for policy in policies.policies if policy.target.namespace == namespace
-        )
-        for namespace in {ref.namespace for ref in refs}
-    }

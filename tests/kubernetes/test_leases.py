@@ -302,6 +302,7 @@ def test_where_a_daemon_before_shards_leads_the_new_one_waits_and_then_goes_on_w
 def test_two_daemons_share_the_shards_and_each_acts_in_its_own(world: World) -> None:
     world.users.per_pod = lambda index: 12 if index < 2 else 0
     world.deploy(2)
+    world.kubeconfig = world.access.admin  # our Role names the Lease of a single shard
     first = world.start("--shards", "2", name="first")
     world.reaches(3)
     world.start("--shards", "2", name="second")
