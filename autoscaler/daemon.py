@@ -16,9 +16,11 @@ from types import FrameType
 from autoscaler.adapters.clock import steady
 from autoscaler.adapters.metrics_server import WebServer
 from autoscaler.adapters.scheduler import Scheduler
-from autoscaler.control.controller import Controller
-from autoscaler.control.leadership import LeaseLeadership, Leases, NoLeadership
+from autoscaler.control.changes import PATIENCE
+from autoscaler.control.controller import WRITES_PER_SECOND, Controller
+from autoscaler.control.leadership import LeaseLeadership, NoLeadership
 from autoscaler.control.pass_result import PassResult, Recorder
+from autoscaler.control.shard_lease import Leases
 from autoscaler.control.state_store import StateStore
 from autoscaler.ports import CacheAge, Clock, Cluster, MetricsSource, PolicySource, Sidecars
 from autoscaler.reporting.events import nobody_evaluates
@@ -61,6 +63,9 @@ class Daemon:
         listen: tuple[str, int] | None = None,
         dry_run: bool = False,
         every_pass: bool = False,
+        shards: int = 1,
+        writes_per_second: float = WRITES_PER_SECOND,
+        patience: float | None = PATIENCE,
     ) -> None:
         self.telemetry = DaemonMetrics()
         if ports.ages is not None:
@@ -68,7 +73,8 @@ class Daemon:
         store = StateStore(ports.clock)
         self._leadership: LeaseLeadership | NoLeadership = NoLeadership()
         if ports.leases is not None:
-            self._leadership = LeaseLeadership(ports.leases, store, steady)
+            self._leadership = LeaseLeadership(ports.leases, store, steady, shards)
+        self.telemetry.show_shards(shards, self._leadership.leads)
         self._controller = Controller(
             ports.policies,
             ports.metrics,
@@ -80,6 +86,8 @@ class Daemon:
             store=store,
             dry_run=dry_run,
             every_pass=every_pass,
+            writes_per_second=writes_per_second,
+            patience=patience,
         )
         self._clock = ports.clock
         self._listen = listen
@@ -126,7 +134,8 @@ class Daemon:
         return not finisher.is_alive()
 
     def release(self) -> None:
-        """Give up leadership, so that another daemon can take over."""
+        """Give up leadership once no write is under way, so that another daemon can take over."""
+        self._controller.settle()
         self._leadership.release()
 
     def stop(self) -> None:

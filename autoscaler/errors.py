@@ -29,7 +29,12 @@ class MetricsError(AutoscalerError):
 
 
 class ClusterError(AutoscalerError):
-    """A request to the Kubernetes API (or to the demo's local cluster) failed."""
+    """A request to the Kubernetes API (or to the demo's local cluster) failed.
+
+    retry_after: seconds for which the API asked to wait before the next request.
+    """
+
+    retry_after: float = 0.0
 
 
 class RefusedError(ClusterError):
@@ -49,6 +54,10 @@ class ForbiddenError(RefusedError):
 
 class TargetNotFoundError(RefusedError):
     """The Deployment of a policy does not exist (HTTP 404)."""
+
+
+class ThrottledError(RefusedError):
+    """A request was not made, or rejected with HTTP 429, because there are too many of them."""
 
 
 class NotEmptyError(RefusedError):

@@ -5,7 +5,7 @@ Methods raise only `autoscaler.errors`, and an adapter limits the time of every 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -145,17 +145,21 @@ class LeadershipStatus(NamedTuple):
 
 
 class Leadership(Protocol):
-    """Leader election per namespace, so that no two daemons scale by the same policies."""
+    """Leader election for each namespace, so that no two daemons scale by the same policies."""
 
     def seek(
-        self, wanted: Mapping[str, frozenset[str]], set_clock: Callable[[], None]
+        self,
+        wanted: Mapping[str, frozenset[str]],
+        set_clock: Callable[[], None],
+        busy: Collection[str] = (),
     ) -> Mapping[str, LeadershipStatus]:
         """Begin a pass, and return the leadership status of each namespace. Never raises.
 
         wanted: the policies that this daemon evaluates as the leader, by namespace. It tries to
         lead in these namespaces and gives up all others. A namespace that is absent from the result
         needs no leadership. set_clock: called before the times of a previous leader are read,
-        because the answers of the API server correct the clock.
+        because the answers of the API server correct the clock. busy: namespaces in which a write
+        of an earlier pass is still under way, so that no other daemon may lead there yet.
         """
 
     def confirm(self, namespace: str) -> None:

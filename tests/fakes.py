@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autoscaler.core.drain.deletion_order import deletion_order
-from autoscaler.core.lease import Lease
+from autoscaler.core.lease import Lease, Place
 from autoscaler.errors import AutoscalerError, ConflictError, LeaseError, TargetNotFoundError
 from autoscaler.model import (
     Occupancy,
@@ -170,32 +170,42 @@ class FakeCluster:
 
 @dataclass
 class FakeLeases:
-    """A Lease in each namespace, with versions as an API server keeps them."""
+    """Leases by their places, with versions as an API server keeps them."""
 
+    namespace: str = "autoscaler"
     name: str = "bokeh-autoscaler"
-    leases: dict[str, Lease] = field(default_factory=dict)
-    failures: dict[str, AutoscalerError] = field(default_factory=dict)
+    leases: dict[Place, Lease] = field(default_factory=dict)
+    failures: dict[Place, AutoscalerError] = field(default_factory=dict)
     writes: int = 0
 
-    def read(self, namespace: str) -> Lease | None:
-        self._fail(namespace)
-        return self.leases.get(namespace)
+    def shard(self, number: int = 0) -> Place:
+        return Place(self.namespace, f"{self.name}-{number}")
 
-    def write(self, namespace: str, lease: Lease, *, taken: bool) -> Lease:
-        self._fail(namespace)
-        if self.leases.get(namespace, Lease()).version != lease.version:
-            raise ConflictError(f"{namespace}/{self.name} has changed since it was read")
-        return self.edit(namespace, lease)
+    def old(self, namespace: str) -> Place:
+        """Return where an earlier version has its Lease of a namespace."""
+        return Place(namespace, self.name)
 
-    def edit(self, namespace: str, lease: Lease) -> Lease:
+    def read(self, place: Place) -> Lease | None:
+        self._fail(place)
+        return self.leases.get(place)
+
+    def write(self, place: Place, lease: Lease, *, taken: bool) -> Lease:
+        self._fail(place)
+        if lease.version and place not in self.leases:
+            raise TargetNotFoundError(f"cannot patch leases {place}: it is gone")
+        if self.leases.get(place, Lease()).version != lease.version:
+            raise ConflictError(f"{place} has changed since it was read")
+        return self.edit(place, lease)
+
+    def edit(self, place: Place, lease: Lease) -> Lease:
         """Somebody writes it, whoever holds it."""
         self.writes += 1
-        self.leases[namespace] = lease._replace(version=str(self.writes))
-        return self.leases[namespace]
+        self.leases[place] = lease._replace(version=str(self.writes))
+        return self.leases[place]
 
-    def _fail(self, namespace: str) -> None:
-        if namespace in self.failures:
-            raise self.failures[namespace]
+    def _fail(self, place: Place) -> None:
+        if place in self.failures:
+            raise self.failures[place]
 
 
 @dataclass
@@ -208,7 +218,10 @@ class FakeLeadership:
     on_commit: Callable[[str], None] = lambda _: None
 
     def seek(
-        self, namespaces: Iterable[str], set_clock: Callable[[], None]
+        self,
+        namespaces: Iterable[str],
+        set_clock: Callable[[], None],
+        busy: Collection[str] = (),
     ) -> Mapping[str, LeadershipStatus]:
         return {each: self.statuses[each] for each in namespaces if each in self.statuses}
 

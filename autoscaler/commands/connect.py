@@ -15,6 +15,7 @@ from exporter.tokens import TokenError, TokenFile
 if TYPE_CHECKING:
     from autoscaler.adapters.prometheus.http import PrometheusSettings
     from autoscaler.adapters.prometheus.source import PrometheusSource
+    from autoscaler.core.lease import Place
     from autoscaler.daemon import Ports
     from autoscaler.ports import Cluster, PolicySource
 
@@ -137,13 +138,14 @@ def add_kubernetes(parser: argparse.ArgumentParser) -> None:
 def ports(
     args: argparse.Namespace,
     policies: PolicySource,
-    lease: str | None = None,
+    lease: Place | None = None,
     *,
     once: bool = False,
 ) -> Ports:
     """Return the adapters that the options describe. Raises AutoscalerError.
 
-    lease: name of the Lease for leader election, or None for no election. once: whether there is
+    lease: namespace of the Leases for leader election and the name with which theirs begin, or None
+    for no election. once: whether there is
     only one pass, which must then wait for all answers, and lists instead of watching.
     """
     from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
@@ -158,7 +160,7 @@ def ports(
     watched = None if once else WatchedCluster(api, clock)
     cluster: Cluster = watched or api
     sidecars = HttpSidecars(args.exporter_port, _token(args.sidecar_token_file))
-    leases = None if lease is None else KubernetesLeases(api.api, lease)
+    leases = None if lease is None else KubernetesLeases(api.api, *lease)
     ages = None if watched is None else watched.ages
     return Ports(policies, metrics, cluster, sidecars, clock, leases, ages)
 

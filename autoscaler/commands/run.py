@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import NoReturn
@@ -16,7 +17,11 @@ from autoscaler.adapters.policies.files import PolicyFiles
 from autoscaler.commands import connect
 from autoscaler.commands.arguments import whole
 from autoscaler.commands.lines import complain
+from autoscaler.control.changes import PATIENCE
+from autoscaler.control.controller import WRITES_PER_SECOND
 from autoscaler.control.pass_result import PassResult, Recorder
+from autoscaler.core.lease import Place
+from autoscaler.core.shards import MOST_SHARDS
 from autoscaler.daemon import Daemon
 from autoscaler.errors import AutoscalerError
 from autoscaler.reporting.event_recorder import EventRecorder
@@ -28,6 +33,8 @@ LOG = logging.getLogger("autoscaler")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Seconds that the end of the process waits for the journal.
 WRITTEN_WITHIN = 0.5
+# Where a pod finds the namespace that it runs in.
+OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 LEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -58,8 +65,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         type=_lease,
         default="bokeh-autoscaler",
-        help="name of the Lease used for leader election, one per namespace; `none` disables it "
+        help="name of the Leases for leader election, NAME-0 and so on; `none` disables it "
         "(default: bokeh-autoscaler; ignored with --dry-run)",
+    )
+    parser.add_argument(
+        "--lease-namespace",
+        metavar="NAMESPACE",
+        help="namespace of these Leases, which all daemons with the same policies must share "
+        "(default: the pod's own; outside of a cluster bokeh-autoscaler)",
+    )
+    parser.add_argument(
+        "--shards",
+        metavar="N",
+        type=_shards,
+        default=1,
+        help="number of parts in which the namespaces are shared among the daemons; 1: one daemon "
+        "acts, the others are standbys (default: 1)",
+    )
+    parser.add_argument(
+        "--writes-per-second",
+        metavar="N",
+        type=_rate,
+        default=WRITES_PER_SECOND,
+        help="writes of pods and scales per second, above which policies wait for the next pass, "
+        f"scale-downs before scale-ups (default: {WRITES_PER_SECOND:g})",
     )
     parser.add_argument(
         "--log-format",
@@ -103,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     set_up_logging(args.log_format)
     try:
         policies = PolicyFiles(args.policies)
-        lease = None if args.dry_run else args.lease
+        lease = None if args.dry_run else _lease_place(args)
         ports = connect.ports(args, policies, lease, once=args.once)
         journal = _journal(args)
     except AutoscalerError as error:
@@ -112,8 +141,16 @@ def run(args: argparse.Namespace) -> int:
     recorders: list[Recorder] = [LogRecorder(dry_run=args.dry_run), EventRecorder(ports.cluster)]
     recorders += [journal] if journal else []
     listen = None if args.once else args.listen
-    every_pass = journal is not None  # it has each decision
-    daemon = Daemon(ports, recorders, listen=listen, dry_run=args.dry_run, every_pass=every_pass)
+    daemon = Daemon(
+        ports,
+        recorders,
+        listen=listen,
+        dry_run=args.dry_run,
+        every_pass=journal is not None,  # it has each decision
+        shards=args.shards,
+        writes_per_second=args.writes_per_second,
+        patience=None if args.once else PATIENCE,
+    )
     if journal is not None:
         daemon.telemetry.show_journal(lambda: journal.is_writing)
     return _once(daemon, journal) if args.once else _serve(daemon, journal)
@@ -181,6 +218,25 @@ def _megabytes(text: str) -> int:
 
 def _files(text: str) -> int:
     return whole(text, 1, 1_000)
+
+
+def _rate(text: str) -> float:
+    return float(whole(text, 1, 10_000))
+
+
+def _shards(text: str) -> int:
+    return whole(text, 1, MOST_SHARDS)
+
+
+def _lease_place(args: argparse.Namespace) -> Place | None:
+    """Return where the Leases are, or None without leader election."""
+    if args.lease is None:
+        return None
+    namespace = args.lease_namespace
+    if namespace is None and not args.kubeconfig and not args.context:
+        with suppress(OSError):  # not in a cluster
+            namespace = OWN_NAMESPACE.read_text().strip()
+    return Place(namespace or "bokeh-autoscaler", args.lease)
 
 
 def _lease(text: str) -> str | None:

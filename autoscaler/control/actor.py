@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from autoscaler.control.pass_result import Outcome, Released
 from autoscaler.control.state_store import Key, StateStore
+from autoscaler.control.write_pace import WritePace
 from autoscaler.core.decide import record_removal, record_scaling
 from autoscaler.core.drain.cleanup import released
 from autoscaler.core.drain.progress import returned
@@ -19,6 +21,7 @@ from autoscaler.errors import (
     NotEmptyError,
     RefusedError,
     TargetNotFoundError,
+    ThrottledError,
 )
 from autoscaler.model import PodMarks, PodState, State, TargetRef
 from autoscaler.policy import Drain, Policy
@@ -53,12 +56,14 @@ class Actor:
         leadership: Leadership,
         store: StateStore,
         clock: Clock,
+        pace: WritePace,
     ) -> None:
         self._cluster = cluster
         self._ask = ask
         self._leadership = leadership
         self._store = store
         self._clock = clock
+        self._pace = pace
         self._unsure: dict[TargetRef, float] = {}
 
     def is_unsure(self, ref: TargetRef) -> bool:
@@ -68,7 +73,8 @@ class Actor:
     def act(self, outcome: Outcome, target: TargetState, now: float, written: Written) -> None:
         """Carry the decision out: the marks of the pods, then the scale. Raises AutoscalerError.
 
-        More replicas come first: users wait for them, and no mark has to be there before.
+        More replicas come first: users wait for them, and no mark has to be there before. Marks
+        that have to wait then are left for the next pass.
         """
         decision = outcome.decision
         if decision is None:
@@ -76,6 +82,9 @@ class Actor:
         changes = decision.drain.marks if decision.drain else ()
         if decision.desired > decision.current:
             self._change_scale(outcome, target, now, written)
+            with suppress(ThrottledError):
+                self._mark_pods(target, changes, written)
+            return
         self._mark_pods(target, changes, written)
         if decision.desired < decision.current:
             self._change_scale(outcome, target, now, written)
@@ -91,6 +100,7 @@ class Actor:
         decision = outcome.decision
         if decision is None:
             return
+        self._pace.take(target.ref, urgent=decision.desired > decision.current)
         with self._store.change(key_of(outcome.policy, target), lambda s: _after(s, outcome, now)):
             self._leadership.commit(target.ref.namespace)
             if outcome.policy.drain is not None and decision.drain is not None:
@@ -125,6 +135,7 @@ class Actor:
             if self._clock.steady() - began > MARKS_WITHIN:
                 words = f"the API server is slow: {len(written.marked)} pods were patched"
                 raise ClusterError(f"{words} in {MARKS_WITHIN:g} s, the others follow")
+            self._pace.take(target.ref, urgent=marks.routable and pod.cordon is not None)
             self._leadership.confirm(target.ref.namespace)
             self._mark_pod(target, pod, marks)
             written.marked.append((pod, marks))
@@ -161,6 +172,7 @@ class Actor:
         if isinstance(target, AutoscalerError):
             raise target
         for pod, marks in released(target.pods, target.replicas, Now(now)):
+            self._pace.take(target.ref, urgent=False)
             self._leadership.confirm(target.ref.namespace)
             self._cluster.mark_pod(target, pod, marks)
             done.append(Released(target, pod, marks))

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 
 from autoscaler.control.actor import Actor, Written, key_of
-from autoscaler.control.due_policies import DuePolicies
-from autoscaler.control.leadership import NoLeadership, label
+from autoscaler.control.changes import PATIENCE, Changes
+from autoscaler.control.due_policies import DuePolicies, labels_by_namespace
+from autoscaler.control.leadership import NoLeadership
 from autoscaler.control.observation import build_observation, queries_in_turn, required_signals
 from autoscaler.control.observer import Found, Observer
 from autoscaler.control.pass_result import (
@@ -31,6 +33,7 @@ from autoscaler.control.pass_result import (
 from autoscaler.control.sidecar_rounds import Rounds, Watched
 from autoscaler.control.state_store import StateStore
 from autoscaler.control.unchanged import Unchanged
+from autoscaler.control.write_pace import WritePace
 from autoscaler.core.decide import decide
 from autoscaler.core.drain.certainty import needs_fresh_read
 from autoscaler.errors import AutoscalerError, ConflictError
@@ -50,10 +53,10 @@ from autoscaler.ports import (
 )
 
 LOG = logging.getLogger("autoscaler")
-# Patches run side by side, so that one slow answer does not hold the others.
-PARALLEL_CHANGES = 8
 # Targets whose sidecars are waited for at the same time.
 PARALLEL_ASKS = 32
+# Writes of the API per second, for pods and scales; Leases and Events are not counted.
+WRITES_PER_SECOND = 50.0
 # How often one pass observes and decides again when the target changed under it (HTTP 409).
 CONFLICT_RETRIES = 2
 UNCONFIRMED = (
@@ -82,6 +85,8 @@ class Controller:
         store: StateStore | None = None,
         dry_run: bool = False,
         every_pass: bool = False,
+        writes_per_second: float = WRITES_PER_SECOND,
+        patience: float | None = PATIENCE,
     ) -> None:
         self._policies = policies
         self._clock = clock
@@ -94,7 +99,10 @@ class Controller:
         self._rounds = Rounds(sidecars)
         self._unchanged = Unchanged(self._store, clock, self._rounds.unreachable)
         self._farewells: dict[str, int] = {}
-        self._actor = Actor(cluster, self._observer.answered, self._leadership, self._store, clock)
+        self._pace = WritePace(writes_per_second, clock.steady)
+        self._changes = Changes(patience)
+        writing = (self._leadership, self._store, clock, self._pace)
+        self._actor = Actor(cluster, self._observer.answered, *writing)
         self._loaded = PolicySet()
         self._due = DuePolicies()
         self._touched: set[TargetRef] = set()
@@ -106,17 +114,18 @@ class Controller:
         self._follow_clock()
         policies = self._load()
         in_force = {policy.target.ref for policy in policies.policies}
-        wanted = _by_namespace(policies, in_force | self._touched)
-        statuses = self._leadership.seek(wanted, self._follow_clock)
+        wanted = labels_by_namespace(policies, in_force | self._touched)
+        busy = self._changes.namespaces()
+        statuses = self._leadership.seek(wanted, self._follow_clock, busy)
         now = self._clock.now()
         self._farewells |= self._rounds.collect(now)
         due = self._due.due(policies.policies, statuses, now)
+        due = [policy for policy in due if not self._changes.are_under_way(policy.target.ref)]
         readings = self._observer.readings(
             {pair for policy in due for pair in required_signals(policy).items()},
             queries_in_turn(due),
             now,
         )
-
         # Last, for a scale-down rests on it: what the pods and sidecars say must not grow old.
         targets = self._observer.targets({policy.target.ref for policy in due}, statuses)
         outcomes = self._outcomes(due, targets, readings, now)
@@ -151,43 +160,38 @@ class Controller:
     ) -> tuple[Outcome, ...]:
         """Return what becomes of each policy: it is decided anew if anything of it has changed."""
         stand = () if self._every_pass else self._unchanged.outcomes(due, targets, readings)
-        found = {outcome.policy.name: outcome for outcome in stand}
-        changed = [policy for policy in due if policy.name not in found]
-        decided = self._reconcile_all(changed, targets, readings, now)
-        self._unchanged.keep(decided.values(), readings)
-        found |= decided
-        return tuple(found[policy.name] for policy in due)
+        same = {outcome.policy.name for outcome in stand}
+        self._begin([policy for policy in due if policy.name not in same], targets, readings, now)
+        ended = self._changes.ended(self._loaded.policies)
+        order = {policy.target.ref: at for at, policy in enumerate(self._loaded.policies)}
+        return tuple(sorted((*stand, *ended), key=lambda each: order[each.policy.target.ref]))
 
-    def _reconcile_all(
+    def _begin(
         self, policies: Sequence[Policy], targets: Found, readings: Readings, now: float
-    ) -> dict[str, Outcome]:
-        """Carry out each policy as soon as its own target's sidecars have answered.
+    ) -> None:
+        """Begin to carry out each policy as soon as its own target's sidecars have answered.
 
         Those that answered late in the last pass come last, and so take nobody's place.
         """
 
-        def reconcile(policy: Policy, target: TargetState | AutoscalerError) -> Outcome:
-            return self._reconcile_policy(policy, target, readings)
+        def reconcile(policy: Policy, target: TargetState | AutoscalerError) -> None:
+            work = partial(self._reconcile_policy, policy, target, readings)
+            self._changes.begin(policy, work)
 
         asking = [p for p in policies if self._observer.must_ask(targets[p.target.ref])]
-        if not asking and len(policies) < 2:
-            return {p.name: reconcile(p, targets[p.target.ref]) for p in policies}
-        found: dict[str, Future[Outcome]] = {}
         asking.sort(key=lambda policy: policy.target.ref in self._slow)
         asked = {policy.name for policy in asking}
-        with (
-            ThreadPoolExecutor(PARALLEL_CHANGES) as changes,
-            ThreadPoolExecutor(PARALLEL_ASKS) as asks,
-        ):
+        with ThreadPoolExecutor(PARALLEL_ASKS) as asks:
             answers = {asks.submit(self._ask, targets[p.target.ref], now): p for p in asking}
-            for policy in policies:
+            for policy in self._pace.in_turn(policies):
                 if policy.name not in asked:
-                    target = targets[policy.target.ref]
-                    found[policy.name] = changes.submit(reconcile, policy, target)
+                    reconcile(policy, targets[policy.target.ref])
             for answer in as_completed(answers):
-                policy = answers[answer]
-                found[policy.name] = changes.submit(reconcile, policy, answer.result())
-        return {name: outcome.result() for name, outcome in found.items()}
+                reconcile(answers[answer], answer.result())
+
+    def settle(self) -> None:
+        """Wait until no write is under way; no pass may follow."""
+        self._changes.settle()
 
     def _ask(
         self, target: TargetState | AutoscalerError, now: float
@@ -232,7 +236,9 @@ class Controller:
             outcome = Outcome(policy, there, problem=words, failure="InternalError")
         silent = self._rounds.unreachable(policy.target.ref)
         marked = tuple(written.marked)
-        return replace(outcome, changed=written.changed, marked=marked, unreachable=silent)
+        outcome = replace(outcome, changed=written.changed, marked=marked, unreachable=silent)
+        self._unchanged.keep(outcome, readings)
+        return outcome
 
     def _reconcile(
         self,
@@ -327,14 +333,7 @@ class Controller:
         self._due.forget_all_but(names)
         self._unchanged.forget_all_but(names)
         self._broken &= names
+        self._pace.forget_all_but(refs)
         self._slow &= refs
         if not policies:
             self._farewells.clear()
-
-
-def _by_namespace(policies: PolicySet, refs: set[TargetRef]) -> dict[str, frozenset[str]]:
-    """Where to lead, with the policies that are evaluated there."""
-    wanted: dict[str, set[str]] = {ref.namespace: set() for ref in refs}
-    for policy in policies.policies:
-        wanted[policy.target.namespace].add(label(policy))
-    return {namespace: frozenset(labels) for namespace, labels in wanted.items()}

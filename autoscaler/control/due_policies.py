@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from autoscaler.control.leadership import label
+from autoscaler.model import TargetRef
 from autoscaler.policy import Policy
-from autoscaler.ports import LeadershipStatus
+from autoscaler.ports import LeadershipStatus, PolicySet
 
 # A pass that comes so much early counts as on time, in seconds.
 EARLY = 0.25
@@ -66,3 +67,11 @@ class DuePolicies:
             return False
         self._evaluated[policy.name] = now
         return True
+
+
+def labels_by_namespace(policies: PolicySet, refs: set[TargetRef]) -> dict[str, frozenset[str]]:
+    """Return where to lead, with the policies that are evaluated there."""
+    wanted: dict[str, set[str]] = {ref.namespace: set() for ref in refs}
+    for policy in policies.policies:
+        wanted[policy.target.namespace].add(label(policy))
+    return {namespace: frozenset(labels) for namespace, labels in wanted.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from autoscaler.control.reachability import Silence
-from autoscaler.errors import AutoscalerError, LeaseError, NotEmptyError
+from autoscaler.errors import AutoscalerError, LeaseError, NotEmptyError, ThrottledError
 from autoscaler.model import Decision, Observation, PodMarks, PodState, Reason, State
 from autoscaler.policy import Policy
 from autoscaler.ports import LeadershipStatus, PolicySet, TargetState
@@ -86,6 +86,8 @@ def stopped(outcome: Outcome, error: AutoscalerError) -> Outcome:
         return Outcome(
             outcome.policy, decided=outcome.decided, problem=str(error), failure=NOT_LEADER
         )
+    if isinstance(error, ThrottledError) and outcome.decision is not None:
+        return replace(outcome, decision=outcome.decision.held(Reason.WRITES_LIMITED, str(error)))
     if isinstance(error, NotEmptyError) and outcome.decision is not None:
         held = outcome.decision.held(Reason.SESSIONS_STILL_OPEN, str(error))
         return replace(outcome, decision=held)

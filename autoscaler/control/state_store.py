@@ -24,6 +24,9 @@ class Key(NamedTuple):
     uid: str
 
 
+KEY = Key._fields
+
+
 class StateStore:
     """The states by policy and target. Threads may share it."""
 
@@ -72,34 +75,43 @@ class StateStore:
         with self._lock:
             self._keep_only(lambda key: key.policy in names)
 
-    def text(self, namespace: str) -> str:
-        """What the next daemon of the namespace is to know."""
+    def text(self, covers: Callable[[str], bool]) -> str:
+        """What the next daemon is to know of the namespaces that are covered."""
         with self._lock:
-            states = {key[1:]: s for key, s in self._states.items() if key.namespace == namespace}
+            states = {tuple(key): s for key, s in self._states.items() if covers(key.namespace)}
         return to_text(states, self._clock.now())
 
-    def recall(self, namespace: str, text: str) -> None:
-        """Take over what the last daemon of the namespace knew.
+    def recall(self, covers: Callable[[str], bool], text: str) -> None:
+        """Take over what the last daemon knew of the namespaces that are covered.
 
         States of an earlier term of this daemon are dropped in any case, because another daemon may
         have acted since. A text that means nothing is logged, and then each scale-down waits for a
         full stabilization window.
         """
-        found = self._read(namespace, text) if text else {}
+        found = {
+            Key(*key): state for key, state in self._read(text).items() if len(key) == len(KEY)
+        }
         with self._lock:
-            self._keep_only(lambda key: key.namespace != namespace)
-            self._states |= {Key(namespace, *key): state for key, state in found.items()}
+            self._keep_only(lambda key: not covers(key.namespace))
+            self._states |= {key: state for key, state in found.items() if covers(key.namespace)}
 
-    def _read(self, namespace: str, text: str) -> Mapping[tuple[str, str], State]:
-        """Return the states in the text by policy and uid; none if it is unreadable."""
+    def inherit(self, namespace: str, text: str) -> None:
+        """Take over what a daemon of a version before shards knew, unless more is known."""
+        found = self._read(text)
+        old = {Key(namespace, *key): s for key, s in found.items() if len(key) == len(KEY) - 1}
+        with self._lock:
+            self._states = {**old, **self._states}
+
+    def _read(self, text: str) -> Mapping[tuple[str, ...], State]:
+        """Return the states in the text; none if it is unreadable."""
         try:
-            return from_text(text, self._clock.now())
+            return from_text(text, self._clock.now()) if text else {}
         except ValueError as error:
             words = (
                 "cannot read the state saved by the previous leader; scale-downs wait for a full "
                 "stabilization window"
             )
-            LOG.warning("namespace %s: %s: %s", namespace, words, error)
+            LOG.warning("%s: %s", words, error)
             return {}
 
     def _keep_only(self, wanted: Callable[[Key], bool]) -> None:

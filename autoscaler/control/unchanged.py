@@ -54,17 +54,17 @@ class Unchanged:
         found = (self._outcome(policy, targets[policy.target.ref], readings, now) for policy in due)
         return [outcome for outcome in found if outcome is not None]
 
-    def keep(self, outcomes: Iterable[Outcome], readings: Readings) -> None:
-        """Follow the outcomes of policies that were decided anew."""
-        for outcome in outcomes:
-            self._standing.pop(outcome.policy.name, None)
-            standing = self._standing_by(outcome, readings)
-            if standing is not None:
-                self._standing[outcome.policy.name] = standing
+    def keep(self, outcome: Outcome, readings: Readings) -> None:
+        """Follow the outcome of a policy that was decided anew. Threads may call it."""
+        self._standing.pop(outcome.policy.name, None)
+        standing = self._standing_by(outcome, readings)
+        if standing is not None:
+            self._standing[outcome.policy.name] = standing
 
     def forget_all_but(self, policies: set[str]) -> None:
         """Drop policies that were removed."""
-        self._standing = {name: s for name, s in self._standing.items() if name in policies}
+        now = self._standing.copy()  # a write that takes long may end meanwhile
+        self._standing = {name: standing for name, standing in now.items() if name in policies}
 
     def _outcome(
         self, policy: Policy, target: TargetState | AutoscalerError, readings: Readings, now: float
@@ -90,6 +90,8 @@ class Unchanged:
         target, observed, decision = outcome.target, outcome.observed, outcome.decision
         if target is None or observed is None or decision is None or outcome.problem:
             return None
+        if outcome.decided is None or decision is not outcome.decided.decision:
+            return None  # what was decided was not carried out, and is tried again
         state = self._store.of(key_of(outcome.policy, target))
         if state is None or not is_at_rest(decision, observed, state):
             return None

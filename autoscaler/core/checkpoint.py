@@ -1,8 +1,9 @@
 """What of a `State` survives a restart, as the text that travels with a Lease. Pure.
 
-{"dashboards/UID": {"up": AT, "down": AT, "ups": [[REPLICAS, AT], ...], "downs": [...],
+{"bokeh/dashboards/UID": {"up": AT, "down": AT, "ups": [[REPLICAS, AT], ...], "downs": [...],
 "mismatch": AT, "reset": [WHAT, AT], "departing": {POD-UID: [NAME, SESSIONS, AT, REASON]}}}, times
-in Unix seconds; what there is nothing to say of is left out.
+in Unix seconds; what there is nothing to say of is left out. A Lease of a version before shards
+spoke of one namespace and left its name out: {"dashboards/UID": ...}.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ LARGEST = 200_000
 # Of what somebody else has written over, which names the writer.
 LONGEST_WORDS = 500
 
-# A policy's name and the uid of its target.
-Key = tuple[str, str]
+# The namespace, the policy's name and the uid of its target; or the latter two alone.
+Key = tuple[str, ...]
 # The text is input: whoever may write the Lease may write anything there.
 Short = Annotated[str, Field(max_length=253)]
-Name = Annotated[str, Field(pattern="^[^/]+/[^/]*$", max_length=600)]
+Name = Annotated[str, Field(pattern="^([^/]+/){1,2}[^/]*$", max_length=900)]
 Time = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
 Event = tuple[Annotated[int, Field(ge=1, lt=2**31)], Time]
 # One a second for as long as a rate policy looks back, and a few.
@@ -80,12 +81,7 @@ def from_text(text: str, now: float) -> dict[Key, State]:
         first = error.errors(include_url=False)[0]
         where = ascii(".".join(map(str, first["loc"])))[1:-1][:100]  # keys are input too
         raise ValueError(f"{where}: {first['msg']}".removeprefix(": ")) from None
-    return {_key(name): _state(entry, now) for name, entry in entries.items()}
-
-
-def _key(name: str) -> Key:
-    policy, _, uid = name.partition("/")
-    return policy, uid
+    return {tuple(name.split("/")): _state(entry, now) for name, entry in entries.items()}
 
 
 def _last_change(state: State) -> float:

@@ -1,10 +1,11 @@
-"""Who may act in a namespace: what a daemon may conclude from what it saw of a Lease.
+"""Who may act: what a daemon may conclude from what it saw of a Lease.
 
-One Lease (coordination.k8s.io/v1) for each namespace names the daemon that acts there. Whoever
-holds it writes it anew every few seconds, and stops to act long before anyone else may start:
+One Lease (coordination.k8s.io/v1) for each shard names the daemon that acts in its namespaces.
+Whoever holds it writes it anew every two seconds, and stops to act long before anyone else may
+start:
 
     renewed ───────── acts ─────────┬── a write begun last lands ──┬ spare ┬── others may take it
-    0 s                            6.5                            14.5     15
+    0 s                            3.5                            11.5     12
 
 No two clocks are compared. The holder counts from the beginning of its own last write that
 succeeded, the others from the moment at which they saw the Lease's newest version for the first
@@ -22,7 +23,9 @@ from typing import NamedTuple
 from autoscaler.core.checkpoint import LARGEST
 
 # Seconds without a sign of the holder after which others may take its Lease.
-DURATION = 15.0
+DURATION = 12.0
+# The same for the Leases of versions before shards: one in each namespace with targets.
+OLD_DURATION = 15.0
 # The longest that one write to the API may be on its way (connecting and the answer).
 LONGEST_WRITE = 8.0
 # The longest that a foreign holder is waited for, whatever duration it wrote.
@@ -32,12 +35,26 @@ MOST_TRANSITIONS = 2**31 - 1
 # Clocks of two machines need not run equally fast.
 SPARE = 0.5
 ACT_FOR = DURATION - LONGEST_WRITE - SPARE
-RENEW_EVERY = 5.0
-LOOK_EVERY = 2.0
+RENEW_EVERY = 2.0
+LOOK_EVERY = 1.0
+# A Lease that only keeps earlier versions out is written rarely. They wait for so long at most.
+GUARD_FOR = LONGEST_SILENCE - LONGEST_WRITE - SPARE
+GUARD_EVERY = 20.0
 # After somebody else's write to a Lease that is ours, such as a label.
 AGAIN = 0.2
 # The API server takes 256 KiB of annotations, of which the state may have most.
 LONGEST_NAMES = 40_000
+
+
+class Place(NamedTuple):
+    """Where a Lease is."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return it as kubectl shows it: NAMESPACE/NAME."""
+        return f"{self.namespace}/{self.name}"
 
 
 class Lease(NamedTuple):
@@ -45,7 +62,7 @@ class Lease(NamedTuple):
 
     holder: "" for nobody. version: the resourceVersion; "" for one that is yet to be created.
     duration: seconds. state: what the next holder is to know. evaluated: the policies that the
-    holder evaluates here; None: it does not say, as one from before.
+    holder evaluates; None: it does not say.
     """
 
     holder: str = ""
@@ -89,18 +106,23 @@ def wrote(view: View, lease: Lease, began: float) -> View:
     return replace(view, lease=lease, since=began, renewed_at=began)
 
 
-def may_claim(view: View, now: float) -> bool:
+def may_claim(view: View, now: float, usual: float = DURATION) -> bool:
     """Whether to write the Lease: it is ours, nobody's, or its holder has been silent too long.
 
     One that vanished is left alone for as long, for its holder may not know it yet. Its holder may
-    act for as long as the protocol says, so a shorter duration in the Lease counts for nothing.
+    act for as long as the protocol says (`usual`), so a shorter duration in the Lease counts for
+    nothing.
     """
     lease = view.lease
     if lease is not None and lease.holder in ("", view.me):
         return True
-    promised = DURATION if lease is None else lease.duration
-    silence = min(max(DURATION, promised), LONGEST_SILENCE)
-    return now - view.since >= silence
+    return now >= _silent_at(view, usual)
+
+
+def _silent_at(view: View, usual: float) -> float:
+    """The time from which the holder counts as gone unless it writes again."""
+    promised = usual if view.lease is None else view.lease.duration
+    return view.since + min(max(usual, promised), LONGEST_SILENCE)
 
 
 def claim(view: View, state: str, evaluated: frozenset[str] | None = None) -> Lease:
@@ -141,14 +163,17 @@ def evaluated_from(text: str, holder: str) -> frozenset[str] | None:
     return frozenset(names)
 
 
-def may_act(view: View, now: float) -> bool:
+def may_act(view: View, now: float, within: float = ACT_FOR) -> bool:
     """Whether a write that begins now is over before anyone else can begin one."""
-    return view.renewed_at is not None and now - view.renewed_at < ACT_FOR
+    return view.renewed_at is not None and now - view.renewed_at < within
 
 
 def pause(view: View, now: float, *, failed: bool) -> float:
     """Seconds until the Lease is to be written, or looked at, again."""
-    if view.renewed_at is None or failed:
+    if view.renewed_at is None:
+        left = _silent_at(view, DURATION) - now
+        return max(AGAIN, left) if 0.0 < left < LOOK_EVERY else LOOK_EVERY
+    if failed:
         return LOOK_EVERY
     return max(AGAIN, view.renewed_at + RENEW_EVERY - now)
 

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     # Drains
     CORDONED = "Cordoned"
     SESSIONS_STILL_OPEN = "SessionsStillOpen"
+    WRITES_LIMITED = "WritesLimited"
     DRAINED = "Drained"
     UNCORDONED = "Uncordoned"
     SESSIONS_CUT = "SessionsCut"

@@ -35,10 +35,7 @@ class LogRecorder:
 
     def record(self, result: PassResult) -> None:
         """Log what differs from the last pass, and forget policies that are gone."""
-        for namespace, status in result.leadership.items():
-            told = status.is_leader or status.is_standby  # else its policies tell of the problem
-            if told and self._is_news(f"lease {namespace}", status.detail):
-                LOG.info("%s", status.detail, extra={"fields": {"namespace": namespace}})
+        self._record_leadership(result)
         words = nobody_evaluates(result.unevaluated)
         if words and self._is_news("unevaluated", words):
             names = [policy.name for policy in result.unevaluated]
@@ -52,10 +49,20 @@ class LogRecorder:
         self._record_files(result.policies)
         known = {policy.name for policy in result.policies.policies}
         known |= {f"reach {policy.name}" for policy in result.policies.policies}
-        known |= {f"lease {namespace}" for namespace in result.leadership}
+        known |= {f"lease {status.detail}" for status in result.leadership.values()}
         known |= {"unevaluated"} if result.unevaluated else set()
         known |= {f"file {file}" for file in result.policies.problems}
         self._said = {key: text for key, text in self._said.items() if key in known}
+
+    def _record_leadership(self, result: PassResult) -> None:
+        """Log each status once, for all namespaces of a shard have the same."""
+        for detail in {
+            status.detail
+            for status in result.leadership.values()
+            if status.is_leader or status.is_standby  # else its policies tell of the problem
+        }:
+            if self._is_news(f"lease {detail}", detail):
+                LOG.info("%s", detail)
 
     def _record_files(self, policies: PolicySet) -> None:
         for file, problems in policies.problems.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -139,13 +140,6 @@ class DaemonMetrics:
                 "file",
             )
         )
-        self._leader = Family(
-            gauge(
-                "leader",
-                "1 if this daemon is the leader in the namespace, 0 if another one is, or none.",
-                "namespace",
-            )
-        )
         self._unevaluated = Family(
             gauge(
                 "unevaluated_policies",
@@ -176,6 +170,13 @@ class DaemonMetrics:
         words = "1 while the journal is written, 0 after an error has ended it."
         journal = Gauge(f"{PREFIX}_journal_writing", words, registry=self.registry)
         journal.set_function(is_writing)
+
+    def show_shards(self, count: int, leads: Callable[[int], bool]) -> None:
+        """Add the metric of the shards in which the daemon leads."""
+        words = "1 if this daemon is the leader of the shard, 0 if another one is, or none."
+        leader = Gauge(f"{PREFIX}_leader", words, ["shard"], registry=self.registry)
+        for shard in range(count):
+            leader.labels(shard).set_function(partial(leads, shard))
 
     def show_caches(self, ages: Callable[[], Iterable[CacheAge]]) -> None:
         """Add the metrics of what the daemon watches."""
@@ -213,9 +214,6 @@ class DaemonMetrics:
         self._broken.keep(lambda labels: labels[0] in problems)
 
     def _record_leadership(self, result: PassResult) -> None:
-        for namespace, status in result.leadership.items():
-            self._leader[namespace,].set(status.is_leader)
-        self._leader.keep(lambda labels: labels[0] in result.leadership)
         standing_by = {
             policy_labels(policy): policy in result.unevaluated
             for policy in result.policies.policies

@@ -17,7 +17,7 @@ from autoscaler.adapters.kubernetes import calls
 from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
 from autoscaler.adapters.kubernetes.deadline import BoundedClient
 from autoscaler.adapters.kubernetes.leases import KubernetesLeases
-from autoscaler.core.lease import Lease
+from autoscaler.core.lease import Lease, Place
 from autoscaler.errors import ClusterError
 from autoscaler.model import TargetRef
 from tests.adapters.hostile import Serve, drips, pours, server
@@ -25,6 +25,7 @@ from tests.adapters.test_channel import certificate, stubborn
 
 __all__ = ["certificate"]
 
+PLACE = Place("bokeh", "x")
 APP = TargetRef("bokeh", "bokeh-app")
 LEASE = {"metadata": {"resourceVersion": "7"}, "spec": {"holderIdentity": "other"}}
 BODY = json.dumps(LEASE).encode()
@@ -99,11 +100,11 @@ def ends_in_time(url: str, certificate: Path | None = None) -> None:
 @pytest.mark.usefixtures("in_a_hurry")
 def test_a_lease_is_read_and_written_within_the_deadline_or_not_at_all(serve: Serve) -> None:
     with server(serve) as page:
-        leases = KubernetesLeases(connected(f"http://{page.host}").api, "x")
+        leases = KubernetesLeases(connected(f"http://{page.host}").api, "bokeh", "x")
         with pytest.raises(ClusterError, match="no complete answer within"):
-            leases.read("bokeh")
+            leases.read(PLACE)
         with pytest.raises(ClusterError, match="no complete answer within"):
-            leases.write("bokeh", Lease("me", "1"), taken=False)
+            leases.write(PLACE, Lease("me", "1"), taken=False)
 
 
 @pytest.mark.parametrize("largest", ["LARGEST_LIST", "LARGEST_OBJECT"])
@@ -115,7 +116,7 @@ def test_an_answer_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, la
             said = str(cluster.observe([APP])[APP])
         else:
             with pytest.raises(ClusterError) as error:
-                KubernetesLeases(cluster.api, "x").read("bokeh")
+                KubernetesLeases(cluster.api, "bokeh", "x").read(PLACE)
             said = str(error.value)
 
     assert "the answer has more than 1 MiB" in said
@@ -133,8 +134,8 @@ def test_a_connection_is_kept_and_its_next_request_has_a_deadline_of_its_own(
             connection.sendall(ANSWER)
 
     with server(serve) as page, connected(f"http://{page.host}").api as api:
-        leases = KubernetesLeases(api, "x")
-        found = [leases.read("bokeh") for _ in range(4)]
+        leases = KubernetesLeases(api, "bokeh", "x")
+        found = [leases.read(PLACE) for _ in range(4)]
         api.rest_client.close()
 
     assert [each and each.holder for each in found] == ["other"] * 4

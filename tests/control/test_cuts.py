@@ -140,10 +140,10 @@ def test_the_next_daemon_counts_on(cluster: Terminating) -> None:
     cluster.hasty = 1
     first = scaled_down(cluster)
     first.run()
-    text = first.controller._store.text(APP.namespace)
+    text = first.controller._store.text(APP.namespace.__eq__)
 
     second = World(policy(behavior=QUICK), cluster=cluster)
-    second.controller._store.recall(APP.namespace, text)
+    second.controller._store.recall(APP.namespace.__eq__, text)
     cluster.silent = {pod.name for pod in cluster.going}
     second.run(passes=2)
     cluster.let_go()

@@ -120,9 +120,9 @@ def test_over_a_restart_that_continues_the_file() -> None:
 
 def test_over_a_takeover_with_what_the_last_leader_knew() -> None:
     first = scaled_up_and_down(store=(store := StateStore(FakeCluster().clock)))
-    known = store.text("bokeh")
+    known = store.text("bokeh".__eq__)
     store = StateStore(first.clock)
-    store.recall("bokeh", known)
+    store.recall("bokeh".__eq__, known)
     second = Recorded(policy(behavior=QUICK), cluster=first.cluster, disk=first.disk, store=store)
     second.run(passes=3)
 

@@ -121,7 +121,7 @@ def test_a_newer_daemons_words_do_no_harm() -> None:
         f'{{"a/b":{{"downs":[{"[1,1]," * 2_000}[1,1]]}}}}',
         '{"a/b":{"departing":{"u":["pod",-1,1,"Drained"]}}}',
         f'{{"a/b":{{"departing":{{"u":["{"p" * 254}",1,1,"Drained"]}}}}}}',
-        f'{{"{"a" * 600}/b":{{}}}}',
+        f'{{"{"a" * 900}/b":{{}}}}',
         '{"a/b":{}}' + " " * LARGEST,
         "[" * 100_000,
     ],

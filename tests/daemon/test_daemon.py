@@ -92,7 +92,7 @@ def test_it_is_ready_once_a_target_could_be_read() -> None:
 def test_one_that_stands_by_is_ready_and_says_once_for_whom(log: pytest.LogCaptureFixture) -> None:
     cluster, leases = FakeCluster(), FakeLeases()
     cluster.deploy(APP, 10, 12)
-    leases.edit("bokeh", Lease("other"))
+    leases.edit(leases.shard(), Lease("other"))
     daemon = a_daemon(cluster, leases, recorders=[LogRecorder()])
 
     for _ in range(3):
@@ -101,7 +101,7 @@ def test_one_that_stands_by_is_ready_and_says_once_for_whom(log: pytest.LogCaptu
     daemon.release()
 
     assert daemon.unready() is None
-    assert log.messages == ["standby: other holds Lease bokeh/bokeh-autoscaler"]
+    assert log.messages == ["standby: other holds Lease autoscaler/bokeh-autoscaler-0"]
     assert cluster.replicas(APP) == 2
 
 
@@ -120,7 +120,7 @@ def test_it_scales_answers_its_probes_and_ends_within_five_seconds() -> None:
 
     assert not thread.is_alive()
     assert time.monotonic() - began < 5
-    assert leases.leases["bokeh"].holder == "", "the next daemon need not wait"
+    assert leases.leases[leases.shard()].holder == "", "the next daemon need not wait"
 
 
 def until(condition, seconds: float = 10) -> None:  # type: ignore[no-untyped-def]
@@ -151,7 +151,7 @@ def test_a_pass_that_hangs_gives_up_the_lease_until_it_has_ended(
     hanging = threading.Thread(target=daemon.run_once)
     hanging.start()
     until(lambda: "no progress" in _status(daemon), 30)
-    leases.edit("bokeh", leases.leases["bokeh"]._replace(holder="other"))
+    leases.edit(leases.shard(), leases.leases[leases.shard()]._replace(holder="other"))
 
     cluster.goes_on.set()
     hanging.join()
@@ -161,7 +161,7 @@ def test_a_pass_that_hangs_gives_up_the_lease_until_it_has_ended(
 
 def _status(daemon: Daemon) -> str:
     assert isinstance(daemon._leadership, leadership.LeaseLeadership)
-    return "".join(each.status().detail for each in daemon._leadership._tenures.values())
+    return "".join(each.status().detail for each in daemon._leadership._shards)
 
 
 @pytest.fixture

@@ -373,13 +373,13 @@ CASES = (
     ),
     Case(
         "BokehNobodyLeads",
-        {'bokeh_autoscaler_leader{namespace="NS",pod="a"}': "0x30"},
-        {"namespace": "NS"},
-        "No daemon has led in namespace NS for 5 minutes. Nothing is scaled there.",
+        {'bokeh_autoscaler_leader{namespace="NS",shard="1",pod="a"}': "0x30"},
+        {"namespace": "NS", "shard": "1"},
+        "For 5 minutes no daemon in NS has led in shard 1. Nothing is scaled in its namespaces.",
         {
             "another one does": {
-                'bokeh_autoscaler_leader{namespace="NS",pod="a"}': "0x30",
-                'bokeh_autoscaler_leader{namespace="NS",pod="b"}': "1x30",
+                'bokeh_autoscaler_leader{namespace="NS",shard="1",pod="a"}': "0x30",
+                'bokeh_autoscaler_leader{namespace="NS",shard="1",pod="b"}': "1x30",
             }
         },
     ),

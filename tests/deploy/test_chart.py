@@ -112,7 +112,7 @@ def test_the_chart_renders_the_objects_of_kustomize(
 
 
 def test_a_journal_that_outlives_the_pod_is_on_a_claim(helm: Path, tmp_path: Path) -> None:
-    values = {"journal": {"enabled": True, "claimName": "journal"}}
+    values = {"journal": {"enabled": True, "claimName": "journal"}, "replicas": 1}
 
     daemon = one(render_chart(helm, tmp_path, values), "Deployment", "bokeh-autoscaler")
 
@@ -158,23 +158,74 @@ def daemon(objects: Iterable[Object]) -> Any:
 
 
 def lease_rules(objects: Iterable[Object]) -> list[Any]:
-    rules = [rule for each in objects if each["kind"] == "Role" for rule in each["rules"]]
+    roles = [each for each in objects if each["kind"] in ("Role", "ClusterRole")]
+    rules = [rule for each in roles for rule in each["rules"]]
     return [rule for rule in rules if "leases" in rule["resources"]]
 
 
 def test_each_release_has_a_lease_of_its_own(helm: Path, tmp_path: Path) -> None:
-    objects = render_chart(helm, tmp_path, {"replicas": 2}, release="team-a")
+    objects = render_chart(helm, tmp_path, {"shards": 2}, release="team-a")
 
     args = daemon(objects)["template"]["spec"]["containers"][0]["args"]
     assert "--lease=team-a-bokeh-autoscaler" in args
-    assert lease_rules(objects)[0]["resourceNames"] == ["team-a-bokeh-autoscaler"]
+    assert "--shards=2" in args
+    old, own, create = lease_rules(objects)
+    lease = "team-a-bokeh-autoscaler"
+    assert old["resourceNames"] == [lease]
+    assert own["resourceNames"] == [f"{lease}-daemons", f"{lease}-0", f"{lease}-1"]
+    assert create["verbs"] == ["create"]
     assert daemon(objects)["replicas"] == 2
 
 
 def test_without_a_lease_there_are_never_two_daemons(helm: Path, tmp_path: Path) -> None:
-    objects = render_chart(helm, tmp_path, {"lease": "none"})
+    objects = render_chart(helm, tmp_path, {"lease": "none", "replicas": 1})
 
     assert daemon(objects)["strategy"] == {"type": "Recreate"}
     assert lease_rules(objects) == []
     refused = template(helm, tmp_path, {"lease": "none", "replicas": 2})
     assert "2 daemons would all act without a Lease" in refused.stderr
+
+
+def test_two_daemons_never_write_one_journal(helm: Path, tmp_path: Path) -> None:
+    refused = template(helm, tmp_path, {"journal": {"enabled": True, "claimName": "journal"}})
+
+    assert "2 daemons would write one journal: set replicas to 1" in refused.stderr
+
+
+def test_one_cluster_role_grants_what_the_roles_of_all_namespaces_would(
+    helm: Path, tmp_path: Path
+) -> None:
+    policies = [target(name, space) for name, space in (("a", "team-a"), ("b", "team-b"))]
+    values = {"watchNamespaces": ["team-a", "team-b"], "policies": policies}
+    split = render_chart(helm, tmp_path, values)
+    whole = render_chart(helm, tmp_path, {**values, "rbac": {"clusterWide": True}})
+
+    roles = [
+        each
+        for each in split
+        if each["kind"] == "Role" and each["metadata"]["namespace"] in values["watchNamespaces"]
+    ]
+    (role,) = [each for each in whole if each["kind"] == "ClusterRole"]
+    (binding,) = [each for each in whole if each["kind"] == "ClusterRoleBinding"]
+    assert len(roles) == 2
+    assert rights(role) == rights(*roles)
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (own,) = [each for each in whole if each["kind"] == "Role"]
+    assert own["metadata"]["name"] == "bokeh-autoscaler-leases"
+
+
+def target(name: str, namespace: str) -> Object:
+    metrics = [{"type": "sessions", "seats": 20}]
+    where = {"namespace": namespace, "deployment": name}
+    return {"name": name, "target": where, "replicas": {"min": 1, "max": 2}, "metrics": metrics}
+
+
+def rights(*roles: Object) -> set[tuple[str, str, str]]:
+    rules = [rule for role in roles for rule in role["rules"]]
+    return {
+        (verb, resource, name)
+        for rule in rules
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", [""])
+    }

@@ -296,16 +296,26 @@ def test_applying_again_does_not_undo_the_daemons_scaling(base: list[Object]) ->
 def test_a_new_daemon_stands_by_before_the_old_one_goes(base: list[Object]) -> None:
     spec = one(base, "Deployment", "bokeh-autoscaler")["spec"]
 
-    assert spec["replicas"] == 1
+    assert spec["replicas"] == 2
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
 def test_the_daemon_may_write_the_lease_that_it_takes_and_no_other(base: list[Object]) -> None:
-    rules = one(base, "Role", "bokeh-autoscaler")["rules"]
-    named = [rule for rule in rules if rule["resources"] == ["leases"]]
+    options = daemon_options(base)
+    daemon = one(base, "Deployment", "bokeh-autoscaler")
+    role = one(base, "Role", "bokeh-autoscaler-leases")
+    own, create = role["rules"]
+    (old,) = [
+        r for r in one(base, "Role", "bokeh-autoscaler")["rules"] if "leases" in r["resources"]
+    ]
 
-    assert [rule.get("resourceNames") for rule in named] == [[daemon_options(base).lease], None]
-    assert named[1]["verbs"] == ["create"]
+    assert role["metadata"]["namespace"] == daemon["metadata"]["namespace"]
+    names = ["daemons", *range(options.shards)]
+    assert own["resourceNames"] == [f"{options.lease}-{each}" for each in names]
+    assert "resourceNames" not in create
+    assert create["verbs"] == ["create"]
+    assert old["resourceNames"] == [options.lease]
+    assert "create" not in old["verbs"]
 
 
 def test_the_secret_key_comes_from_a_secret_that_is_in_no_manifest(

@@ -43,6 +43,7 @@ def exported() -> Iterator[str]:
     metrics = DaemonMetrics()
     metrics.show_journal(lambda: True)
     metrics.show_caches(lambda: ())
+    metrics.show_shards(1, lambda _: True)
     for family in metrics.registry.collect():
         yield from _series(family.name, family.type)
 

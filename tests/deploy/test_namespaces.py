@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.control_plane, pytest.mark.prometheu
 
 def start(world: World, kubeconfig: Path, policies: dict[str, str]) -> None:
     """The daemon with files of policies, as its pod would have them mounted."""
-    world.kubeconfig = kubeconfig
+    world.kubeconfig, world.lease_namespace = kubeconfig, OWN
     world.policy_file.unlink()
     for name, text in policies.items():
         (world.policy_file.parent / name).write_text(text)

@@ -241,7 +241,7 @@ class Disturbances(UsersComeAndGo):
                 break
             self.run_pass()
         self.cluster.hasty += hasty
-        told = self.store.text(REF.namespace) if remembers else ""
+        told = self.store.text(REF.namespace.__eq__) if remembers else ""
         self.start_daemon(ahead, told)
         self.run(then)
 

@@ -86,7 +86,7 @@ class History(RuleBasedStateMachine):
         world.clock = DaemonClock(world, ahead)
         world.start_watching()
         self.store = StateStore(world.clock)
-        self.store.recall(REF.namespace, told)
+        self.store.recall(REF.namespace.__eq__, told)
         self.controller = Controller(
             FakePolicies((self.policy,)),
             world,

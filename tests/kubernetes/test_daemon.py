@@ -277,9 +277,10 @@ def test_the_daemon_names_the_verb_that_its_role_lacks(world: World) -> None:
             "bokeh-app", world.namespace, {"spec": {"replicas": 1}}
         )
         unprotect(world)
-        with suppress(ApiException):  # it was never made
-            coordination = client.CoordinationV1Api(world.access.api)
-            coordination.delete_namespaced_lease("bokeh-autoscaler", world.namespace)
+        coordination = client.CoordinationV1Api(world.access.api)
+        for each in ("daemons", "0"):
+            with suppress(ApiException):  # it was never made
+                coordination.delete_namespaced_lease(f"bokeh-autoscaler-{each}", world.namespace)
 
 
 def said(world: World, verb: str, resource: str) -> bool:

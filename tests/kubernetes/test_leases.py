@@ -17,9 +17,11 @@ from kubernetes import client
 from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
 from autoscaler.adapters.kubernetes.leases import POLICIES, STATE, KubernetesLeases, micro_time
 from autoscaler.control import leadership
-from autoscaler.control.leadership import LeaseLeadership, NamespaceLease
+from autoscaler.control.leadership import LeaseLeadership
+from autoscaler.control.old_leases import MARK
+from autoscaler.control.shard_lease import ShardLease
 from autoscaler.control.state_store import StateStore
-from autoscaler.core.lease import LONGEST_SILENCE, Lease
+from autoscaler.core.lease import LONGEST_SILENCE, OLD_DURATION, Lease, Place
 from autoscaler.errors import ConflictError, LeaseError, TargetNotFoundError
 from tests.fakes import FakeClock
 from tests.lab.access import Access
@@ -37,6 +39,7 @@ pytestmark = [
 with_daemons = pytest.mark.parametrize("prometheus_program", ["current"], indirect=True)
 
 NAME = "bokeh-autoscaler"
+SHARD = f"{NAME}-0"
 
 
 def nothing() -> None:
@@ -44,86 +47,97 @@ def nothing() -> None:
 
 
 @pytest.fixture
-def leases(control_plane: Access) -> KubernetesLeases:
-    return KubernetesLeases(KubernetesCluster.connect(control_plane.admin).api, NAME)
+def leases(control_plane: Access, namespace: str) -> KubernetesLeases:
+    api = KubernetesCluster.connect(control_plane.admin).api
+    return KubernetesLeases(api, namespace, NAME)
+
+
+@pytest.fixture
+def place(namespace: str) -> Place:
+    return Place(namespace, SHARD)
+
+
+def leases_of(world: World, name: str) -> Any:
+    coordination = client.CoordinationV1Api(world.access.api)
+    return coordination.read_namespaced_lease(name, world.namespace)
 
 
 def stored(access: Access, namespace: str) -> Any:
     coordination = client.CoordinationV1Api(access.api)
-    return coordination.read_namespaced_lease(NAME, namespace)
+    return coordination.read_namespaced_lease(SHARD, namespace)
 
 
 def test_a_lease_is_made_kept_and_given_back(
-    leases: KubernetesLeases, control_plane: Access, namespace: str
+    leases: KubernetesLeases, control_plane: Access, namespace: str, place: Place
 ) -> None:
-    assert leases.read(namespace) is None
-    made = leases.write(namespace, Lease("me", state="{}"), taken=True)
-    assert leases.read(namespace) == made
+    assert leases.read(place) is None
+    made = leases.write(place, Lease("me", state="{}"), taken=True)
+    assert leases.read(place) == made
 
-    kept = leases.write(namespace, made._replace(state='{"a/b":{"up":1.0}}'), taken=False)
+    kept = leases.write(place, made._replace(state='{"a/b":{"up":1.0}}'), taken=False)
     assert kept.version != made.version
-    assert leases.read(namespace) == kept
+    assert leases.read(place) == kept
     spec = stored(control_plane, namespace).spec
     assert spec.renew_time > spec.acquire_time
 
-    given = leases.write(namespace, kept._replace(holder=""), taken=False)
+    given = leases.write(place, kept._replace(holder=""), taken=False)
     assert (given.holder, given.state) == ("", kept.state)
 
 
 def test_what_the_holder_evaluates_is_known_to_others_until_one_from_before_takes_over(
-    leases: KubernetesLeases, control_plane: Access, namespace: str
+    leases: KubernetesLeases, control_plane: Access, namespace: str, place: Place
 ) -> None:
-    names = frozenset({"dashboards/bokeh-app"})
-    leases.write(namespace, Lease("me", evaluated=names), taken=True)
-    seen = leases.read(namespace)
+    names = frozenset({"dashboards/bokeh/bokeh-app"})
+    leases.write(place, Lease("me", evaluated=names), taken=True)
+    seen = leases.read(place)
     assert seen is not None
     assert seen.evaluated == names
 
     older = {"metadata": {"annotations": {STATE: "{}"}}, "spec": {"holderIdentity": "older"}}
     coordination = client.CoordinationV1Api(control_plane.api)
-    coordination.patch_namespaced_lease(NAME, namespace, older)
-    seen = leases.read(namespace)
+    coordination.patch_namespaced_lease(SHARD, namespace, older)
+    seen = leases.read(place)
     assert seen is not None
     assert (seen.holder, seen.evaluated) == ("older", None)
 
 
-def test_two_that_write_at_once_are_told_apart(leases: KubernetesLeases, namespace: str) -> None:
-    made = leases.write(namespace, Lease("me"), taken=True)
+def test_two_that_write_at_once_are_told_apart(leases: KubernetesLeases, place: Place) -> None:
+    made = leases.write(place, Lease("me"), taken=True)
     with pytest.raises(ConflictError):
-        leases.write(namespace, Lease("other"), taken=True)
+        leases.write(place, Lease("other"), taken=True)
 
-    leases.write(namespace, made, taken=False)
-    with pytest.raises(ConflictError, match=f"{namespace}/{NAME} has changed since it was read"):
-        leases.write(namespace, made._replace(holder="other"), taken=True)
+    leases.write(place, made, taken=False)
+    with pytest.raises(ConflictError, match=f"{place} has changed since it was read"):
+        leases.write(place, made._replace(holder="other"), taken=True)
 
 
 def test_what_others_keep_on_a_lease_stays(
-    leases: KubernetesLeases, control_plane: Access, namespace: str
+    leases: KubernetesLeases, control_plane: Access, namespace: str, place: Place
 ) -> None:
-    leases.write(namespace, Lease("me"), taken=True)
+    leases.write(place, Lease("me"), taken=True)
     coordination: Any = client.CoordinationV1Api(control_plane.api)
     labels = {"metadata": {"labels": {"team": "bokeh"}}}
-    coordination.patch_namespaced_lease(NAME, namespace, labels)
+    coordination.patch_namespaced_lease(SHARD, namespace, labels)
 
-    found = leases.read(namespace)
+    found = leases.read(place)
     assert found is not None
-    leases.write(namespace, found, taken=False)
+    leases.write(place, found, taken=False)
 
     assert stored(control_plane, namespace).metadata.labels == {"team": "bokeh"}
 
 
 def test_a_lease_that_was_deleted_is_not_made_anew_by_a_renewal(
-    leases: KubernetesLeases, control_plane: Access, namespace: str
+    leases: KubernetesLeases, control_plane: Access, namespace: str, place: Place
 ) -> None:
-    made = leases.write(namespace, Lease("me"), taken=True)
-    client.CoordinationV1Api(control_plane.api).delete_namespaced_lease(NAME, namespace)
+    made = leases.write(place, Lease("me"), taken=True)
+    client.CoordinationV1Api(control_plane.api).delete_namespaced_lease(SHARD, namespace)
 
     with pytest.raises(TargetNotFoundError):
-        leases.write(namespace, made, taken=False)
+        leases.write(place, made, taken=False)
 
 
 def test_what_a_stranger_wrote_keeps_no_daemon_out_for_longer_than_a_minute(
-    leases: KubernetesLeases, control_plane: Access, namespace: str
+    leases: KubernetesLeases, control_plane: Access, namespace: str, place: Place
 ) -> None:
     spec = {
         "holderIdentity": "a stranger",
@@ -131,11 +145,13 @@ def test_what_a_stranger_wrote_keeps_no_daemon_out_for_longer_than_a_minute(
         "leaseTransitions": 2**31 - 1,
     }
     notes = {STATE: "x" * 250_000, POLICIES: "[" * 10_000}
-    lease = {"metadata": {"name": NAME, "annotations": notes}, "spec": spec}
+    lease = {"metadata": {"name": SHARD, "annotations": notes}, "spec": spec}
     client.CoordinationV1Api(control_plane.api).create_namespaced_lease(namespace, lease)
     now = [0.0]
-    tenure = NamespaceLease(namespace, leases, StateStore(FakeClock()), lambda: now[0], "me")
-    tenure.policies = frozenset({"dashboards/bokeh-app"})
+    tenure = ShardLease(
+        place, lambda _: True, leases, StateStore(FakeClock()), lambda: now[0], "me"
+    )
+    tenure.policies = frozenset({"dashboards/bokeh/bokeh-app"})
 
     tenure.attempt()
     assert tenure.begin_pass().is_standby
@@ -191,7 +207,7 @@ def changes(world: World) -> int:
 
 def leads(world: World, value: float) -> None:
     """The last daemon started says so by its metric, and is Ready in any case."""
-    line = f'bokeh_autoscaler_leader{{namespace="{world.namespace}"}} {value}'
+    line = f'bokeh_autoscaler_leader{{shard="0"}} {value}'
     wait_until(lambda: world.metric(line), WITHIN, line)
     wait_until(lambda: is_ready(world), WITHIN, "the daemon to be Ready")
 
@@ -216,7 +232,7 @@ def test_one_acts_and_the_other_one_takes_over_when_it_is_killed(
     first = world.start(name="first")
     world.says("leading: ")
     world.start(name="second")
-    world.says(f"holds Lease {world.namespace}/{NAME}")
+    world.says(f"holds Lease {world.namespace}/{SHARD}")
     world.reaches(3)
     leads(world, 0.0)
 
@@ -258,6 +274,52 @@ def test_one_that_is_told_to_end_hands_over_at_once_with_its_cooldowns(
 
 
 @with_daemons
+def test_where_a_daemon_before_shards_leads_the_new_one_waits_and_then_goes_on_with_its_cooldowns(
+    world: World, leases: KubernetesLeases
+) -> None:
+    world.write_policy(cooldown={"up": "1h"})
+    world.users.per_pod = lambda index: 25 if index == 0 else 0
+    world.deploy(1)
+    found = world.access.apps.read_namespaced_deployment("bokeh-app", world.namespace)
+    old = Place(world.namespace, NAME)
+    state = json.dumps({f"dashboards/{found.metadata.uid}": {"up": time.time()}})
+    held = leases.write(old, Lease("old", duration=OLD_DURATION, state=state), taken=True)
+    world.start()
+    world.says(f"standby: old, of an earlier version, holds Lease {old}")
+    held = leases.write(old, held, taken=False)
+    assert (world.replicas(), changes(world)) == (1, 0)
+
+    leases.write(old, held._replace(holder=""), taken=False)
+    world.says("leading: ")
+    world.says("CooldownUp: 3 replicas wanted, the cooldown lasts 59m")
+    kept = leases.read(old)
+    assert kept is not None
+    assert kept.holder.endswith(MARK)
+    assert (world.replicas(), changes(world)) == (1, 0)
+
+
+@with_daemons
+def test_two_daemons_share_the_shards_and_each_acts_in_its_own(world: World) -> None:
+    world.users.per_pod = lambda index: 12 if index < 2 else 0
+    world.deploy(2)
+    world.kubeconfig = world.access.admin  # our Role names the Lease of a single shard
+    first = world.start("--shards", "2", name="first")
+    world.reaches(3)
+    world.start("--shards", "2", name="second")
+
+    def holders() -> set[str]:
+        found = [leases_of(world, f"{NAME}-{number}") for number in range(2)]
+        return {each.spec.holder_identity for each in found} - {""}
+
+    wait_until(lambda: len(holders()) == 2, WITHIN, "each of them to lead in a shard")
+    assert (world.replicas(), changes(world)) == (3, 1)
+    first.kill()
+    wait_until(lambda: len(holders()) == 1, WITHIN, "the second one to lead in both")
+    world.users.per_pod = lambda index: 12 if index < 3 else 0
+    world.reaches(4)
+
+
+@with_daemons
 def test_a_takeover_by_a_clock_that_is_ahead_neither_cuts_nor_goes_blind(world: World) -> None:
     world.write_policy(drain={"settle": "1s", "reconnect": "1s", "hardDeadline": "4m"})
     world.users.per_pod = lambda index: 1 if index < 3 else 0
@@ -290,9 +352,9 @@ def test_while_the_api_is_silent_nobody_acts_and_then_the_leader_goes_on(world: 
 
     with control_plane.outage():
         world.says(
-            f"cannot patch leases {world.namespace}/{NAME}: no answer from the Kubernetes API"
+            f"cannot patch leases {world.namespace}/{SHARD}: no answer from the Kubernetes API"
         )
-        gone = f'bokeh_autoscaler_leader{{namespace="{world.namespace}"}} 0.0'
+        gone = 'bokeh_autoscaler_leader{shard="0"} 0.0'
         wait_until(lambda: world.metric(gone), WITHIN, "the daemon to lead no more")
 
     world.users.per_pod = lambda index: 12 if index < 3 else 0

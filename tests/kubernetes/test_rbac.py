@@ -11,7 +11,7 @@ from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
 from autoscaler.adapters.kubernetes.leases import KubernetesLeases
 from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
-from autoscaler.core.lease import Lease
+from autoscaler.core.lease import Lease, Place
 from autoscaler.errors import AutoscalerError, ForbiddenError
 from autoscaler.model import Cause, Cordon, PodMarks, TargetRef
 from autoscaler.ports import TargetState
@@ -26,15 +26,20 @@ def use_everything(kubeconfig: Path, ref: TargetRef) -> TargetState:
     """Every call that the daemon makes. Raises what the adapter makes of a refusal."""
     api, clock = KubernetesCluster.connect(kubeconfig), SystemClock()
     with closing(WatchedCluster(api, clock)) as cluster:
-        return _use_everything(cluster, KubernetesLeases(api.api, "bokeh-autoscaler"), ref)
+        return _use_everything(
+            cluster, KubernetesLeases(api.api, ref.namespace, "bokeh-autoscaler"), ref
+        )
 
 
 def _use_everything(
     cluster: WatchedCluster, leases: KubernetesLeases, ref: TargetRef
 ) -> TargetState:
-    assert leases.read(ref.namespace) is None
-    lease = leases.write(ref.namespace, Lease("me"), taken=True)
-    leases.write(ref.namespace, lease, taken=False)
+    assert leases.read(Place(ref.namespace, leases.name)) is None
+    for name in ("bokeh-autoscaler-daemons", "bokeh-autoscaler-0"):
+        place = Place(ref.namespace, name)
+        assert leases.read(place) is None
+        lease = leases.write(place, Lease("me"), taken=True)
+        leases.write(place, lease, taken=False)
     state = cluster.observe([ref])[ref]
     if isinstance(state, AutoscalerError):
         raise state

@@ -6,13 +6,16 @@ It ends the TLS of both sides with the API server's own certificate.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
 
 from tests.lab.control_plane import ControlPlane
-from tests.lab.http_proxy import Certificates, HttpProxy
+from tests.lab.http_proxy import Certificates, HttpProxy, Request, reply
+
+RETRY_AFTER = 1
 
 
 class ApiProxy(HttpProxy):
@@ -28,6 +31,19 @@ class ApiProxy(HttpProxy):
         own.load_cert_chain(folder / "apiserver.crt", folder / "apiserver.key")
         theirs = ssl.create_default_context(cafile=folder / "apiserver.crt")
         super().__init__(address.hostname, address.port, Certificates(own, theirs))
+
+    def be_busy(self, is_refused: Callable[[Request], bool]) -> list[Request]:
+        """Answer 429 with `Retry-After` to some requests. Return those, now and later."""
+        refused: list[Request] = []
+
+        def answer(request: Request) -> bytes | None:
+            if not is_refused(request):
+                return None
+            refused.append(request)
+            return reply(429, b"", "text/plain", f"Retry-After: {RETRY_AFTER}")
+
+        self.reply = answer
+        return refused
 
     def kubeconfig(self, original: Path) -> Path:
         """Return a kubeconfig with the same rights that goes through the proxy."""

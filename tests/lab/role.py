@@ -1,4 +1,4 @@
-"""The Role that we ship, and what is left of it without one of its rights."""
+"""The Roles that we ship, as one, and what is left of them without one of their rights."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ MANIFEST = Path("deploy/kubernetes/base/rbac.yaml")
 
 def our_rules() -> list[dict[str, Any]]:
     objects = yaml.safe_load_all(MANIFEST.read_text())
-    role = next(each for each in objects if each["kind"] == "Role")
-    rules: list[dict[str, Any]] = role["rules"]
-    return rules
+    return [rule for each in objects if each["kind"] == "Role" for rule in each["rules"]]
 
 
 def single_rights() -> Iterator[tuple[str, str]]:
-    for rule in our_rules():
-        for resource in rule["resources"]:
-            for verb in rule["verbs"]:
-                yield verb, resource
+    yield from dict.fromkeys(
+        (verb, resource)
+        for rule in our_rules()
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    )
 
 
 def without(verb: str, resource: str) -> list[dict[str, Any]]:

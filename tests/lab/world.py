@@ -108,7 +108,10 @@ class Users:
 
 @dataclass
 class World:
-    """One Deployment with users, and ways to start the daemon on it."""
+    """One Deployment with users, and ways to start the daemon on it.
+
+    lease_namespace: of its Leases; "" for the Deployment's own.
+    """
 
     access: Access
     namespace: str
@@ -121,6 +124,7 @@ class World:
     log: Path = Path()
     # Where the daemons ask for metrics, if something is between them and Prometheus.
     way_to_prometheus: str = ""
+    lease_namespace: str = ""
 
     @property
     def policy_file(self) -> Path:
@@ -148,6 +152,8 @@ class World:
         common = ["--prometheus-url", asked, "--scrape-interval", "2s"]
         common += ["--kubeconfig", str(self.kubeconfig)]
         common += ["--exporter-port", str(self.users.sidecars.port)]
+        if name == "run":
+            options = ("--lease-namespace", self.lease_namespace or self.namespace, *options)
         return [str(AUTOSCALER), name, *common, *options]
 
     def start(

@@ -6,23 +6,25 @@ import logging
 
 import pytest
 
-from autoscaler.control.leadership import HUNG_AFTER, LeaseLeadership, NamespaceLease, identity
+from autoscaler.control.leadership import LeaseLeadership, identity
+from autoscaler.control.shard_lease import HUNG_AFTER, ShardLease
 from autoscaler.control.state_store import Key, StateStore
-from autoscaler.core.lease import ACT_FOR, DURATION, RENEW_EVERY, Lease
+from autoscaler.core.lease import ACT_FOR, DURATION, RENEW_EVERY, Lease, Place
 from autoscaler.errors import ClusterError, ConflictError, ForbiddenError, LeaseError
 from autoscaler.model import State
 from tests.builders import NOW
 from tests.fakes import FakeClock, FakeLeases
-from tests.lab.processes import wait_until
+from tests.leadership.rounds import make_round
 
 SPACE = "bokeh"
+PLACE = Place("autoscaler", "bokeh-autoscaler-0")
 APP = Key(SPACE, "dashboards", "uid-1")
 NONE: frozenset[str] = frozenset()
 REFUSED = ForbiddenError(
     "not allowed to patch leases in namespace bokeh; add patch on leases to the Role"
 )
 SILENT = ClusterError(
-    "cannot patch leases bokeh/bokeh-autoscaler: no answer from the Kubernetes API"
+    "cannot patch leases autoscaler/bokeh-autoscaler-0: no answer from the Kubernetes API"
 )
 
 
@@ -38,9 +40,10 @@ class World:
         self.clock = FakeClock()
         self.now = 0.0
 
-    def daemon(self, name: str) -> tuple[NamespaceLease, StateStore]:
+    def daemon(self, name: str) -> tuple[ShardLease, StateStore]:
         store = StateStore(self.clock)
-        return NamespaceLease(SPACE, self.leases, store, lambda: self.now, name), store
+        lease = ShardLease(PLACE, SPACE.__eq__, self.leases, store, lambda: self.now, name)
+        return lease, store
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def test_the_first_one_leads_and_the_second_says_who_does(world: World) -> None:
     first.attempt()
     second.attempt()
 
-    lease = "Lease bokeh/bokeh-autoscaler"
+    lease = "Lease autoscaler/bokeh-autoscaler-0"
     assert first.begin_pass() == (True, f"leading: first holds {lease}", False, None)
     assert second.begin_pass() == (False, f"standby: first holds {lease}", True, frozenset())
     first.confirm()
@@ -80,7 +83,7 @@ def test_a_silent_one_stops_before_the_next_one_takes_over(world: World) -> None
 
     world.now = ACT_FOR
     second.attempt()
-    late = "Lease bokeh/bokeh-autoscaler was not renewed in time"
+    late = "Lease autoscaler/bokeh-autoscaler-0 was not renewed in time"
     assert first.status() == (False, late, False, None)
     assert not second.begin_pass().is_leader
 
@@ -91,7 +94,7 @@ def test_a_silent_one_stops_before_the_next_one_takes_over(world: World) -> None
         first.commit()
     first.attempt()
     assert first.begin_pass().is_standby
-    assert world.leases.leases[SPACE].transitions == 1
+    assert world.leases.leases[PLACE].transitions == 1
 
 
 def test_what_was_written_down_is_known_to_the_next_one(world: World) -> None:
@@ -142,7 +145,7 @@ def test_a_change_that_was_refused_is_not_in_the_next_renewal(world: World) -> N
     def change() -> None:
         with store.change(APP, lambda state: state._replace(last_scale_up=NOW)):
             daemon.commit()
-            assert str(NOW) in world.leases.leases[SPACE].state
+            assert str(NOW) in world.leases.leases[PLACE].state
             raise REFUSED
 
     with pytest.raises(ForbiddenError):
@@ -150,7 +153,7 @@ def test_a_change_that_was_refused_is_not_in_the_next_renewal(world: World) -> N
     daemon.attempt()
 
     assert store.of(APP) == State()
-    assert world.leases.leases[SPACE].state == "{}"
+    assert world.leases.leases[PLACE].state == "{}"
 
 
 def test_changes_that_were_written_down_together_are_not_written_again(world: World) -> None:
@@ -171,13 +174,13 @@ def test_an_unreadable_state_is_told_and_forgotten(
 ) -> None:
     daemon, store = world.daemon("first")
     daemon.attempt()
-    world.leases.edit(SPACE, world.leases.leases[SPACE]._replace(holder="", state="{rubbish"))
+    world.leases.edit(PLACE, world.leases.leases[PLACE]._replace(holder="", state="{rubbish"))
     daemon.attempt()
     daemon.attempt()
     with caplog.at_level(logging.WARNING, "autoscaler"):
         assert daemon.begin_pass().is_leader
 
-    assert "namespace bokeh: cannot read the state saved by the previous leader" in caplog.text
+    assert "cannot read the state saved by the previous leader" in caplog.text
     assert store.of(APP) is None
 
 
@@ -199,9 +202,9 @@ def test_a_state_of_an_earlier_term_is_not_taken_for_a_new_one(
     store.keep(APP, State(last_scale_up=NOW))
     store.keep(elsewhere, State(last_scale_up=NOW))
 
-    world.leases.leases.pop(SPACE)
+    world.leases.leases.pop(PLACE)
     if after is not None:
-        world.leases.leases[SPACE] = after
+        world.leases.leases[PLACE] = after
     daemon.attempt()
     world.now += DURATION
     daemon.attempt()
@@ -216,7 +219,7 @@ def test_a_lease_that_cannot_be_had_is_told_in_the_words_of_the_api(
     world: World, problem: ClusterError
 ) -> None:
     daemon, _ = world.daemon("first")
-    world.leases.failures[SPACE] = problem
+    world.leases.failures[PLACE] = problem
     daemon.attempt()
     assert daemon.begin_pass() == (False, str(problem), False, None)
 
@@ -230,7 +233,7 @@ def test_after_an_outage_it_goes_on_with_its_own_state(world: World) -> None:
     daemon.attempt()
     daemon.begin_pass()
     store.keep(APP, State(last_scale_up=NOW, seen_at=NOW))
-    world.leases.failures[SPACE] = SILENT
+    world.leases.failures[PLACE] = SILENT
     world.now = RENEW_EVERY
     daemon.attempt()
     assert daemon.begin_pass().is_leader, "a single renewal may fail"
@@ -265,7 +268,7 @@ def test_a_label_from_somebody_else_is_no_loss(world: World) -> None:
     daemon, _ = world.daemon("first")
     daemon.attempt()
     daemon.begin_pass()
-    world.leases.edit(SPACE, world.leases.leases[SPACE])
+    world.leases.edit(PLACE, world.leases.leases[PLACE])
 
     with pytest.raises(ConflictError):
         daemon.commit()
@@ -345,27 +348,13 @@ def test_a_pass_is_watched_from_its_last_progress_and_one_that_raised_has_not_en
     with leadership.watched():
         leadership.seek({SPACE: NONE}, nothing)
         now[0] += HUNG_AFTER - 1
-        leadership._tenures[SPACE].attempt()
+        make_round(leadership)
         leadership.confirm(SPACE)
         assert not leadership.has_stalled(), "it may write, so it goes on"
         now[0] += HUNG_AFTER
         assert leadership.has_stalled()
     now[0] += HUNG_AFTER
     assert not leadership.has_stalled(), "between passes nothing hangs"
-    leadership.release()
-
-
-def test_a_namespace_whose_lease_is_refused_holds_no_other_one_up() -> None:
-    leases, clock = FakeLeases(failures={"closed": REFUSED}), FakeClock()
-    leadership = LeaseLeadership(leases, StateStore(clock), lambda: 0.0)
-
-    statuses = leadership.seek({"closed": NONE, "open": NONE}, nothing)
-
-    assert statuses["open"].is_leader
-    assert statuses["closed"] == (False, str(REFUSED), False, None)
-    leadership.confirm("open")
-    assert leadership.seek({"closed": NONE}, nothing).keys() == {"closed"}
-    wait_until(lambda: leases.leases["open"].holder == "", 10.0, "the Lease to be given back")
     leadership.release()
 
 

@@ -245,19 +245,22 @@ class Shipped:
     # The daemon
 
     def daemon_log(self) -> str:
-        """The end of it, of the pod that came last."""
+        """The end of it, of the pod that leads; if none does, of the pod that came last."""
         pods = sorted(self.pods(DAEMON), key=lambda pod: pod.metadata.creation_timestamp)
-        return self.kubectl("logs", pods[-1].metadata.name, "--tail=200", namespace=OWN)
+        holder = self.lease().spec.holder_identity or ""
+        leading = [pod for pod in pods if holder.startswith(f"{pod.metadata.name}_")]
+        name = [*pods, *leading][-1].metadata.name
+        return self.kubectl("logs", name, "--tail=200", namespace=OWN)
 
     def lease(self) -> Any:
         """Who acts, and what the next one is to know."""
         coordination = client.CoordinationV1Api(self.cluster.api)
-        return coordination.read_namespaced_lease(DAEMON, NAMESPACE)
+        return coordination.read_namespaced_lease(f"{DAEMON}-0", OWN)
 
     def last_scale_up(self) -> float:
         """When the app last grew, by the memory of the daemon that acts."""
         entries = json.loads(self.lease().metadata.annotations[STATE])
-        return float(next(each["up"] for name, each in entries.items() if name.startswith(APP)))
+        return float(next(each["up"] for name, each in entries.items() if f"/{APP}/" in name))
 
     def reasons(self, deployment: str = APP) -> set[str]:
         """Of the Events that the daemon left on a Deployment."""

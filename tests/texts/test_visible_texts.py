@@ -22,11 +22,11 @@ from autoscaler.adapters.prometheus.source import PrometheusSettings, Prometheus
 from autoscaler.cli import main
 from autoscaler.commands.decide import as_text
 from autoscaler.commands.lines import complain
-from autoscaler.control.leadership import NamespaceLease
 from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.control.reachability import Silence
+from autoscaler.control.shard_lease import ShardLease
 from autoscaler.control.state_store import StateStore
-from autoscaler.core.lease import Lease
+from autoscaler.core.lease import Lease, Place
 from autoscaler.daemon import Daemon, Ports
 from autoscaler.errors import AutoscalerError, ClusterError
 from autoscaler.html_report.page import report_html
@@ -197,11 +197,12 @@ def _ready(text: str) -> str:
 
 
 def _holder_of_a_lease(text: str) -> str:
-    leases = FakeLeases(leases={"bokeh": Lease(text, "1")})
-    tenure = NamespaceLease("bokeh", leases, StateStore(FakeClock()), lambda: 0.0, "me")
-    tenure.attempt()
-    told = tenure.status().detail
-    assert told.endswith("holds Lease bokeh/bokeh-autoscaler")  # a long name hides nothing
+    place = Place("bokeh", "bokeh-autoscaler-0")
+    leases, store = FakeLeases(leases={place: Lease(text, "1")}), StateStore(FakeClock())
+    lease = ShardLease(place, lambda _: True, leases, store, lambda: 0.0, "me")
+    lease.attempt()
+    told = lease.status().detail
+    assert told.endswith("holds Lease bokeh/bokeh-autoscaler-0")  # a long name hides nothing
     return told
 
 

@@ -18,6 +18,7 @@ from autoscaler.adapters.kubernetes.deadline import (
     Deadline,
     read_body,
     read_lines,
+    retry_after,
 )
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.errors import (
@@ -27,6 +28,7 @@ from autoscaler.errors import (
     ForbiddenError,
     RefusedError,
     TargetNotFoundError,
+    ThrottledError,
 )
 from exporter.texts import visible
 
@@ -93,7 +95,8 @@ def _bounded(what: What, deadline: Deadline, work: Callable[[], T]) -> T:
             done = work()
         except ApiException as error:
             if error.status and not deadline.has_passed:
-                raise _refusal(what, error.status, (error.body or "").encode()) from None
+                wait = retry_after((error.headers or {}).get("Retry-After"))
+                raise _refusal(what, error.status, (error.body or "").encode(), wait) from None
             problem = error.reason
         except (HTTPError, OpenApiException, OSError, ValueError, RecursionError) as error:
             problem = error
@@ -111,7 +114,14 @@ def _read(verb: str, call: Callable[..., Any], *args: Any, **kw: Any) -> bytes:
     return read_body(answer, LARGEST_LIST if verb == "list" else LARGEST_OBJECT)
 
 
-def _refusal(what: What, status: int, body: bytes) -> AutoscalerError:
+def _refusal(what: What, status: int, body: bytes, wait: float = 0.0) -> AutoscalerError:
+    error = _error(what, status, body)
+    if isinstance(error, ClusterError):
+        error.retry_after = wait
+    return error
+
+
+def _error(what: What, status: int, body: bytes) -> AutoscalerError:
     verb, resource, namespace, name = what
     said = _message(body) or f"HTTP {status}"
     if status in (401, 403):
@@ -127,6 +137,8 @@ def _refusal(what: What, status: int, body: bytes) -> AutoscalerError:
         return TargetNotFoundError(f"cannot {_words(what)}: {said}")
     if status == 409:
         return ConflictError(f"{namespace}/{name} has changed since it was read: {said}")
+    if status == 429:
+        return ThrottledError(f"cannot {_words(what)}: HTTP 429: {said}")
     kind = RefusedError if 400 <= status < 500 else ClusterError
     return kind(f"cannot {_words(what)}: HTTP {status}: {said}")
 

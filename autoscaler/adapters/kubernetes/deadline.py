@@ -12,16 +12,23 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self
 
 from kubernetes import client
 
+from autoscaler.errors import ThrottledError
+
 # Bytes to receive at a time.
 _CHUNK = 64 << 10
 # Bytes of one object; the API server stores at most 1.5 MiB.
 LARGEST_OBJECT = 4 << 20
+# Seconds for which an API server may ask to wait; whoever answers in its place may say anything.
+LONGEST_WAIT = 60.0
+BUSY = (429, 503)
+LEASES = "/apis/coordination.k8s.io/"
 
 
 class _Thread(threading.local):
@@ -83,20 +90,46 @@ class Deadline:
 
 
 class BoundedClient(client.ApiClient):
-    """A client whose connections obey the deadline of the request that uses them."""
+    """A client whose connections obey the deadline of the request that uses them.
+
+    After an answer with `Retry-After` it makes no request for so long, but for those of Leases,
+    without which the daemon would lose its leadership.
+    """
 
     def __init__(self, settings: client.Configuration) -> None:
         super().__init__(settings)
         pools = self.rest_client.pool_manager
         classes = pools.pool_classes_by_scheme
         pools.pool_classes_by_scheme = {name: _following(pool) for name, pool in classes.items()}
+        self._busy_until = 0.0
 
     def call_api(self, *args: Any, **kw: Any) -> Any:
         """Make any request. The body of an error is read here, because the client has no limit."""
+        left = self._busy_until - time.monotonic()
+        if left > 0 and LEASES not in args[1]:
+            raise throttled("the API server is busy", left)
         answer: Any = super().call_api(*args, **kw)
+        if answer.status in BUSY:
+            wait = retry_after(answer.getheader("Retry-After"))
+            self._busy_until = max(self._busy_until, time.monotonic() + wait)
         if not 200 <= answer.status <= 299:
             answer.data = read_body(answer.response, LARGEST_OBJECT)
         return answer
+
+
+def retry_after(header: str | None) -> float:
+    """Return for how many seconds an answer asks to wait; 0 if it does not say."""
+    try:
+        return min(max(float(header or 0), 0.0), LONGEST_WAIT)
+    except ValueError:  # a date, which the API server does not send
+        return 1.0
+
+
+def throttled(words: str, seconds: float) -> ThrottledError:
+    """Return the error of a request that has to wait for so long."""
+    error = ThrottledError(f"{words}: it asked to wait another {seconds:.1f} s (Retry-After)")
+    error.retry_after = seconds
+    return error
 
 
 def read_body(response: Any, largest: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Leases of coordination.k8s.io/v1: the leader of a namespace, and its state for the next leader.
+"""Leases of coordination.k8s.io/v1: the leader of a shard, and its state for the next leader.
 
 They are written by merge patch with the resourceVersion. So other data on a Lease, such as labels,
 is kept, and a write is rejected if the Lease has changed since it was read.
@@ -13,7 +13,7 @@ from kubernetes import client
 
 from autoscaler.adapters.kubernetes.calls import ask
 from autoscaler.adapters.kubernetes.pods import Json
-from autoscaler.core.lease import DURATION, Lease, evaluated_from, evaluated_text
+from autoscaler.core.lease import DURATION, Lease, Place, evaluated_from, evaluated_text
 from autoscaler.errors import TargetNotFoundError
 
 STATE = "bokeh-autoscaler/state"
@@ -21,33 +21,36 @@ POLICIES = "bokeh-autoscaler/policies"
 
 
 class KubernetesLeases:
-    """Implements `leadership.Leases`. name: name of the Lease in every namespace."""
+    """Implements `shard_lease.Leases`."""
 
-    def __init__(self, api: client.ApiClient, name: str) -> None:
+    def __init__(self, api: client.ApiClient, namespace: str, name: str) -> None:
+        self.namespace = namespace
         self.name = name
         self._api = client.CoordinationV1Api(api)
 
-    def read(self, namespace: str) -> Lease | None:
+    def read(self, place: Place) -> Lease | None:
         """Return the Lease, or None if there is none. Raises ForbiddenError or ClusterError."""
-        what = ("get", "leases", namespace, self.name)
+        namespace, name = place
+        what = ("get", "leases", namespace, name)
         try:
-            return _lease(ask(what, self._api.read_namespaced_lease, self.name, namespace))
+            return _lease(ask(what, self._api.read_namespaced_lease, name, namespace))
         except TargetNotFoundError:
             return None
 
-    def write(self, namespace: str, lease: Lease, *, taken: bool) -> Lease:
+    def write(self, place: Place, lease: Lease, *, taken: bool) -> Lease:
         """Create or replace the Lease and return it. Raises ClusterError.
 
         taken: whether the holder is new, which sets acquireTime.
         """
-        body = _body(self.name, lease, taken=taken)
+        namespace, name = place
+        body = _body(name, lease, taken=taken)
         if not lease.version:
             create = self._api.create_namespaced_lease
-            return _lease(ask(("create", "leases", namespace, self.name), create, namespace, body))
+            return _lease(ask(("create", "leases", namespace, name), create, namespace, body))
         answer = ask(
-            ("patch", "leases", namespace, self.name),
+            ("patch", "leases", namespace, name),
             self._api.patch_namespaced_lease,
-            self.name,
+            name,
             namespace,
             body,
             _content_type="application/merge-patch+json",

@@ -97,7 +97,8 @@ class Watch:
             self._attempt()
             self.looked.set()
             luck = random.random()  # noqa: S311 - it only spreads attempts
-            self._stopping.wait(pause_after(self._in_a_row, luck))
+            asked = self.problem.retry_after if isinstance(self.problem, ClusterError) else 0.0
+            self._stopping.wait(max(asked, pause_after(self._in_a_row, luck)))
 
     def _attempt(self) -> None:
         """Make one round. Raises nothing."""

@@ -102,6 +102,9 @@ daemons that know nothing of each other, an app that any site may drive. */}}
 {{- if and .Values.example.enabled (not $behindProxy) (not .Values.example.websocketOrigin) -}}
 {{- fail "example.websocketOrigin: name the host of your page, such as app.example.com, or set proxy.enabled" -}}
 {{- end -}}
+{{- if and .Values.journal.enabled .Values.journal.claimName (gt (int .Values.replicas) 1) -}}
+{{- fail (printf "journal.claimName: %d daemons would write one journal: set replicas to 1" (int .Values.replicas)) -}}
+{{- end -}}
 {{- if and (eq .Values.lease "none") (gt (int .Values.replicas) 1) -}}
 {{- fail (printf "replicas: %d daemons would all act without a Lease: set lease, or replicas to 1" (int .Values.replicas)) -}}
 {{- end -}}
@@ -140,4 +143,44 @@ daemons that know nothing of each other, an app that any site may drive. */}}
 {{- end -}}
 {{- end -}}
 {{- $targets | uniq | toYaml -}}
+{{- end -}}
+
+{{/* The Deployments that policies name, as a YAML list. */}}
+{{- define "bokeh-autoscaler.allTargets" -}}
+{{- $targets := list -}}
+{{- range include "bokeh-autoscaler.policies" . | fromYamlArray -}}
+{{- $targets = append $targets .target.deployment -}}
+{{- end -}}
+{{- $targets | uniq | toYaml -}}
+{{- end -}}
+
+{{/* What the daemon may do with apps. Takes a list: the root, and the names of targets as YAML. */}}
+{{- define "bokeh-autoscaler.rules" -}}
+{{- $lease := include "bokeh-autoscaler.lease" (index . 0) -}}
+- apiGroups: [apps]
+  resources: [deployments, replicasets]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch, patch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch]
+{{- with index . 1 | fromYamlArray }}
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  # The Deployments that policies name as their target.
+  resourceNames: {{- toYaml . | nindent 4 }}
+  verbs: [patch]
+{{- end }}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- if ne $lease "none" }}
+# The Lease of versions before shards: the daemon looks whether one of them still acts.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ $lease }}]
+  verbs: [get, patch]
+{{- end }}
 {{- end -}}

@@ -1,0 +1,133 @@
+"""Which daemons run, in the order in which they came: a list in one Lease that all of them write.
+
+Each daemon counts its own beats up in it. One whose beats stop for as long as a Lease lasts
+is removed from it by the others. A daemon acts only while its own last beat is young, and only if
+all that came before it have the same number of shards: so no two of those that act disagree about
+which shard a namespace belongs to, also while a rollout changes that number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from autoscaler.core.lease import ACT_FOR, AGAIN, DURATION, LOOK_EVERY, RENEW_EVERY
+
+# Anyone who may write the Lease may write anything there.
+LONGEST_TEXT, MOST_DAEMONS, LONGEST_NAME = 50_000, 100, 300
+
+
+class Member(NamedTuple):
+    """One daemon. shards: the number that it was started with."""
+
+    name: str
+    shards: int
+    beats: int
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What one daemon knows of the list. Times are seconds of its own steady clock.
+
+    version: of the list that was last read or written; "" for none. heard: when the present number
+    of beats of each daemon was seen first. renewed_at: when the write began by which this daemon
+    last beat; None: it is not in the list.
+    """
+
+    me: str
+    shards: int
+    version: str = ""
+    listed: tuple[Member, ...] = ()
+    heard: Mapping[str, float] = field(default_factory=dict)
+    renewed_at: float | None = None
+
+    @property
+    def before_me(self) -> tuple[Member, ...]:
+        """Those that came before this daemon, or all if it is not in the list."""
+        names = [member.name for member in self.listed]
+        return self.listed[: names.index(self.me)] if self.me in names else self.listed
+
+
+def saw(view: Members, text: str, version: str, now: float) -> Members:
+    """The view after the list was read; now: when the answer was there."""
+    listed = from_text(text)
+    known = {member: view.heard[member.name] for member in view.listed}
+    heard = {member.name: known.get(member, now) for member in listed}
+    is_in = any(member.name == view.me for member in listed)
+    renewed_at = view.renewed_at if is_in else None
+    return replace(view, version=version, listed=listed, heard=heard, renewed_at=renewed_at)
+
+
+def beat(view: Members, now: float) -> tuple[Member, ...]:
+    """The list as this daemon writes it to be, or to stay, in it: without those that are silent."""
+    alive = [m for m in view.listed if m.name != view.me and now - view.heard[m.name] < DURATION]
+    mine = next((m for m in view.listed if m.name == view.me), Member(view.me, view.shards, 0))
+    place = sum(member in alive for member in view.before_me)
+    return (*alive[:place], mine._replace(beats=mine.beats + 1), *alive[place:])
+
+
+def without_me(view: Members) -> tuple[Member, ...]:
+    """The list as this daemon writes it when it ends."""
+    return tuple(member for member in view.listed if member.name != view.me)
+
+
+def wrote(view: Members, listed: tuple[Member, ...], version: str, began: float) -> Members:
+    """The view after this daemon's own beat was written; began: when it was sent."""
+    heard = {member.name: view.heard.get(member.name, began) for member in listed}
+    heard[view.me] = began
+    return replace(view, version=version, listed=listed, heard=heard, renewed_at=began)
+
+
+def others(view: Members) -> Member | None:
+    """A daemon that came before with another number of shards, so that this one must wait."""
+    return next((m for m in view.before_me if m.shards != view.shards), None)
+
+
+def may_act(view: Members, now: float) -> bool:
+    """Whether a write that begins now is over before this daemon can be taken off the list."""
+    is_young = view.renewed_at is not None and now - view.renewed_at < ACT_FOR
+    return is_young and others(view) is None
+
+
+def sharing(view: Members, now: float) -> tuple[str, ...]:
+    """The daemons among which the shards are shared; none that this one knows while it waits."""
+    if others(view) is not None:
+        return ()
+    return tuple(
+        member.name
+        for member in view.listed
+        if member.shards == view.shards and now - view.heard[member.name] < DURATION
+    )
+
+
+def pause(view: Members, now: float, *, failed: bool) -> float:
+    """Seconds until the list is read again; it is written when the last beat is old enough."""
+    if view.renewed_at is None or failed:
+        return LOOK_EVERY
+    return min(LOOK_EVERY, max(AGAIN, view.renewed_at + RENEW_EVERY - now))
+
+
+def is_due(view: Members, now: float) -> bool:
+    """Whether this daemon has to beat now."""
+    return view.renewed_at is None or now - view.renewed_at >= RENEW_EVERY - AGAIN
+
+
+def to_text(listed: tuple[Member, ...]) -> str:
+    """The list as a line of JSON: [[NAME, SHARDS, BEATS], ...]."""
+    return json.dumps(listed)
+
+
+def from_text(text: str) -> tuple[Member, ...]:
+    """What `to_text` wrote; nothing if it is something else."""
+    if len(text) > LONGEST_TEXT:
+        return ()
+    try:
+        found = tuple(
+            Member(str(name), int(shards), int(beats)) for name, shards, beats in json.loads(text)
+        )
+    except (ValueError, TypeError, RecursionError, OverflowError):
+        return ()
+    names = {member.name[:LONGEST_NAME] for member in found}
+    return found if len(names) == len(found) <= MOST_DAEMONS else ()
