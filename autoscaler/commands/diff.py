@@ -61,6 +61,7 @@ def _document(
     from autoscaler.simulation import difference
     from autoscaler.simulation.summary import figures, provenance
     from autoscaler.simulation.uncertainty import uncertainty
+    from autoscaler.simulation.verdict import verdict
 
     settings = difference.settings(*(each.policy for each in both))
     before, after = (each.run.timeline for each in results)
@@ -76,8 +77,12 @@ def _document(
             ],
         },
         **{
-            each.name: scored | provenance(each.policy, trace, each.assumptions)
-            for each, scored in zip(both, shown, strict=True)
+            each.name: {
+                **scored,
+                **provenance(each.policy, trace, each.assumptions),
+                "verdict": verdict(each.policy, each.assumptions, result.score),
+            }
+            for each, scored, result in zip(both, shown, results, strict=True)
         },
     }
 

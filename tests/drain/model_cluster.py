@@ -7,7 +7,7 @@ calls that are slow, writes that fail before or after they took effect, and othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import partial
@@ -88,7 +88,10 @@ class ModelCluster(ModelDeployment):
     # What the daemon sees and does.
 
     def seek(
-        self, namespaces: Iterable[str], set_clock: Callable[[], None]
+        self,
+        wanted: Mapping[str, frozenset[str]],
+        set_clock: Callable[[], None],
+        busy: Collection[str] = (),
     ) -> Mapping[str, LeadershipStatus]:
         return {}
 

@@ -9,7 +9,7 @@ from autoscaler.adapters.journals import RotatingFile
 from autoscaler.policy import Policy
 from autoscaler.reporting.journal import Journal
 from tests.builders import policy
-from tests.control.test_controller import APP, DRAIN_PASSES, World
+from tests.control.test_controller import DRAIN_PASSES, World
 from tests.control.test_cuts import QUICK
 
 SPARE = [{"type": "sessions", "seats": 10, "spare": 10}]
@@ -28,8 +28,10 @@ def a_journal(folder: Path, *policies: Policy, late: float = 0) -> Path:
     file = RotatingFile(path, 10_000_000, 2)
     file.begin()
     journal = Journal(file, "a1b2c3d4")
-    world = World(*(policies or (rules(),)), recorders=[journal])
-    world.cluster.deploy(APP, 10, 12)
+    policies = policies or (rules(),)
+    world = World(*policies, recorders=[journal], every_pass=True)
+    for each in policies:
+        world.cluster.deploy(each.target.ref, 10, 12)
     world.clock.advance(late)
     world.run(passes=3)
     for name in ("pod-0", "pod-1"):

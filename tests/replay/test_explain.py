@@ -105,7 +105,7 @@ def test_a_decision_that_is_not_there_is_wrong_input(
 
 
 def test_of_several_policies_one_is_chosen(told: Callable[..., Said]) -> None:
-    far = rules(name="other", target={"namespace": "bokeh", "deployment": "bokeh-app"})
+    far = rules(name="other", target={"namespace": "far", "deployment": "bokeh-app"})
     both = (rules(), far)
 
     several = "several policies: set --policy to one of dashboards, other"
