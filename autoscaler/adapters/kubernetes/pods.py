@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from math import ceil
+from sys import intern
 from typing import Any
 
 from autoscaler.model import Cause, Cordon, PodMarks, PodState, Resources
@@ -60,7 +61,7 @@ def pod_state(pod: Json) -> PodState:
         name=meta["name"],
         uid=meta["uid"],
         version=meta.get("resourceVersion", ""),
-        phase=status.get("phase", "Unknown"),
+        phase=intern(status.get("phase", "Unknown")),
         ready=None if ready is None else ready.get("status") == "True",
         ready_since=None if ready is None else unix(ready.get("lastTransitionTime")),
         started_at=unix(status.get("startTime")),
@@ -69,12 +70,12 @@ def pod_state(pod: Json) -> PodState:
         routable=labels.get(ROUTABLE, "true") == "true",
         labelled=ROUTABLE in labels,
         label_writer=_label_writer(meta) if _is_or_was_cordoned(labels, notes) else "",
-        resources=asked or Resources(),
+        resources=_shared(asked or Resources()),
         ip=status.get("podIP"),
-        node=spec.get("nodeName") or "",
+        node=intern(spec.get("nodeName") or ""),
         restarts=_most_restarts(status.get("containerStatuses") or ()),
         sidecar_restarts=_most_restarts(_of_sidecars(spec, status)),
-        replica_set=owner(pod) or "",
+        replica_set=intern(owner(pod) or ""),
         deletion_cost=cost,
         cost_is_ours=is_ours,
         cost_writer="" if cost is None or is_ours else _cost_writer(meta),
@@ -148,6 +149,12 @@ def _resources(spec: Json, main: str | None) -> Resources | None:
         return resources(spec, main)
     except ValueError:
         return None
+
+
+@lru_cache(maxsize=1024)
+def _shared(asked: Resources) -> Resources:
+    """Return one object for equal values, which nearly all pods of a Deployment have."""
+    return asked
 
 
 def _unreadable(
