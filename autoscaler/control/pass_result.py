@@ -96,5 +96,11 @@ def stopped(outcome: Outcome, error: AutoscalerError) -> Outcome:
 
 def unread(policy: Policy, error: AutoscalerError) -> Outcome:
     """Return the outcome of a pass that could not read the target."""
-    failure = NOT_LEADER if isinstance(error, LeaseError) else FAILED_GET_SCALE
+    match error:
+        case LeaseError():
+            failure = NOT_LEADER
+        case ThrottledError():  # an Event would be one more write
+            failure = Reason.WRITES_LIMITED.value
+        case _:
+            failure = FAILED_GET_SCALE
     return Outcome(policy, problem=str(error), failure=failure)

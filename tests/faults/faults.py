@@ -239,7 +239,7 @@ FAULTS: dict[str, Fault] = {
     "api-hung": api_hung,
     "api-conflict": refused(409, "the object has been modified"),
     "api-forbidden": refused(403, "it is forbidden"),
-    "api-too-many": refused(429, "too many requests", "Retry-After: 1"),
+    "api-too-many": refused(429, "too many requests", "Retry-After: 3"),
     "api-answer-lost": answer_lost,
     "watch-silent": watch_silent,
     "watch-replays": watch_replays,

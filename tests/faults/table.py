@@ -81,7 +81,16 @@ API_SERVER = (
     ),
     Row("api-conflict", "The API server answers 409 to each change of the scale", **REFUSED),
     Row("api-forbidden", "The API server answers 403 to each change of the scale", **REFUSED),
-    Row("api-too-many", "The API server answers 429 to each change of the scale", **REFUSED),
+    Row(
+        "api-too-many",
+        "The API server answers 429 with `Retry-After` to each change of the scale",
+        does="cannot change the replicas, and tries again after the wait",
+        reason="WritesLimited",
+        event="",
+        metric=Shown(f'{DECISIONS}{{reason="WritesLimited"}}', "increases"),
+        alerts=("BokehTargetFails", "BokehDecisionsHeld"),
+        recovers="the next pass makes the change",
+    ),
     Row(
         "api-answer-lost",
         "The connection is reset after the API server has changed the scale",

@@ -127,7 +127,7 @@ def retry_after(header: str | None) -> float:
 
 def throttled(words: str, seconds: float) -> ThrottledError:
     """Return the error of a request that has to wait for so long."""
-    error = ThrottledError(f"{words}: it asked to wait another {seconds:.1f} s (Retry-After)")
+    error = ThrottledError(f"{words}: it asked to wait (Retry-After)")
     error.retry_after = seconds
     return error
 
