@@ -90,6 +90,8 @@ class Unchanged:
         target, observed, decision = outcome.target, outcome.observed, outcome.decision
         if target is None or observed is None or decision is None or outcome.problem:
             return None
+        if outcome.changed or outcome.marked:  # before a conflict, and told only once
+            return None
         state = self._store.of(key_of(outcome.policy, target))
         if state is None or not is_at_rest(decision, observed, state):
             return None
