@@ -92,6 +92,8 @@ class Unchanged:
             return None
         if outcome.decided is None or decision is not outcome.decided.decision:
             return None  # what was decided was not carried out, and is tried again
+        if outcome.changed or outcome.marked:  # before a conflict, and told only once
+            return None
         state = self._store.of(key_of(outcome.policy, target))
         if state is None or not is_at_rest(decision, observed, state):
             return None

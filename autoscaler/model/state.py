@@ -155,8 +155,8 @@ class State(NamedTuple):
 
     def again(self, at: float) -> State:
         """The memory after further passes, the last one at `at`, that saw and decided the same."""
-        log = self.recommendations
-        if log and log[-1].at == self.seen_at:
+        log, is_scaled = self.recommendations, self.replicas_seen != 0
+        if is_scaled and log and log[-1].at == self.seen_at:  # at 0 nothing is recommended
             log = (*log[:-1], log[-1]._replace(at=at))
         traffic = self.traffic
         if traffic is not None and traffic.known and traffic.at == self.seen_at:

@@ -47,9 +47,14 @@ NOTES: list[dict[str, Any]] = [
 ]
 DRAIN = Drain()
 
-occupancies = st.builds(Occupancy, st.integers(0, 3), st.integers(0, 1)) | st.builds(
-    Occupancy, st.just(0), empty_for=st.floats(0, 600)
-)
+# `builds` would infer what is not given: times without an end too, which no sidecar can tell.
+occupancies = st.builds(
+    Occupancy,
+    st.integers(0, 3),
+    st.integers(0, 1),
+    empty_for=st.none(),
+    idle_for=st.none() | ages,
+) | st.builds(Occupancy, st.just(0), empty_for=st.floats(0, 600), idle_for=st.none() | ages)
 # Thousandths a second of users who come and leave; an exporter tells both or neither.
 rates = st.just({}) | st.fixed_dictionaries(
     dict.fromkeys(("arrivals", "departures"), st.integers(0, 900).map(lambda n: Sample(n, NOW)))

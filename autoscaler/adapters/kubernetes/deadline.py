@@ -151,6 +151,8 @@ def read_lines(response: Any, largest: int) -> Iterator[bytes]:
         yield from lines
         if len(rest) > largest:
             raise ValueError(f"a line of the answer has more than {largest >> 20} MiB")
+    if rest:
+        yield rest
 
 
 def _following(pool: Any) -> Any:

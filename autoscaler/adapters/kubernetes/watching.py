@@ -28,6 +28,8 @@ LOG = logging.getLogger("autoscaler")
 PAGE = 250
 # Seconds between two attempts after one failure, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+# The share of its time after which the end of a watch is the server's.
+IN_TIME = 0.9
 
 
 class Pace(NamedTuple):
@@ -102,9 +104,9 @@ class Watch:
 
     def _attempt(self) -> None:
         """Make one round. Raises nothing."""
-        began, last = self._steady(), self.problem
+        last, is_early = self.problem, False
         try:
-            self._make_round()
+            is_early = not self._make_round()
             self.problem = None
         except AutoscalerError as error:
             self.problem = error
@@ -113,7 +115,6 @@ class Watch:
             self.problem = ClusterError(f"internal error (a bug, please report it): {error!r}")
             self._must_list = True
             LOG.exception("%s: %s", self._thread.name, self.problem)
-        is_early = self._steady() - began < self._pace.first_round / 2
         failed = self.problem is not None or is_early
         self._in_a_row = self._in_a_row + 1 if failed else 0
         self.failures += failed
@@ -122,14 +123,20 @@ class Watch:
                 "%s; it is tried again, and until then what was seen last counts", self.problem
             )
 
-    def _make_round(self) -> None:
+    def _make_round(self) -> bool:
+        """Watch, and return whether the server has ended it in time.
+
+        An end that comes early may be that of a proxy, which need not have asked the server, so it
+        confirms nothing.
+        """
         if self._must_list:
             self._list()
             self._must_list = False
         seconds = self._pace.first_round if self._in_a_row else self._pace.round
         self._deadline = Deadline(seconds + self._pace.grace)
         if self._stopping.is_set():
-            return
+            return True
+        began = self._steady()
         follow(
             ("watch", self.kind.resource, self.namespace, ""),
             self._deadline,
@@ -140,7 +147,11 @@ class Watch:
             allow_watch_bookmarks=True,
             timeout_seconds=seconds,
         )
-        self.heard_at = self._steady()
+        ended = self._steady()
+        if ended - began < IN_TIME * seconds:
+            return False
+        self.heard_at = ended
+        return True
 
     def _list(self) -> None:
         """List everything, and trim each page before the next one is read."""

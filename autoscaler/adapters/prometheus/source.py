@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from autoscaler.adapters.prometheus import rows
@@ -93,7 +94,9 @@ class PrometheusSource:
                 pair: {pod: s for pod, s in each.samples.items() if s.at >= fresh}
                 for pair, each in good.items()
             },
-            external={query: _number(each) for query, each in found().items()},
+            external={
+                query: _number(each, fresh - WORTH_CORRECTING) for query, each in found().items()
+            },
             failed={p: str(each) for p, each in answers.items() if isinstance(each, MetricsError)},
             containers={
                 pod: {name: sample for name, sample in each.items() if sample.at >= fresh}
@@ -149,8 +152,21 @@ def _clocks(answer: SignalAnswer, asked: float) -> str | None:
     )
 
 
-def _number(answer: rows.QueryResult | MetricsError) -> Sample | Unavailable:
-    return Unavailable(str(answer)) if isinstance(answer, MetricsError) else answer.number
+def _number(answer: rows.QueryResult | MetricsError, oldest: float) -> Sample | Unavailable:
+    """Return the number of a query, unless its answer was made long before it was asked for.
+
+    oldest: in Unix seconds. A cache that is in front of Prometheus may answer for ever.
+    """
+    if isinstance(answer, MetricsError):
+        return Unavailable(str(answer))
+    number = answer.number
+    if isinstance(number, Unavailable) or number.at >= oldest:
+        return number
+    made = datetime.fromtimestamp(number.at, UTC).isoformat(timespec="seconds")
+    return Unavailable(
+        f"the query was answered with a number of {made}, which is too old: a cache may be in "
+        "front of Prometheus, or its clock is behind the daemon's clock"
+    )
 
 
 CREATED, DESTROYED, ORPHANED = (

@@ -1,0 +1,68 @@
+"""Ends of watches that say nothing, because not the API server made them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from kubernetes import client
+
+from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
+from autoscaler.adapters.kubernetes.deadline import BoundedClient
+from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
+from autoscaler.adapters.kubernetes.watching import Pace
+from autoscaler.model import TargetRef
+
+ERROR = {"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "no"}}
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Answers lists with nothing, and ends each watch at once with a body of its own."""
+
+    body = b""
+
+    def do_GET(self) -> None:
+        is_watch = "watch" in parse_qs(urlsplit(self.path).query)
+        empty = json.dumps({"metadata": {"resourceVersion": "100"}, "items": []}).encode()
+        answer = self.body if is_watch else empty
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def watched() -> Iterator[WatchedCluster]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = client.Configuration()
+        settings.host = f"http://127.0.0.1:{server.server_port}"
+        api = KubernetesCluster(BoundedClient(settings))
+        with closing(WatchedCluster(api, SystemClock(), Pace(2, 2))) as cluster:
+            yield cluster
+        server.shutdown()
+
+
+@pytest.mark.parametrize("body", [b"", json.dumps(ERROR).encode()], ids=["nothing", "an error"])
+def test_a_watch_that_is_ended_at_once_confirms_nothing(
+    watched: WatchedCluster, body: bytes
+) -> None:
+    Gateway.body = body
+    began = time.monotonic()
+    watched.observe([TargetRef("bokeh", "bokeh-app")])
+    time.sleep(2.5)
+    passed = time.monotonic() - began
+    for age in watched.ages():
+        assert age.failures >= 2
+        assert age.seconds > passed - 0.5
