@@ -129,13 +129,13 @@ class Actor:
     def _mark_pods(
         self, target: TargetState, changes: Iterable[tuple[PodState, PodMarks]], written: Written
     ) -> None:
-        """Write the pods' labels and annotations. Raises AutoscalerError."""
+        """Write the pods' labels and annotations, uncordons first. Raises AutoscalerError."""
         began = self._clock.steady()
-        for pod, marks in changes:
+        for pod, marks in sorted(changes, key=lambda change: not _uncordons(*change)):
             if self._clock.steady() - began > MARKS_WITHIN:
                 words = f"the API server is slow: {len(written.marked)} pods were patched"
                 raise ClusterError(f"{words} in {MARKS_WITHIN:g} s, the others follow")
-            self._pace.take(target.ref, urgent=marks.routable and pod.cordon is not None)
+            self._pace.take(target.ref, urgent=_uncordons(pod, marks))
             self._leadership.confirm(target.ref.namespace)
             self._mark_pod(target, pod, marks)
             written.marked.append((pod, marks))
@@ -177,6 +177,11 @@ class Actor:
             self._cluster.mark_pod(target, pod, marks)
             done.append(Released(target, pod, marks))
         return sum(pod.is_active for pod in target.pods) <= target.replicas
+
+
+def _uncordons(pod: PodState, marks: PodMarks) -> bool:
+    """Whether users wait for these marks."""
+    return marks.routable and pod.cordon is not None
 
 
 def key_of(policy: Policy, target: TargetState) -> Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
@@ -13,20 +14,24 @@ from autoscaler.policy import Policy
 PARALLEL_CHANGES = 8
 # A pass that only waits for answers ends after so many seconds.
 PATIENCE = 1.0
+# One in which answers come, but slowly, ends after so many times that.
+LONGEST = 5.0
 
 
 class Changes:
     """Runs the work of policies in a constant number of threads.
 
-    patience: seconds without any progress after which a pass waits no more; None: it waits for all.
+    patience: seconds without any progress after which a pass waits no more, and it never
+    waits longer than LONGEST times that; None: it waits for all.
     A policy whose work has not ended is skipped until a later pass tells how it ended; work that
-    has not begun by then is dropped, for the next pass decides anew.
+    has not begun by then is dropped, for the next pass decides anew, and comes first in that one.
     """
 
     def __init__(self, patience: float | None) -> None:
         self._patience = patience
         self._pool = ThreadPoolExecutor(PARALLEL_CHANGES, "change")
         self._begun: dict[TargetRef, Future[Outcome]] = {}
+        self._dropped: dict[TargetRef, None] = {}
 
     def are_under_way(self, ref: TargetRef) -> bool:
         """Whether work for the target has begun of which no pass has told yet."""
@@ -36,6 +41,12 @@ class Changes:
         """Return where a write may be under way."""
         return {ref.namespace for ref, change in self._begun.items() if not change.done()}
 
+    def in_turn(self, policies: Sequence[Policy]) -> Sequence[Policy]:
+        """Return the policies with those first whose work was dropped, the longest ago first."""
+        places = {ref: place for place, ref in enumerate(self._dropped)}
+        last = len(places)
+        return sorted(policies, key=lambda policy: places.get(policy.target.ref, last))
+
     def begin(self, policy: Policy, work: Callable[[], Outcome]) -> None:
         """Do the work for a policy as soon as a thread is free."""
         self._begun[policy.target.ref] = self._pool.submit(work)
@@ -43,21 +54,33 @@ class Changes:
     def ended(self, policies: Sequence[Policy]) -> tuple[Outcome, ...]:
         """Wait, and return what has ended, in the order of the policies."""
         left = {change for change in self._begun.values() if not change.done()}
+        began = time.monotonic()
         while left:
             done, left = wait(left, self._patience, FIRST_COMPLETED)
-            if not done:
+            if not done or self._has_waited_for_long(began):
                 break
         outcomes: list[Outcome] = []
         for policy in policies:
             change = self._begun.get(policy.target.ref)
             if change is not None and change.done():
                 outcomes.append(change.result())
-        self._begun = {
-            ref: change
-            for ref, change in self._begun.items()
-            if not change.done() and not change.cancel()
-        }
+        told, self._begun = self._begun, {}
+        for ref, change in told.items():
+            if change.done():
+                self._dropped.pop(ref, None)
+            elif change.cancel():
+                self._dropped.setdefault(ref)
+            else:
+                self._begun[ref] = change
         return tuple(outcomes)
+
+    def forget_all_but(self, refs: set[TargetRef]) -> None:
+        """Drop targets whose policies were removed; work that has begun goes on."""
+        self._dropped = {ref: None for ref in self._dropped if ref in refs}
+
+    def _has_waited_for_long(self, began: float) -> bool:
+        patience = self._patience
+        return patience is not None and time.monotonic() - began >= patience * LONGEST
 
     def settle(self) -> None:
         """Wait until no work is under way; none may follow."""

@@ -183,7 +183,7 @@ class Controller:
         asked = {policy.name for policy in asking}
         with ThreadPoolExecutor(PARALLEL_ASKS) as asks:
             answers = {asks.submit(self._ask, targets[p.target.ref], now): p for p in asking}
-            for policy in self._pace.in_turn(policies):
+            for policy in self._changes.in_turn(self._pace.in_turn(policies)):
                 if policy.name not in asked:
                     reconcile(policy, targets[policy.target.ref])
             for answer in as_completed(answers):
@@ -303,7 +303,10 @@ class Controller:
         gone = set() if self._dry_run else self._touched - in_force
         others = {ref for ref in gone if (s := statuses.get(ref.namespace)) and s.is_standby}
         self._touched |= in_force  # those of others too: they may end before they have done it
-        unsure = {ref for ref in gone if self._actor.is_unsure(ref)}  # users must not come yet
+        # What is on its way would come after the cleaning, and users must not come before it.
+        unsure = {
+            ref for ref in gone if self._actor.is_unsure(ref) or self._changes.are_under_way(ref)
+        }
         done: list[Released] = []
         for ref, target in self._observer.targets(gone - others - unsure, statuses).items():
             try:
@@ -334,6 +337,7 @@ class Controller:
         self._unchanged.forget_all_but(names)
         self._broken &= names
         self._pace.forget_all_but(refs)
+        self._changes.forget_all_but(refs)
         self._slow &= refs
         if not policies:
             self._farewells.clear()

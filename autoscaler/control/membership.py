@@ -80,8 +80,11 @@ class Membership:
                 if rules.is_due(self._view, self._steady()) and not self.has_stalled():
                     self._beat()
                 self._problem = None
-            except (ConflictError, TargetNotFoundError):
+            except ConflictError:
                 pass  # another daemon wrote at the same moment
+            except TargetNotFoundError as error:
+                if not self._view.version:  # nothing to be deleted meanwhile: no such namespace
+                    self._problem = str(error)
             except AutoscalerError as error:
                 self._problem = str(error)
             except Exception as error:  # a defect must not end the loop

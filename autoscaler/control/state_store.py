@@ -50,18 +50,23 @@ class StateStore:
     def change(self, key: Key, after: Callable[[State], State]) -> Iterator[None]:
         """Remember a change already while it is made; taken back if it is refused.
 
+        Raises RefusedError if nothing is remembered: the policy was removed, or retargeted.
+
         One whose answer was lost may have been made: it is remembered, but not what the replica
         count is now, or the old count would look like somebody else's at the next look.
         """
-        before = self._states[key]
-        self.keep(key, after(before))
+        with self._lock:
+            before = self._states.get(key)
+            if before is None:
+                raise RefusedError("nothing was changed: the policy no longer has this target")
+            self._states[key] = after(before)
         try:
             yield
         except (RefusedError, LeaseError):
-            self.keep(key, before)
+            self._replace(key, before)
             raise
         except AutoscalerError:
-            self.keep(key, after(before)._replace(replicas_seen=None))
+            self._replace(key, after(before)._replace(replicas_seen=None))
             raise
 
     def shift(self, seconds: float) -> None:
@@ -101,6 +106,12 @@ class StateStore:
         old = {Key(namespace, *key): s for key, s in found.items() if len(key) == len(KEY) - 1}
         with self._lock:
             self._states = {**old, **self._states}
+
+    def _replace(self, key: Key, state: State) -> None:
+        """Correct what is remembered, unless the policy was removed or got another target."""
+        with self._lock:
+            if key in self._states:
+                self._states[key] = state
 
     def _read(self, text: str) -> Mapping[tuple[str, ...], State]:
         """Return the states in the text; none if it is unreadable."""

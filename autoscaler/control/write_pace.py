@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
+from typing import NamedTuple
 
 from autoscaler.errors import ThrottledError
 from autoscaler.model import TargetRef
@@ -21,6 +22,16 @@ BURST = 2.0
 RESERVED = 0.5
 
 
+class Turn(NamedTuple):
+    """A target that had to wait. can_wait: no user waits for it."""
+
+    can_wait: bool
+    since: float
+
+
+LAST = Turn(True, inf)
+
+
 class WritePace:
     """Threads may share it. rate: writes per second. steady: a clock that is never set."""
 
@@ -29,7 +40,7 @@ class WritePace:
         self._steady = steady
         self._most = max(1.0, rate * BURST)
         self._tokens, self._at = self._most, steady()
-        self._waiting: dict[TargetRef, float] = {}
+        self._waiting: dict[TargetRef, Turn] = {}
         self._lock = threading.Lock()
 
     def take(self, ref: TargetRef, *, urgent: bool) -> None:
@@ -43,7 +54,8 @@ class WritePace:
             self._at = now
             kept = 0.0 if urgent else self._most * RESERVED
             if self._tokens - kept < min(1.0, self._most - kept):
-                self._waiting.setdefault(ref, now)
+                since = self._waiting[ref].since if ref in self._waiting else now
+                self._waiting[ref] = Turn(not urgent, since)
                 words = f"more than {self._rate:g} writes a second are due (--writes-per-second)"
                 raise ThrottledError(f"waiting for the next pass: {words}")
             self._tokens -= 1.0
@@ -52,17 +64,19 @@ class WritePace:
     def in_turn(self, policies: Iterable[Policy]) -> Sequence[Policy]:
         """Return the policies in the order in which they may write.
 
-        Those that had to wait come first, the longest first; and one of each namespace comes before
-        the second one of any.
+        Those that had to wait come first, scale-ups before scale-downs and then the longest first;
+        and one of each namespace comes before the second one of any.
         """
         waiting = dict(self._waiting)
-        places: Counter[tuple[bool, str]] = Counter()
-        turns: dict[str, tuple[bool, int, float]] = {}
-        found = sorted(policies, key=lambda policy: waiting.get(policy.target.ref, inf))
+        places: Counter[tuple[bool, bool, str]] = Counter()
+        turns: dict[str, tuple[bool, bool, int, float]] = {}
+        found = sorted(policies, key=lambda policy: waiting.get(policy.target.ref, LAST))
         for policy in found:
             ref = policy.target.ref
-            group = (ref not in waiting, ref.namespace)
-            turns[policy.name] = (group[0], places[group], waiting.get(ref, inf))
+            turn = waiting.get(ref, LAST)
+            is_new = ref not in waiting
+            group = (is_new, turn.can_wait, ref.namespace)
+            turns[policy.name] = (is_new, turn.can_wait, places[group], turn.since)
             places[group] += 1
         return sorted(found, key=lambda policy: turns[policy.name])
 

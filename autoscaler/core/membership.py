@@ -51,11 +51,16 @@ class Members:
 
 
 def saw(view: Members, text: str, version: str, now: float) -> Members:
-    """The view after the list was read; now: when the answer was there."""
-    listed = from_text(text)
+    """The view after the list was read; now: when the answer was there.
+
+    One that was deleted, or made unreadable, is still what it was: those in it may not know it yet,
+    and whoever notices first writes it again.
+    """
+    found = from_text(text)
+    listed = found if found is not None else view.listed
     known = {member: view.heard[member.name] for member in view.listed}
     heard = {member.name: known.get(member, now) for member in listed}
-    is_in = any(member.name == view.me for member in listed)
+    is_in = found is not None and any(member.name == view.me for member in listed)
     renewed_at = view.renewed_at if is_in else None
     return replace(view, version=version, listed=listed, heard=heard, renewed_at=renewed_at)
 
@@ -119,15 +124,15 @@ def to_text(listed: tuple[Member, ...]) -> str:
     return json.dumps(listed)
 
 
-def from_text(text: str) -> tuple[Member, ...]:
-    """What `to_text` wrote; nothing if it is something else."""
+def from_text(text: str) -> tuple[Member, ...] | None:
+    """What `to_text` wrote; None if it is something else."""
     if len(text) > LONGEST_TEXT:
-        return ()
+        return None
     try:
         found = tuple(
             Member(str(name), int(shards), int(beats)) for name, shards, beats in json.loads(text)
         )
     except (ValueError, TypeError, RecursionError, OverflowError):
-        return ()
+        return None
     names = {member.name[:LONGEST_NAME] for member in found}
-    return found if len(names) == len(found) <= MOST_DAEMONS else ()
+    return found if len(names) == len(found) <= MOST_DAEMONS else None

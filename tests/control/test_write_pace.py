@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoscaler.control.actor import Written
+from autoscaler.control.state_store import Key, StateStore
 from autoscaler.control.write_pace import BURST, RESERVED, WritePace
-from autoscaler.errors import ThrottledError
-from autoscaler.model import Reason, TargetRef
+from autoscaler.errors import ClusterError, RefusedError, ThrottledError
+from autoscaler.model import Cause, Cordon, PodMarks, PodState, Reason, State, TargetRef
 from autoscaler.policy import Policy
 from autoscaler.ports import TargetState
 from tests.builders import policy
 from tests.control.test_controller import World
-from tests.fakes import FakeCluster
+from tests.fakes import FakeClock, FakeCluster
 from tests.lab.processes import wait_until
 
 RATE = 10.0
 FULL = int(RATE * BURST)
 LOW = int(FULL * RESERVED)
 APP = TargetRef("a", "app")
+APP_OF_POLICY = TargetRef("bokeh", "bokeh-app")
 
 
 def of(namespace: str, number: int) -> Policy:
@@ -103,6 +109,44 @@ def test_whoever_had_to_wait_comes_first_and_no_namespace_takes_the_turns_of_ano
     assert bucket.pace.in_turn([*many, *few])[0].name == "many-0"
 
 
+def test_of_those_that_had_to_wait_scale_ups_come_first() -> None:
+    bucket = Bucket()
+    shrinks, grows, new = of("a", 0), of("b", 0), of("c", 0)
+    bucket.writes(urgent=True, ref=new.target.ref)
+    bucket.pace.forget_all_but(set())
+    bucket.writes(urgent=False, ref=shrinks.target.ref)
+    bucket.now = 0.05
+    bucket.writes(urgent=True, ref=grows.target.ref)
+
+    turns = [each.name for each in bucket.pace.in_turn([new, shrinks, grows])]
+    assert turns == ["b-0", "a-0", "c-0"]
+
+
+def test_growth_that_waits_gets_every_write_although_the_bucket_is_full_at_each_pass() -> None:
+    shrinks = [
+        policy(
+            name=f"a-{n}",
+            target={"namespace": "a", "deployment": f"app-{n}"},
+            drain="none",
+            behavior={"scaleDown": {"stabilizationWindowSeconds": 0}},
+        )
+        for n in range(30)
+    ]
+    grows = [of("b", n) for n in range(30)]
+    world = World(*shrinks, *grows, writes_per_second=5.0)
+    for each in shrinks:
+        world.cluster.deploy(each.target.ref, 0, 0, 0, uid=each.name)
+    for each in grows:
+        world.cluster.deploy(each.target.ref, 10, 12, uid=each.name)
+    for pod in ("pod-0", "pod-1"):
+        world.cluster.sessions["a", pod] = 0
+
+    world.run()
+    before = len(world.cluster.changes)
+    world.run()
+    assert {ref.namespace for ref, _ in world.cluster.changes[before:]} == {"b"}
+
+
 class Storm(World):
     """Forty targets in two namespaces that all have to grow, and a few writes a second."""
 
@@ -181,3 +225,94 @@ def test_settling_waits_for_what_is_under_way() -> None:
     world.controller.settle()
 
     assert cluster.replicas(slow.target.ref) == 3
+
+
+class SlowMarks(FakeCluster):
+    """A cluster in which a cordon is not answered until the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer, self.asked = threading.Event(), threading.Event()
+
+    def mark_pod(self, state: TargetState, pod: PodState, marks: PodMarks) -> None:
+        if not marks.routable:
+            self.asked.set()
+            assert self.answer.wait(60)
+        super().mark_pod(state, pod, marks)
+
+
+def test_a_cordon_that_lands_after_its_policy_was_removed_does_not_stay() -> None:
+    cluster = SlowMarks()
+    world = World(policy(), cluster=cluster, patience=0.02)
+    cluster.deploy(APP_OF_POLICY, 1, 1, 1)
+    for _ in range(200):
+        world.run()
+        if cluster.asked.is_set():
+            break
+    world.policies.policies = ()
+    world.run(passes=3)
+    cluster.answer.set()
+    wait_until(lambda: not world.controller._changes.namespaces(), 60.0, "the end of the write")
+    world.run(passes=3)
+
+    assert [pod.name for pod in cluster.targets[APP_OF_POLICY].pods if not pod.routable] == []
+
+
+class Sluggish(FakeCluster):
+    """Every scale takes a little."""
+
+    def scale(self, state: TargetState, replicas: int, *, dry_run: bool = False) -> None:
+        time.sleep(0.03)
+        super().scale(state, replicas, dry_run=dry_run)
+
+
+def test_a_pass_ends_although_slow_writes_end_all_the_time_and_the_rest_comes_first_next() -> None:
+    many = [of("many", n) for n in range(160)]
+    world = World(*many, cluster=Sluggish(), writes_per_second=1000.0, patience=0.06)
+    for each in many:
+        world.cluster.deploy(each.target.ref, 10, 12, uid=each.name)
+
+    began = time.monotonic()
+    while len({ref for ref, _ in world.cluster.changes}) < 160:
+        assert len(world.run().outcomes) < 160, "a pass waits for all of them"
+        assert time.monotonic() - began < 60
+        for each in many:  # those that were served want more, and must not come before the others
+            if world.cluster.replicas(each.target.ref) == 3:
+                world.cluster.deploy(each.target.ref, 10, 12, uid=each.name)
+    counts = Counter(ref for ref, _ in world.cluster.changes)
+    assert max(counts.values()) <= 2
+
+
+def test_a_change_of_a_policy_that_was_removed_meanwhile_is_not_made() -> None:
+    store = StateStore(FakeClock())
+    key, new = Key("bokeh", "app", "uid-1"), Key("bokeh", "app", "uid-2")
+    store.keep(key, State())
+    store.keep(new, State(last_scale_up=5.0))
+
+    with pytest.raises(RefusedError, match="no longer has this target"), store.change(key, _same):
+        raise AssertionError("it is made")
+    with pytest.raises(ClusterError):
+        _forgotten_meanwhile(store, new)
+    assert store.of(new) is None
+
+
+def _forgotten_meanwhile(store: StateStore, key: Key) -> None:
+    with store.change(key, _same):
+        store.forget_all_but(())
+        raise ClusterError("no answer")
+
+
+def _same(state: State) -> State:
+    return state
+
+
+def test_pods_for_which_users_wait_are_uncordoned_before_others_are_cordoned() -> None:
+    world = World(policy())
+    world.cluster.deploy(APP_OF_POLICY, 0, 0)
+    first, second = world.cluster.targets[APP_OF_POLICY].pods
+    cordoned = replace(second, routable=False, cordon=Cordon(Cause.FULL, 0.0))
+    changes = [(first, PodMarks(routable=False)), (cordoned, PodMarks(routable=True))]
+    written = Written()
+    world.controller._actor._mark_pods(world.cluster.targets[APP_OF_POLICY], changes, written)
+
+    assert [marks.routable for _, marks in written.marked] == [True, False]

@@ -80,8 +80,22 @@ def test_one_that_ends_is_not_in_the_list() -> None:
     ["", "{", "3", "[3]", '[["a"]]', '[["a", 1, "x"]]', '[["a",1,1],["a",1,2]]', "[" * 60_000],
     ids=lambda text: text[:20] or "nothing",
 )
-def test_whatever_is_no_list_is_an_empty_one(text: str) -> None:
-    assert from_text(text) == ()
+def test_whatever_is_no_list_is_none(text: str) -> None:
+    assert from_text(text) is None
+
+
+@pytest.mark.parametrize(("text", "version"), [("", ""), ("{", "9")], ids=["deleted", "edited"])
+def test_a_lost_list_is_still_what_it_was_so_nobody_acts_beside_those_before_it(
+    text: str, version: str
+) -> None:
+    waits = joined(saw(ALONE, to_text((OTHER,)), "1", 100.0), 100.0)
+    waits = saw(waits, text, version, 101.0)
+    assert beat(waits, 101.0) == (OTHER, Member("me", 1, 2)), "it is written again"
+    assert not may_act(joined(waits, 101.0), 101.0)
+
+    acts = saw(joined(saw(ALONE, "", "", 100.0), 100.0), text, version, 101.0)
+    assert not may_act(acts, 101.0), "not before it is in a list again"
+    assert may_act(joined(acts, 101.0), 101.0)
 
 
 def test_when_to_look_and_when_to_beat() -> None:

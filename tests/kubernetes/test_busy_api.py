@@ -10,6 +10,7 @@ import pytest
 
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
+from autoscaler.adapters.kubernetes.deadline import retry_after
 from autoscaler.adapters.kubernetes.leases import KubernetesLeases
 from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
 from autoscaler.adapters.sidecars import HttpSidecars
@@ -132,3 +133,7 @@ def test_what_the_api_server_asks_for_is_heeded_by_reads_too(
 
     proxy.behave()
     wait_until(lambda: isinstance(api.read_target(ref), TargetState), 30, "an answer")
+
+
+def test_a_wait_that_is_not_a_number_is_none() -> None:
+    assert retry_after("nan") == 0.0

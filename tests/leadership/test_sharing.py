@@ -7,11 +7,18 @@ import threading
 import pytest
 
 from autoscaler.control.leadership import LeaseLeadership
+from autoscaler.control.membership import Membership
 from autoscaler.control.old_leases import AT_ONCE
 from autoscaler.control.state_store import Key, StateStore
-from autoscaler.core.lease import ACT_FOR, DURATION, LOOK_EVERY, RENEW_EVERY
+from autoscaler.core.lease import ACT_FOR, DURATION, LOOK_EVERY, RENEW_EVERY, Lease, Place
 from autoscaler.core.shards import shard_of
-from autoscaler.errors import AutoscalerError, ClusterError, ForbiddenError, LeaseError
+from autoscaler.errors import (
+    AutoscalerError,
+    ClusterError,
+    ForbiddenError,
+    LeaseError,
+    TargetNotFoundError,
+)
 from autoscaler.model import State
 from autoscaler.ports import LeadershipStatus
 from tests.builders import NOW
@@ -260,3 +267,16 @@ def test_the_number_of_threads_does_not_grow_with_the_namespaces() -> None:
         leadership.release()
     assert {lease.holder for lease in leases.leases.values()} == {""}
     wait_until(lambda: threading.active_count() <= before, 10.0, "the threads to end")
+
+
+def test_a_namespace_of_the_leases_that_does_not_exist_is_named() -> None:
+    class Nowhere(FakeLeases):
+        def write(self, place: Place, lease: Lease, *, taken: bool) -> Lease:
+            raise TargetNotFoundError('cannot create leases: namespaces "autoscaler" not found')
+
+    membership = Membership(Nowhere(), lambda: 0.0, "me", 1)
+    membership.attempt()
+
+    status = membership.status()
+    assert status is not None
+    assert "not found" in status.detail

@@ -120,7 +120,7 @@ class BoundedClient(client.ApiClient):
 def retry_after(header: str | None) -> float:
     """Return for how many seconds an answer asks to wait; 0 if it does not say."""
     try:
-        return min(max(float(header or 0), 0.0), LONGEST_WAIT)
+        return min(max(0.0, float(header or 0)), LONGEST_WAIT)  # in this order NaN is 0
     except ValueError:  # a date, which the API server does not send
         return 1.0
 
