@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import logging
 import os
 import re
@@ -36,6 +37,9 @@ WRITTEN_WITHIN = 0.5
 # Where a pod finds the namespace that it runs in.
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 LEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+# The answer of Prometheus for 10,000 pods makes so many objects, none of them in a cycle. With the
+# usual 700, searches for cycles among them take half of the CPU time of a pass.
+YOUNG_OBJECTS = 200_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -177,6 +181,8 @@ def _once(daemon: Daemon, journal: Journal | None) -> int:
 
 
 def _serve(daemon: Daemon, journal: Journal | None) -> int:
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 10, 10)
     daemon.stop_on_signals()
     try:
         ended = daemon.run()
