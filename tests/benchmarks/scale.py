@@ -1,9 +1,10 @@
 """`python -m tests.benchmarks.scale [N ...]`: what the daemon costs with N Deployments at rest.
 
-Each has 10 pods and a policy. A real API server, the real controllers and a real Prometheus; a
-scripted node says that the pods run. With PYTHONPATH=FOLDER another version of the daemon is
-measured, as that in another worktree. The goals for 1,000 are printed with it, each as met or
-missed; on a busy machine times are longer, and CPU seconds little.
+Each has 10 pods with five users each, and a policy. A real API server, the real controllers and a
+real Prometheus; a scripted node says that the pods run, and a scripted sidecar answers for all of
+them. With PYTHONPATH=FOLDER another version of the daemon is measured, as that in another worktree.
+The goals for 1,000 are printed with it, each as met or missed; on a busy machine times are longer,
+and CPU seconds little.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from tests.lab.control_plane import ControlPlane
 from tests.lab.objects import deployment
 from tests.lab.processes import free_ports, wait_until
 from tests.lab.prometheus_server import PrometheusServer, series
+from tests.lab.scripted_sidecars import ScriptedSidecars
 
-PODS, SCRAPE_INTERVAL = 10, 5.0
+PODS, USERS, SCRAPE_INTERVAL = 10, 5, 5.0
 PASSES = 30
 AT_ONCE = 50  # Deployments that are made at once
 NAMESPACE = "bench"
@@ -137,9 +139,21 @@ def measure(count: int, passes: int) -> Figures:
         ControlPlane(kubernetes, Path(name)) as plane,
         PrometheusServer(prometheus / "prometheus", Path(name)) as server,
     ):
+        plane.node.network = "127.1"  # one listener answers at all of these addresses
         _deploy(plane, count)
-        with _daemon(Path(name), plane, server, count) as bench:
+        with sidecars_of_all() as port, _daemon(Path(name), plane, server, port, count) as bench:
             return bench.figures(count, passes)
+
+
+@contextmanager
+def sidecars_of_all() -> Iterator[int]:
+    """Answer for the sidecars of all pods; yields their port."""
+    sidecars = ScriptedSidecars()
+    try:
+        sidecars.say("0.0.0.0", USERS)  # at all addresses
+        yield sidecars.port
+    finally:
+        sidecars.stop()
 
 
 def _deploy(plane: ControlPlane, count: int) -> None:
@@ -224,7 +238,7 @@ class Bench:
             labels = {"app": "/app", "state": "connected", "quality": "exact"}
             self._server.push(
                 {
-                    series("bokeh_sessions", **labels, namespace=NAMESPACE, pod=pod): [(now, 5.0)]
+                    series("bokeh_sessions", **labels, namespace=NAMESPACE, pod=pod): [(now, USERS)]
                     for pod in self._pods
                 }
             )
@@ -265,7 +279,7 @@ class Bench:
 
 @contextmanager
 def _daemon(
-    folder: Path, plane: ControlPlane, server: PrometheusServer, count: int
+    folder: Path, plane: ControlPlane, server: PrometheusServer, sidecar_port: int, count: int
 ) -> Iterator[Bench]:
     policies, durations = folder / "policies", folder / "durations"
     policies.mkdir()
@@ -275,6 +289,7 @@ def _daemon(
     (port,) = free_ports(1)
     command = [sys.executable, "-c", TIMED, str(durations), "run", "--policies", str(policies)]
     command += ["--kubeconfig", str(plane.admin), "--prometheus-url", server.url]
+    command += ["--exporter-port", str(sidecar_port)]
     command += ["--scrape-interval", f"{SCRAPE_INTERVAL:g}s", "--listen", f"127.0.0.1:{port}"]
     with Path("/dev/null").open("w") as log:
         process = subprocess.Popen(command, stderr=log, cwd=folder, env=os.environ)
