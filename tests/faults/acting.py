@@ -157,7 +157,9 @@ def follows_the_clock(scene: Scene) -> None:
 DOES = {
     "keeps the replicas and cordons no pod": Acts(users_leave, nothing_changed),
     "cannot change the replicas, and tries again": Acts(users_come, tries_again),
-    "cannot change the replicas, and tries again after the wait": Acts(users_come, tries_again),
+    "keeps the replicas, and tries again after any wait that was asked for": Acts(
+        users_come, tries_again
+    ),
     "cannot change the replicas": Acts(users_come, nothing_changed),
     "adds a pod, for that one counts as full; cordons none": Acts(users_leave, has_added_one),
     "cordons pods, and deletes none": Acts(users_leave, cordons_and_keeps),

@@ -112,10 +112,10 @@ def is_scale(request: Request) -> bool:
     return request.verb == "patch" and request.path.endswith("/scale")
 
 
-def refused(status: int, reason: str, *headers: str) -> Fault:
+def refused(status: int, reason: str) -> Fault:
     """The API server refuses to scale."""
     body = json.dumps({"kind": "Status", "code": status, "message": reason}).encode()
-    answer = reply(status, body, "application/json", *headers)
+    answer = reply(status, body)
 
     @contextmanager
     def fault(scene: Scene) -> Iterator[None]:
@@ -239,7 +239,7 @@ FAULTS: dict[str, Fault] = {
     "api-hung": api_hung,
     "api-conflict": refused(409, "the object has been modified"),
     "api-forbidden": refused(403, "it is forbidden"),
-    "api-too-many": refused(429, "too many requests", "Retry-After: 3"),
+    "api-too-many": refused(429, "too many requests"),
     "api-answer-lost": answer_lost,
     "watch-silent": watch_silent,
     "watch-replays": watch_replays,

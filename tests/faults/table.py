@@ -83,12 +83,12 @@ API_SERVER = (
     Row("api-forbidden", "The API server answers 403 to each change of the scale", **REFUSED),
     Row(
         "api-too-many",
-        "The API server answers 429 with `Retry-After` to each change of the scale",
-        does="cannot change the replicas, and tries again after the wait",
+        "The API server answers 429 to each change of the scale",
+        does="keeps the replicas, and tries again after any wait that was asked for",
         reason="WritesLimited",
         event="",
         metric=Shown(f'{DECISIONS}{{reason="WritesLimited"}}', "increases"),
-        alerts=("BokehTargetFails", "BokehDecisionsHeld"),
+        alerts=("BokehDecisionsHeld",),
         recovers="the next pass makes the change",
     ),
     Row(
