@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from autoscaler.control.pass_result import Outcome
@@ -12,6 +12,8 @@ from autoscaler.policy import Policy
 
 # Writes that may be under way at the same time.
 PARALLEL_CHANGES = 8
+# Those of namespaces where writes are slow, so that these do not take the threads of all others.
+SLOW_CHANGES = 4
 # A pass that only waits for answers ends after so many seconds.
 PATIENCE = 1.0
 # One in which answers come, but slowly, ends after so many times that.
@@ -30,7 +32,10 @@ class Changes:
     def __init__(self, patience: float | None) -> None:
         self._patience = patience
         self._pool = ThreadPoolExecutor(PARALLEL_CHANGES, "change")
+        self._slow_pool = ThreadPoolExecutor(SLOW_CHANGES, "slow change")
+        self._slow: set[str] = set()
         self._begun: dict[TargetRef, Future[Outcome]] = {}
+        self._late: set[TargetRef] = set()
         self._dropped: dict[TargetRef, None] = {}
 
     def are_under_way(self, ref: TargetRef) -> bool:
@@ -49,7 +54,9 @@ class Changes:
 
     def begin(self, policy: Policy, work: Callable[[], Outcome]) -> None:
         """Do the work for a policy as soon as a thread is free."""
-        self._begun[policy.target.ref] = self._pool.submit(work)
+        ref = policy.target.ref
+        pool = self._slow_pool if ref.namespace in self._slow else self._pool
+        self._begun[ref] = pool.submit(work)
 
     def ended(self, policies: Sequence[Policy]) -> tuple[Outcome, ...]:
         """Wait, and return what has ended, in the order of the policies."""
@@ -59,24 +66,25 @@ class Changes:
             done, left = wait(left, self._patience, FIRST_COMPLETED)
             if not done or self._has_waited_for_long(began):
                 break
-        outcomes: list[Outcome] = []
-        for policy in policies:
-            change = self._begun.get(policy.target.ref)
-            if change is not None and change.done():
-                outcomes.append(change.result())
-        told, self._begun = self._begun, {}
-        for ref, change in told.items():
-            if change.done():
-                self._dropped.pop(ref, None)
-            elif change.cancel():
-                self._dropped.setdefault(ref)
-            else:
-                self._begun[ref] = change
-        return tuple(outcomes)
+        told = {ref: change for ref, change in self._begun.items() if change.done()}
+        self._sort_out(told)
+        refs = (policy.target.ref for policy in policies)
+        return tuple(told[ref].result() for ref in refs if ref in told)
 
     def forget_all_but(self, refs: set[TargetRef]) -> None:
         """Drop targets whose policies were removed; work that has begun goes on."""
         self._dropped = {ref: None for ref in self._dropped if ref in refs}
+
+    def _sort_out(self, told: Collection[TargetRef]) -> None:
+        """Keep what is under way, drop what has not begun, and note where writes are slow."""
+        left = {ref: change for ref, change in self._begun.items() if ref not in told}
+        dropped = {ref for ref, change in left.items() if change.cancel()}
+        self._begun = {ref: change for ref, change in left.items() if ref not in dropped}
+        waiting = self._dropped | {ref: None for ref in left if ref in dropped}
+        self._dropped = {ref: None for ref in waiting if ref not in told}
+        in_time = {ref.namespace for ref in told if ref not in self._late}
+        self._late = set(self._begun)
+        self._slow = (self._slow - in_time) | {ref.namespace for ref in self._late}
 
     def _has_waited_for_long(self, began: float) -> bool:
         patience = self._patience
@@ -85,3 +93,4 @@ class Changes:
     def settle(self) -> None:
         """Wait until no work is under way; none may follow."""
         self._pool.shutdown()
+        self._slow_pool.shutdown()
