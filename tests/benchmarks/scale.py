@@ -164,7 +164,7 @@ def _deploy(plane: ControlPlane, count: int) -> None:
         for name in names:
             plane.apps.create_namespaced_deployment(NAMESPACE, deployment(name, PODS))
         last = partial(_is_ready, plane, names)
-        wait_until(last, 120, f"{PODS} Ready pods of each of {names[0]} to {names[-1]}")
+        wait_until(last, 600, f"{PODS} Ready pods of each of {names[0]} to {names[-1]}")
 
 
 def _is_ready(plane: ControlPlane, names: Sequence[str]) -> bool:
