@@ -143,7 +143,7 @@ def apply(*, tour: bool = False) -> None:
     make_secrets()
     deployments = [(door.namespace, door.app) for door in DOORS[0 if tour else 1 :]]
     for namespace, app in ((NAMESPACE, "bokeh-app"), *deployments):
-        wait = ("--namespace", namespace, "rollout", "status", "--timeout=120s")
+        wait = ("--namespace", namespace, "rollout", "status", "--timeout=300s")
         subprocess.run(["kubectl", *wait, f"deployment/{app}"], check=True)
 
 
