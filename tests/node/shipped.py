@@ -192,13 +192,15 @@ class Shipped:
         )
 
     def delete_pod(self, app: str) -> None:
-        """The only one; returns when another is Ready."""
-        (pod,) = self.pods(app)
+        """One of them, of the daemon's the one that leads; returns when a new one is Ready."""
+        there = self.pods(app)
+        pod = self.leading() if app == DAEMON else there[0]
+        known = {each.metadata.uid for each in there}
         delete = ("delete", "pod", pod.metadata.name, "--wait=false")
         self.kubectl(*delete, namespace=namespace_of(app))
 
         def another() -> bool:
-            return any(p.metadata.uid != pod.metadata.uid for p in self.ready_pods(app))
+            return any(each.metadata.uid not in known for each in self.ready_pods(app))
 
         wait_until(another, SOON, f"another pod of {app}")
 
@@ -244,13 +246,16 @@ class Shipped:
 
     # The daemon
 
-    def daemon_log(self) -> str:
-        """The end of it, of the pod that leads; if none does, of the pod that came last."""
+    def leading(self) -> Any:
+        """The daemon's pod that leads; if none does, the one that came last."""
         pods = sorted(self.pods(DAEMON), key=lambda pod: pod.metadata.creation_timestamp)
         holder = self.lease().spec.holder_identity or ""
         leading = [pod for pod in pods if holder.startswith(f"{pod.metadata.name}_")]
-        name = [*pods, *leading][-1].metadata.name
-        return self.kubectl("logs", name, "--tail=200", namespace=OWN)
+        return [*pods, *leading][-1]
+
+    def daemon_log(self) -> str:
+        """The end of it, of the pod that leads."""
+        return self.kubectl("logs", self.leading().metadata.name, "--tail=200", namespace=OWN)
 
     def lease(self) -> Any:
         """Who acts, and what the next one is to know."""
