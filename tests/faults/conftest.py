@@ -16,7 +16,7 @@ from tests.faults.row import Row
 from tests.faults.scene import Stage, a_stage
 from tests.faults.story import play
 
-AT_ONCE = 8
+AT_ONCE = 5
 
 
 @pytest.fixture(scope="session")

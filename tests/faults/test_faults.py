@@ -11,7 +11,6 @@ from tests.faults.table import ROWS
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
     pytest.mark.prometheus,
     pytest.mark.timeout(420),
 ]
