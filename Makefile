@@ -22,7 +22,7 @@ endif
 export TEST_COUNTS
 
 .DEFAULT_GOAL := help
-.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves on-nodes beside node pages lint format demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale soak audit sbom lock clean
+.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves beside node pages lint format demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale soak audit sbom lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -60,7 +60,8 @@ test-node: images ## Run the tests on a real Kubernetes node, as root (20 minute
 
 test-all: lint ## Run both in parallel, which is faster (as CI does)
 	@$(MAKE) --no-print-directory --jobs=2 fast images
-	@$(MAKE) --no-print-directory --jobs=2 on-nodes beside
+	@$(MAKE) --no-print-directory waves
+	@$(MAKE) --no-print-directory --jobs=3 node pages beside
 	@$(BIN)/python -m tests.lab.counts
 
 test-fast: fast ## Run only the logic tests (two to three minutes)
@@ -72,29 +73,20 @@ fast: install
 # Targets that run in parallel buffer their output and print it when they finish.
 IN_ONE_PIECE = log=$$(mktemp); $(1) > $$log 2>&1; code=$$?; cat $$log; rm $$log; exit $$code
 
-POLITELY = nice -n 10
-
 idle:
-	@$(call IN_ONE_PIECE,$(POLITELY) $(PYTEST) -m "mostly_idle" $(BY_FILE))
+	@$(call IN_ONE_PIECE,$(PYTEST) -m "mostly_idle" $(BY_FILE))
 
 slow:
-	@$(POLITELY) $(PYTEST) -m "slow and not node and not mostly_idle $(LEAVE_OUT)" $(BY_FILE)
+	@$(PYTEST) -m "slow and not node and not mostly_idle $(LEAVE_OUT)" $(BY_FILE)
 
 containers:
-	@$(call IN_ONE_PIECE,$(POLITELY) $(PYTEST) -m "containers")
+	@$(call IN_ONE_PIECE,$(PYTEST) -m "containers")
 
-# Next to the suite, two cores would be too slow for its users.
+# Alone: next to the suite, two cores would be too slow for its users, who wait only a limited time.
 waves:
 	@$(CLUSTER) --or-skip "$(PYTEST) -m 'node and timing_sensitive'"
 
-on-nodes:
-	@$(MAKE) --no-print-directory waves
-	@$(MAKE) --no-print-directory --jobs=2 node pages
-
-# Users of the waves wait only a limited time: what runs beside them takes what they leave. It takes
-# longer than they do, so the rest begins after them.
-beside:
-	@$(MAKE) --no-print-directory idle POLITELY="$(BIN)/python -m tests.lab.background" WAITING=$(WORKERS)
+beside: idle
 	@$(MAKE) --no-print-directory slow
 
 # Tests on a node mostly wait, so two nodes halve the time. With KUBECONFIG there is only one cluster.

@@ -217,7 +217,7 @@ class DaemonMetrics:
         standing_by = {
             policy_labels(policy): policy in result.unevaluated
             for policy in result.policies.policies
-            if policy.target.namespace in result.leadership
+            if (status := result.leadership.get(policy.target.namespace)) and status.is_standby
         }
         for labels, lacking in standing_by.items():
             self._unevaluated[labels].set(lacking)

@@ -62,26 +62,6 @@ def test_on_sigterm_it_does_not_wait_for_an_api_server_that_does_not_answer(worl
 
 
 @once
-def test_a_count_that_somebody_else_sets_is_told_and_pauses_scale_downs(world: World) -> None:
-    world.users.per_pod = lambda index: 12 if index < 2 else 0
-    world.deploy(2)
-    world.start()
-    world.reaches(3)
-
-    world.users.per_pod = lambda index: 1 if index == 0 else 0
-    world.access.apps.patch_namespaced_deployment(
-        "bokeh-app", world.namespace, {"spec": {"replicas": 5}}, field_manager="argocd-controller"
-    )
-
-    world.says("argocd-controller set spec.replicas from 3 to 5; scale-downs are paused for 10m")
-    wait_until(lambda: "ForeignWriter" in world.events(), WITHIN, "the Event")
-    world.says("5 replicas, ForeignWriter: not scaling down for 10m")
-    assert (world.replicas(), world.cordoned()) == (5, 0)
-    reason = 'scale_downs_held_total{deployment="bokeh-app",namespace='
-    assert world.metric(reason)
-
-
-@once
 def test_a_shrink_stops_at_the_pods_that_have_sessions(world: World) -> None:
     world.users.per_pod = lambda index: 1 if index < 3 else 0
     world.deploy(5)
@@ -194,34 +174,6 @@ def test_a_dry_run_says_what_it_would_do_and_changes_nothing(world: World) -> No
 
 
 @once
-def test_a_hand_edit_is_answered_from_the_new_number(world: World) -> None:
-    world.users.per_pod = lambda index: 25 if index == 0 else 0
-    world.deploy(1)
-    world.start()
-    world.reaches(3)
-
-    scale = {"spec": {"replicas": 1}}
-    world.access.apps.patch_namespaced_deployment_scale("bokeh-app", world.namespace, scale)
-    world.reaches(3)
-
-
-@once
-def test_a_deployment_that_is_deleted_and_made_again_is_scaled_again(world: World) -> None:
-    world.users.per_pod = lambda index: 25 if index == 0 else 0
-    world.deploy(1)
-    daemon = world.start()
-    world.reaches(3)
-
-    world.access.apps.delete_namespaced_deployment("bokeh-app", world.namespace)
-    gone = "there is no Deployment bokeh-app"
-    wait_until(lambda: gone in world.log.read_text(), WITHIN, "the daemon to miss it")
-    world.deploy(1)
-
-    world.reaches(3)
-    assert daemon.poll() is None
-
-
-@once
 def test_an_edit_takes_effect_and_a_broken_one_keeps_the_last_good(world: World) -> None:
     world.users.per_pod = lambda index: 10 if index < 2 else 0
     world.deploy(2)
@@ -302,20 +254,3 @@ def unprotect(world: World) -> None:
             world.access.core.patch_namespaced_pod(
                 pod.metadata.name, world.namespace, {"metadata": {"annotations": notes}}
             )
-
-
-@once
-def test_a_prometheus_that_is_gone_holds_the_count(world: World) -> None:
-    world.users.per_pod = lambda index: 25 if index == 0 else 0
-    world.deploy(1)
-    world.start()
-    world.reaches(3)
-    world.users.stop()
-
-    world.prometheus.__exit__(None, None, None)
-    held = "FailedGetSessionsMetric"
-    wait_until(lambda: held in world.log.read_text(), WITHIN, "the hold")
-    time.sleep(5)
-
-    assert world.replicas() == 3
-    assert "Traceback" not in world.log.read_text()

@@ -89,22 +89,6 @@ def explains(journal: Path) -> None:
     assert "spec.replicas was set from 1 to 2." in words
 
 
-def test_a_full_disk_ends_the_journal_and_nothing_else(world: World) -> None:
-    full = world.folder / "journal.jsonl"
-    full.symlink_to("/dev/full")
-    world.users.per_pod = lambda index: 12 if index < 2 else 0
-    world.deploy(2)
-    daemon = world.start("--journal", str(full))
-
-    world.says("No space left on device; the journal ends here, and scaling goes on")
-    world.reaches(3)
-
-    assert world.metric("bokeh_autoscaler_journal_writing 0.0")
-    assert world.log.read_text().count("the journal ends here") == 1
-    daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(60) == 0
-
-
 def test_a_journal_that_cannot_be_opened_keeps_the_daemon_from_starting(world: World) -> None:
     daemon = world.start("--journal", str(world.folder / "missing" / "journal.jsonl"))
 
