@@ -143,7 +143,7 @@ class DaemonMetrics:
         self._unevaluated = Family(
             gauge(
                 "unevaluated_policies",
-                "1 if nobody evaluates a policy of this standby, because the leader lacks it, else 0.",
+                "1 if nobody evaluates a policy of this standby, for the leader lacks it; else 0.",
                 *POLICY_LABELS,
             )
         )
