@@ -20,6 +20,7 @@ from autoscaler.ports import TargetState
 from tests.lab.access import Access
 from tests.lab.api_proxy import ApiProxy
 from tests.lab.control_plane import ControlPlane
+from tests.lab.http_proxy import reply
 from tests.lab.objects import deployment
 from tests.lab.processes import wait_until
 
@@ -163,6 +164,33 @@ def test_a_watch_that_falls_silent_ages_and_is_made_again(
 
     proxy.silent = False
     wait_until(lambda: age(watched) < limit, WITHIN, "the caches to be fresh")
+
+
+@pytest.mark.parametrize("broken", ["refused", "silent"])
+def test_a_watch_that_keeps_failing_is_replaced_by_lists_until_it_works(
+    control_plane: Access, proxy: ApiProxy, app: TargetRef, broken: str
+) -> None:
+    api = KubernetesCluster.connect(proxy.kubeconfig(control_plane.admin))
+    answer = reply(500, b"no watch cache")
+    with closing(WatchedCluster(api, SystemClock(), SHORT._replace(list_after=2.0))) as watched:
+        sees(watched, app, 2)
+        if broken == "refused":
+            proxy.reply = lambda request: answer if request.verb == "watch" else None
+            proxy.cut()
+        else:
+            proxy.silent = True
+        hand(control_plane, app, 3)
+        control_plane.settle(app.namespace, app.deployment, 3)
+        wait_until(lambda: len(seen(watched, app).pods) == 3, 3 * WITHIN, "lists")
+        assert failures(watched) >= 3 * KINDS
+
+        lists = proxy.count("list")
+        proxy.behave()
+        is_watched = lambda: age(watched) < SHORT.round  # noqa: E731
+        wait_until(is_watched, 2 * WITHIN, "the watches to work")
+        hand(control_plane, app, 2)
+        sees(watched, app, 2)
+        assert proxy.count("list") <= lists + 2 * KINDS
 
 
 def test_a_version_that_is_too_old_leads_to_another_list(

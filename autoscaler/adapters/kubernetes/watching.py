@@ -21,13 +21,15 @@ from autoscaler.adapters.kubernetes.kinds import EVERYWHERE, Kind
 from autoscaler.adapters.kubernetes.objects import version_of
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adapters.kubernetes.store import Item, Store
-from autoscaler.errors import AutoscalerError, ClusterError
+from autoscaler.errors import AutoscalerError, ClusterError, ForbiddenError
 
 LOG = logging.getLogger("autoscaler")
 # Objects in one page of the first list; each page is trimmed before the next one is read.
 PAGE = 250
 # Seconds between two attempts after one failure, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+# Failures in a row after which lists take the place of the watch.
+FAILURES = 3
 # The share of its time after which the end of a watch is the server's.
 IN_TIME = 0.9
 
@@ -36,12 +38,14 @@ class Pace(NamedTuple):
     """Seconds that a watch lasts: usually, and the first one after a failure.
 
     The latter is short, because its end confirms what is known. grace: how much later than the
-    server a watch is ended here.
+    server a watch is ended here. list_after: seconds since the last confirmation after which a
+    watch that keeps failing lists; a silent watch and a pause more, and the store is still fresh.
     """
 
     round: int = 30
     first_round: int = 5
     grace: float = 5.0
+    list_after: float = 20.0
 
 
 USUAL = Pace()
@@ -129,7 +133,7 @@ class Watch:
         An end that comes early may be that of a proxy, which need not have asked the server, so it
         confirms nothing.
         """
-        if self._must_list:
+        if self._must_list or self._watches_in_vain():
             self._list()
             self._must_list = False
         seconds = self._pace.first_round if self._in_a_row else self._pace.round
@@ -152,6 +156,15 @@ class Watch:
             return False
         self.heard_at = ended
         return True
+
+    def _watches_in_vain(self) -> bool:
+        """Whether watches keep failing, so that what is known would grow old without a list.
+
+        A watch that may not be made is none of these: a list would hide which verb is missing.
+        """
+        if self._in_a_row < FAILURES or isinstance(self.problem, ForbiddenError):
+            return False
+        return self._steady() - (self.heard_at or 0.0) >= self._pace.list_after
 
     def _list(self) -> None:
         """List everything, and trim each page before the next one is read."""
