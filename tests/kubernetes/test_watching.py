@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +13,11 @@ import pytest
 from kubernetes import client
 
 from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.kubernetes import watched_cluster
 from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
 from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
 from autoscaler.adapters.kubernetes.watching import Pace
-from autoscaler.errors import ConflictError, TargetNotFoundError
+from autoscaler.errors import ConflictError, ForbiddenError, TargetNotFoundError
 from autoscaler.model import Cause, Cordon, PodMarks, TargetRef
 from autoscaler.ports import TargetState
 from tests.lab.access import Access
@@ -29,6 +32,11 @@ WITHIN = 20.0
 # Watches that end, and so are confirmed, every 3 s.
 SHORT = Pace(round=3, first_round=3, grace=1.0)
 KINDS = 4
+READING = {
+    "apiGroups": ["", "apps", "autoscaling"],
+    "resources": ["*"],
+    "verbs": ["list", "watch"],
+}
 
 
 @pytest.fixture
@@ -283,12 +291,98 @@ def test_all_namespaces_are_watched_at_once_where_the_daemon_may(
     assert "HorizontalPodAutoscalers of all namespaces" in caplog.text
 
 
+@pytest.fixture
+def other(control_plane: Access) -> Iterator[TargetRef]:
+    """A Deployment in another namespace."""
+    name = f"test-{secrets.token_hex(4)}"
+    control_plane.create_namespace(name)
+    control_plane.apps.create_namespaced_deployment(name, deployment("other"))
+    control_plane.settle(name, "other", 1)
+    yield TargetRef(name, "other")
+    control_plane.delete_namespace(name)
+
+
+class Reader:
+    """A ServiceAccount that may read one or two namespaces, and all of them while it is granted."""
+
+    def __init__(self, access: Access, *namespaces: str) -> None:
+        self.name = f"reader-{namespaces[0]}"
+        self.kubeconfig = access.service_account(namespaces[0], "reader", [READING])
+        self._rbac: Any = client.RbacAuthorizationV1Api(access.api)
+        metadata = {"name": self.name}
+        self._rbac.create_cluster_role({"metadata": metadata, "rules": [READING]})
+        account = {"kind": "ServiceAccount", "name": "reader", "namespace": namespaces[0]}
+        role = {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": self.name,
+        }
+        self._binding = {"metadata": metadata, "subjects": [account], "roleRef": role}
+        for each in namespaces[1:]:
+            self._rbac.create_namespaced_role_binding(each, self._binding)
+
+    def grant(self) -> None:
+        self._rbac.create_cluster_role_binding(self._binding)
+
+    def revoke(self) -> None:
+        self._rbac.delete_cluster_role_binding(self.name)
+
+
+def test_rights_in_all_namespaces_may_be_granted_and_revoked_while_it_runs(
+    control_plane: Access,
+    proxy: ApiProxy,
+    app: TargetRef,
+    other: TargetRef,
+    caplog: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watched_cluster, "ASK_EVERY", 1.0)
+    reader = Reader(control_plane, app.namespace, other.namespace)
+    api = KubernetesCluster.connect(proxy.kubeconfig(reader.kubeconfig))
+    alone = {app.namespace, other.namespace}
+
+    def watches(namespaces: set[str]) -> bool:
+        """Whether these are watched; no target is unknown meanwhile."""
+        found = watched.observe([app, other])
+        assert [each for each in found.values() if not isinstance(each, TargetState)] == []
+        return {each.namespace for each in watched.ages()} == namespaces
+
+    with closing(WatchedCluster(api, SystemClock(), SHORT)) as watched, caplog.at_level("INFO"):
+        assert watches(alone)
+
+        reader.grant()
+        wait_until(lambda: watches({""}), WITHIN, "one watch of all namespaces")
+        hand(control_plane, app, 3)
+        sees(watched, app, 3)
+
+        reader.revoke()
+        wait_until(lambda: watches(alone), WITHIN, "a watch of each namespace")
+        assert re.search(r"in all namespaces; add \w+ on \w+ to the ClusterRole", caplog.text)
+        hand(control_plane, app, 1)
+        sees(watched, app, 1)
+
+
+def test_whoever_may_nothing_any_more_is_told_so_and_goes_on_once_it_may(
+    control_plane: Access, proxy: ApiProxy, watched: WatchedCluster, app: TargetRef, caplog: Any
+) -> None:
+    both = [app, TargetRef("default", "none")]
+    assert isinstance(watched.observe(both)[app], TargetState)
+
+    proxy.reply = lambda _: reply(401, b"{}")
+    proxy.cut()
+    is_unknown = lambda: isinstance(watched.observe(both)[app], ForbiddenError)  # noqa: E731
+    wait_until(is_unknown, WITHIN, "the target to be unknown")
+    assert {each.namespace for each in watched.ages()} == {""}
+    assert "watched on its own" not in caplog.text
+
+    proxy.behave()
+    wait_until(lambda: not is_unknown(), WITHIN, "the target to be known")
+
+
 def test_each_namespace_is_watched_alone_where_it_may_not(
     control_plane: Access, proxy: ApiProxy, app: TargetRef, caplog: Any
 ) -> None:
-    groups = ["", "apps", "autoscaling"]
-    rule = {"apiGroups": groups, "resources": ["*"], "verbs": ["list", "watch"]}
-    account = control_plane.service_account(app.namespace, "reader", [rule])
+    account = control_plane.service_account(app.namespace, "reader", [READING])
     api = KubernetesCluster.connect(proxy.kubeconfig(account))
     other = TargetRef("default", "none")
     with closing(WatchedCluster(api, SystemClock(), SHORT)) as watched, caplog.at_level("INFO"):

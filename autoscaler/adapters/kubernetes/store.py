@@ -60,6 +60,12 @@ class Store(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def newest(self) -> int:
+        """Return the newest version of anything that was read or written."""
+        with self._lock:
+            items = (item.version for item in self._items.values())
+            return max((self.version, *self._expected.values(), *items))
+
     def items(self) -> tuple[Item[T], ...]:
         """Return all objects, sorted by namespace and name."""
         with self._lock:

@@ -93,6 +93,12 @@ class Watch:
         self._stopping.set()
         self._deadline.end()
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether everything was listed, and the server has accepted a watch from there on."""
+        is_accepted = self.looked.is_set() and self.problem is None
+        return is_accepted and self.heard_at is not None
+
     def resync(self) -> None:
         """List everything again, as soon as the present watch has ended."""
         self._must_list = True
