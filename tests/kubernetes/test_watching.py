@@ -302,6 +302,48 @@ def other(control_plane: Access) -> Iterator[TargetRef]:
     control_plane.delete_namespace(name)
 
 
+def test_a_namespace_that_is_added_is_listed_alone(
+    control_plane: Access,
+    watched: WatchedCluster,
+    proxy: ApiProxy,
+    app: TargetRef,
+    other: TargetRef,
+) -> None:
+    first = [app, TargetRef("default", "none")]
+    assert isinstance(watched.observe(first)[app], TargetState)
+    proxy.requests.clear()
+
+    found = watched.observe([*first, other])
+
+    assert isinstance(found[other], TargetState), found[other]
+    assert isinstance(found[app], TargetState)
+    lists = [each.path for each in proxy.requests if each.verb == "list"]
+    assert len(lists) == KINDS
+    assert all(f"/namespaces/{other.namespace}/" in path for path in lists)
+    assert failures(watched) == 0
+    for ref, replicas in ((other, 3), (app, 3), (other, 1)):
+        hand(control_plane, ref, replicas)
+        sees(watched, ref, replicas)
+    assert proxy.count("list") == KINDS
+
+
+def test_a_namespace_whose_list_hangs_keeps_the_others_waiting_for_a_moment_only(
+    watched: WatchedCluster, proxy: ApiProxy, app: TargetRef, other: TargetRef
+) -> None:
+    first = [app, TargetRef("default", "none")]
+    assert isinstance(watched.observe(first)[app], TargetState)
+    new = f"/namespaces/{other.namespace}/"
+    proxy.reply = lambda request: reply(500, b"{}") if new in request.path else None
+
+    found = watched.observe([*first, other])
+
+    assert isinstance(found[app], TargetState)
+    assert "cannot list" in str(found[other])
+    proxy.behave()
+    is_seen = lambda: isinstance(watched.observe([*first, other])[other], TargetState)  # noqa: E731
+    wait_until(is_seen, WITHIN, "the namespace to be listed")
+
+
 class Reader:
     """A ServiceAccount that may read one or two namespaces, and all of them while it is granted."""
 

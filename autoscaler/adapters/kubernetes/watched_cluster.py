@@ -25,6 +25,8 @@ from autoscaler.ports import CacheAge, Clock, TargetState
 LOG = logging.getLogger("autoscaler")
 # Seconds that passes wait for the first lists; 10,000 pods take a few.
 FIRST_LISTS_WITHIN = 20.0
+# The same for the lists of a namespace that is added later, so that the others need not wait.
+NEW_LISTS_WITHIN = 2.0
 # Seconds until it is asked again what may be listed.
 ASK_EVERY = 120.0
 # A namespace in which nothing was observed for so many seconds is no longer watched.
@@ -33,17 +35,35 @@ TOLD = 5  # namespaces by name in one line
 
 
 class Area:
-    """What is watched together: one namespace, or all of them. only: those that are kept."""
+    """What is watched together: one namespace, or all of them.
+
+    only: the namespaces that are kept. within: seconds to wait for their lists.
+    """
 
     def __init__(
-        self, api: KubernetesCluster, namespace: str, only: frozenset[str], clock: Clock, pace: Pace
+        self,
+        api: KubernetesCluster,
+        namespace: str,
+        only: frozenset[str],
+        clock: Clock,
+        pace: Pace,
+        within: float,
     ) -> None:
-        self.only = only
         self.watches = [Watch(kind, namespace, only, clock.steady, pace) for kind in api.kinds]
-        self._clock, self._until = clock, clock.steady() + FIRST_LISTS_WITHIN
+        self._only = only
+        self._clock, self._until = clock, clock.steady() + within
         self.objects = Objects(*(watch.store for watch in self.watches))
         for watch in self.watches:
             watch.start()
+
+    def cover(self, namespaces: frozenset[str]) -> None:
+        """Keep these namespaces too."""
+        if namespaces <= self._only:
+            return
+        self._only |= namespaces
+        self._until = max(self._until, self._clock.steady() + NEW_LISTS_WITHIN)
+        for watch in self.watches:
+            watch.cover(namespaces)
 
     def stop(self) -> None:
         """End all watches."""
@@ -58,16 +78,19 @@ class Area:
         for watch in self.watches:
             watch.resync()
 
-    def problem(self) -> AutoscalerError | None:
+    def problem(self, namespace: str) -> AutoscalerError | None:
         """Return why nothing can be said of the targets, or None; waits for the first lists."""
         for watch in self.watches:
-            watch.looked.wait(max(0.0, self._until - self._clock.steady()))
+            watch.looked.wait(self._left())
             if isinstance(watch.problem, ForbiddenError):
                 return watch.problem
-            if watch.heard_at is None:
+            if watch.heard_at is None or not watch.has_listed(namespace, self._left()):
                 words = f"the first list of {watch.kind.resource} has not ended yet"
                 return watch.problem or ClusterError(words)
         return None
+
+    def _left(self) -> float:
+        return max(0.0, self._until - self._clock.steady())
 
     def refusal(self) -> ForbiddenError | None:
         """Return why something may no longer be listed or watched, or None; does not wait."""
@@ -94,7 +117,7 @@ class WatchedCluster:
         self._api = api
         self._clock = clock
         self._pace = pace
-        self._areas: dict[str, Area] = {}
+        self._areas: Mapping[str, Area] = {}
         self._used: dict[str, float] = {}
         self._trial: Area | None = None
         self._ask_at = 0.0
@@ -111,9 +134,11 @@ class WatchedCluster:
                 self._watch({ref.namespace for ref in refs})
         except AutoscalerError as error:
             return dict.fromkeys(refs, error)
-        areas = {ref: self._area(ref) for ref in refs}
-        problems = {area: area.problem() for area in set(areas.values())}
-        return {ref: problems[area] or self._target(ref, area) for ref, area in areas.items()}
+        areas = {ref.namespace: self._area(ref) for ref in refs}
+        problems = {each: area.problem(each) for each, area in areas.items()}
+        return {
+            ref: problems[ref.namespace] or self._target(ref, areas[ref.namespace]) for ref in refs
+        }
 
     def read_target(self, ref: TargetRef) -> TargetState | AutoscalerError:
         """Return the state of a target by consistent reads, which the stores learn as well."""
@@ -184,16 +209,15 @@ class WatchedCluster:
         self._used = {each: at for each, at in used.items() if now - at < UNUSED_AFTER}
         names = frozenset(self._used)
         areas = self._sought(names, now)
-        wanted = {each: frozenset([each]) for each in names}
         if EVERYWHERE in areas:
-            wanted = {EVERYWHERE: names}
-        kept = {
-            place: area
-            for place, area in areas.items()
-            if place in wanted and wanted[place] <= area.only
+            areas[EVERYWHERE].cover(names)
+            self._replace(areas)
+            return
+        within = NEW_LISTS_WITHIN if areas else FIRST_LISTS_WITHIN
+        new = {
+            each: self._area_of(each, frozenset([each]), within) for each in names - areas.keys()
         }
-        new = wanted.keys() - kept.keys()
-        self._replace({**kept, **{each: self._area_of(each, wanted[each]) for each in new}})
+        self._replace({**{each: areas[each] for each in names & areas.keys()}, **new})
 
     def _sought(self, names: frozenset[str], now: float) -> Mapping[str, Area]:
         """Return what to go on with: all namespaces at once where that is allowed, or each alone.
@@ -220,7 +244,7 @@ class WatchedCluster:
             is_time = not self._areas or now >= self._ask_at
             if not is_time or not self._may_list(EVERYWHERE):
                 return self._areas
-            trial = self._trial = self._area_of(EVERYWHERE, names)
+            trial = self._trial = self._area_of(EVERYWHERE, names, FIRST_LISTS_WITHIN)
         if trial.refusal():
             trial.stop()
             self._trial = None
@@ -246,10 +270,10 @@ class WatchedCluster:
             return False
         return True
 
-    def _area_of(self, place: str, only: frozenset[str]) -> Area:
-        return Area(self._api, place, only, self._clock, self._pace)
+    def _area_of(self, place: str, only: frozenset[str], within: float) -> Area:
+        return Area(self._api, place, only, self._clock, self._pace, within)
 
-    def _replace(self, areas: dict[str, Area]) -> None:
+    def _replace(self, areas: Mapping[str, Area]) -> None:
         """Watch these from now on, and no others."""
         before, self._areas = self._areas, areas
         for place, area in before.items():

@@ -26,6 +26,8 @@ from autoscaler.errors import AutoscalerError, ClusterError, ForbiddenError
 LOG = logging.getLogger("autoscaler")
 # Objects in one page of the first list; each page is trimmed before the next one is read.
 PAGE = 250
+# Added namespaces that are listed one by one; with more, everything is listed again.
+MOST_ALONE = 10
 # Seconds between two attempts after one failure, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 # Failures in a row after which lists take the place of the watch.
@@ -54,9 +56,9 @@ USUAL = Pace()
 class Watch:
     """Follows the objects of one kind, in one namespace or everywhere.
 
-    only: the namespaces whose objects are kept. heard_at: steady time at which what the store says
-    was last confirmed; None before the first list. problem: why the last attempt failed, if it did.
-    failures: how many attempts failed.
+    only: the namespaces whose objects are kept; `cover` adds others. heard_at: steady time at which
+    what the store says was last confirmed; None before the first list. problem: why the last
+    attempt failed, if it did. failures: how many attempts failed.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class Watch:
         self.problem: AutoscalerError | None = None
         self.looked = threading.Event()
         self.failures = 0
-        self._only = only
+        self._wanted = only
+        self._kept_of = self._listed = frozenset[str]()
+        self._has_listed = threading.Condition()
         self._steady = steady
         self._pace = pace
         self._must_list = True
@@ -98,6 +102,17 @@ class Watch:
         """Whether everything was listed, and the server has accepted a watch from there on."""
         is_accepted = self.looked.is_set() and self.problem is None
         return is_accepted and self.heard_at is not None
+
+    def cover(self, namespaces: frozenset[str]) -> None:
+        """Keep the objects of these namespaces too, and list theirs alone."""
+        if not namespaces <= self._wanted:
+            self._wanted |= namespaces
+            self._deadline.end()
+
+    def has_listed(self, namespace: str, within: float) -> bool:
+        """Return whether the objects of a namespace are known; waits at most so many seconds."""
+        with self._has_listed:
+            return self._has_listed.wait_for(lambda: namespace in self._listed, within)
 
     def resync(self) -> None:
         """List everything again, as soon as the present watch has ended."""
@@ -142,11 +157,26 @@ class Watch:
         if self._must_list or self._watches_in_vain():
             self._list()
             self._must_list = False
+        elif self._lacks_some():
+            self._list_more()
         seconds = self._pace.first_round if self._in_a_row else self._pace.round
         self._deadline = Deadline(seconds + self._pace.grace)
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._lacks_some():
             return True
         began = self._steady()
+        try:
+            self._follow(seconds)
+        except ClusterError:
+            if not self._lacks_some():
+                raise
+            return True  # it was ended to list what was added
+        ended = self._steady()
+        if ended - began < IN_TIME * seconds:
+            return False
+        self.heard_at = ended
+        return True
+
+    def _follow(self, seconds: int) -> None:
         follow(
             ("watch", self.kind.resource, self.namespace, ""),
             self._deadline,
@@ -157,11 +187,10 @@ class Watch:
             allow_watch_bookmarks=True,
             timeout_seconds=seconds,
         )
-        ended = self._steady()
-        if ended - began < IN_TIME * seconds:
-            return False
-        self.heard_at = ended
-        return True
+
+    def _lacks_some(self) -> bool:
+        """Whether namespaces were added that have not been listed."""
+        return not self._wanted <= self._listed
 
     def _watches_in_vain(self) -> bool:
         """Whether watches keep failing, so that what is known would grow old without a list.
@@ -173,15 +202,39 @@ class Watch:
         return self._steady() - (self.heard_at or 0.0) >= self._pace.list_after
 
     def _list(self) -> None:
-        """List everything, and trim each page before the next one is read."""
-        began = self._steady()
-        pages = [
-            ([*self._kept(page)], version)
-            for page, version in self.kind.pages(self.namespace, limit=PAGE)
-        ]
-        items = (item for page, _ in pages for item in page)
-        self.store.replace(items, pages[0][1])
+        """List everything."""
+        began, wanted = self._steady(), self._wanted
+        self._kept_of = wanted
+        self.store.replace(*self._read(self.namespace))
         self.heard_at, self.problem = began, None
+        self._tell_listed(wanted)
+
+    def _list_more(self) -> None:
+        """List the namespaces that were added, between two watches.
+
+        No event is applied meanwhile, and the next watch begins before these lists, so it tells of
+        each deletion since.
+        """
+        wanted = self._wanted
+        new = wanted - self._listed
+        if len(new) > MOST_ALONE:
+            self._list()
+            return
+        self._kept_of = wanted
+        for each in new:
+            self.store.learn(*self._read(each))
+        self._tell_listed(wanted)
+
+    def _read(self, place: str) -> tuple[list[Item[Any]], int]:
+        """Return a list and its version; each page is trimmed before the next one is read."""
+        pages = self.kind.pages(place, limit=PAGE)
+        trimmed = [([*self._kept(page)], version) for page, version in pages]
+        return [item for page, _ in trimmed for item in page], trimmed[0][1]
+
+    def _tell_listed(self, namespaces: frozenset[str]) -> None:
+        with self._has_listed:
+            self._listed = namespaces
+            self._has_listed.notify_all()
 
     def _heed(self, event: Json) -> None:
         """Follow one event of the watch, or a bookmark, which only has a version."""
@@ -193,7 +246,7 @@ class Watch:
 
     def _kept(self, items: list[Json]) -> Iterator[Item[Any]]:
         for each in items:
-            if self.namespace != EVERYWHERE or each["metadata"]["namespace"] in self._only:
+            if self.namespace != EVERYWHERE or each["metadata"]["namespace"] in self._kept_of:
                 yield self.kind.trim(each)
 
 
