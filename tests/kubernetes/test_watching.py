@@ -23,7 +23,7 @@ from autoscaler.ports import TargetState
 from tests.lab.access import Access
 from tests.lab.api_proxy import ApiProxy
 from tests.lab.control_plane import ControlPlane
-from tests.lab.http_proxy import reply
+from tests.lab.http_proxy import Request, reply
 from tests.lab.objects import deployment
 from tests.lab.processes import wait_until
 
@@ -199,6 +199,43 @@ def test_a_watch_that_keeps_failing_is_replaced_by_lists_until_it_works(
         hand(control_plane, app, 2)
         sees(watched, app, 2)
         assert proxy.count("list") <= lists + 2 * KINDS
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_watch_that_is_refused_once_makes_no_target_unknown(
+    control_plane: Access, watched: WatchedCluster, proxy: ApiProxy, app: TargetRef, status: int
+) -> None:
+    sees(watched, app, 2)
+    refused: set[str] = set()
+
+    def refuse_once(request: Request) -> bytes | None:
+        if request.verb != "watch" or request.path in refused:
+            return None
+        refused.add(request.path)
+        return reply(status, b"{}")
+
+    proxy.reply = refuse_once
+    proxy.cut()
+    hand(control_plane, app, 3)
+    sees(watched, app, 3)
+
+    assert len(refused) == KINDS
+
+
+def test_a_target_is_known_again_as_soon_as_its_watches_are_accepted(
+    control_plane: Access, proxy: ApiProxy, app: TargetRef
+) -> None:
+    api = KubernetesCluster.connect(proxy.kubeconfig(control_plane.admin))
+    later = Pace(first_round=600)  # nothing happens until then, and no watch ends
+    with closing(WatchedCluster(api, SystemClock(), later)) as watched:
+        sees(watched, app, 2)
+        proxy.reply = lambda request: reply(403, b"{}") if request.verb == "watch" else None
+        proxy.cut()
+        is_unknown = lambda: isinstance(watched.observe([app])[app], ForbiddenError)  # noqa: E731
+        wait_until(is_unknown, WITHIN, "the target to be unknown")
+
+        proxy.behave()
+        wait_until(lambda: not is_unknown(), 2 * WITHIN, "the target to be known")
 
 
 def test_a_version_that_is_too_old_leads_to_another_list(

@@ -131,7 +131,7 @@ class Watch:
         """Make one round. Raises nothing."""
         last, is_early = self.problem, False
         try:
-            is_early = not self._make_round()
+            is_early = not self._make_round_or_two()
             self.problem = None
         except AutoscalerError as error:
             self.problem = error
@@ -147,6 +147,17 @@ class Watch:
             LOG.warning(
                 "%s; it is tried again, and until then what was seen last counts", self.problem
             )
+
+    def _make_round_or_two(self) -> bool:
+        """Make one round, and another one at once if something was not allowed.
+
+        Credentials that have just changed may be known to one API server and not to another one, so
+        only the second refusal counts.
+        """
+        try:
+            return self._make_round()
+        except ForbiddenError:
+            return self._make_round()
 
     def _make_round(self) -> bool:
         """Watch, and return whether the server has ended it in time.
@@ -181,12 +192,18 @@ class Watch:
             ("watch", self.kind.resource, self.namespace, ""),
             self._deadline,
             self.kind.call(self.namespace),
-            self.looked.set,
+            self._be_accepted,
             self._heed,
             resource_version=str(self.store.version),
             allow_watch_bookmarks=True,
             timeout_seconds=seconds,
         )
+
+    def _be_accepted(self) -> None:
+        """Follow the beginning of a watch, which confirms that it is allowed and nothing else."""
+        if isinstance(self.problem, ForbiddenError):
+            self.problem = None
+        self.looked.set()
 
     def _lacks_some(self) -> bool:
         """Whether namespaces were added that have not been listed."""
