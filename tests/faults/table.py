@@ -47,7 +47,7 @@ CLOCK: dict[str, Any] = {
     "does": "goes on scaling",
     "reason": "DesiredWithinRange",
     "event": "",
-    "alerts": (),
+    "alerts": ("BokehClockWrong",),
     "recovers": "follows the clock, and scales as before",
 }
 
