@@ -271,6 +271,27 @@ def test_the_number_of_threads_does_not_grow_with_the_namespaces() -> None:
     wait_until(lambda: threading.active_count() <= before, 10.0, "the threads to end")
 
 
+def test_another_number_of_shards_forgets_only_what_was_known_of_namespaces_that_move(
+    world: World,
+) -> None:
+    first = world.start(1)
+    world.run(4)
+    keys = {each: Key(each, each, "uid") for each in SPACES}
+    for key in keys.values():
+        first.store.keep(key, State(last_scale_up=NOW))
+    world.run(4)
+    first.end()
+    world.daemons.clear()
+
+    second = world.start(2)
+    world.run(4)
+
+    assert second.leads() == set(SPACES)
+    stayed = {each for each, key in keys.items() if second.store.of(key) is not None}
+    assert stayed == {each for each in SPACES if shard_of(each, 2) == 0}
+    assert len(SPACES) / 4 < len(stayed) < 3 * len(SPACES) / 4
+
+
 def test_a_single_pass_takes_no_namespace_from_daemons_that_run(world: World) -> None:
     first = world.start()
     world.run(4)
