@@ -201,6 +201,24 @@ def test_a_watch_that_keeps_failing_is_replaced_by_lists_until_it_works(
         assert proxy.count("list") <= lists + 2 * KINDS
 
 
+def test_a_watch_that_works_again_while_lists_fail_is_followed(
+    control_plane: Access, proxy: ApiProxy, app: TargetRef
+) -> None:
+    api = KubernetesCluster.connect(proxy.kubeconfig(control_plane.admin))
+    answer = reply(500, b"no leader")
+    with closing(WatchedCluster(api, SystemClock(), SHORT._replace(list_after=1.0))) as watched:
+        sees(watched, app, 2)
+        lists = proxy.count("list")
+        broken = {"list", "watch"}
+        proxy.reply = lambda request: answer if request.verb in broken else None
+        proxy.cut()
+        wait_until(lambda: proxy.count("list") >= lists + KINDS, 2 * WITHIN, "lists")
+
+        broken.remove("watch")
+        hand(control_plane, app, 3)
+        sees(watched, app, 3)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_watch_that_is_refused_once_makes_no_target_unknown(
     control_plane: Access, watched: WatchedCluster, proxy: ApiProxy, app: TargetRef, status: int
@@ -219,7 +237,11 @@ def test_a_watch_that_is_refused_once_makes_no_target_unknown(
     hand(control_plane, app, 3)
     sees(watched, app, 3)
 
-    assert len(refused) == KINDS
+    def all_were_refused() -> bool:
+        return bool(seen(watched, app)) and len(refused) == KINDS
+
+    wait_until(all_were_refused, WITHIN, "each watch to be refused once")
+    sees(watched, app, 3)
 
 
 def test_a_target_is_known_again_as_soon_as_its_watches_are_accepted(

@@ -13,6 +13,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from autoscaler.adapters.kubernetes.calls import GoneError, follow
@@ -165,9 +166,12 @@ class Watch:
         An end that comes early may be that of a proxy, which need not have asked the server, so it
         confirms nothing.
         """
-        if self._must_list or self._watches_in_vain():
+        if self._must_list:
             self._list()
             self._must_list = False
+        elif self._watches_in_vain():
+            with suppress(AutoscalerError):  # the watch may work by now, and says so if not
+                self._list()
         elif self._lacks_some():
             self._list_more()
         seconds = self._pace.first_round if self._in_a_row else self._pace.round
