@@ -53,7 +53,10 @@ class Ports:
 
 
 class Daemon:
-    """The daemon. `run` blocks until `stop`, which any thread or signal handler may call."""
+    """The daemon. `run` blocks until `stop`, which any thread or signal handler may call.
+
+    is_brief: whether it makes one pass only, and so leaves namespaces to daemons that run.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Daemon:
         listen: tuple[str, int] | None = None,
         dry_run: bool = False,
         every_pass: bool = False,
+        is_brief: bool = False,
         shards: int = 1,
         writes_per_second: float = WRITES_PER_SECOND,
         patience: float | None = PATIENCE,
@@ -73,8 +77,11 @@ class Daemon:
         store = StateStore(ports.clock)
         self._leadership: LeaseLeadership | NoLeadership = NoLeadership()
         if ports.leases is not None:
-            self._leadership = LeaseLeadership(ports.leases, store, steady, shards)
-        self.telemetry.show_shards(shards, self._leadership.leads)
+            self._leadership = LeaseLeadership(
+                ports.leases, store, steady, shards, is_brief=is_brief
+            )
+        if not dry_run:
+            self.telemetry.show_shards(shards, self._leadership.leads)
         self._controller = Controller(
             ports.policies,
             ports.metrics,

@@ -151,6 +151,7 @@ def run(args: argparse.Namespace) -> int:
         listen=listen,
         dry_run=args.dry_run,
         every_pass=journal is not None,  # it has each decision
+        is_brief=args.once,
         shards=args.shards,
         writes_per_second=args.writes_per_second,
         patience=None if args.once else PATIENCE,

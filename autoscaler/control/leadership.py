@@ -74,16 +74,23 @@ class LeaseLeadership:
     """Implements `ports.Leadership` by Leases.
 
     steady: a clock that is never set, in seconds. shards: how many parts the namespaces are shared
-    in; a daemon with another number waits until this one has ended.
+    in; a daemon with another number waits until this one has ended. is_brief: whether there is one
+    pass only, which leads nowhere while another daemon runs.
     """
 
     def __init__(
-        self, leases: Leases, store: StateStore, steady: Callable[[], float], shards: int = 1
+        self,
+        leases: Leases,
+        store: StateStore,
+        steady: Callable[[], float],
+        shards: int = 1,
+        *,
+        is_brief: bool = False,
     ) -> None:
         self._steady = steady
         self._me = me = identity()
         self._count = shards
-        self._membership = Membership(leases, steady, me, shards)
+        self._membership = Membership(leases, steady, me, shards, is_brief=is_brief)
         self._membership.on_change = self._wake
         self._membership.has_stalled = self.has_stalled
         self._old = OldLeases(leases, store, steady, me)

@@ -22,10 +22,19 @@ class Membership:
     """This daemon's place in the list.
 
     on_change: called when other daemons share the shards. has_stalled: whether the pass under way
-    hangs; then the others shall not count on this daemon.
+    hangs; then the others shall not count on this daemon. is_brief: whether it makes one pass only;
+    then it joins only if no other daemon runs, for none shall give up a shard for it.
     """
 
-    def __init__(self, leases: Leases, steady: Callable[[], float], me: str, shards: int) -> None:
+    def __init__(
+        self,
+        leases: Leases,
+        steady: Callable[[], float],
+        me: str,
+        shards: int,
+        *,
+        is_brief: bool = False,
+    ) -> None:
         self.looked = threading.Event()
         self.on_change: Callable[[], None] = lambda: None
         self.has_stalled: Callable[[], bool] = lambda: False
@@ -33,6 +42,8 @@ class Membership:
         self._leases = leases
         self._steady = steady
         self._view = Members(me, shards)
+        self._is_brief = is_brief
+        self._first_look: float | None = None
         self._problem: str | None = None
         self._writing = threading.Lock()
         self._stopping = threading.Event()
@@ -58,6 +69,11 @@ class Membership:
             return None
         if self._problem is not None:
             return LeadershipStatus(False, self._problem)
+        if self._is_brief and not rules.is_alone(view, self._steady()):
+            names = (member.name for member in view.listed if member.name != view.me)
+            name = visible(next(names), LONGEST_NAME)
+            words = f"standby: {name} runs, and a single pass does not take part"
+            return LeadershipStatus(False, words, is_standby=True)
         other = rules.others(view)
         if other is None:
             return LeadershipStatus(False, f"Lease {self._place} was not renewed in time")
@@ -77,7 +93,7 @@ class Membership:
         with self._writing:
             try:
                 self._look()
-                if rules.is_due(self._view, self._steady()) and not self.has_stalled():
+                if self._may_beat() and not self.has_stalled():
                     self._beat()
                 self._problem = None
             except ConflictError:
@@ -95,14 +111,29 @@ class Membership:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self.attempt()
-            self.looked.set()
+            if not self._is_waiting():
+                self.looked.set()
             failed = self._problem is not None
             self._stopping.wait(rules.pause(self._view, self._steady(), failed=failed))
         self._leave()
 
+    def _may_beat(self) -> bool:
+        view, now = self._view, self._steady()
+        may_join = not self._is_brief or view.renewed_at is not None or rules.is_alone(view, now)
+        return may_join and rules.is_due(view, now)
+
+    def _is_waiting(self) -> bool:
+        """Whether it is not known yet if those in the list run."""
+        view, began = self._view, self._first_look
+        if not self._is_brief or view.renewed_at is not None or self._problem is not None:
+            return False
+        return began is None or all(at <= began for at in view.heard.values())
+
     def _look(self) -> None:
         found = self._leases.read(self._place) or Lease()
-        self._view = rules.saw(self._view, found.state, found.version, self._steady())
+        now = self._steady()
+        self._first_look = now if self._first_look is None else self._first_look
+        self._view = rules.saw(self._view, found.state, found.version, now)
 
     def _beat(self) -> None:
         began = self._steady()
@@ -114,7 +145,8 @@ class Membership:
         with self._writing:
             try:
                 self._look()
-                self._write(rules.without_me(self._view))
+                if any(member.name == self._view.me for member in self._view.listed):
+                    self._write(rules.without_me(self._view))
             except AutoscalerError as error:
                 LOG.warning("could not leave the list in Lease %s: %s", self._place, error)
             self._view = replace(self._view, renewed_at=None)

@@ -85,6 +85,15 @@ def wrote(view: Members, listed: tuple[Member, ...], version: str, began: float)
     return replace(view, version=version, listed=listed, heard=heard, renewed_at=began)
 
 
+def is_alone(view: Members, now: float) -> bool:
+    """Whether no other daemon runs: each in the list has been silent for as long as a Lease lasts.
+
+    A daemon that has just started cannot know that of one in the list.
+    """
+    others = (member for member in view.listed if member.name != view.me)
+    return all(now - view.heard[member.name] >= DURATION for member in others)
+
+
 def others(view: Members) -> Member | None:
     """A daemon that came before with another number of shards, so that this one must wait."""
     return next((m for m in view.before_me if m.shards != view.shards), None)

@@ -1,7 +1,7 @@
 """What the daemon saw in its last pass over each policy, as gauges.
 
-They are made when somebody asks, from the active policies: one that is gone leaves no series
-behind for an alert to keep firing on.
+They are made when somebody asks, from the active policies: one that is gone, or whose target can no
+longer be read, leaves no series behind for an alert to keep firing on.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ GAUGES = {
 }
 
 
+# Seconds for which what was seen of a target that cannot be read is still told, so that an alert
+# does not begin anew with each failed pass.
+TOLD_FOR = 60.0
+
+
 class Row(NamedTuple):
     """One value of a gauge; `label` is None where it has no label of its own."""
 
@@ -60,11 +65,23 @@ class Row(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What was seen of a policy; it holds as long as its outcome stands, until a time."""
+    """What was seen of a policy; it holds as long as its outcome stands, until a time.
+
+    unread_since: when a pass could not read the target, if none has read it since (Unix seconds).
+    """
 
     outcome: Outcome
     rows: Sequence[Row]
     holds_until: float
+    unread_since: float | None = None
+
+    def unread(self, at: float) -> Seen:
+        """Return the same after a pass that could not read the target."""
+        return self if self.unread_since is not None else self._replace(unread_since=at)
+
+    def is_told(self, at: float) -> bool:
+        """Return whether it is still told."""
+        return self.unread_since is None or abs(at - self.unread_since) < TOLD_FOR
 
 
 def policy_labels(policy: Policy) -> tuple[str, ...]:
@@ -73,7 +90,7 @@ def policy_labels(policy: Policy) -> tuple[str, ...]:
 
 
 class StatusCollector(Collector):
-    """Remembers what each policy's last pass that could read its target saw."""
+    """Remembers what each policy's last pass that could read its target saw, for a while."""
 
     def __init__(self) -> None:
         self._seen: Mapping[tuple[str, ...], Seen] = {}
@@ -83,24 +100,28 @@ class StatusCollector(Collector):
         ours = [p for p in result.policies.policies if not _is_anothers(p, result.leadership)]
         seen = {policy_labels(outcome.policy): outcome for outcome in result.outcomes}
         known = {each: self._now_seen(each, seen, result.at) for each in map(policy_labels, ours)}
-        self._seen = {labels: each for labels, each in known.items() if each is not None}
+        self._seen = {
+            labels: each for labels, each in known.items() if each and each.is_told(result.at)
+        }
 
     def _now_seen(
         self, labels: tuple[str, ...], outcomes: Mapping[tuple[str, ...], Outcome], at: float
     ) -> Seen | None:
         """Return what is known of a policy; an outcome that stands is not looked at again."""
         last, outcome = self._seen.get(labels), outcomes.get(labels)
-        if outcome is None or (last and last.outcome is outcome and at < last.holds_until):
+        if outcome is None:
             return last
+        if last and last.outcome is outcome and at < last.holds_until:
+            return last._replace(unread_since=None)
         now = Now(at)
         rows = tuple(_rows(outcome, now))
-        return Seen(outcome, rows, now.holds_until) if rows else last
+        return Seen(outcome, rows, now.holds_until) if rows else last and last.unread(at)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Every gauge, with the series of every policy."""
         families = {name: _family(name) for name in GAUGES}
-        for labels, (_, rows, _) in self._seen.items():
-            for name, label, value in rows:
+        for labels, seen in self._seen.items():
+            for name, label, value in seen.rows:
                 families[name].add_metric([*labels, *_own(label)], value)
         yield from families.values()
 

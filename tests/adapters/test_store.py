@@ -80,6 +80,15 @@ def test_a_pod_that_a_fresh_read_did_not_find_stays_deleted_until_it_is_made_aga
     assert said(store) == ["x 21", "y 4", "z 5"]
 
 
+def test_a_pod_that_was_deleted_while_it_was_read_does_not_come_back() -> None:
+    store = filled(item("x", 3), item("y", 4))
+    store.apply(item("x", 12), deleted=True)
+
+    store.learn([item("x", 3), item("y", 4)], 11, ["a"])
+
+    assert said(store) == ["y 4"]
+
+
 def test_an_object_that_a_fresh_read_misses_may_have_moved_to_another_group() -> None:
     """As an HPA whose target was changed, of which the watch has yet to tell."""
     store = filled(item("x", 3))
@@ -183,10 +192,12 @@ class AnyHistory(RuleBasedStateMachine):
         self.store.replace(self.listed(at).values(), at)
         self.delivered = at - FIRST
 
-    @rule(group=groups)
-    def a_group_is_read(self, group: str) -> None:
-        found = [each for each in self.listed(self.version).values() if each.group == group]
-        self.store.learn(found, self.version, [group])
+    @rule(group=groups, number=numbers | st.just(0))
+    def a_group_is_read(self, group: str, number: int) -> None:
+        """The answer may take long, and the watch was faster."""
+        at = max(FIRST, self.version - number)
+        found = [each for each in self.listed(at).values() if each.group == group]
+        self.store.learn(found, at, [group])
 
     @precondition(lambda self: self.writes and self.writes[-1].item is not None)
     @rule()

@@ -19,17 +19,30 @@ from autoscaler.adapters.kubernetes.deadline import BoundedClient
 from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
 from autoscaler.adapters.kubernetes.watching import Pace
 from autoscaler.model import TargetRef
+from tests.lab.processes import wait_until
 
 ERROR = {"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "no"}}
+UNKNOWN = {
+    "an error without a code": {"type": "ERROR", "object": {"kind": "Status", "message": "no"}},
+    "an error with a code that is none": {"type": "ERROR", "object": {"code": "Internal"}},
+    "an error without an object": {"type": "ERROR"},
+    "an object without metadata": {"type": "ADDED", "object": {"kind": "Pod"}},
+    "an object without a type": {"object": {"metadata": {}}},
+    "a text": "upstream connect error",
+    "a list": [],
+    "nothing": None,
+}
 
 
 class Gateway(BaseHTTPRequestHandler):
     """Answers lists with nothing, and ends each watch at once with a body of its own."""
 
     body = b""
+    lists = 0
 
     def do_GET(self) -> None:
         is_watch = "watch" in parse_qs(urlsplit(self.path).query)
+        type(self).lists += not is_watch
         empty = json.dumps({"metadata": {"resourceVersion": "100"}, "items": []}).encode()
         answer = self.body if is_watch else empty
         self.send_response(200)
@@ -66,3 +79,16 @@ def test_a_watch_that_is_ended_at_once_confirms_nothing(
     for age in watched.ages():
         assert age.failures >= 2
         assert age.seconds > passed - 0.5
+
+
+@pytest.mark.parametrize("event", UNKNOWN.values(), ids=list(UNKNOWN))
+def test_what_is_not_known_is_no_bug_and_leads_to_another_list(
+    watched: WatchedCluster, event: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    Gateway.body, Gateway.lists = json.dumps(event).encode(), 0
+
+    watched.observe([TargetRef("bokeh", "bokeh-app")])
+    wait_until(lambda: Gateway.lists >= 2 * 4, 10, "each kind to be listed twice")
+
+    assert "bug" not in caplog.text
+    assert "not an event that is known" in caplog.text

@@ -4,7 +4,8 @@
 sessions. At a random moment of its own each pair gets 80; with 10 sessions a pod that is 8 pods.
 Our daemon scales one of the pair, at its defaults, by what a real Prometheus scrapes from the pods
 every 5 s. The real HPA controller scales the other at its own defaults; its external metric is the
-number of sessions at the very moment that it asks.
+number of sessions at the very moment that it asks. With `--policies N` the daemon has N further
+policies, each for a Deployment of its own with one pod at rest.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from typing import Any
 
 import yaml
 
+from autoscaler.control.controller import WRITES_PER_SECOND
 from tests.benchmarks.daemon import mean_pass
 from tests.benchmarks.exporters import Exporters
 from tests.benchmarks.figure import cpu_seconds, resident_megabytes
+from tests.benchmarks.scale import AT_ONCE
 from tests.benchmarks.watches import watching
 from tests.hpa.oracle import NAMESPACE, Oracle
+from tests.lab.access import raw
 from tests.lab.build import KUBERNETES, PROMETHEUS, installed
 from tests.lab.control_plane import ControlPlane
 from tests.lab.objects import deployment
@@ -84,7 +88,7 @@ class App:
 class Bench:
     """What runs: the control plane with the real HPA, our exporters, both halves of the pairs.
 
-    interval: of our policies; None for the default.
+    interval: of our policies; None for the default. others: Deployments of further policies.
     """
 
     oracle: Oracle
@@ -93,6 +97,7 @@ class Bench:
     theirs: Sequence[App]
     folder: Path
     interval: str | None
+    others: Sequence[str] = ()
 
     @property
     def cluster(self) -> ControlPlane:
@@ -100,9 +105,15 @@ class Bench:
 
 
 def run(
-    seed: int, interval: str | None = None, scrape_interval: float = SCRAPE_INTERVAL
+    seed: int,
+    interval: str | None = None,
+    scrape_interval: float = SCRAPE_INTERVAL,
+    policies: int = 0,
 ) -> dict[str, Any]:
-    """All steps of one run, as figures: seconds but where the name says otherwise."""
+    """All steps of one run, as figures: seconds but where the name says otherwise.
+
+    policies: how many there are beside those that are measured.
+    """
     kubernetes, prometheus = installed(KUBERNETES), installed(PROMETHEUS)
     if kubernetes is None or prometheus is None:
         raise SystemExit("no control plane or no Prometheus here: run `make parts`")
@@ -113,8 +124,9 @@ def run(
     ):
         ours = [App(f"ours-{number}") for number in range(PAIRS)]
         theirs = [App(f"hpa-{number}") for number in range(PAIRS)]
-        bench = Bench(oracle, exporters, ours, theirs, Path(name), interval)
-        targets = _deploy(bench)
+        others = [f"other-{number}" for number in range(policies)]
+        bench = Bench(oracle, exporters, ours, theirs, Path(name), interval, others)
+        targets = [*_deploy(bench), *_deploy_others(bench)]
         with PrometheusServer(
             prometheus / "prometheus",
             Path(name),
@@ -139,9 +151,28 @@ def _deploy(bench: Bench) -> list[tuple[str, Mapping[str, str]]]:
     return targets
 
 
+def _deploy_others(bench: Bench) -> list[tuple[str, Mapping[str, str]]]:
+    """The Deployments beside those that are measured; all their pods are one target."""
+    for first in range(0, len(bench.others), AT_ONCE):
+        names = bench.others[first : first + AT_ONCE]
+        for name in names:
+            body = deployment(name, 1, labels={"others": "true"})
+            bench.cluster.apps.create_namespaced_deployment(NAMESPACE, body)
+        for name in names:
+            bench.cluster.settle(NAMESPACE, name, 1)
+    if not bench.others:
+        return []
+    pods = _pods(bench.cluster, "others=true")
+    return [bench.exporters.add("/others", lambda: dict.fromkeys(pods, PER_POD // 2))]
+
+
 def _pod_names(cluster: ControlPlane, app: App) -> list[str]:
-    found = cluster.core.list_namespaced_pod(NAMESPACE, label_selector=f"app={app.name}").items
-    return [pod.metadata.name for pod in found]
+    return _pods(cluster, f"app={app.name}")
+
+
+def _pods(cluster: ControlPlane, selector: str) -> list[str]:
+    found = raw(cluster.core.list_namespaced_pod, NAMESPACE, label_selector=selector)["items"]
+    return [pod["metadata"]["name"] for pod in found]
 
 
 def _one_pod(app: App, pod: str) -> Any:
@@ -159,7 +190,8 @@ def _measure(bench: Bench, server: PrometheusServer, random: Random) -> dict[str
             bench.oracle.apis.external[app.name] = app.milli
             bench.oracle.create(app.name, _hpa(app.name))
             time.sleep(random.uniform(0, SETTLE / PAIRS))  # each in a phase of its own
-        time.sleep(SETTLE)
+        # Until then the pods of the others, which have users, are protected: one write each.
+        time.sleep(SETTLE + 2 * len(bench.others) / WRITES_PER_SECOND)
         began, spent = time.time(), cpu_seconds(process.pid)
         for our, their in zip(bench.ours, bench.theirs, strict=True):
             our.step_at = their.step_at = began + random.uniform(0, SPREAD)
@@ -188,15 +220,15 @@ def _await_all(bench: Bench) -> None:
 def _daemon(
     bench: Bench, server: PrometheusServer
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Our daemon, one policy for each of our Deployments, all at its defaults."""
+    """Our daemon, one policy for each of our Deployments and the others, all at its defaults."""
     policies = bench.folder / "policies"
     policies.mkdir()
-    for app in bench.ours:
-        (policies / f"{app.name}.yaml").write_text(yaml.safe_dump(_policy(bench, app.name)))
+    for name, least in [*((app.name, PODS) for app in bench.ours), *((n, 1) for n in bench.others)]:
+        (policies / f"{name}.yaml").write_text(yaml.safe_dump(_policy(bench, name, least)))
     (port,) = free_ports(1)
     command = [str(AUTOSCALER), "run", "--policies", str(policies)]
     command += ["--kubeconfig", str(bench.cluster.admin), "--prometheus-url", server.url]
-    command += ["--listen", f"127.0.0.1:{port}"]
+    command += ["--lease-namespace", NAMESPACE, "--listen", f"127.0.0.1:{port}"]
     with (bench.folder / DAEMON_LOG).open("w") as log:
         process = subprocess.Popen(command, stderr=log)
     try:
@@ -206,13 +238,13 @@ def _daemon(
         process.wait()
 
 
-def _policy(bench: Bench, name: str) -> dict[str, Any]:
+def _policy(bench: Bench, name: str, least: int) -> dict[str, Any]:
     own = {"interval": bench.interval} if bench.interval else {}
     return {
         **own,
         "name": name,
         "target": {"namespace": NAMESPACE, "deployment": name},
-        "replicas": {"min": PODS, "max": 20},
+        "replicas": {"min": least, "max": 20},
         "metrics": [{"type": "sessions", "seats": PER_POD}],
     }
 
@@ -228,11 +260,12 @@ def _hpa(name: str) -> dict[str, Any]:
 
 
 def _watching(bench: Bench) -> AbstractContextManager[None]:
-    """Notes every change of replicas."""
+    """Notes every change of replicas of the pairs."""
     apps = {app.name: app for app in (*bench.ours, *bench.theirs)}
 
     def note(_: str, seen: Mapping[str, Any]) -> None:
-        apps[seen["metadata"]["name"]].note(seen["spec"]["replicas"])
+        if seen["metadata"]["name"] in apps:
+            apps[seen["metadata"]["name"]].note(seen["spec"]["replicas"])
 
     return watching(bench.cluster.apps.list_namespaced_deployment, NAMESPACE, note)
 
@@ -242,6 +275,7 @@ def _figures(bench: Bench) -> dict[str, Any]:
     ours, theirs = [app.enough() for app in bench.ours], [app.enough() for app in bench.theirs]
     return {
         "steps": PAIRS,
+        "policies": len(bench.ours) + len(bench.others),
         "ours_first": [app.first() for app in bench.ours],
         "ours_enough": ours,
         "ours_scrape_wait": scraped,
@@ -268,7 +302,8 @@ def table(figures: Mapping[str, Any]) -> str:
         _row("HPA: first patch", figures["hpa_first"]),
         _row("HPA: enough asked for", figures["hpa_enough"]),
     ]
-    lines = [f"seconds from a step ({BEFORE} to {AFTER} sessions), {figures['steps']} steps"]
+    steps = f"{figures['steps']} steps, {figures['policies']} policies"
+    lines = [f"seconds from a step ({BEFORE} to {AFTER} sessions), {steps}"]
     lines += [f"{name:<26}{middle:>8}{low:>8}{high:>8}" for name, middle, low, high in rows]
     return "\n".join([*lines, _verdict(figures), _cost(figures)])
 
@@ -299,8 +334,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--scrape-interval", type=float, default=SCRAPE_INTERVAL, help="in seconds (default 5)"
     )
+    parser.add_argument(
+        "--policies", type=int, default=0, help="further policies, at rest (default 0)"
+    )
     options = parser.parse_args(arguments)
-    figures = run(options.seed, options.interval, options.scrape_interval)
+    figures = run(options.seed, options.interval, options.scrape_interval, options.policies)
     print(json.dumps(figures) if options.json else table(figures))
     return 0
 

@@ -12,6 +12,7 @@ from autoscaler.model import TargetRef
 from autoscaler.policy import Policy
 from autoscaler.reporting.event_recorder import EventRecorder
 from autoscaler.reporting.logs import LogRecorder
+from autoscaler.reporting.status import TOLD_FOR
 from tests.builders import policy
 from tests.control.test_controller import World
 
@@ -56,6 +57,37 @@ def test_a_policy_that_gets_another_target_begins_its_counters_anew() -> None:
     assert not [line for line in lines(world) if "app-0" in line]
     labels = {"policy": "tenant-0", "namespace": "bokeh", "deployment": "app-1"}
     assert world.metric("changes_total", **labels) == 1
+
+
+GAUGES = ("replicas", "seats", "policy_desired_replicas", "pods_without_data", "cordoned_pods")
+
+
+def gauges(world: World) -> set[str]:
+    """Those that tell of a target."""
+    names = (line.partition("{")[0].removeprefix("bokeh_autoscaler_") for line in lines(world))
+    return {name for name in names if name in GAUGES}
+
+
+def test_a_target_that_can_no_longer_be_read_has_no_gauges_after_a_minute() -> None:
+    world = World(tenant(0))
+    ref = TargetRef("bokeh", "app-0")
+    world.cluster.deploy(ref, 10, 12)
+    world.run()
+    seen = gauges(world)
+    assert {"replicas", "seats"} <= seen
+
+    target = world.cluster.targets.pop(ref)
+    world.run(passes=2)
+    assert gauges(world) == seen, "one pass that fails is no news"
+    world.clock.advance(TOLD_FOR)
+    world.run()
+    assert gauges(world) == set()
+    labels = {"policy": "tenant-0", "namespace": "bokeh", "deployment": "app-0"}
+    assert world.metric("failures_total", **labels) == 3
+
+    world.cluster.targets[ref] = target
+    world.run(passes=2)
+    assert {"replicas", "seats"} <= gauges(world)
 
 
 def test_a_counter_goes_on_while_its_policy_is_there() -> None:

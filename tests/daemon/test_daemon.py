@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from autoscaler.adapters.metrics_server import WebServer
 from autoscaler.commands import run
@@ -103,6 +104,16 @@ def test_one_that_stands_by_is_ready_and_says_once_for_whom(log: pytest.LogCaptu
     assert daemon.unready() is None
     assert log.messages == ["standby: other holds Lease autoscaler/bokeh-autoscaler-0"]
     assert cluster.replicas(APP) == 2
+
+
+@pytest.mark.parametrize(("dry_run", "leaders"), [(False, 2), (True, 0)])
+def test_a_dry_run_does_not_claim_to_lead(*, dry_run: bool, leaders: int) -> None:
+    cluster = FakeCluster()
+    daemon = a_daemon(cluster, dry_run=dry_run, shards=2)
+    daemon.run_once()
+
+    page = generate_latest(daemon.telemetry.registry).decode()
+    assert page.count("\nbokeh_autoscaler_leader{") == leaders
 
 
 @pytest.mark.slow

@@ -110,6 +110,8 @@ def last_pass(at: str, interval: int, **labels: str) -> Series:
 
 CACHE_AGE = 'bokeh_autoscaler_cache_age_seconds{namespace="NS",job="autoscaler",resource="pods"}'
 
+CLOCK_OFFSET = 'bokeh_autoscaler_clock_offset_seconds{namespace="NS",pod="daemon-0"}'
+
 CASES = (
     Case(
         "BokehMemoryNearLimit",
@@ -355,6 +357,18 @@ CASES = (
         {
             "watches end and begin": {CACHE_AGE: "0 15 30 " * 10},
             "one is silent for two minutes": {CACHE_AGE: "0 60 120 0 " * 7},
+        },
+    ),
+    Case(
+        "BokehClockWrong",
+        {CLOCK_OFFSET: "-3600x30"},
+        {"namespace": "NS", "pod": "daemon-0"},
+        "For 10 minutes the clock of the node of daemon daemon-0 in NS has differed from the clock "
+        "of the Kubernetes API server, now by 1h 0m 0s. The daemon uses the clock of the API "
+        "server.",
+        {
+            "it is a little ahead": {CLOCK_OFFSET: "5x30"},
+            "it was set right": {CLOCK_OFFSET: "3600x8 0x22"},
         },
     ),
     Case(

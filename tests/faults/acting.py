@@ -164,6 +164,7 @@ DOES = {
     "adds a pod, for that one counts as full; cordons none": Acts(users_leave, has_added_one),
     "cordons pods, and deletes none": Acts(users_leave, cordons_and_keeps),
     "goes on scaling": Acts(users_come, grows),
+    "lists everything again every 20 to 40 s, and goes on scaling": Acts(users_come, grows),
     "cordons pods, and deletes none that has sessions": Acts(nobody_moves, cordons_and_keeps),
     "the change has taken effect; it sends no other one for 10 s": Acts(users_come, changes_once),
     "has nothing to scale": Acts(nobody_moves, waits),

@@ -116,10 +116,14 @@ def _points(name: Name, look: Look, began: float) -> Iterator[tuple[float, float
 
 
 def _is_unconfirmed(name: Name, look: Look) -> bool:
-    """Whether a cache grows old because its watch fails, and not because nothing happens."""
+    """Whether a cache grows old because its watch fails.
+
+    It does not if it was confirmed since the fault began, as by a list, or if nothing happens.
+    """
     if look.after.values[name] > CACHE_FRESH_FOR:
         return True
     failures = Name("bokeh_autoscaler_watch_failures_total", name.labels)
     usual, after = (page.values.get(failures, 0.0) for page in (look.usual, look.after))
-    grown = look.after.values[name] - look.before.values.get(name, 0.0)
-    return after > usual and grown > (look.after.at - look.before.at) / 2
+    age, lasted = look.after.values[name], look.after.at - look.usual.at
+    grown = age - look.before.values.get(name, 0.0)
+    return after > usual and grown > (look.after.at - look.before.at) / 2 and age > lasted / 2

@@ -19,6 +19,7 @@ from tests.lab.processes import wait_until
 
 Fault = Callable[[Scene], AbstractContextManager[None]]
 HOUR = 3_600.0
+KINDS = 4  # of objects, each with a list and a watch of its own
 APP = "bokeh-app"
 
 
@@ -133,13 +134,37 @@ def answer_lost(scene: Scene) -> Iterator[None]:
     scene.api.behave()
 
 
-@contextmanager
-def watch_silent(scene: Scene) -> Iterator[None]:
-    """From the moment on at which the caches are too old."""
+def broken(*verbs: str) -> Fault:
+    """The API server answers 500 to these requests."""
+    answer = reply(500, b'{"kind": "Status", "code": 500, "message": "etcdserver: no leader"}')
+
+    def begin(scene: Scene) -> None:
+        scene.api.reply = lambda request: answer if request.verb in verbs else None
+        scene.api.cut()
+
+    return watches_fail(begin, lists="list" not in verbs)
+
+
+def watches_fail(begin: Callable[[Scene], None], *, lists: bool = True) -> Fault:
+    """From the moment on at which everything was listed again, or else the caches are too old."""
+
+    @contextmanager
+    def fault(scene: Scene) -> Iterator[None]:
+        begin(scene)
+        if lists:
+            seen = scene.api.count("list")
+            wait_until(lambda: scene.api.count("list") >= seen + KINDS, 90, "lists")
+        else:
+            age = 'bokeh_autoscaler_cache_age_seconds{resource="pods"}'
+            scene.until(age, CACHE_FRESH_FOR + 1)
+        yield
+        scene.api.behave()
+
+    return fault
+
+
+def silence(scene: Scene) -> None:
     scene.api.silent = True
-    scene.until('bokeh_autoscaler_cache_age_seconds{resource="pods"}', CACHE_FRESH_FOR + 1)
-    yield
-    scene.api.behave()
 
 
 @contextmanager
@@ -241,7 +266,9 @@ FAULTS: dict[str, Fault] = {
     "api-forbidden": refused(403, "it is forbidden"),
     "api-too-many": refused(429, "too many requests"),
     "api-answer-lost": answer_lost,
-    "watch-silent": watch_silent,
+    "watch-silent": watches_fail(silence),
+    "watch-refused": broken("watch"),
+    "reads-refused": broken("watch", "list"),
     "watch-replays": watch_replays,
     "sidecars-unreachable": sidecars_unreachable,
     "policy-half-written": half_a_policy,

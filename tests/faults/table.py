@@ -34,11 +34,20 @@ CUT_OFF: dict[str, Any] = {
     "alerts": ("BokehTargetFails", "BokehCacheStale", "BokehNobodyLeads"),
     "recovers": "the next pass makes the change",
 }
+UNWATCHED: dict[str, Any] = {
+    "does": "lists everything again every 20 to 40 s, and goes on scaling",
+    "reason": "DesiredWithinRange",
+    "event": "",
+    "metric": Shown("bokeh_autoscaler_watch_failures_total", "increases"),
+    "alerts": (),
+    "recovers": "goes on from the new count",
+    "is_long": True,
+}
 CLOCK: dict[str, Any] = {
     "does": "goes on scaling",
     "reason": "DesiredWithinRange",
     "event": "",
-    "alerts": (),
+    "alerts": ("BokehClockWrong",),
     "recovers": "follows the clock, and scales as before",
 }
 
@@ -101,9 +110,11 @@ API_SERVER = (
         alerts=("BokehTargetFails",),
         recovers="goes on from the new count",
     ),
+    Row("watch-silent", "The watches of the API server fall silent", **UNWATCHED),
+    Row("watch-refused", "The API server answers 500 to each watch", **UNWATCHED),
     Row(
-        "watch-silent",
-        "The watches of the API server fall silent",
+        "reads-refused",
+        "The API server answers 500 to each watch and list",
         does="keeps the replicas and cordons no pod",
         reason="StaleCache",
         event="StaleCache",

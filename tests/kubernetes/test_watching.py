@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,15 +13,17 @@ import pytest
 from kubernetes import client
 
 from autoscaler.adapters.clock import SystemClock
+from autoscaler.adapters.kubernetes import watched_cluster
 from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
 from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
 from autoscaler.adapters.kubernetes.watching import Pace
-from autoscaler.errors import ConflictError, TargetNotFoundError
+from autoscaler.errors import ConflictError, ForbiddenError, TargetNotFoundError
 from autoscaler.model import Cause, Cordon, PodMarks, TargetRef
 from autoscaler.ports import TargetState
 from tests.lab.access import Access
 from tests.lab.api_proxy import ApiProxy
 from tests.lab.control_plane import ControlPlane
+from tests.lab.http_proxy import Request, reply
 from tests.lab.objects import deployment
 from tests.lab.processes import wait_until
 
@@ -28,6 +32,11 @@ WITHIN = 20.0
 # Watches that end, and so are confirmed, every 3 s.
 SHORT = Pace(round=3, first_round=3, grace=1.0)
 KINDS = 4
+READING = {
+    "apiGroups": ["", "apps", "autoscaling"],
+    "resources": ["*"],
+    "verbs": ["list", "watch"],
+}
 
 
 @pytest.fixture
@@ -165,6 +174,92 @@ def test_a_watch_that_falls_silent_ages_and_is_made_again(
     wait_until(lambda: age(watched) < limit, WITHIN, "the caches to be fresh")
 
 
+@pytest.mark.parametrize("broken", ["refused", "silent"])
+def test_a_watch_that_keeps_failing_is_replaced_by_lists_until_it_works(
+    control_plane: Access, proxy: ApiProxy, app: TargetRef, broken: str
+) -> None:
+    api = KubernetesCluster.connect(proxy.kubeconfig(control_plane.admin))
+    answer = reply(500, b"no watch cache")
+    with closing(WatchedCluster(api, SystemClock(), SHORT._replace(list_after=2.0))) as watched:
+        sees(watched, app, 2)
+        if broken == "refused":
+            proxy.reply = lambda request: answer if request.verb == "watch" else None
+            proxy.cut()
+        else:
+            proxy.silent = True
+        hand(control_plane, app, 3)
+        control_plane.settle(app.namespace, app.deployment, 3)
+        wait_until(lambda: len(seen(watched, app).pods) == 3, 3 * WITHIN, "lists")
+        assert failures(watched) >= 3 * KINDS
+
+        lists = proxy.count("list")
+        proxy.behave()
+        is_watched = lambda: age(watched) < SHORT.round  # noqa: E731
+        wait_until(is_watched, 2 * WITHIN, "the watches to work")
+        hand(control_plane, app, 2)
+        sees(watched, app, 2)
+        assert proxy.count("list") <= lists + 2 * KINDS
+
+
+def test_a_watch_that_works_again_while_lists_fail_is_followed(
+    control_plane: Access, proxy: ApiProxy, app: TargetRef
+) -> None:
+    api = KubernetesCluster.connect(proxy.kubeconfig(control_plane.admin))
+    answer = reply(500, b"no leader")
+    with closing(WatchedCluster(api, SystemClock(), SHORT._replace(list_after=1.0))) as watched:
+        sees(watched, app, 2)
+        lists = proxy.count("list")
+        broken = {"list", "watch"}
+        proxy.reply = lambda request: answer if request.verb in broken else None
+        proxy.cut()
+        wait_until(lambda: proxy.count("list") >= lists + KINDS, 2 * WITHIN, "lists")
+
+        broken.remove("watch")
+        hand(control_plane, app, 3)
+        sees(watched, app, 3)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_watch_that_is_refused_once_makes_no_target_unknown(
+    control_plane: Access, watched: WatchedCluster, proxy: ApiProxy, app: TargetRef, status: int
+) -> None:
+    sees(watched, app, 2)
+    refused: set[str] = set()
+
+    def refuse_once(request: Request) -> bytes | None:
+        if request.verb != "watch" or request.path in refused:
+            return None
+        refused.add(request.path)
+        return reply(status, b"{}")
+
+    proxy.reply = refuse_once
+    proxy.cut()
+    hand(control_plane, app, 3)
+    sees(watched, app, 3)
+
+    def all_were_refused() -> bool:
+        return bool(seen(watched, app)) and len(refused) == KINDS
+
+    wait_until(all_were_refused, WITHIN, "each watch to be refused once")
+    sees(watched, app, 3)
+
+
+def test_a_target_is_known_again_as_soon_as_its_watches_are_accepted(
+    control_plane: Access, proxy: ApiProxy, app: TargetRef
+) -> None:
+    api = KubernetesCluster.connect(proxy.kubeconfig(control_plane.admin))
+    later = Pace(first_round=600)  # nothing happens until then, and no watch ends
+    with closing(WatchedCluster(api, SystemClock(), later)) as watched:
+        sees(watched, app, 2)
+        proxy.reply = lambda request: reply(403, b"{}") if request.verb == "watch" else None
+        proxy.cut()
+        is_unknown = lambda: isinstance(watched.observe([app])[app], ForbiddenError)  # noqa: E731
+        wait_until(is_unknown, WITHIN, "the target to be unknown")
+
+        proxy.behave()
+        wait_until(lambda: not is_unknown(), 2 * WITHIN, "the target to be known")
+
+
 def test_a_version_that_is_too_old_leads_to_another_list(
     control_plane: Access, tmp_path: Path
 ) -> None:
@@ -255,12 +350,140 @@ def test_all_namespaces_are_watched_at_once_where_the_daemon_may(
     assert "HorizontalPodAutoscalers of all namespaces" in caplog.text
 
 
+@pytest.fixture
+def other(control_plane: Access) -> Iterator[TargetRef]:
+    """A Deployment in another namespace."""
+    name = f"test-{secrets.token_hex(4)}"
+    control_plane.create_namespace(name)
+    control_plane.apps.create_namespaced_deployment(name, deployment("other"))
+    control_plane.settle(name, "other", 1)
+    yield TargetRef(name, "other")
+    control_plane.delete_namespace(name)
+
+
+def test_a_namespace_that_is_added_is_listed_alone(
+    control_plane: Access,
+    watched: WatchedCluster,
+    proxy: ApiProxy,
+    app: TargetRef,
+    other: TargetRef,
+) -> None:
+    first = [app, TargetRef("default", "none")]
+    assert isinstance(watched.observe(first)[app], TargetState)
+    proxy.requests.clear()
+
+    found = watched.observe([*first, other])
+
+    assert isinstance(found[other], TargetState), found[other]
+    assert isinstance(found[app], TargetState)
+    lists = [each.path for each in proxy.requests if each.verb == "list"]
+    assert len(lists) == KINDS
+    assert all(f"/namespaces/{other.namespace}/" in path for path in lists)
+    assert failures(watched) == 0
+    for ref, replicas in ((other, 3), (app, 3), (other, 1)):
+        hand(control_plane, ref, replicas)
+        sees(watched, ref, replicas)
+    assert proxy.count("list") == KINDS
+
+
+def test_a_namespace_whose_list_hangs_keeps_the_others_waiting_for_a_moment_only(
+    watched: WatchedCluster, proxy: ApiProxy, app: TargetRef, other: TargetRef
+) -> None:
+    first = [app, TargetRef("default", "none")]
+    assert isinstance(watched.observe(first)[app], TargetState)
+    new = f"/namespaces/{other.namespace}/"
+    proxy.reply = lambda request: reply(500, b"{}") if new in request.path else None
+
+    found = watched.observe([*first, other])
+
+    assert isinstance(found[app], TargetState)
+    assert "cannot list" in str(found[other])
+    proxy.behave()
+    is_seen = lambda: isinstance(watched.observe([*first, other])[other], TargetState)  # noqa: E731
+    wait_until(is_seen, WITHIN, "the namespace to be listed")
+
+
+class Reader:
+    """A ServiceAccount that may read one or two namespaces, and all of them while it is granted."""
+
+    def __init__(self, access: Access, *namespaces: str) -> None:
+        self.name = f"reader-{namespaces[0]}"
+        self.kubeconfig = access.service_account(namespaces[0], "reader", [READING])
+        self._rbac: Any = client.RbacAuthorizationV1Api(access.api)
+        metadata = {"name": self.name}
+        self._rbac.create_cluster_role({"metadata": metadata, "rules": [READING]})
+        account = {"kind": "ServiceAccount", "name": "reader", "namespace": namespaces[0]}
+        role = {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": self.name,
+        }
+        self._binding = {"metadata": metadata, "subjects": [account], "roleRef": role}
+        for each in namespaces[1:]:
+            self._rbac.create_namespaced_role_binding(each, self._binding)
+
+    def grant(self) -> None:
+        self._rbac.create_cluster_role_binding(self._binding)
+
+    def revoke(self) -> None:
+        self._rbac.delete_cluster_role_binding(self.name)
+
+
+def test_rights_in_all_namespaces_may_be_granted_and_revoked_while_it_runs(
+    control_plane: Access,
+    proxy: ApiProxy,
+    app: TargetRef,
+    other: TargetRef,
+    caplog: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watched_cluster, "ASK_EVERY", 1.0)
+    reader = Reader(control_plane, app.namespace, other.namespace)
+    api = KubernetesCluster.connect(proxy.kubeconfig(reader.kubeconfig))
+    alone = {app.namespace, other.namespace}
+
+    def watches(namespaces: set[str]) -> bool:
+        """Whether these are watched; no target is unknown meanwhile."""
+        found = watched.observe([app, other])
+        assert [each for each in found.values() if not isinstance(each, TargetState)] == []
+        return {each.namespace for each in watched.ages()} == namespaces
+
+    with closing(WatchedCluster(api, SystemClock(), SHORT)) as watched, caplog.at_level("INFO"):
+        assert watches(alone)
+
+        reader.grant()
+        wait_until(lambda: watches({""}), WITHIN, "one watch of all namespaces")
+        hand(control_plane, app, 3)
+        sees(watched, app, 3)
+
+        reader.revoke()
+        wait_until(lambda: watches(alone), WITHIN, "a watch of each namespace")
+        assert re.search(r"in all namespaces; add \w+ on \w+ to the ClusterRole", caplog.text)
+        hand(control_plane, app, 1)
+        sees(watched, app, 1)
+
+
+def test_whoever_may_nothing_any_more_is_told_so_and_goes_on_once_it_may(
+    control_plane: Access, proxy: ApiProxy, watched: WatchedCluster, app: TargetRef, caplog: Any
+) -> None:
+    both = [app, TargetRef("default", "none")]
+    assert isinstance(watched.observe(both)[app], TargetState)
+
+    proxy.reply = lambda _: reply(401, b"{}")
+    proxy.cut()
+    is_unknown = lambda: isinstance(watched.observe(both)[app], ForbiddenError)  # noqa: E731
+    wait_until(is_unknown, WITHIN, "the target to be unknown")
+    assert {each.namespace for each in watched.ages()} == {""}
+    assert "watched on its own" not in caplog.text
+
+    proxy.behave()
+    wait_until(lambda: not is_unknown(), WITHIN, "the target to be known")
+
+
 def test_each_namespace_is_watched_alone_where_it_may_not(
     control_plane: Access, proxy: ApiProxy, app: TargetRef, caplog: Any
 ) -> None:
-    groups = ["", "apps", "autoscaling"]
-    rule = {"apiGroups": groups, "resources": ["*"], "verbs": ["list", "watch"]}
-    account = control_plane.service_account(app.namespace, "reader", [rule])
+    account = control_plane.service_account(app.namespace, "reader", [READING])
     api = KubernetesCluster.connect(proxy.kubeconfig(account))
     other = TargetRef("default", "none")
     with closing(WatchedCluster(api, SystemClock(), SHORT)) as watched, caplog.at_level("INFO"):

@@ -37,9 +37,11 @@ def nothing() -> None:
 class Daemon:
     """One daemon whose threads are the test's own hand."""
 
-    def __init__(self, world: World, shards: int) -> None:
+    def __init__(self, world: World, shards: int, *, is_brief: bool) -> None:
         self.store = StateStore(world.clock)
-        self.leadership = LeaseLeadership(world.leases, self.store, lambda: world.now, shards)
+        self.leadership = LeaseLeadership(
+            world.leases, self.store, lambda: world.now, shards, is_brief=is_brief
+        )
         self.leadership._is_started = True
         self.busy: list[str] = []
         self.leadership._old.seek = lambda namespaces, _: seek(namespaces, 0.0)  # type: ignore[method-assign]
@@ -77,8 +79,8 @@ class World:
         self.leases, self.clock, self.now = FakeLeases(), FakeClock(), 0.0
         self.daemons: list[Daemon] = []
 
-    def start(self, shards: int = 4) -> Daemon:
-        self.daemons.append(Daemon(self, shards))
+    def start(self, shards: int = 4, *, is_brief: bool = False) -> Daemon:
+        self.daemons.append(Daemon(self, shards, is_brief=is_brief))
         return self.daemons[-1]
 
     def run(self, seconds: float = 10.0) -> None:
@@ -267,6 +269,73 @@ def test_the_number_of_threads_does_not_grow_with_the_namespaces() -> None:
         leadership.release()
     assert {lease.holder for lease in leases.leases.values()} == {""}
     wait_until(lambda: threading.active_count() <= before, 10.0, "the threads to end")
+
+
+def test_another_number_of_shards_forgets_only_what_was_known_of_namespaces_that_move(
+    world: World,
+) -> None:
+    first = world.start(1)
+    world.run(4)
+    keys = {each: Key(each, each, "uid") for each in SPACES}
+    for key in keys.values():
+        first.store.keep(key, State(last_scale_up=NOW))
+    world.run(4)
+    first.end()
+    world.daemons.clear()
+
+    second = world.start(2)
+    world.run(4)
+
+    assert second.leads() == set(SPACES)
+    stayed = {each for each, key in keys.items() if second.store.of(key) is not None}
+    assert stayed == {each for each in SPACES if shard_of(each, 2) == 0}
+    assert len(SPACES) / 4 < len(stayed) < 3 * len(SPACES) / 4
+
+
+def test_a_single_pass_takes_no_namespace_from_daemons_that_run(world: World) -> None:
+    first = world.start()
+    world.run(4)
+    brief = world.start(is_brief=True)
+    world.run(2 * DURATION)
+
+    assert first.leads() == set(SPACES)
+    statuses = brief.run()
+    assert all(each.is_standby for each in statuses.values())
+    assert "a single pass does not take part" in statuses[SPACES[0]].detail
+    listed = world.leases.leases[Place("autoscaler", "bokeh-autoscaler-daemons")].state
+    assert listed.count("_") == 1, "only the first one is in the list"
+    brief.end()
+    world.run(4)
+    assert first.leads() == set(SPACES)
+
+
+def test_a_single_pass_leads_where_no_daemon_runs_any_more(world: World) -> None:
+    killed = world.start()
+    world.run(4)
+    assert killed.leads()
+    world.daemons.clear()
+    brief = world.start(is_brief=True)
+    assert brief.run()[SPACES[0]].is_standby
+    world.run(DURATION + 2)
+
+    assert brief.leads() == set(SPACES)
+
+
+def test_a_single_pass_waits_until_it_knows_whether_another_daemon_runs() -> None:
+    leases, now = FakeLeases(), [0.0]
+    daemon, brief = (
+        Membership(leases, lambda: now[0], name, 2, is_brief=name == "brief")
+        for name in ("daemon", "brief")
+    )
+    daemon.attempt()
+    brief.attempt()
+    assert brief._is_waiting()
+
+    now[0] = RENEW_EVERY
+    daemon.attempt()
+    brief.attempt()
+    assert not brief._is_waiting()
+    assert brief.sharing() == ("daemon",)
 
 
 def test_a_namespace_of_the_leases_that_does_not_exist_is_named() -> None:

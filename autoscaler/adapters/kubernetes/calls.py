@@ -79,9 +79,10 @@ def follow(
             begin()
             for line in read_lines(stream, LARGEST_OBJECT):
                 event: Json = json.loads(line)
+                if not _is_event(event):
+                    raise _unknown(what, line)
                 if event["type"] == "ERROR":
-                    status = event["object"]
-                    raise _refusal(what, int(status["code"]), json.dumps(status).encode())
+                    raise _end(what, event["object"])
                 heed(event)
 
     _bounded(what, deadline, answer)
@@ -106,6 +107,24 @@ def _bounded(what: What, deadline: Deadline, work: Callable[[], T]) -> T:
         return done
     words = f"cannot {_words(what)}: no answer from the Kubernetes API: {one_line(problem)}"
     raise ClusterError(words)
+
+
+def _is_event(event: Any) -> bool:
+    """Return whether it can be an event of a watch; an answer of something else need not be."""
+    if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
+        return False
+    has_metadata = isinstance(event["object"].get("metadata"), dict)
+    return event.get("type") == "ERROR" or (has_metadata and isinstance(event.get("type"), str))
+
+
+def _end(what: What, status: Json) -> AutoscalerError:
+    """Return the error with which a watch ends; without a code, it is not known what it means."""
+    body, code = json.dumps(status).encode(), status.get("code")
+    return _refusal(what, code, body) if isinstance(code, int) else _unknown(what, body)
+
+
+def _unknown(what: What, said: bytes) -> AutoscalerError:
+    return GoneError(f"cannot {_words(what)}: not an event that is known: {_message(said)}")
 
 
 def _read(verb: str, call: Callable[..., Any], *args: Any, **kw: Any) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,13 @@ COMPONENT = "bokeh-autoscaler"
 class _Timed(BoundedClient):
     """A client that passes the time of each response of the API server to the daemon's clock."""
 
-    def __init__(self, settings: client.Configuration, clock: SystemClock) -> None:
-        super().__init__(settings)
+    def __init__(
+        self,
+        settings: client.Configuration,
+        load: Callable[[client.Configuration], None],
+        clock: SystemClock,
+    ) -> None:
+        super().__init__(settings, load)
         self._clock = clock
 
     def call_api(self, *args: Any, **kw: Any) -> Any:
@@ -75,20 +80,26 @@ class KubernetesCluster:
 
         clock: receives the time of each response.
         """
-        settings = client.Configuration()
-        settings.retries = Retry(0, redirect=0)
-        settings.connection_pool_maxsize = CONNECTIONS
-        try:
+
+        def load(settings: client.Configuration) -> None:
             if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
                 config.load_incluster_config(client_configuration=settings)
             else:
                 file = None if kubeconfig is None else str(kubeconfig)
                 config.load_kube_config(file, context, client_configuration=settings)
+
+        settings = client.Configuration()
+        settings.retries = Retry(0, redirect=0)
+        settings.connection_pool_maxsize = CONNECTIONS
+        try:
+            load(settings)
         except (ConfigException, OSError, ValueError) as error:
             raise ClusterError(
                 f"cannot connect to the Kubernetes API: {one_line(error)}; set --kubeconfig"
             ) from None
-        return cls(BoundedClient(settings) if clock is None else _Timed(settings, clock))
+        if clock is None:
+            return cls(BoundedClient(settings, load))
+        return cls(_Timed(settings, load, clock))
 
     def observe(
         self, refs: Iterable[TargetRef]

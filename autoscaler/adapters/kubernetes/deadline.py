@@ -13,11 +13,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Self
 
 from kubernetes import client
+from kubernetes.config.config_exception import ConfigException
 
 from autoscaler.errors import ThrottledError
 
@@ -28,6 +29,7 @@ LARGEST_OBJECT = 4 << 20
 # Seconds for which an API server may ask to wait; whoever answers in its place may say anything.
 LONGEST_WAIT = 60.0
 BUSY = (429, 503)
+UNAUTHORIZED = 401
 LEASES = "/apis/coordination.k8s.io/"
 
 
@@ -93,11 +95,19 @@ class BoundedClient(client.ApiClient):
     """A client whose connections obey the deadline of the request that uses them.
 
     After an answer with `Retry-After` it makes no request for so long, but for those of Leases,
-    without which the daemon would lose its leadership.
+    without which the daemon would lose its leadership. After HTTP 401 it reads the token again and
+    repeats the request at once, because it may have been rotated.
+
+    load: reads the token into the settings; None: it never changes.
     """
 
-    def __init__(self, settings: client.Configuration) -> None:
+    def __init__(
+        self,
+        settings: client.Configuration,
+        load: Callable[[client.Configuration], None] | None = None,
+    ) -> None:
         super().__init__(settings)
+        self._load = load
         pools = self.rest_client.pool_manager
         classes = pools.pool_classes_by_scheme
         pools.pool_classes_by_scheme = {name: _following(pool) for name, pool in classes.items()}
@@ -109,12 +119,26 @@ class BoundedClient(client.ApiClient):
         if left > 0 and LEASES not in args[1]:
             raise throttled("the API server is busy", left)
         answer: Any = super().call_api(*args, **kw)
+        if answer.status == UNAUTHORIZED and self._has_renewed(args[2]):
+            read_body(answer.response, LARGEST_OBJECT)  # so that its connection can be used again
+            answer = super().call_api(*args, **kw)
         if answer.status in BUSY:
             wait = retry_after(answer.getheader("Retry-After"))
             self._busy_until = max(self._busy_until, time.monotonic() + wait)
         if not 200 <= answer.status <= 299:
             answer.data = read_body(answer.response, LARGEST_OBJECT)
         return answer
+
+    def _has_renewed(self, headers: dict[str, str]) -> bool:
+        """Put the token as it is now into the headers of a request, if it can be read."""
+        if self._load is None:
+            return False
+        with suppress(ConfigException, OSError, ValueError):
+            self._load(self.configuration)
+            for token in self.configuration.auth_settings().values():
+                headers[token["key"]] = token["value"]
+            return True
+        return False
 
 
 def retry_after(header: str | None) -> float:

@@ -60,6 +60,12 @@ class Store(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def newest(self) -> int:
+        """Return the newest version of anything that was read or written."""
+        with self._lock:
+            items = (item.version for item in self._items.values())
+            return max((self.version, *self._expected.values(), *items))
+
     def items(self) -> tuple[Item[T], ...]:
         """Return all objects, sorted by namespace and name."""
         with self._lock:
@@ -102,10 +108,15 @@ class Store(Generic[T]):
     def learn(
         self, items: Iterable[Item[T]], version: int, groups: Iterable[Hashable] = ()
     ) -> None:
-        """Follow a list of some groups, or, without groups, the answer to our own write."""
+        """Follow a list of some groups, or, without groups, the answer to our own write.
+
+        If it is older than the store, what the store does not know has been deleted since.
+        """
         with self._lock:
             covered = [item for each in groups for item in self._groups.get(each, {}).values()]
-            self._learn(items, version, covered)
+            is_old = version < self.version
+            known = (item for item in items if not is_old or item.key in self._items)
+            self._learn(known, version, covered)
 
     def expect(self, key: Key, version: int) -> None:
         """Note that an object has been written since, and has this version by now."""
