@@ -24,6 +24,7 @@ COMMANDS = {
     "simulate": "simulate a policy on recorded or generated sessions",
     "tune": "find the cheapest policy that meets a goal on recorded or generated sessions",
     "diff": "show what an edit of a policy changes, in its settings and on a trace",
+    "remove": "remove everything that the daemon wrote into the cluster",
     "demo": "scale real Bokeh servers on this machine for two minutes",
     "users": "open an app with many real sessions, to see it scale",
     "schema": "print the JSON Schema of a policy, for editors",

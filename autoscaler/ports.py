@@ -23,6 +23,7 @@ class TargetState:
     other_autoscaler: kind and name of another autoscaler that scales the same target, if any.
     replicas_writer: the last other writer of spec.replicas; "" if we wrote it, or it is unknown.
     paused: spec.paused, so that a rollout does not go on.
+    pause: what the annotation that pauses the autoscaler says; None: it does not pause.
     confirmed_at: if it is from a cache, when the API server last confirmed all of it (Unix
     seconds); None: it has just been read consistently.
     """
@@ -35,6 +36,7 @@ class TargetState:
     pods: tuple[PodState, ...] = ()
     rollout_in_progress: bool = False
     paused: bool = False
+    pause: str | None = None
     other_autoscaler: str | None = None
     replicas_writer: str = ""
     confirmed_at: float | None = field(default=None, compare=False)

@@ -98,6 +98,7 @@ def build_observation(policy: Policy, target: TargetState, readings: Readings) -
         fresh_for=readings.fresh_for,
         rollout_in_progress=target.rollout_in_progress,
         paused=target.paused,
+        pause=target.pause,
         other_autoscaler=target.other_autoscaler,
         replicas_writer=target.replicas_writer,
         uid=target.uid,

@@ -48,12 +48,13 @@ def decide(
     confirmed, state = _confirm_removal(observed, state, at)
     ended, state = departures.follow(state, observed)
     state = _remember_pods(policy, observed, state, at)
-    state, reset = _remember_resets(observed, state, now)
+    state, reset = _remember_resets(policy, observed, state, now)
     current = observed.replicas
     decision = Decision(current, current, confirmed=confirmed, ended=ended, reset=reset)
     if current == 0:
         held = Step(Reason.SCALING_DISABLED, 0, "scaling is disabled: spec.replicas is 0")
-        return decision._replace(steps=(held,), holds_until=now.holds_until), state
+        steps = holds.while_paused(Draft(0, 0, (held,)), policy, observed).steps
+        return decision._replace(steps=steps, holds_until=now.holds_until), state
     metrics, state = recommendations(policy, observed, state, now)
     bounds = schedule.bounds(policy, now)
 
@@ -75,6 +76,7 @@ def decide(
     draft = holds.without_label(draft, policy, observed)
     draft = holds.on_stale_cache(draft, observed, state, now)
     draft = holds.beside_other_autoscaler(draft, observed)
+    draft = holds.while_paused(draft, policy, observed)
     draft, plan = _drain(draft, needed, policy, observed, state, bounds, now)
     if plan is not None and plan.named != state.told:
         state = state._replace(told=plan.named)
@@ -132,8 +134,15 @@ def _remember_pods(policy: Policy, observed: Observation, state: State, now: flo
     return state._replace(sightings=seen, shortage=short)
 
 
-def _remember_resets(observed: Observation, state: State, now: Now) -> tuple[State, str]:
-    """Notice what somebody else wrote over; the words for it in the pass that sees it first."""
+def _remember_resets(
+    policy: Policy, observed: Observation, state: State, now: Now
+) -> tuple[State, str]:
+    """Notice what somebody else wrote over; the words for it in the pass that sees it first.
+
+    While the target is paused, others are expected to scale it.
+    """
+    if holds.pause_of(policy, observed) is not None:
+        return foreign_writers.expect(state, observed), ""
     after = foreign_writers.follow(state, observed, now)
     is_news = after.reset is not None and after.reset != state.reset
     return after, after.reset.what if is_news and after.reset is not None else ""
@@ -284,8 +293,9 @@ def _drain(
     now: Now,
 ) -> tuple[Draft, DrainPlan | None]:
     """Scale down by cordoned and drained pods only, unless the policy says `drain: none`."""
-    if policy.drain is None or observed.other_autoscaler is not None:
-        changes = cleanup.released(observed.pods, observed.replicas, now)
+    if policy.drain is None or not holds.drains(policy, observed):
+        protects = policy.drain is not None and observed.other_autoscaler is None
+        changes = cleanup.released(observed.pods, observed.replicas, now, protects=protects)
         return draft, DrainPlan(draft.replicas, changes) if changes else None
     wanted = draft.replicas if state.removal is None else max(draft.replicas, draft.current)
     plan = plan_drain(policy, policy.drain, observed, wanted, needed, bounds, state, now)

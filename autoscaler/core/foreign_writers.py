@@ -24,6 +24,12 @@ def follow(state: State, observed: Observation, now: Now) -> State:
     return state._replace(reset=reset, replicas_seen=observed.replicas)
 
 
+def expect(state: State, observed: Observation) -> State:
+    """The state after a pass in which others may set the replica count."""
+    seen = observed.replicas
+    return state if seen == state.replicas_seen else state._replace(replicas_seen=seen)
+
+
 def pause(state: State, now: Now) -> str:
     """Why nothing is scaled down because of somebody else's write, or ""."""
     if state.reset is None or now.has_passed(RESET_REST, since=state.reset.at):

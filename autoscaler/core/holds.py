@@ -127,6 +127,32 @@ def beside_other_autoscaler(draft: Draft, observed: Observation) -> Draft:
     return draft._replace(replicas=draft.current, steps=(*draft.steps, step))
 
 
+def pause_of(policy: Policy, observed: Observation) -> str | None:
+    """Return who paused the target and why, in words; None while nobody has.
+
+    A pause by either of the policy and the Deployment's annotation is enough.
+    """
+    if observed.pause is not None:
+        why = "" if observed.pause == "true" else f": {observed.pause}"
+        return f"the annotation bokeh-autoscaler/paused of the Deployment pauses it{why}"
+    return "the policy says paused: true" if policy.paused else None
+
+
+def while_paused(draft: Draft, policy: Policy, observed: Observation) -> Draft:
+    """Hold in both directions while somebody has paused the target."""
+    pause = pause_of(policy, observed)
+    if pause is None:
+        return draft
+    step = Step(Reason.PAUSED, draft.current, f"not scaling: {pause}")
+    return draft._replace(replicas=draft.current, steps=(*draft.steps, step))
+
+
+def drains(policy: Policy, observed: Observation) -> bool:
+    """Return whether pods are drained; if not, the daemon reverts the cordons that it made."""
+    is_ours = observed.other_autoscaler is None and pause_of(policy, observed) is None
+    return policy.drain is not None and is_ours
+
+
 def blocking(
     policy: Policy,
     observed: Observation,
@@ -147,6 +173,7 @@ def blocking(
         without_label(lower, policy, observed),
         on_stale_cache(lower, observed, state, now),
         beside_other_autoscaler(lower, observed),
+        while_paused(lower, policy, observed),
     ):
         yield from held.steps
     if policy.drain is not None and (foreign := foreign_cost(observed.active, current)):

@@ -197,7 +197,8 @@ class Observation:
     other_autoscaler: its kind and name, where another one scales the same target. replicas_writer:
     who else wrote spec.replicas last; "" where we did, or nobody knows.
     farewells: uid to the sessions that pods which are being deleted have told of since.
-    paused: whether the Deployment is paused, so that a rollout does not go on.
+    paused: whether the Deployment is paused, so that a rollout does not go on. pause: what its
+    annotation that pauses the autoscaler says; None: there is none, or it says `false`.
     confirmed_at: when the API server last confirmed the target and its pods (Unix seconds), if they
     are from a cache; None: they have just been read.
     """
@@ -211,6 +212,7 @@ class Observation:
     fresh_for: float = 30.0
     rollout_in_progress: bool = False
     paused: bool = False
+    pause: str | None = None
     other_autoscaler: str | None = None
     replicas_writer: str = ""
     uid: str = ""

@@ -57,3 +57,5 @@ class Reason(StrEnum):
     NOT_CORDONABLE = "NotCordonable"
     FOREIGN_WRITER = "ForeignWriter"
     STALE_CACHE = "StaleCache"
+    PAUSED = "Paused"
+    RESUMED = "Resumed"

@@ -77,6 +77,10 @@ class Policy(Model):
         json_schema_extra={"minItems": 1},
     )
     interval: Duration = duration_field(2.0, "Time between two decisions.")
+    paused: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="Scale nothing and cordon nothing, and uncordon what the daemon cordoned.",
+    )
     behavior: Behavior | None = Field(
         default=None, description="Scaling behavior, as in `spec.behavior` of an HPA."
     )

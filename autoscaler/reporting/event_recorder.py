@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
-from autoscaler.control.pass_result import FAILED_GET_SCALE, PassResult
+from autoscaler.control.pass_result import FAILED_GET_SCALE, Outcome, PassResult
+from autoscaler.core.holds import pause_of
 from autoscaler.errors import AutoscalerError
 from autoscaler.model import TargetRef
 from autoscaler.policy import Policy
 from autoscaler.ports import Cluster
-from autoscaler.reporting.events import Message, mark_messages, messages
+from autoscaler.reporting.events import PAUSED, Message, mark_messages, messages, resumed
 from autoscaler.reporting.outbox import Outbox
 from exporter.texts import LONGEST_EVENT, visible
 
@@ -47,6 +48,8 @@ class EventRecorder:
             for message in messages(outcome, result.policies):
                 if self._is_news(outcome.policy, message, result.at):
                     self._announce(ref, uid, message)
+            if self._has_resumed(outcome):
+                self._announce(ref, uid, resumed(outcome.policy))
         for target, pod, marks in result.released:
             for message in mark_messages(pod, marks):
                 self._announce(target.ref, target.uid, message)
@@ -57,6 +60,13 @@ class EventRecorder:
             if key[0] in names and result.at - told.seen < AGAIN_AFTER
         }
         self._outbox.settle(EVENTS_WITHIN)
+
+    def _has_resumed(self, outcome: Outcome) -> bool:
+        """Whether a pause that was told has ended; then it is forgotten."""
+        policy, observed = outcome.policy, outcome.observed
+        if observed is None or pause_of(policy, observed) is not None:
+            return False
+        return self._told.pop((policy.name, PAUSED), None) is not None
 
     def _is_news(self, policy: Policy, message: Message, at: float) -> bool:
         """Whether it begins now, or has lasted for an hour since it was told."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from autoscaler.control.pass_result import Outcome
 from autoscaler.control.reachability import Silence
 from autoscaler.core.drain.pods import memory_percent
+from autoscaler.core.holds import drains
 from autoscaler.model import Cause, Confirmation, Departing, PodMarks, PodState, Reason, Step
 from autoscaler.policy import Policy
 from autoscaler.ports import PolicySet
@@ -34,7 +35,10 @@ HOLDS = UNREADABLE | {
     Reason.STALE_CACHE,
 }
 # Waiting that is as it should be.
-QUIET_HOLDS = {Reason.ROLLOUT_IN_PROGRESS, Reason.SESSIONS_STILL_OPEN}
+QUIET_HOLDS = {Reason.ROLLOUT_IN_PROGRESS, Reason.SESSIONS_STILL_OPEN, Reason.PAUSED}
+PAUSED = f"hold {Reason.PAUSED}"
+# Told once, however long it lasts.
+TOLD_ONCE = {Reason.SESSIONS_STILL_OPEN, Reason.PAUSED}
 TOLD_PODS, TOLD_POLICIES = 3, 10  # by name in one message
 BECAUSE = {
     Cause.SCALE_DOWN: ("to be deleted once it has no session", "it is needed again"),
@@ -97,15 +101,21 @@ def passing(outcome: Outcome) -> Iterator[Message]:
 
 def _holds(steps: tuple[Step, ...]) -> Iterator[Step]:
     """The last step of each reason that holds, in their order."""
-    wanted = HOLDS | {Reason.SESSIONS_STILL_OPEN}
+    wanted = HOLDS | TOLD_ONCE
     yield from {step.reason: step for step in steps if step.reason in wanted}.values()
 
 
 def _held(step: Step) -> Message:
     """By its reason alone: the numbers of a hold change with every pass."""
     quiet = step.reason in QUIET_HOLDS
-    again = step.reason is not Reason.SESSIONS_STILL_OPEN
+    again = step.reason not in TOLD_ONCE
     return Message(step.reason.value, step.detail, not quiet, f"hold {step.reason}", again)
+
+
+def resumed(policy: Policy) -> Message:
+    """That a pause has ended, whoever began it."""
+    words = "the pause has ended: the Deployment is scaled again"
+    return Message(Reason.RESUMED, f"{policy.name}: {words}")
 
 
 def _unchosen(confirmed: Confirmation) -> Message:
@@ -170,8 +180,8 @@ def nobody_evaluates(policies: Sequence[Policy]) -> str:
 
 def pod_messages(outcome: Outcome) -> Iterator[tuple[PodState, Message]]:
     """Each pod that was cordoned or uncordoned in a pass, and what is told of it."""
-    policy, target = outcome.policy, outcome.target
-    ended = policy.drain is None or (target is not None and target.other_autoscaler is not None)
+    policy, observed = outcome.policy, outcome.observed
+    ended = observed is not None and not drains(policy, observed)
     for pod, marks in outcome.marked:
         for message in mark_messages(pod, marks, policy, ended=ended):
             yield pod, message
@@ -182,8 +192,8 @@ def mark_messages(
 ) -> Iterator[Message]:
     """That a pod was cordoned or uncordoned, why, and with which numbers.
 
-    policy: None where it is gone. ended: pods are not drained any more, by it or beside another
-    autoscaler.
+    policy: None where it is gone. ended: pods are not drained any more, by it, beside another
+    autoscaler or during a pause.
     """
     numbers, ended = _numbers(pod, policy), ended or policy is None
     if marks.routable and not pod.routable:

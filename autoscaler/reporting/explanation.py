@@ -8,6 +8,7 @@ from math import ceil
 
 from autoscaler.control.observation import required_signals
 from autoscaler.core.drain.pods import is_marked
+from autoscaler.core.holds import drains, pause_of
 from autoscaler.core.journal import Entry
 from autoscaler.model import (
     Decision,
@@ -18,7 +19,6 @@ from autoscaler.model import (
     Sample,
     Unavailable,
 )
-from autoscaler.policy import Policy
 from autoscaler.reporting.events import HOLDS, mark_messages
 from autoscaler.units import counted, duration_text
 
@@ -73,6 +73,8 @@ def _seen(entry: Entry, clock: Clock) -> Iterator[str]:
         yield f"A rollout was in progress{' and paused' if observed.paused else ''}."
     if observed.other_autoscaler:
         yield f"Another autoscaler had the same target: {observed.other_autoscaler}."
+    if pause := pause_of(entry.policy, observed):
+        yield f"The autoscaler was paused: {pause}."
 
 
 def _sessions(observed: Observation, at: float) -> Iterator[str]:
@@ -198,7 +200,7 @@ def _done(entry: Entry) -> Iterator[str]:
         if plan.remove and entry.changed:
             yield f"That deletes {_names([*plan.remove])}."
         for pod, marks in plan.marks:
-            yield from _marked(pod, marks, entry.policy)
+            yield from _marked(pod, marks, entry)
         if entry.marked < len(plan.marks):
             yield f"Of these {len(plan.marks)} changes of pods, {entry.marked} were written."
     if entry.problem:
@@ -217,8 +219,9 @@ def _happened(decision: Decision) -> Iterator[str]:
         yield f"Somebody else wrote over a setting: {decision.reset}."
 
 
-def _marked(pod: PodState, marks: PodMarks, policy: Policy) -> Iterator[str]:
-    told = [message.text for message in mark_messages(pod, marks, policy)]
+def _marked(pod: PodState, marks: PodMarks, entry: Entry) -> Iterator[str]:
+    ended = not drains(entry.policy, entry.observed)
+    told = [message.text for message in mark_messages(pod, marks, entry.policy, ended=ended)]
     if marks.cost is not None and not is_marked(pod):
         told.append(f"gave pod {pod.name} the deletion cost {marks.cost}")
     if marks.protected != pod.protected:

@@ -17,6 +17,7 @@ from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.control.reachability import MOST
 from autoscaler.core import sessions
 from autoscaler.core.drain.pods import is_cordoned_by_hand
+from autoscaler.core.holds import pause_of
 from autoscaler.core.now import Now
 from autoscaler.model import Cause, Decision, Observation
 from autoscaler.policy import Policy
@@ -44,6 +45,7 @@ GAUGES = {
         "1 for each pod whose sidecar the daemon cannot reach; at most 50 of a policy.",
         "pod",
     ),
+    "paused": ("1 while the policy is paused, by itself or by an annotation; else absent.", None),
     "cordoned_pods": (
         "Cordoned pods, if any, by cause: scale-down, full (until they have room), or hand.",
         "cause",
@@ -147,6 +149,7 @@ def _rows(outcome: Outcome, now: Now) -> Iterator[Row]:
     if decision is None or observed is None:
         return
     yield from _replicas(policy, decision, observed)
+    yield from _some("paused", None, pause_of(policy, observed) is not None)
     asked = [(r.metric, r.replicas) for r in decision.recommendations if r.replicas is not None]
     for metric, replicas in dict(sorted(asked)).items():  # of two alike, the larger counts
         yield Row("policy_desired_replicas", metric, replicas)

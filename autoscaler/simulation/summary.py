@@ -137,6 +137,8 @@ def conditions(policy: Policy, trace: Trace, assumptions: Assumptions) -> str:
         f"Each pod is scraped every {duration_text(assumptions.scrape_interval)};",
         f"a page is counted {duration_text(assumptions.page_load)} after it took its seat.",
     ]
+    if policy.paused:
+        notes.append("The policy is paused (paused: true), so its replicas never change.")
     notes.append(PLACED[assumptions.placement] + FULL[assumptions.when_full])
     kinds = {metric.type for metric in policy.metrics}
     if kinds & {"cpu", "memory"}:

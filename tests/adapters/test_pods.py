@@ -10,6 +10,7 @@ from autoscaler.adapters.kubernetes import objects
 from autoscaler.adapters.kubernetes.pods import (
     CORDONED_AT,
     OUR_COST,
+    PAUSED,
     PROTECTED,
     ROUTABLE,
     label_selector,
@@ -430,3 +431,24 @@ def joined(
     found = objects.target(ref, listed)
     assert isinstance(found, TargetState)
     return found
+
+
+@pytest.mark.parametrize(
+    ("notes", "pause"),
+    [
+        pytest.param(None, None, id="no annotations"),
+        pytest.param({}, None, id="other annotations only"),
+        pytest.param({PAUSED: "true"}, "true", id="true"),
+        pytest.param({PAUSED: "INC-7: no scaling"}, "INC-7: no scaling", id="a reason"),
+        pytest.param({PAUSED: "maybe"}, "maybe", id="any word, for doubt pauses"),
+        pytest.param({PAUSED: "False"}, "False", id="a word that is nearly false"),
+        pytest.param({PAUSED: "false"}, None, id="false"),
+        pytest.param({PAUSED: ""}, None, id="an empty text"),
+        pytest.param({PAUSED: "a\nb"}, r"a\nb", id="two lines become one"),
+        pytest.param({PAUSED: "a" * 400}, "a" * 299 + "…", id="a long text is cut off"),
+    ],
+)
+def test_what_the_annotation_of_a_deployment_says_of_a_pause(
+    notes: dict[str, str] | None, pause: str | None
+) -> None:
+    assert joined({"annotations": notes}, {}, {}, []).pause == pause

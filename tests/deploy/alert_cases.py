@@ -26,13 +26,17 @@ OF_POLICY = {**OF_APP, "policy": "dashboards"}
 
 @dataclass(frozen=True)
 class Case:
-    """One alert. labels: without `severity`. quiet: why it must not fire, and with which series."""
+    """One alert. labels: without `severity`. quiet: why it must not fire, and with which series.
+
+    after: when it is looked at.
+    """
 
     alert: str
     fires: Series
     labels: Mapping[str, str]
     says: str
     quiet: Mapping[str, Series]
+    after: str = "20m"
 
 
 def memory(used: int) -> dict[str, str]:
@@ -303,6 +307,23 @@ CASES = (
             "now and then": decisions("PartialData", each=6, fine=6),
             "for users who stay": decisions("SessionsStillOpen", each=12, fine=0),
         },
+    ),
+    Case(
+        "BokehPaused",
+        # Another daemon takes over: for a few minutes nobody tells of the pause.
+        {
+            f'bokeh_autoscaler_paused{{{TARGET},pod="a"}}': "1x700 stale",
+            f'bokeh_autoscaler_paused{{{TARGET},pod="b"}}': "_x705 1x795",
+        },
+        OF_POLICY,
+        "Policy dashboards has not scaled NS/my-app for a day, because somebody paused it.",
+        {
+            "it ended after 23 hours": {f"bokeh_autoscaler_paused{{{TARGET}}}": "1x1380 stale"},
+            "it ended and began again": {
+                f"bokeh_autoscaler_paused{{{TARGET}}}": "1x700 stale _x60 1x740"
+            },
+        },
+        after="1500m",
     ),
     Case(
         "BokehSessionsCut",

@@ -34,6 +34,10 @@ TUNED = "tests/docs/test_command_line.py::test_what_the_page_prints_of_tuning_wo
 HISTORY = "tests/adapters/test_prometheus_history.py::test_a_morning_is_rebuilt"
 JOURNALED = "tests/replay/test_page.py::test_a_command_prints_what_the_page_shows"
 FIDELITY = "tests/hpa/test_against_the_simulation.py::test_the_area_between_both_trajectories"
+REMOVED = "tests/kubernetes/test_remove.py"
+UNINSTALLED = f"{REMOVED}::test_the_printed_commands_uninstall_in_their_order"
+PAUSES = "tests/kubernetes/test_pauses.py"
+PAUSED = f"{PAUSES}::test_the_printed_commands_pause_a_deployment_and_end_the_pause"
 DAEMON = "tests/kubernetes/test_daemon.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -50,6 +54,7 @@ RUN_BY = {
     "autoscaler simulate --policy policies/sessions.yaml --prometheus": HISTORY,
     "autoscaler tune": TUNED,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",
+    "autoscaler remove": UNINSTALLED,
     "autoscaler replay": JOURNALED,
     "autoscaler explain": JOURNALED,
     "autoscaler run": f"{DAEMON}::test_it_scales_up_and_down_with_the_sessions",
@@ -70,6 +75,9 @@ RUN_BY = {
     "kubectl -n bokeh patch role bokeh-autoscaler": BESIDE,
     "kubectl -n bokeh get pods -l app=dashboards": BESIDE,
     "kubectl -n bokeh delete deployment dashboards": BESIDE,
+    "kubectl -n bokeh-autoscaler delete deployment": UNINSTALLED,
+    "kubectl -n bokeh annotate deployment": PAUSED,
+    "kubectl annotate deployment": PAUSED,
     "kubectl apply set-last-applied": IN_PLACE,
     "kubectl apply --server-side": f"{ADOPTED}::test_a_field_that_is_handed_over_stays",
     "kubectl apply -f dashboards": BESIDE,
@@ -115,6 +123,7 @@ READ_BY = {
     ("deploy/kubernetes", "promql"): ASKED,
     ("deploy/helm", "yaml"): f"{HELM_PAGE}::first_values",
     ("docs/adopt.md", "yaml"): f"{ADOPTED}::test_every_file_of_the_page_is_yaml",
+    ("docs/pause.md", "yaml"): f"{PAUSES}::test_a_policy_that_says_so_pauses_too",
     ("docs/simulate.md", "csv"): SIMULATED,
     ("docs/simulate.md", "yaml"): SIMULATED,
     ("docs/simulate.md", "text"): SIMULATED,

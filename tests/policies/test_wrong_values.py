@@ -23,6 +23,18 @@ WRONG_VALUES = {
         edited("dashboards", r'"a\nb"'),
         r'1: name: got "a\nb", expected lower-case letters, digits and hyphens, such as bokeh-app',
     ),
+    "a pause that is neither on nor off": (
+        GOOD + "paused: maybe\n",
+        '11: paused: got "maybe", expected true or false',
+    ),
+    "a pause in quotes": (
+        GOOD + 'paused: "true"\n',
+        '11: paused: got "true", expected true or false',
+    ),
+    "a pause without a value": (
+        GOOD + "paused:\n",
+        "11: paused: got nothing, expected true or false",
+    ),
     "no target": (
         GOOD.replace("target:\n  namespace: bokeh\n  deployment: bokeh-app\n", ""),
         "1: target: is missing, expected target: {namespace: bokeh, deployment: bokeh-app}",

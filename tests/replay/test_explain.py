@@ -229,6 +229,13 @@ FULL = pod("pod-1", sessions=10, routable=False, cordon=Cordon(Cause.FULL, NOW -
             observation(1, other_autoscaler="HorizontalPodAutoscaler x"),
             "Another autoscaler had the same target: HorizontalPodAutoscaler x.",
         ),
+        (
+            observation(1, pause="INC-7"),
+            (
+                "The autoscaler was paused: the annotation bokeh-autoscaler/paused of the "
+                "Deployment pauses it: INC-7."
+            ),
+        ),
     ],
 )
 def test_what_was_seen_and_what_was_missing(observed: Observation, sentence: str) -> None:

@@ -21,6 +21,7 @@ def visits() -> Trace:
     [
         pytest.param({}, "One decision every 5s; a new pod is Ready after 1m", id="always"),
         pytest.param({}, "Only pods without sessions are removed.", id="drains"),
+        pytest.param({"paused": True}, "its replicas never change.", id="a pause"),
         pytest.param(
             {"drain": "none"},
             "The ReplicaSet chooses the pods that are removed",

@@ -13,6 +13,7 @@ from autoscaler.adapters.kubernetes.pods import (
     Json,
     label_selector,
     owner,
+    pause,
     pod_state,
     replicas_writer,
     selects_by,
@@ -24,7 +25,10 @@ from autoscaler.ports import TargetState
 
 
 class Deployment(NamedTuple):
-    """A Deployment. selector: in the form of list requests. is_rolling: by its own status."""
+    """A Deployment. selector: in the form of list requests. is_rolling: by its own status.
+
+    pause: the words of the annotation that pauses the autoscaler; None: it does not pause.
+    """
 
     uid: str
     version: str
@@ -34,6 +38,7 @@ class Deployment(NamedTuple):
     status_replicas: int
     is_rolling: bool
     paused: bool
+    pause: str | None
     replicas_writer: str
 
 
@@ -70,6 +75,7 @@ def deployment_item(item: Json) -> Item[Deployment]:
         status_replicas=status.get("replicas", 0),
         is_rolling=is_rolling(meta, status),
         paused=bool(spec.get("paused")),
+        pause=pause(meta),
         replicas_writer=replicas_writer(item),
     )
     return _item(item, key_of(item), value)
@@ -153,6 +159,7 @@ def target(
         pods=pods,
         rollout_in_progress=deployment.is_rolling or sum(each.is_live for each in sets) > 1,
         paused=deployment.paused,
+        pause=deployment.pause,
         other_autoscaler=f"HorizontalPodAutoscaler {rivals[0]}" if rivals else None,
         replicas_writer=deployment.replicas_writer,
         confirmed_at=confirmed_at,

@@ -20,6 +20,10 @@ ROUTABLE = "bokeh-autoscaler/routable"
 CORDONED_FOR = "bokeh-autoscaler/cordoned-for"
 CORDONED_AT = "bokeh-autoscaler/cordoned-at"
 OUR_COST = "bokeh-autoscaler/deletion-cost"
+# On a Deployment: nothing is scaled while it is there, unless it says so.
+PAUSED = "bokeh-autoscaler/paused"
+NOT_PAUSED = ("", "false")
+LONGEST_PAUSE = 300
 # The container that `kubectl exec` uses by default; service meshes set it when they inject one.
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -192,6 +196,12 @@ def replicas_writer(deployment: Json) -> str:
     last: Json = max(wrote or applied, key=lambda entry: str(entry.get("time", "")), default={})
     manager = _manager(last)
     return "" if manager == FIELD_MANAGER else manager
+
+
+def pause(meta: Json) -> str | None:
+    """Return what a Deployment's annotation that pauses the autoscaler says; None: no pause."""
+    text = (meta.get("annotations") or {}).get(PAUSED, "")
+    return None if text in NOT_PAUSED else visible(text, LONGEST_PAUSE)
 
 
 def _label_writer(meta: Json) -> str:

@@ -50,6 +50,7 @@ _MAPPINGS = {
 }
 
 _EXPECTED: Mapping[str, str] = {
+    "bool_type": "true or false",
     "finite_number": "a finite number",
     "float_type": "a number",
     "greater_than": "a number above {gt}",

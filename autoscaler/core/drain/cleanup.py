@@ -77,14 +77,18 @@ def _cordon_full_pods(fleet: Fleet, planned: set[str]) -> list[tuple[PodState, P
 
 
 def released(
-    pods: Iterable[PodState], replicas: int, now: Now
+    pods: Iterable[PodState], replicas: int, now: Now, *, protects: bool = False
 ) -> tuple[tuple[PodState, PodMarks], ...]:
     """Return the marks that remove our labels and annotations from every pod.
 
-    For targets that we do not drain: `drain: none`, another autoscaler, a removed policy.
+    For targets that we do not drain: `drain: none`, another autoscaler, a removed policy, a pause.
+    protects: whether pods with users stay protected from node autoscalers, as during a pause.
     """
-    return tuple(
-        (pod, PodMarks(routable=pod.routable or pod.cordon is not None))
-        for pod in remaining(pods, replicas, now)
-        if pod.cordon is not None or pod.cost_is_ours or pod.stray_mark or pod.protected
-    )
+    changes = []
+    for pod in remaining(pods, replicas, now):
+        protected = protects and needs_protection(pod)
+        carries = pod.cordon is not None or pod.cost_is_ours or pod.stray_mark
+        if carries or protected != pod.protected:
+            routable = pod.routable or pod.cordon is not None
+            changes.append((pod, PodMarks(routable=routable, protected=protected)))
+    return tuple(changes)

@@ -72,6 +72,13 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* The annotations of a hook that removes what the daemon wrote. Takes its weight. */}}
+{{- define "bokeh-autoscaler.removalHook" -}}
+helm.sh/hook: post-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
 {{/* The proxy's files, with the port of its app. */}}
 {{- define "bokeh-autoscaler.proxyFiles" -}}
 {{- range $path, $_ := .Files.Glob (printf "files/%s/*" .Values.proxy.kind) }}
