@@ -31,13 +31,13 @@ class WorkerNode:
         self._processes = processes
 
     def start_containerd(self) -> None:
-        """Returns when it takes images and pods."""
-        networks = self._folder / "networks"
-        networks.mkdir(parents=True)
-        if free_memory() > MEMORY_FOR_IMAGES:  # from a disk the daemon starts 10 s later
-            images = self._folder / "containerd"
-            images.mkdir()
+        """Returns when it takes images and pods, those of an earlier start too."""
+        networks, images = self._folder / "networks", self._folder / "containerd"
+        networks.mkdir(parents=True, exist_ok=True)
+        images.mkdir(exist_ok=True)
+        if free_memory() > MEMORY_FOR_IMAGES and not images.is_mount():  # a disk takes 10 s longer
             run("mount", "-t", "tmpfs", "tmpfs", str(images))
+        (self._folder / SOCKET).unlink(missing_ok=True)
         self._configure("network.conflist", networks / "10-pods.conflist")
         config = self._configure("containerd.toml", self._folder / "containerd.toml")
         self._processes.start(f"containerd-{self._number}", ["containerd", "--config", config])

@@ -8,6 +8,7 @@ import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,9 +84,14 @@ class Shipped:
         return f"http://{app}.{NAMESPACE}.svc.cluster.local/app"
 
     def join(self, number: int = 1, app: str = APP, **arguments: Any) -> list[User]:
-        """So many users open the page, each from an address of their own."""
-        url = self.url(app)
-        return [self.users.join(url, self._source(), **arguments) for _ in range(number)]
+        """So many users open the page, each from an address of their own; all of them, or none."""
+        url, present = self.url(app), list[User]()
+        with ExitStack() as leaving:
+            for _ in range(number):
+                present.append(self.users.join(url, self._source(), **arguments))
+                leaving.callback(self.users.leave, present[-1])
+            leaving.pop_all()
+        return present
 
     def _source(self) -> str | None:
         """An address for every user on our own node, for the Service sends by address."""
