@@ -6,9 +6,10 @@ number pass or moves it and leaves a `Step` that says why. Nothing here does I/O
 
 from __future__ import annotations
 
-from autoscaler.core import foreign_writers, holds, schedule
+from autoscaler.core import foreign_writers, holds, schedule, sessions
 from autoscaler.core.drain import cleanup, departures, sightings
 from autoscaler.core.drain.confirm import confirm_removal, expect_removal
+from autoscaler.core.drain.packing import Landing
 from autoscaler.core.drain.plan import plan_drain
 from autoscaler.core.holds import Draft
 from autoscaler.core.hpa import behavior
@@ -75,7 +76,8 @@ def decide(
     draft = holds.without_label(draft, policy, observed)
     draft = holds.on_stale_cache(draft, observed, state, now)
     draft = holds.beside_other_autoscaler(draft, observed)
-    draft, plan = _drain(draft, needed, policy, observed, state, bounds, now)
+    landing = _landing(policy, metrics, observed, state, bounds, now)
+    draft, plan = _drain(draft, needed, landing, policy, observed, state, bounds, now)
     if plan is not None and plan.named != state.told:
         state = state._replace(told=plan.named)
     return decision._replace(
@@ -274,9 +276,35 @@ def _keep_bounds(draft: Draft, bounds: Bounds) -> Draft:
     return draft
 
 
+def _landing(
+    policy: Policy,
+    metrics: tuple[Recommendation, ...],
+    observed: Observation,
+    state: State,
+    bounds: Bounds,
+    now: Now,
+) -> Landing | None:
+    """What new users need of the open pods; None where all pods shall be open to them.
+
+    So it is where another metric asks for more replicas than sessions do, because the pods with the
+    most sessions may then be the busiest, and at the minimum, where packing saves no replica.
+    """
+    packing, metric, traffic = policy.packing, policy.sessions, state.traffic
+    if packing is None or metric is None or traffic is None or not traffic.known:
+        return None
+    asked = {each.metric: each.replicas or 0 for each in metrics if each.metric != "sessions"}
+    own = next((each.replicas for each in metrics if each.metric == "sessions"), None)
+    if own is None or own < max(asked.values(), default=0) or observed.replicas <= bounds.min:
+        return None
+    delay = sessions.seen_after(policy, observed.fresh_for)
+    seats = sessions.landing_seats(metric, traffic, delay, now)
+    return Landing(seats, packing.min_routable or min(2, policy.replicas.min))
+
+
 def _drain(
     draft: Draft,
     needed: int | None,
+    landing: Landing | None,
     policy: Policy,
     observed: Observation,
     state: State,
@@ -288,7 +316,7 @@ def _drain(
         changes = cleanup.released(observed.pods, observed.replicas, now)
         return draft, DrainPlan(draft.replicas, changes) if changes else None
     wanted = draft.replicas if state.removal is None else max(draft.replicas, draft.current)
-    plan = plan_drain(policy, policy.drain, observed, wanted, needed, bounds, state, now)
+    plan = plan_drain(policy, policy.drain, observed, wanted, needed, bounds, state, now, landing)
     draft = draft._replace(replicas=plan.replicas, steps=(*draft.steps, *plan.steps))
     draft = holds.on_stale_cache(draft, observed, state, now)
     return draft, plan._replace(replicas=draft.replicas)

@@ -15,7 +15,7 @@ from autoscaler.core.hpa.replicas import (
 )
 from autoscaler.core.hpa.replicas import sessions as pods_for_sessions
 from autoscaler.core.now import Now
-from autoscaler.core.staleness import is_arriving, scrape_interval
+from autoscaler.core.staleness import is_arriving
 from autoscaler.model import Observation, Reason, Recommendation, State, Unavailable
 from autoscaler.policy import (
     CpuMetric,
@@ -72,10 +72,10 @@ def _sessions(
         nobody = f"no session count from any of {count.unknown} pods"
         raise NoRecommendation(_with_hint(nobody, "sessions", observed))
     traffic, by_refusal = state.traffic, isinstance(metric.spare, RefusalTarget)
-    if by_refusal:
+    if by_refusal or policy.packing is not None:
         traffic = sessions.follow_traffic(traffic, observed.pods, now, fresh_for)
         state = state._replace(traffic=traffic)
-    delay = policy.interval + scrape_interval(fresh_for)
+    delay = sessions.seen_after(policy, fresh_for)
     spare = sessions.spare_seats(metric, count.sessions, traffic, delay, now)
     replicas = pods_for_sessions(count.sessions, spare, metric.seats)
     detail = f"sessions: ({count.sessions} connected + {spare} spare) / {metric.seats} seats"

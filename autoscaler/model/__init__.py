@@ -29,6 +29,7 @@ from autoscaler.model.state import (
     Shortage,
     Sighting,
     State,
+    Stays,
     Traffic,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "Shortage",
     "Sighting",
     "State",
+    "Stays",
     "Step",
     "TargetRef",
     "Traffic",

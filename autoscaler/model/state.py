@@ -95,25 +95,56 @@ class Average(NamedTuple):
         """Return the average of which the rate has been another one since that time."""
         return self if rate == self.rate else Average(self.at(since, memory), rate, since)
 
+    def shifted(self, seconds: float) -> Average:
+        """The same on a clock that was stepped by `seconds`."""
+        return self._replace(since=self.since + seconds)
+
+
+class Stays(NamedTuple):
+    """How long sessions last: by Little's law, the sessions divided by the arrivals a second.
+
+    sessions, arrivals: averages over days that began with nothing. since: when they began. mean:
+    in seconds, as it was at the time `at`; None until they have lasted for a day.
+    """
+
+    since: float
+    sessions: Average
+    arrivals: Average
+    at: float
+    mean: float | None = None
+
+    def shifted(self, seconds: float) -> Stays:
+        """The same on a clock that was stepped by `seconds`."""
+        return Stays(
+            self.since + seconds,
+            self.sessions.shifted(seconds),
+            self.arrivals.shifted(seconds),
+            self.at + seconds,
+            self.mean,
+        )
+
 
 class Traffic(NamedTuple):
     """Arrivals and departures of sessions a second, and their averages.
 
-    at: when they were last counted. known: whether any pod has ever told of them.
+    at: when they were last counted. known: whether any pod has ever told of them. stays: how long
+    sessions last.
     """
 
     at: float
     arrivals: Average = Average()
     departures: Average = Average()
     known: bool = False
+    stays: Stays | None = None
 
     def shifted(self, seconds: float) -> Traffic:
         """The same on a clock that was stepped by `seconds`."""
         return Traffic(
             self.at + seconds,
-            self.arrivals._replace(since=self.arrivals.since + seconds),
-            self.departures._replace(since=self.departures.since + seconds),
+            self.arrivals.shifted(seconds),
+            self.departures.shifted(seconds),
             self.known,
+            self.stays and self.stays.shifted(seconds),
         )
 
 

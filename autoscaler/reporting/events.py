@@ -38,6 +38,7 @@ QUIET_HOLDS = {Reason.ROLLOUT_IN_PROGRESS, Reason.SESSIONS_STILL_OPEN}
 TOLD_PODS, TOLD_POLICIES = 3, 10  # by name in one message
 BECAUSE = {
     Cause.SCALE_DOWN: ("to be deleted once it has no session", "it is needed again"),
+    Cause.RESERVE: ("in reserve until new sessions need it", "new sessions need it"),
     Cause.FULL: ("full: new sessions go to other pods until it has room", "it has room again"),
 }
 
@@ -173,8 +174,17 @@ def pod_messages(outcome: Outcome) -> Iterator[tuple[PodState, Message]]:
     policy, target = outcome.policy, outcome.target
     ended = policy.drain is None or (target is not None and target.other_autoscaler is not None)
     for pod, marks in outcome.marked:
+        if _is_packing(pod, marks):
+            continue
         for message in mark_messages(pod, marks, policy, ended=ended):
             yield pod, message
+
+
+def _is_packing(pod: PodState, marks: PodMarks) -> bool:
+    """Whether a pod is opened for new sessions or put in reserve, as happens many times a day."""
+    if marks.routable:
+        return pod.is_reserve
+    return marks.cordon is not None and marks.cordon.cause is Cause.RESERVE
 
 
 def mark_messages(

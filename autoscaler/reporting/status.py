@@ -31,7 +31,10 @@ GAUGES = {
         "Replicas that one metric of a policy asks for; absent while it has no data.",
         "metric",
     ),
-    "seats": ("Seats of the pods that get new sessions: capacity and free.", "kind"),
+    "seats": (
+        "Seats of the pods that get new sessions, and of the reserve: capacity and free.",
+        "kind",
+    ),
     "pods_without_data": (
         "Pods without a fresh session count, if any. They count as full and busy.",
         None,
@@ -45,7 +48,7 @@ GAUGES = {
         "pod",
     ),
     "cordoned_pods": (
-        "Cordoned pods, if any, by cause: scale-down, full (until they have room), or hand.",
+        "Cordoned pods, if any, by cause: scale-down, full, reserve (until needed), or hand.",
         "cause",
     ),
 }

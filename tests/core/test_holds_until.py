@@ -22,6 +22,7 @@ from autoscaler.model import (
     Sample,
     Sighting,
     State,
+    Stays,
     Traffic,
 )
 from autoscaler.policy import Policy
@@ -36,7 +37,13 @@ CLOCK = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.sampled_from([0, 
 averages = st.builds(
     Average, st.floats(0, 2), st.sampled_from([0.0, 0.1, 3.0]), ages.map(lambda age: NOW - age - 5)
 )
-traffics = st.builds(Traffic, st.just(NOW - 5), averages, averages, known=st.just(True))
+past = ages.map(lambda age: NOW - age - 5)
+stays = st.builds(
+    Stays, past, averages, averages, past, st.none() | st.sampled_from([100.0, 300.0, 2_000.0])
+)
+traffics = st.builds(
+    Traffic, st.just(NOW - 5), averages, averages, st.just(True), st.none() | stays
+)
 
 
 @st.composite

@@ -43,6 +43,7 @@ NOTES: list[dict[str, Any]] = [
     {"routable": False, "cordon": CORDON},
     {"routable": False, "cordon": CORDON, "deletion_cost": LOWEST_COST, "cost_is_ours": True},
     {"routable": False, "cordon": Cordon(Cause.FULL, NOW - 60)},
+    {"routable": False, "cordon": Cordon(Cause.RESERVE, NOW - 60)},
     {"deletion_cost": -7},
 ]
 DRAIN = Drain()
@@ -58,6 +59,7 @@ occupancies = st.builds(
 # Thousandths a second of users who come and leave; an exporter tells both or neither.
 rates = st.just({}) | st.fixed_dictionaries(
     dict.fromkeys(("arrivals", "departures"), st.integers(0, 900).map(lambda n: Sample(n, NOW)))
+    | {"oldest_session": ages.map(lambda age: Sample(round(NOW - age), NOW))}
 )
 
 

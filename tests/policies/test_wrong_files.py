@@ -42,14 +42,14 @@ UNKNOWN_KEYS = {
         GOOD + "x: 3\n",
         (
             "11: x: unknown key, expected one of name, target, replicas, metrics, interval,"
-            " behavior, cooldown, drain, recycle, schedule, fallback"
+            " behavior, cooldown, drain, placement, recycle, schedule, fallback"
         ),
     ),
     "a key that is no word": (
         GOOD + '"a\\nb": 3\n',
         (
             r'11: "a\nb": unknown key, expected one of name, target, replicas, metrics, interval,'
-            " behavior, cooldown, drain, recycle, schedule, fallback"
+            " behavior, cooldown, drain, placement, recycle, schedule, fallback"
         ),
     ),
     "a key that is a number": (
