@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import takewhile
 from math import ceil, exp, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
+from autoscaler.core import forecast
 from autoscaler.core.now import Now
 from autoscaler.core.staleness import is_arriving, scrape_interval
 from autoscaler.model import Average, PodState, Stays, Traffic
@@ -23,6 +27,9 @@ EXACT_BELOW = 30.0
 LANDING = 60.0
 # In percent, where the policy does not say how many may find no seat.
 LANDING_REFUSED = 0.1
+NORMAL = NormalDist()
+# Users on average who are none.
+NEGLIGIBLE = 1e-12
 # A mean that is closer to a limit than this share of it may be on either side.
 ROUNDING = 1e-9
 
@@ -98,70 +105,96 @@ def spare_seats(
             return ceil(sessions * percent / 100.0 - 1e-9)
         case RefusalTarget() as target:
             traffic = traffic or Traffic(now.at)
-            return seats_for_arrivals(target.refuse, traffic, target.lead_time + delay, now)
+            horizon = target.lead_time + delay
+            ahead = forecast.expected(traffic.profile, horizon, now) if target.forecasts else None
+            # A rush that nobody foresees needs more than a share of the seats that are free anyway.
+            step = 1 if ahead is None else metric.seats
+            return seats_for_arrivals(target.refuse, step, traffic, ahead or 0.0, horizon, now)
 
 
 def landing_seats(metric: SessionsMetric, traffic: Traffic, delay: float, now: Now) -> int:
     """How many seats to keep open to those who come before a pass can open another warm pod."""
     target = metric.spare
     refuse = target.refuse if isinstance(target, RefusalTarget) else LANDING_REFUSED
-    return seats_for_arrivals(refuse, traffic, max(LANDING, delay), now)
+    horizon = max(LANDING, delay)
+    ahead = None
+    if not isinstance(target, RefusalTarget) or target.forecasts:
+        ahead = forecast.expected(traffic.profile, horizon, now)
+    return seats_for_arrivals(refuse, 1, traffic, ahead or 0.0, horizon, now)
 
 
-def seats_for_arrivals(refuse: float, traffic: Traffic, horizon: float, now: Now) -> int:
-    """Seats for those who may arrive within `horizon` seconds at the rates of the traffic."""
-    seats = seats_for_refusal(refuse, *averages(traffic), horizon)
-    now.changes_at(_same_until(traffic, refuse, horizon, seats))
+def seats_for_arrivals(
+    refuse: float, step: int, traffic: Traffic, ahead: float, horizon: float, now: Now
+) -> int:
+    """Free seats for those who may arrive within `horizon` seconds.
+
+    refuse: share of them who may find none, in percent. step: seats that are added at once. ahead:
+    arrivals a second that are expected, if that is more than have arrived of late.
+    """
+    arrivals, departures = averages(traffic)
+    mean = max(arrivals, ahead) * horizon
+    if mean >= EXACT_BELOW:
+        now.changes_at(traffic.at)
+        return _seats_by_normal(refuse, step, mean, departures * horizon)
+    seats = 1
+    while _largest_mean(seats, refuse, step) < mean:
+        seats += 1
+    low = _largest_mean(seats - 1, refuse, step) * (1.0 + ROUNDING) if seats > 1 else 0.0
+    high = _largest_mean(seats, refuse, step) * (1.0 - ROUNDING)
+    limits = 0.0 if ahead * horizon > low else low / horizon, high / horizon
+    now.changes_at(traffic.arrivals.within_until(*limits, traffic.at, ARRIVALS_MEMORY))
     return seats
 
 
-def seats_for_refusal(refuse: float, arrivals: float, departures: float, horizon: float) -> int:
-    """Seats for those who may arrive within `horizon` seconds, all but `refuse` % of the time.
-
-    Square-root staffing over the lead time: with 0.1 arrivals a second, 60 s to a Ready pod, 2 s
-    between passes and 5 s between scrapes, 6.7 are expected and 16 are enough 99.9 % of the time.
-    """
-    quantile = 1.0 - refuse / 100.0
-    if arrivals * horizon < EXACT_BELOW:
-        return max(1, _poisson_quantile(arrivals * horizon, quantile))
-    arrivals, departures = arrivals * horizon, departures * horizon
-    spread = NormalDist().inv_cdf(quantile) * sqrt(arrivals + departures)
-    return max(1, ceil(arrivals - departures + spread))
-
-
-def _poisson_quantile(mean: float, quantile: float) -> int:
-    """The smallest count that a Poisson number of this mean stays within, so often."""
-    count, term = 0, exp(-mean)
-    total = term
-    while total < quantile and count < 1_000:
-        count += 1
-        term *= mean / count
-        total += term
-    return count
-
-
-def _same_until(traffic: Traffic, refuse: float, horizon: float, seats: int) -> float:
-    """A time before which so many seats are enough, if the rates stay as they are."""
-    if averages(traffic)[0] * horizon >= EXACT_BELOW:
-        return traffic.at
-    quantile = 1.0 - refuse / 100.0
-    low = _largest_mean(seats - 1, quantile) * (1.0 + ROUNDING) if seats > 1 else 0.0
-    high = _largest_mean(seats, quantile) * (1.0 - ROUNDING)
-    limits = low / horizon, high / horizon
-    return traffic.arrivals.within_until(*limits, traffic.at, ARRIVALS_MEMORY)
-
-
-@lru_cache(maxsize=1_024)
-def _largest_mean(count: int, quantile: float) -> float:
-    """The largest mean, up to EXACT_BELOW, of a Poisson number that stays within this count."""
-    low, high = 0.0, EXACT_BELOW
-    for _ in range(64):
-        mean = (low + high) / 2.0
-        if _poisson_quantile(mean, quantile) <= count:
+@lru_cache(maxsize=4_096)
+def _largest_mean(seats: int, refuse: float, step: int) -> float:
+    """The largest mean, up to EXACT_BELOW, of Poisson arrivals for which so many seats do."""
+    low, high, mean = 0.0, EXACT_BELOW, EXACT_BELOW
+    for _ in range(48):
+        if _refused(mean, seats, step) <= refuse / 100.0 * mean:
             low = mean
         else:
             high = mean
+        mean = (low + high) / 2.0
     return low
+
+
+def _refused(mean: float, seats: int, step: int) -> float:
+    """How many Poisson arrivals find no seat on average.
+
+    Seats are added `step` at once, so there are up to `step` - 1 more, each number as often.
+    """
+    chance, known, count = exp(-mean), 0.0, 0
+    beyond, total = mean, 0.0  # expected arrivals beyond `count` seats
+    while count < seats + step and beyond > NEGLIGIBLE:
+        if count >= seats:
+            total += beyond
+        known += chance
+        beyond -= 1.0 - known
+        count += 1
+        chance *= mean / count
+    return total / step
+
+
+def _seats_by_normal(refuse: float, step: int, arrivals: float, departures: float) -> int:
+    """The same for many: a normal distribution of arrivals less departures."""
+    mean, spread = arrivals - departures, sqrt(arrivals + departures)
+
+    def refused(seats: int) -> float:
+        z = (seats - mean) / spread
+        return spread * (NORMAL.pdf(z) - z * (1.0 - NORMAL.cdf(z)))
+
+    def is_enough(seats: int) -> bool:
+        return _sum_of_falling(refused, seats, step) <= refuse / 100.0 * arrivals * step
+
+    # Nobody is refused with ten standard deviations more seats than the mean.
+    candidates = range(1, max(1, ceil(mean + 10.0 * spread)) + 1)
+    return candidates[bisect_left(candidates, True, hi=len(candidates) - 1, key=is_enough)]
+
+
+def _sum_of_falling(values: Callable[[int], float], first: int, count: int) -> float:
+    """The sum of so many values, of which each is smaller than the one before."""
+    return sum(takewhile(NEGLIGIBLE.__lt__, map(values, range(first, first + count))))
 
 
 def averages(traffic: Traffic) -> tuple[float, float]:
@@ -191,7 +224,8 @@ def follow_traffic(
     if not traffic.known:
         first = (Average(came, came, now.at), Average(left, left, now.at))
         stays = Stays(now.at, Average(since=now.at), Average(since=now.at), now.at)
-        return Traffic(now.at, *first, known=True, stays=stays)
+        profile = forecast.follow(None, came, now.at, now)
+        return Traffic(now.at, *first, known=True, stays=stays, profile=profile)
     if any(pod.serving and not is_arriving(pod, now, fresh_for) for pod in silent):
         arrivals, departures = averages(traffic)
         came, left = max(came, arrivals), min(left, departures)
@@ -201,6 +235,7 @@ def follow_traffic(
         traffic.departures.toward(left, traffic.at, DEPARTURES_MEMORY),
         known=True,
         stays=traffic.stays and _follow_stays(traffic.stays, traffic.at, pods, came, now),
+        profile=forecast.follow(traffic.profile, came, traffic.at, now),
     )
 
 

@@ -21,9 +21,11 @@ from autoscaler.model.observed import (
 )
 from autoscaler.model.reasons import Reason
 from autoscaler.model.state import (
+    Arrivals,
     Average,
     Departing,
     Logged,
+    Profile,
     Removal,
     Reset,
     Shortage,
@@ -34,6 +36,7 @@ from autoscaler.model.state import (
 )
 
 __all__ = [
+    "Arrivals",
     "Average",
     "Cause",
     "Confirmation",
@@ -46,6 +49,7 @@ __all__ = [
     "Occupancy",
     "PodMarks",
     "PodState",
+    "Profile",
     "Reason",
     "Recommendation",
     "Removal",

@@ -124,11 +124,48 @@ class Stays(NamedTuple):
         )
 
 
+class Arrivals(NamedTuple):
+    """Arrivals counted since `start`: so many until `since`, and `rate` a second from then on."""
+
+    start: float
+    until_then: float
+    rate: float
+    since: float
+
+    def counted(self, at: float) -> float:
+        """Return how many there were until a time."""
+        return self.until_then + self.rate * (at - self.since)
+
+    def to(self, rate: float, since: float) -> Arrivals:
+        """Return the arrivals of which the rate has been another one since that time."""
+        return Arrivals(self.start, self.counted(since), rate, since)
+
+    def slot_of(self, seconds: float) -> int:
+        """Return the number of the stretch of so many seconds in which they began."""
+        return int(self.start // seconds)
+
+
+class Profile(NamedTuple):
+    """Arrivals a second at the times of a week and of a day, by the number of the slot.
+
+    current: those of the slot that is not over.
+    """
+
+    week: Mapping[int, float]
+    day: Mapping[int, float]
+    current: Arrivals
+
+    def shifted(self, seconds: float) -> Profile:
+        """The same on a clock that was stepped by `seconds`; the slot that is not over ends."""
+        start, count, rate, since = self.current
+        return self._replace(current=Arrivals(start + seconds, count, rate, since + seconds))
+
+
 class Traffic(NamedTuple):
     """Arrivals and departures of sessions a second, and their averages.
 
     at: when they were last counted. known: whether any pod has ever told of them. stays: how long
-    sessions last.
+    sessions last. profile: when users come.
     """
 
     at: float
@@ -136,6 +173,7 @@ class Traffic(NamedTuple):
     departures: Average = Average()
     known: bool = False
     stays: Stays | None = None
+    profile: Profile | None = None
 
     def shifted(self, seconds: float) -> Traffic:
         """The same on a clock that was stepped by `seconds`."""
@@ -145,6 +183,7 @@ class Traffic(NamedTuple):
             self.departures.shifted(seconds),
             self.known,
             self.stays and self.stays.shifted(seconds),
+            self.profile and self.profile.shifted(seconds),
         )
 
 

@@ -35,6 +35,16 @@ class RefusalTarget(Model):
 
     refuse: Percent = Field(description="Share of new users who may find no free seat.")
     lead_time: Duration = duration_field(60.0, "Time for a new pod to become Ready.")
+    forecast: Literal["weekly", "none"] = Field(
+        default="weekly",
+        description="Whether to expect as many new users as at the same time of the days and weeks "
+        "before, if that is more than come now.",
+    )
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether the weeks before count."""
+        return self.forecast == "weekly"
 
     @field_validator("refuse")
     @classmethod

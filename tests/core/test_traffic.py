@@ -90,7 +90,7 @@ def test_a_steady_stream_is_known_at_once_and_staffed_for() -> None:
 
     assert state.traffic is not None
     assert averages(state.traffic)[0] == pytest.approx(0.1)
-    assert "200 connected + 18 spare" in decision.recommendations[0].detail
+    assert "200 connected + 16 spare" in decision.recommendations[0].detail
 
 
 def test_while_a_pod_is_silent_arrivals_may_rise_and_not_fall() -> None:

@@ -29,7 +29,7 @@ UNKNOWN_KEYS = {
     ),
     "a key of a refusal target": (
         GOOD + "    spare: {refuse: 1%, x: 3}\n",
-        "11: metrics[0].spare.x: unknown key, expected one of refuse, leadTime",
+        "11: metrics[0].spare.x: unknown key, expected one of refuse, leadTime, forecast",
     ),
     "a key deep down": (
         GOOD + "behavior:\n  scaleDown:\n    stabilisationWindowSeconds: 3\n",
