@@ -286,19 +286,23 @@ def _landing(
 ) -> Landing | None:
     """What new users need of the open pods; None where all pods shall be open to them.
 
-    So it is where another metric asks for more replicas than sessions do, because the pods with the
-    most sessions may then be the busiest, and at the minimum, where packing saves no replica.
+    So it is where another metric asks for more replicas than sessions do, or has no number, because
+    the pods with the most sessions may then be the busiest; and at the minimum, where packing saves
+    no replica.
     """
     packing, metric, traffic = policy.packing, policy.sessions, state.traffic
     if packing is None or metric is None or traffic is None or not traffic.known:
         return None
-    asked = {each.metric: each.replicas or 0 for each in metrics if each.metric != "sessions"}
-    own = next((each.replicas for each in metrics if each.metric == "sessions"), None)
-    if own is None or own < max(asked.values(), default=0) or observed.replicas <= bounds.min:
+    own = next(each.replicas for each in metrics if each.metric == "sessions")
+    others = [each.replicas for each in metrics if each.metric != "sessions"]
+    if own is None or any(asked is None or asked > own for asked in others):
+        return None
+    if observed.replicas <= bounds.min:
         return None
     delay = sessions.seen_after(policy, observed.fresh_for)
     seats = sessions.landing_seats(metric, traffic, delay, now)
-    return Landing(seats, packing.min_routable or min(2, policy.replicas.min))
+    least = packing.min_routable or min(2, policy.replicas.min)
+    return Landing(seats, least, not holds.doubts_what_serves(observed, state, now))
 
 
 def _drain(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from autoscaler.core.decide import decide, record_scaling
 from autoscaler.core.drain.deletion_order import first_to_go
+from autoscaler.core.drain.fleet import remaining
 from autoscaler.core.drain.pods import LOWEST_COST, is_drained, is_marked
 from autoscaler.core.hpa.behavior import DOWN_WINDOW, stabilize_down
 from autoscaler.core.now import Now
@@ -159,13 +160,15 @@ def test_a_shrink_takes_exactly_marked_pods_that_are_certain_to_go(
 
 
 @given(a_policy(), an_observation(), states)
-def test_a_pod_that_serves_is_left_for_new_users(
+def test_new_users_find_a_pod_if_one_serves_or_is_in_reserve(
     chosen: Policy, seen: Observation, state: State | None
 ) -> None:
     decision, _ = decide(chosen, seen, state, NOW)
 
     notes = {pod.uid: note for pod, note in decision.drain.marks} if decision.drain else {}
-    before = [pod for pod in seen.pods if pod.serving and pod.routable]
+    stays = remaining(seen.pods, seen.replicas, Now(NOW)) if seen.replicas else ()
+    warm = [pod for pod in stays if pod.serving and pod.is_available]
+    before = [pod for pod in seen.pods if pod.serving and pod.routable] + warm
     after = [p for p in seen.pods if p.serving and notes.get(p.uid, p).routable]
     assert after or not before
 
@@ -184,7 +187,7 @@ def test_a_stale_cache_leads_to_one_scale_up_and_to_nothing_that_ends_a_session(
         assert decision.desired == decision.current
     for each, marks in decision.drain.marks if decision.drain else ():
         assert marks.cost in (None, each.deletion_cost)
-        assert marks.cordon in (None, each.cordon) or marks.cordon.cause is Cause.FULL
+        assert marks.cordon in (None, each.cordon) or marks.cordon.cause is not Cause.SCALE_DOWN
 
 
 @given(a_policy(), an_observation(), states)

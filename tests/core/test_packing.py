@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -12,7 +14,18 @@ from autoscaler.core.drain.packing import Landing
 from autoscaler.core.drain.plan import plan_drain
 from autoscaler.core.now import Now
 from autoscaler.core.schedule import Bounds
-from autoscaler.model import Average, Cause, Cordon, Decision, PodState, State, Stays, Traffic
+from autoscaler.model import (
+    Average,
+    Cause,
+    Cordon,
+    Decision,
+    PodState,
+    Reset,
+    Sample,
+    State,
+    Stays,
+    Traffic,
+)
 from autoscaler.policy import Policy
 from tests.builders import NOW, observation, policy
 from tests.core.drains import BUSY, leaving, serving, sightings, told
@@ -25,6 +38,10 @@ MINUTE_VISITS = Stays(0.0, Average(), Average(), NOW - 60, mean=600.0)
 
 def reserve(name: str, sessions: int | None = 1, **more: Any) -> PodState:
     return serving(name, sessions, routable=False, cordon=RESERVE, **more)
+
+
+def on(node: str, each: PodState) -> PodState:
+    return replace(each, node=node)
 
 
 def since(hours: float, each: PodState) -> PodState:
@@ -81,10 +98,45 @@ PLACEMENTS: dict[str, tuple[list[PodState], Landing | None, dict[str, str]]] = {
         FEW,
         {"b": "uncordon"},
     ),
+    "one of the reserve that is full is no help": (
+        [serving("a", 7), reserve("b", 10), reserve("c", 1)],
+        FEW,
+        {"c": "uncordon"},
+    ),
+    "nor one without data, unless there is no other": (
+        [serving("a", 10), reserve("b", None)],
+        FEW,
+        {"b": "uncordon"},
+    ),
     "one without the label cannot be closed": (
         [serving("a", 4), serving("b", 2, labelled=False)],
         FEW,
         {},
+    ),
+    "none is closed in doubt": (
+        [serving("a", 4), serving("b", 2)],
+        FEW._replace(may_close=False),
+        {},
+    ),
+    "in doubt too pods are opened": (
+        [serving("a", 7), reserve("b", 1)],
+        FEW._replace(may_close=False),
+        {"b": "uncordon"},
+    ),
+    "not all of the open pods are on one node": (
+        [serving("a", 4), serving("b", 3), on("n2", serving("c", 1))],
+        Landing(4, 2),
+        {"b": "cordon reserve"},
+    ),
+    "one on another node is opened before a fuller one": (
+        [serving("a", 4), reserve("b", 3), on("n2", reserve("c", 1))],
+        Landing(4, 2),
+        {"c": "uncordon"},
+    ),
+    "unless all pods are on the same": (
+        [serving("a", 4), reserve("b", 3), reserve("c", 1)],
+        Landing(4, 2),
+        {"b": "uncordon"},
     ),
     "all are opened where new users go to all pods": (
         [serving("a", 4), reserve("b", 2)],
@@ -106,11 +158,6 @@ def test_new_users_go_to_the_fullest_pods_that_have_seats_enough(
     pods: list[PodState], landing: Landing | None, expected: dict[str, str]
 ) -> None:
     assert planned(*pods, landing=landing) == expected
-
-
-def test_in_a_rollout_no_pod_is_put_in_reserve() -> None:
-    pods = [serving("a", 4), serving("b", 2)]
-    assert planned(*pods, landing=FEW, rollout_in_progress=True) == {}
 
 
 LATE = since(3, leaving("a", BUSY, sessions=1, protected=True))
@@ -162,10 +209,22 @@ def test_load_that_returns_lets_a_draining_pod_into_the_reserve_while_others_hav
     assert found == {"b": "cordon reserve"}
 
 
-def decided(rules: Policy, *pods: PodState, came: float = 0.01) -> Decision:
+def decided(
+    rules: Policy,
+    *pods: PodState,
+    came: float = 0.01,
+    seen: Mapping[str, Any] = MappingProxyType({}),
+    **remembered: Any,
+) -> Decision:
     average = Average(came, came, NOW - 60)
-    state = State(seen_at=NOW - 2, traffic=Traffic(NOW - 2, average, average, known=True))
-    return decide(rules, observation(pods=pods), state, NOW)[0]
+    traffic = Traffic(NOW - 2, average, average, known=True)
+    state = State(seen_at=NOW - 2, traffic=traffic, **remembered)
+    return decide(rules, observation(pods=pods, **seen), state, NOW)[0]
+
+
+def reserved(decision: Decision) -> list[str]:
+    marks = told(decision.drain) if decision.drain else {}
+    return [name for name, what in marks.items() if what == "cordon reserve"]
 
 
 DECISIONS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -189,9 +248,42 @@ DECISIONS: dict[str, tuple[dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize(("rules", "expected"), DECISIONS.values(), ids=DECISIONS.keys())
 def test_when_new_users_are_packed(rules: dict[str, Any], expected: list[str]) -> None:
     pods = [serving(name, count, cpu=900) for name, count in (("a", 8), ("b", 6), ("c", 5))]
-    found = decided(policy(**{"metrics": [SIX_SPARE], **rules}), *pods)
-    marks = told(found.drain) if found.drain else {}
-    assert [name for name, what in marks.items() if what == "cordon reserve"] == expected
+    assert reserved(decided(policy(**{"metrics": [SIX_SPARE], **rules}), *pods)) == expected
+
+
+DOUBTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "in a rollout, for new users belong on the new pods": ({"rollout_in_progress": True}, {}),
+    "on a stale cache, for the others may be gone": ({"confirmed_at": NOW - 60}, {}),
+    "after somebody else has set the label": ({}, {"reset": Reset("helm set the label", NOW - 60)}),
+}
+
+
+@pytest.mark.parametrize(("seen", "remembered"), DOUBTS.values(), ids=DOUBTS.keys())
+def test_no_pod_is_put_in_reserve_in_doubt(
+    seen: dict[str, Any], remembered: dict[str, Any]
+) -> None:
+    pods = [serving(name, count) for name, count in (("a", 8), ("b", 6), ("c", 5))]
+    assert "c" in reserved(decided(policy(metrics=[SIX_SPARE]), *pods))
+    found = decided(policy(metrics=[SIX_SPARE]), *pods, seen=seen, **remembered)
+    assert reserved(found) == []
+
+
+def test_a_metric_without_a_number_may_need_more() -> None:
+    rules = policy(metrics=[SIX_SPARE, {"type": "cpu", "utilization": "90%"}])
+    pods = [serving("a", 8), reserve("b", 6), reserve("c", 5)]
+    plan = decided(rules, *pods).drain
+    assert plan is not None
+    assert told(plan) == {"b": "uncordon", "c": "uncordon"}
+
+
+def test_the_largest_number_of_several_metrics_counts() -> None:
+    first, second = (
+        {"type": "prometheus", "query": name, "perReplica": 10} for name in ("busy", "idle")
+    )
+    said = {"busy": Sample(90_000, NOW), "idle": Sample(1_000, NOW)}
+    rules = policy(metrics=[SIX_SPARE, first, second])
+    pods = [serving("a", 8), serving("b", 6), serving("c", 5)]
+    assert reserved(decided(rules, *pods, seen={"external": said})) == []
 
 
 def test_without_arrivals_new_users_go_to_all_pods() -> None:

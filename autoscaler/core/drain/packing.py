@@ -7,7 +7,7 @@ drained first when replicas are surplus.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from autoscaler.core.drain.cleanup import SERVING
@@ -22,10 +22,22 @@ CLOSING = 1.25
 
 
 class Landing(NamedTuple):
-    """What new users need: so many free seats, on at least so many pods that have any."""
+    """What new users need: so many free seats, on at least so many pods that have any.
+
+    may_close: whether pods may be put in reserve now; in doubt none is.
+    """
 
     seats: int
     pods: int
+    may_close: bool = True
+
+
+class _Room(NamedTuple):
+    """The free seats of some pods, and the nodes of those that have any."""
+
+    seats: int
+    pods: int
+    nodes: frozenset[str]
 
 
 def with_packing(fleet: Fleet, plan: DrainPlan, landing: Landing | None) -> DrainPlan:
@@ -51,36 +63,53 @@ def with_packing(fleet: Fleet, plan: DrainPlan, landing: Landing | None) -> Drai
     return plan._replace(marks=(*kept, *changes.values()))
 
 
-def _chosen(fleet: Fleet, pods: Collection[PodState], landing: Landing) -> list[PodState]:
+def _chosen(fleet: Fleet, pods: Sequence[PodState], landing: Landing) -> list[PodState]:
     """Return the pods that shall be open: those that are, fewer if they have more than enough."""
+    nodes = min(landing.pods, len(_room(fleet, pods).nodes))
     present = [pod for pod in pods if pod.routable]
-    wanted = _opened(fleet, present, pods, landing)
-    return wanted if len(wanted) > len(present) else _closed(fleet, present, landing)
+    wanted = _opened(fleet, present, pods, landing, nodes)
+    if len(wanted) > len(present) or not landing.may_close:
+        return wanted
+    return _closed(fleet, present, landing, nodes)
 
 
 def _opened(
-    fleet: Fleet, present: Sequence[PodState], pods: Collection[PodState], landing: Landing
+    fleet: Fleet,
+    present: Sequence[PodState],
+    pods: Sequence[PodState],
+    landing: Landing,
+    nodes: int,
 ) -> list[PodState]:
-    """Return the open pods and as many others as new users need, the fullest first."""
+    """Return the open pods and as many others as new users need, the fullest with seats first.
+
+    nodes: on so many at least, for one that fails takes all its pods along.
+    """
     chosen = list(present)
     others = sorted((pod for pod in pods if not pod.routable), key=lambda pod: _rank(fleet, pod))
-    for pod in others:
-        if _has_room(fleet, chosen, landing.seats, landing.pods):
+    others.sort(key=lambda pod: not _free_seats(fleet, pod))
+    while others:
+        seats, count, known = _room(fleet, chosen)
+        if seats >= landing.seats and count >= landing.pods and len(known) >= nodes:
             break
+        elsewhere = (pod for pod in others if len(known) < nodes and pod.node not in known)
+        pod = next(elsewhere, others[0])
+        others.remove(pod)
         chosen.append(pod)
     return chosen
 
 
-def _closed(fleet: Fleet, present: Sequence[PodState], landing: Landing) -> list[PodState]:
-    """Return the open pods without those that new users do not need, the emptiest first.
-
-    None is closed in a rollout: new users belong on the new pods, which are the emptiest.
-    """
-    chosen = sorted(present, key=lambda pod: _rank(fleet, pod))
-    while chosen and chosen[-1].labelled and not fleet.rolling:
-        if not _has_room(fleet, chosen[:-1], CLOSING * landing.seats, landing.pods):
+def _closed(
+    fleet: Fleet, present: Sequence[PodState], landing: Landing, nodes: int
+) -> list[PodState]:
+    """Return the open pods without those that new users do not need, the emptiest first."""
+    chosen = ranked = sorted(present, key=lambda pod: _rank(fleet, pod))
+    for pod in reversed(ranked):
+        others = [each for each in chosen if each is not pod]
+        seats, count, known = _room(fleet, others)
+        if seats < CLOSING * landing.seats or count < landing.pods or not pod.labelled:
             break
-        chosen.pop()
+        if len(known) >= nodes:
+            chosen = others
     return chosen
 
 
@@ -89,9 +118,10 @@ def _rank(fleet: Fleet, pod: PodState) -> tuple[float, ...]:
     return not is_straggling(fleet, pod), _free_seats(fleet, pod), pod.created_at or 0.0
 
 
-def _has_room(fleet: Fleet, pods: Sequence[PodState], seats: float, count: int) -> bool:
-    free = [found for pod in pods if (found := _free_seats(fleet, pod))]
-    return sum(free) >= seats and len(free) >= count
+def _room(fleet: Fleet, pods: Sequence[PodState]) -> _Room:
+    free = {pod.uid: _free_seats(fleet, pod) for pod in pods}
+    having = [pod for pod in pods if free[pod.uid]]
+    return _Room(sum(free.values()), len(having), frozenset(pod.node for pod in having))
 
 
 def _free_seats(fleet: Fleet, pod: PodState) -> int:
