@@ -6,7 +6,7 @@ number pass or moves it and leaves a `Step` that says why. Nothing here does I/O
 
 from __future__ import annotations
 
-from autoscaler.core import foreign_writers, holds, schedule, sessions
+from autoscaler.core import foreign_writers, holds, schedule, sessions, starts
 from autoscaler.core.drain import cleanup, departures, sightings
 from autoscaler.core.drain.confirm import confirm_removal, expect_removal
 from autoscaler.core.drain.packing import Landing
@@ -124,7 +124,8 @@ def _remember_seeing(
 
 
 def _remember_pods(policy: Policy, observed: Observation, state: State, now: float) -> State:
-    """What is seen of the pods from pass to pass, for a drain counts its times by that."""
+    """What is seen of the pods from pass to pass: how they start, and the times of a drain."""
+    state = _remember_starts(observed, state)
     if policy.drain is None:
         return state
     seen = sightings.follow(state.sightings, observed.active, now)
@@ -132,6 +133,11 @@ def _remember_pods(policy: Policy, observed: Observation, state: State, now: flo
     if seen == state.sightings and short == state.shortage:
         return state
     return state._replace(sightings=seen, shortage=short)
+
+
+def _remember_starts(observed: Observation, state: State) -> State:
+    after = starts.follow(state.starts, observed.active)
+    return state if after is state.starts else state._replace(starts=after)
 
 
 def _remember_resets(observed: Observation, state: State, now: Now) -> tuple[State, str]:

@@ -92,11 +92,17 @@ def seen_after(policy: Policy, fresh_for: float) -> float:
 
 
 def spare_seats(
-    metric: SessionsMetric, sessions: int, traffic: Traffic | None, delay: float, now: Now
+    metric: SessionsMetric,
+    sessions: int,
+    traffic: Traffic | None,
+    lead_time: float | None,
+    delay: float,
+    now: Now,
 ) -> int:
     """How many seats to keep free beyond the connected sessions.
 
-    delay: seconds until a pass sees that somebody has come.
+    lead_time: seconds that new pods take, as they did; None: as the policy says. delay: seconds
+    until a pass sees that somebody has come.
     """
     match metric.spare:
         case int():
@@ -105,7 +111,7 @@ def spare_seats(
             return ceil(sessions * percent / 100.0 - 1e-9)
         case RefusalTarget() as target:
             traffic = traffic or Traffic(now.at)
-            horizon = target.lead_time + delay
+            horizon = (target.lead_time if lead_time is None else lead_time) + delay
             ahead = forecast.expected(traffic.profile, horizon, now) if target.forecasts else None
             # A rush that nobody foresees needs more than a share of the seats that are free anyway.
             step = 1 if ahead is None else metric.seats

@@ -122,7 +122,8 @@ class PodState:
     memory_limit: measured where `memory` was, in milli-bytes. arrivals, departures: users who came
     and left in thousandths a second, as the exporter counts them. oldest_session: when the
     oldest session with a connection began, in Unix seconds.
-    node: "" while it has none. restarts: the most of any container. replica_set: its owner's uid.
+    scheduled_at: when it got its node. node: "" while it has none. restarts: the most of any
+    container. replica_set: its owner's uid.
     label_writer: who else set the label of a pod that is or was cordoned, and when; "" for us.
     cost_is_ours: the deletion cost was written by this daemon. cost_writer: who wrote it else.
     stray_mark: our note of a cost is there and that cost no longer is.
@@ -141,6 +142,7 @@ class PodState:
     ready_since: float | None = None
     started_at: float | None = None
     created_at: float | None = None
+    scheduled_at: float | None = None
     deleting: bool = False
     routable: bool = True
     labelled: bool = True

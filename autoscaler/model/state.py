@@ -187,6 +187,18 @@ class Traffic(NamedTuple):
         )
 
 
+class Starts(NamedTuple):
+    """How long the last pods took from their creation to Ready, in seconds, the last one last.
+
+    new: uids of those that were seen and have not been Ready yet. at_once: of pods that had a node
+    at once. waited: of pods that had to wait for one.
+    """
+
+    new: frozenset[str] = frozenset()
+    at_once: tuple[float, ...] = ()
+    waited: tuple[float, ...] = ()
+
+
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -203,7 +215,7 @@ class State(NamedTuple):
     sightings: by uid, while any pod is cordoned; a restart begins them anew. shortage: while there
     are fewer pods than replicas. told: by uid, when a pod that waits for its last sessions was
     named. replicas_seen: spec.replicas as it was last. reset: when somebody else wrote over it, or
-    over a label of ours.
+    over a label of ours. starts: how long pods take to become Ready.
     """
 
     recommendations: tuple[Logged, ...] = ()
@@ -222,6 +234,7 @@ class State(NamedTuple):
     told: Mapping[str, float] = _NOTHING
     replicas_seen: int | None = None
     reset: Reset | None = None
+    starts: Starts = Starts()
 
     def again(self, at: float) -> State:
         """The memory after further passes, the last one at `at`, that saw and decided the same."""
