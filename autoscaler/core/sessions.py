@@ -229,7 +229,8 @@ def follow_traffic(
     left = sum(pod.departures.value for pod in told if pod.departures is not None) / 1000
     if not traffic.known:
         first = (Average(came, came, now.at), Average(left, left, now.at))
-        stays = Stays(now.at, Average(since=now.at), Average(since=now.at), now.at)
+        nothing = Average(since=now.at)
+        stays = _follow_stays(Stays(now.at, nothing, nothing, now.at), now.at, pods, came, now)
         profile = forecast.follow(None, came, now.at, now)
         return Traffic(now.at, *first, known=True, stays=stays, profile=profile)
     if any(pod.serving and not is_arriving(pod, now, fresh_for) for pod in silent):
