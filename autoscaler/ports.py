@@ -13,7 +13,9 @@ from autoscaler.errors import AutoscalerError
 from autoscaler.model import Occupancy, PodMarks, PodState, Sample, TargetRef, Unavailable
 from autoscaler.policy import Policy
 
-Signal = Literal["sessions", "cpu", "memory", "memory_limit", "arrivals", "departures"]
+Signal = Literal[
+    "sessions", "cpu", "memory", "memory_limit", "arrivals", "departures", "oldest_session"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from autoscaler.control.actor import Actor, Written, key_of
 from autoscaler.control.changes import PATIENCE, Changes
 from autoscaler.control.due_policies import DuePolicies, labels_by_namespace
 from autoscaler.control.leadership import NoLeadership
-from autoscaler.control.observation import build_observation, queries_in_turn, required_signals
+from autoscaler.control.observation import build_observation, queries_in_turn, read_signals
 from autoscaler.control.observer import Found, Observer
 from autoscaler.control.pass_result import (
     FAILED_RESCALE,
@@ -122,7 +122,7 @@ class Controller:
         due = self._due.due(policies.policies, statuses, now)
         due = [policy for policy in due if not self._changes.are_under_way(policy.target.ref)]
         readings = self._observer.readings(
-            {pair for policy in due for pair in required_signals(policy).items()},
+            {pair for policy in due for pair in read_signals(policy).items()},
             queries_in_turn(due),
             now,
         )

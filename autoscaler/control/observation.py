@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -34,6 +34,20 @@ def required_signals(policy: Policy) -> dict[Signal, str]:
         wanted["memory_limit"] = "exporter"
     if policy.sessions is not None and isinstance(policy.sessions.spare, RefusalTarget):
         wanted |= {"arrivals": "exporter", "departures": "exporter"}
+    return wanted
+
+
+def read_signals(policy: Policy) -> dict[Signal, str]:
+    """The signals that a policy needs, and those that it only makes better decisions with.
+
+    Who comes, and since when the oldest sessions are there, decides which pods new users go to and
+    which are drained; without it new users go to all pods.
+    """
+    wanted = required_signals(policy)
+    if policy.packing is not None:
+        wanted |= dict.fromkeys(("arrivals", "departures"), "exporter")
+    if "arrivals" in wanted:
+        wanted["oldest_session"] = "exporter"
     return wanted
 
 
@@ -69,7 +83,7 @@ class Evidence(NamedTuple):
 
 def evidence_of(policy: Policy, target: TargetState, readings: Readings) -> Evidence:
     """Return what `build_observation` takes from these, as far as anything is decided by it."""
-    wanted = required_signals(policy)
+    wanted = read_signals(policy)
     samples = _samples(target, wanted, readings).values()
     external = _external(policy, readings).values()
     return Evidence(
@@ -86,7 +100,7 @@ def evidence_of(policy: Policy, target: TargetState, readings: Readings) -> Evid
 
 def build_observation(policy: Policy, target: TargetState, readings: Readings) -> Observation:
     """What this pass knows of the policy's target."""
-    wanted = required_signals(policy)
+    wanted = read_signals(policy)
     samples = _samples(target, wanted, readings)
     return Observation(
         replicas=target.replicas,
@@ -125,6 +139,8 @@ def _samples(target: TargetState, wanted: Mapping[Signal, str], readings: Readin
         signal: tuple(map(readings.samples.get((signal, source), {}).get, keys))
         for signal, source in wanted.items()
     }
+    for signal in found.keys() & _LASTING.keys():
+        found[signal] = tuple(each and _LASTING[signal](each) for each in found[signal])
     if wanted.get("memory") == "cadvisor":
         nearest = [
             nearest_to_its_limit(readings.containers.get(key, {}), pod.resources.memory_limits)
@@ -134,6 +150,27 @@ def _samples(target: TargetState, wanted: Mapping[Signal, str], readings: Readin
         limits = (limit for _, limit in nearest)
         found["memory_limit"] = tuple(None if it is None else Sample(it, 0.0) for it in limits)
     return found
+
+
+def _as_gauge(rate: Sample) -> Sample:
+    """Return a rate of which nobody asks over which time it was taken."""
+    return rate._replace(window=0.0)
+
+
+def _beginning(age: Sample) -> Sample:
+    """Return the time at which something of this age began, in seconds and to ten of them.
+
+    An age is another one at each scrape, by which nothing has changed.
+    """
+    return age._replace(value=round((age.at - age.value / 1000) / 10) * 10)
+
+
+# What of some samples stays the same from scrape to scrape while nothing happens.
+_LASTING: Mapping[Signal, Callable[[Sample], Sample]] = {
+    "arrivals": _as_gauge,
+    "departures": _as_gauge,
+    "oldest_session": _beginning,
+}
 
 
 def _with_samples(pods: tuple[PodState, ...], samples: Samples) -> tuple[PodState, ...]:

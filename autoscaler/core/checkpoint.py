@@ -1,8 +1,9 @@
 """What of a `State` survives a restart, as the text that travels with a Lease. Pure.
 
 {"bokeh/dashboards/UID": {"up": AT, "down": AT, "ups": [[REPLICAS, AT], ...], "downs": [...],
-"mismatch": AT, "reset": [WHAT, AT], "departing": {POD-UID: [NAME, SESSIONS, AT, REASON]}}}, times
-in Unix seconds; what there is nothing to say of is left out. A Lease of a version before shards
+"mismatch": AT, "reset": [WHAT, AT], "departing": {POD-UID: [NAME, SESSIONS, AT, REASON]},
+"starts": [SECONDS, ...], "waits": [...]}}, times in Unix seconds, and how long pods took to become
+Ready, in seconds; what there is nothing to say of is left out. A Lease of a version before shards
 spoke of one namespace and left its name out: {"dashboards/UID": ...}.
 """
 
@@ -13,7 +14,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from autoscaler.model import Departing, Logged, Reason, Reset, State
+from autoscaler.model import Departing, Logged, Reason, Reset, Starts, State
 
 # No rate policy looks back further (HPA's limit).
 LONGEST_PERIOD = 1_800.0
@@ -29,6 +30,8 @@ Short = Annotated[str, Field(max_length=253)]
 Name = Annotated[str, Field(pattern="^([^/]+/){1,2}[^/]*$", max_length=900)]
 Time = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
 Event = tuple[Annotated[int, Field(ge=1, lt=2**31)], Time]
+Seconds = Annotated[float, Field(ge=0, lt=1e7, allow_inf_nan=False)]
+Times = Annotated[tuple[Seconds, ...], Field(max_length=100)]
 # One a second for as long as a rate policy looks back, and a few.
 Events = Annotated[tuple[Event, ...], Field(max_length=2_000)]
 Words = Annotated[str, Field(max_length=LONGEST_WORDS)]
@@ -47,6 +50,8 @@ class Entry(BaseModel):
     mismatch: Time | None = None
     reset: tuple[Words, Time] | None = None
     departing: dict[Short, Gone] = {}
+    starts: Times = ()
+    waits: Times = ()
 
 
 _TEXT = TypeAdapter(dict[Name, Entry], config=ConfigDict(defer_build=True))
@@ -100,6 +105,8 @@ def _entry(state: State, now: float) -> Entry:
         mismatch=state.mismatch_at,
         reset=state.reset and (state.reset.what[:LONGEST_WORDS], state.reset.at),
         departing={uid: (*each[:3], each.why.value) for uid, each in state.departing.items()},
+        starts=state.starts.at_once,
+        waits=state.starts.waited,
     )
 
 
@@ -118,6 +125,7 @@ def _state(entry: Entry, now: float) -> State:
         mismatch_at=past(entry.mismatch),
         reset=entry.reset and Reset(entry.reset[0], min(entry.reset[1], now)),
         departing={uid: _departing(gone, now) for uid, gone in entry.departing.items()},
+        starts=Starts(at_once=entry.starts, waited=entry.waits),
     )
 
 

@@ -6,9 +6,10 @@ number pass or moves it and leaves a `Step` that says why. Nothing here does I/O
 
 from __future__ import annotations
 
-from autoscaler.core import foreign_writers, holds, schedule
+from autoscaler.core import foreign_writers, holds, schedule, sessions, starts
 from autoscaler.core.drain import cleanup, departures, sightings
 from autoscaler.core.drain.confirm import confirm_removal, expect_removal
+from autoscaler.core.drain.packing import Landing
 from autoscaler.core.drain.plan import plan_drain
 from autoscaler.core.holds import Draft
 from autoscaler.core.hpa import behavior
@@ -77,7 +78,8 @@ def decide(
     draft = holds.on_stale_cache(draft, observed, state, now)
     draft = holds.beside_other_autoscaler(draft, observed)
     draft = holds.while_paused(draft, policy, observed)
-    draft, plan = _drain(draft, needed, policy, observed, state, bounds, now)
+    landing = _landing(policy, metrics, observed, state, bounds, now)
+    draft, plan = _drain(draft, needed, landing, policy, observed, state, bounds, now)
     if plan is not None and plan.named != state.told:
         state = state._replace(told=plan.named)
     return decision._replace(
@@ -124,7 +126,8 @@ def _remember_seeing(
 
 
 def _remember_pods(policy: Policy, observed: Observation, state: State, now: float) -> State:
-    """What is seen of the pods from pass to pass, for a drain counts its times by that."""
+    """What is seen of the pods from pass to pass: how they start, and the times of a drain."""
+    state = _remember_starts(observed, state)
     if policy.drain is None:
         return state
     seen = sightings.follow(state.sightings, observed.active, now)
@@ -132,6 +135,11 @@ def _remember_pods(policy: Policy, observed: Observation, state: State, now: flo
     if seen == state.sightings and short == state.shortage:
         return state
     return state._replace(sightings=seen, shortage=short)
+
+
+def _remember_starts(observed: Observation, state: State) -> State:
+    after = starts.follow(state.starts, observed.active)
+    return state if after is state.starts else state._replace(starts=after)
 
 
 def _remember_resets(
@@ -283,9 +291,39 @@ def _keep_bounds(draft: Draft, bounds: Bounds) -> Draft:
     return draft
 
 
+def _landing(
+    policy: Policy,
+    metrics: tuple[Recommendation, ...],
+    observed: Observation,
+    state: State,
+    bounds: Bounds,
+    now: Now,
+) -> Landing | None:
+    """What new users need of the open pods; None where all pods shall be open to them.
+
+    So it is where another metric asks for more replicas than sessions do, or has no number, because
+    the pods with the most sessions may then be the busiest; and at the minimum, where packing saves
+    no replica.
+    """
+    packing, metric, traffic = policy.packing, policy.sessions, state.traffic
+    if packing is None or metric is None or traffic is None or not traffic.known:
+        return None
+    own = next(each.replicas for each in metrics if each.metric == "sessions")
+    others = [each.replicas for each in metrics if each.metric != "sessions"]
+    if own is None or any(asked is None or asked > own for asked in others):
+        return None
+    if observed.replicas <= bounds.min:
+        return None
+    delay = sessions.seen_after(policy, observed.fresh_for)
+    seats = sessions.landing_seats(metric, traffic, delay, now)
+    least = packing.min_routable or min(2, policy.replicas.min)
+    return Landing(seats, least, not holds.doubts_what_serves(observed, state, now))
+
+
 def _drain(
     draft: Draft,
     needed: int | None,
+    landing: Landing | None,
     policy: Policy,
     observed: Observation,
     state: State,
@@ -298,7 +336,7 @@ def _drain(
         changes = cleanup.released(observed.pods, observed.replicas, now, protects=protects)
         return draft, DrainPlan(draft.replicas, changes) if changes else None
     wanted = draft.replicas if state.removal is None else max(draft.replicas, draft.current)
-    plan = plan_drain(policy, policy.drain, observed, wanted, needed, bounds, state, now)
+    plan = plan_drain(policy, policy.drain, observed, wanted, needed, bounds, state, now, landing)
     draft = draft._replace(replicas=plan.replicas, steps=(*draft.steps, *plan.steps))
     draft = holds.on_stale_cache(draft, observed, state, now)
     return draft, plan._replace(replicas=draft.replicas)

@@ -117,6 +117,15 @@ def on_stale_cache(draft: Draft, observed: Observation, state: State, now: Now) 
     return draft.to(draft.current, Reason.STALE_CACHE, detail)
 
 
+def doubts_what_serves(observed: Observation, state: State, now: Now) -> bool:
+    """Whether no pod is put in reserve: a rollout, a stale cache, or somebody else sets the label.
+
+    In a rollout new users belong on the new pods, which are the emptiest.
+    """
+    is_stale = staleness.is_cache_stale(observed.confirmed_at, now)
+    return observed.rollout_in_progress or is_stale or bool(foreign_writers.pause(state, now))
+
+
 def beside_other_autoscaler(draft: Draft, observed: Observation) -> Draft:
     """Hold while another autoscaler scales the target: the two would undo each other's changes."""
     if observed.other_autoscaler is None:

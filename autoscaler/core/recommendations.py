@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoscaler.core import sessions
+from autoscaler.core import sessions, starts
 from autoscaler.core.drain.pods import memory_limit
 from autoscaler.core.hpa.pod_groups import Reading
 from autoscaler.core.hpa.replicas import (
@@ -15,7 +15,7 @@ from autoscaler.core.hpa.replicas import (
 )
 from autoscaler.core.hpa.replicas import sessions as pods_for_sessions
 from autoscaler.core.now import Now
-from autoscaler.core.staleness import is_arriving, scrape_interval
+from autoscaler.core.staleness import is_arriving
 from autoscaler.model import Observation, Reason, Recommendation, State, Unavailable
 from autoscaler.policy import (
     CpuMetric,
@@ -25,7 +25,7 @@ from autoscaler.policy import (
     RefusalTarget,
     SessionsMetric,
 )
-from autoscaler.units import counted
+from autoscaler.units import counted, duration_text
 
 FAILURES = {
     "sessions": Reason.FAILED_GET_SESSIONS_METRIC,
@@ -72,11 +72,12 @@ def _sessions(
         nobody = f"no session count from any of {count.unknown} pods"
         raise NoRecommendation(_with_hint(nobody, "sessions", observed))
     traffic, by_refusal = state.traffic, isinstance(metric.spare, RefusalTarget)
-    if by_refusal:
+    if by_refusal or policy.packing is not None:
         traffic = sessions.follow_traffic(traffic, observed.pods, now, fresh_for)
         state = state._replace(traffic=traffic)
-    delay = policy.interval + scrape_interval(fresh_for)
-    spare = sessions.spare_seats(metric, count.sessions, traffic, delay, now)
+    delay = sessions.seen_after(policy, fresh_for)
+    lead_time = starts.lead_time(state.starts)
+    spare = sessions.spare_seats(metric, count.sessions, traffic, lead_time, delay, now)
     replicas = pods_for_sessions(count.sessions, spare, metric.seats)
     detail = f"sessions: ({count.sessions} connected + {spare} spare) / {metric.seats} seats"
     # One without sessions is deleted first in a scale-down, and is no help when pods are needed.
@@ -85,6 +86,8 @@ def _sessions(
         detail += f" + {apart} pods without new users"
     if count.unknown:
         detail += f", {counted(count.unknown, 'pod')} without data counted as full"
+    if by_refusal and lead_time is not None:
+        detail += f", for new pods take {duration_text(round(lead_time))}"
     unheard = by_refusal and not (traffic and traffic.known)
     if unheard:
         why = observed.unavailable.get("arrivals", "no exporter has told yet how many users came")

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import takewhile
 from math import ceil, exp, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
+from autoscaler.core import forecast
 from autoscaler.core.now import Now
-from autoscaler.core.staleness import is_arriving
-from autoscaler.model import Average, PodState, Traffic
-from autoscaler.policy import RefusalTarget, SessionsMetric
+from autoscaler.core.staleness import is_arriving, scrape_interval
+from autoscaler.model import Average, PodState, Stays, Traffic
+from autoscaler.policy import Policy, RefusalTarget, SessionsMetric
 from autoscaler.units import Share
 
 ARRIVALS_MEMORY = 300.0
 DEPARTURES_MEMORY = 900.0
+STAYS_MEMORY = 172_800.0
+# How long sessions last is known after a day and changes slowly, seconds.
+STAYS_KNOWN, STAYS_KEPT = 86_400.0, 3_600.0
 EXACT_BELOW = 30.0
+# Rates are measured over a minute, so whoever comes sooner than that is not yet in them, seconds.
+LANDING = 60.0
+# In percent, where the policy does not say how many may find no seat.
+LANDING_REFUSED = 0.1
+NORMAL = NormalDist()
+# Users on average who are none.
+NEGLIGIBLE = 1e-12
 # A mean that is closer to a limit than this share of it may be on either side.
 ROUNDING = 1e-9
 
 
 class Connected(NamedTuple):
-    """Sessions that need a seat on routable pods. measured: pods with a sample; unknown: without.
+    """Sessions that need a seat on available pods. measured: pods with a sample; unknown: without.
 
     Each unknown pod is counted as full: missing is never zero. open: pods that new users can go to,
     soon at least. apart: pods with users that get no new ones, so their seats are nobody's; what
@@ -38,28 +52,28 @@ class Connected(NamedTuple):
 
 def connected(active: tuple[PodState, ...], seats: int, now: Now, fresh_for: float) -> Connected:
     """Count sessions where new users may be sent; a pod that should say and does not is full."""
-    routable = [pod for pod in active if pod.routable]
-    known = [pod.sessions.value for pod in routable if pod.sessions is not None]
-    blind = [pod for pod in routable if pod.sessions is None]
+    available = [pod for pod in active if pod.is_available]
+    known = [pod.sessions.value for pod in available if pod.sessions is not None]
+    blind = [pod for pod in available if pod.sessions is None]
     unknown = sum(not is_arriving(pod, now, fresh_for) for pod in blind)
     apart = [pod for pod in active if pod.is_cordoned_full]
     held = [pod.sessions.value for pod in apart if pod.sessions is not None]
     idle = held.count(0)
     beyond = sum(max(0, count - seats) for count in held)
     sessions = sum(known) + seats * unknown + beyond
-    return Connected(sessions, len(known), unknown, len(routable), len(apart) - idle, idle)
+    return Connected(sessions, len(known), unknown, len(available), len(apart) - idle, idle)
 
 
 class Seating(NamedTuple):
-    """The seats of the pods that get new sessions, and how many of them are known to be free."""
+    """The seats of the pods that new sessions can get, and how many are known to be free."""
 
     capacity: int
     free: int
 
 
 def seating(pods: tuple[PodState, ...], seats: int) -> Seating:
-    """Seats where new users may be sent now; a pod without data has none free."""
-    open_pods = [pod for pod in pods if pod.routable and pod.serving]
+    """Seats where new users may be sent, at once or after one pass; without data none are free."""
+    open_pods = [pod for pod in pods if pod.is_available and pod.serving]
     taken = [seats if pod.sessions is None else pod.sessions.value for pod in open_pods]
     return Seating(seats * len(open_pods), sum(max(0, seats - count) for count in taken))
 
@@ -72,12 +86,23 @@ def without_data(pods: tuple[PodState, ...], now: Now, fresh_for: float) -> int:
     )
 
 
+def seen_after(policy: Policy, fresh_for: float) -> float:
+    """Seconds until a pass sees that somebody has come."""
+    return policy.interval + scrape_interval(fresh_for)
+
+
 def spare_seats(
-    metric: SessionsMetric, sessions: int, traffic: Traffic | None, delay: float, now: Now
+    metric: SessionsMetric,
+    sessions: int,
+    traffic: Traffic | None,
+    lead_time: float | None,
+    delay: float,
+    now: Now,
 ) -> int:
     """How many seats to keep free beyond the connected sessions.
 
-    delay: seconds until a pass sees that somebody has come.
+    lead_time: seconds that new pods take, as they did; None: as the policy says. delay: seconds
+    until a pass sees that somebody has come.
     """
     match metric.spare:
         case int():
@@ -86,66 +111,96 @@ def spare_seats(
             return ceil(sessions * percent / 100.0 - 1e-9)
         case RefusalTarget() as target:
             traffic = traffic or Traffic(now.at)
-            seats = seats_for_refusal(target, *averages(traffic), delay)
-            now.changes_at(_same_until(traffic, target, delay, seats))
-            return seats
+            horizon = (target.lead_time if lead_time is None else lead_time) + delay
+            ahead = forecast.expected(traffic.profile, horizon, now) if target.forecasts else None
+            # A rush that nobody foresees needs more than a share of the seats that are free anyway.
+            step = 1 if ahead is None else metric.seats
+            return seats_for_arrivals(target.refuse, step, traffic, ahead or 0.0, horizon, now)
 
 
-def seats_for_refusal(
-    target: RefusalTarget, arrivals: float, departures: float, delay: float
+def landing_seats(metric: SessionsMetric, traffic: Traffic, delay: float, now: Now) -> int:
+    """How many seats to keep open to those who come before a pass can open another warm pod."""
+    target = metric.spare
+    refuse = target.refuse if isinstance(target, RefusalTarget) else LANDING_REFUSED
+    horizon = max(LANDING, delay)
+    ahead = None
+    if not isinstance(target, RefusalTarget) or target.forecasts:
+        ahead = forecast.expected(traffic.profile, horizon, now)
+    return seats_for_arrivals(refuse, 1, traffic, ahead or 0.0, horizon, now)
+
+
+def seats_for_arrivals(
+    refuse: float, step: int, traffic: Traffic, ahead: float, horizon: float, now: Now
 ) -> int:
-    """Seats for those who may arrive before new ones can exist, all but `refuse` of the time.
+    """Free seats for those who may arrive within `horizon` seconds.
 
-    Square-root staffing over the lead time: with 0.1 arrivals a second, 60 s to a Ready pod, 2 s
-    between passes and 5 s between scrapes, 6.7 are expected and 16 are enough 99.9 % of the time.
+    refuse: share of them who may find none, in percent. step: seats that are added at once. ahead:
+    arrivals a second that are expected, if that is more than have arrived of late.
     """
-    horizon = target.lead_time + delay
-    quantile = 1.0 - target.refuse / 100.0
-    if _is_exact(target, arrivals, delay):
-        return max(1, _poisson_quantile(arrivals * horizon, quantile))
-    arrivals, departures = arrivals * horizon, departures * horizon
-    spread = NormalDist().inv_cdf(quantile) * sqrt(arrivals + departures)
-    return max(1, ceil(arrivals - departures + spread))
+    arrivals, departures = averages(traffic)
+    mean = max(arrivals, ahead) * horizon
+    if mean >= EXACT_BELOW:
+        now.changes_at(traffic.at)
+        return _seats_by_normal(refuse, step, mean, departures * horizon)
+    seats = 1
+    while _largest_mean(seats, refuse, step) < mean:
+        seats += 1
+    low = _largest_mean(seats - 1, refuse, step) * (1.0 + ROUNDING) if seats > 1 else 0.0
+    high = _largest_mean(seats, refuse, step) * (1.0 - ROUNDING)
+    limits = 0.0 if ahead * horizon > low else low / horizon, high / horizon
+    now.changes_at(traffic.arrivals.within_until(*limits, traffic.at, ARRIVALS_MEMORY))
+    return seats
 
 
-def _is_exact(target: RefusalTarget, arrivals: float, delay: float) -> bool:
-    """Whether so few arrive before new seats can exist that the exact distribution is cheap."""
-    return arrivals * (target.lead_time + delay) < EXACT_BELOW
-
-
-def _poisson_quantile(mean: float, quantile: float) -> int:
-    """The smallest count that a Poisson number of this mean stays within, so often."""
-    count, term = 0, exp(-mean)
-    total = term
-    while total < quantile and count < 1_000:
-        count += 1
-        term *= mean / count
-        total += term
-    return count
-
-
-def _same_until(traffic: Traffic, target: RefusalTarget, delay: float, seats: int) -> float:
-    """A time before which so many seats are enough, if the rates stay as they are."""
-    if not _is_exact(target, averages(traffic)[0], delay):
-        return traffic.at
-    horizon, quantile = target.lead_time + delay, 1.0 - target.refuse / 100.0
-    low = _largest_mean(seats - 1, quantile) * (1.0 + ROUNDING) if seats > 1 else 0.0
-    high = _largest_mean(seats, quantile) * (1.0 - ROUNDING)
-    limits = low / horizon, high / horizon
-    return traffic.arrivals.within_until(*limits, traffic.at, ARRIVALS_MEMORY)
-
-
-@lru_cache(maxsize=1_024)
-def _largest_mean(count: int, quantile: float) -> float:
-    """The largest mean, up to EXACT_BELOW, of a Poisson number that stays within this count."""
-    low, high = 0.0, EXACT_BELOW
-    for _ in range(64):
-        mean = (low + high) / 2.0
-        if _poisson_quantile(mean, quantile) <= count:
+@lru_cache(maxsize=4_096)
+def _largest_mean(seats: int, refuse: float, step: int) -> float:
+    """The largest mean, up to EXACT_BELOW, of Poisson arrivals for which so many seats do."""
+    low, high, mean = 0.0, EXACT_BELOW, EXACT_BELOW
+    for _ in range(48):
+        if _refused(mean, seats, step) <= refuse / 100.0 * mean:
             low = mean
         else:
             high = mean
+        mean = (low + high) / 2.0
     return low
+
+
+def _refused(mean: float, seats: int, step: int) -> float:
+    """How many Poisson arrivals find no seat on average.
+
+    Seats are added `step` at once, so there are up to `step` - 1 more, each number as often.
+    """
+    chance, known, count = exp(-mean), 0.0, 0
+    beyond, total = mean, 0.0  # expected arrivals beyond `count` seats
+    while count < seats + step and beyond > NEGLIGIBLE:
+        if count >= seats:
+            total += beyond
+        known += chance
+        beyond -= 1.0 - known
+        count += 1
+        chance *= mean / count
+    return total / step
+
+
+def _seats_by_normal(refuse: float, step: int, arrivals: float, departures: float) -> int:
+    """The same for many: a normal distribution of arrivals less departures."""
+    mean, spread = arrivals - departures, sqrt(arrivals + departures)
+
+    def refused(seats: int) -> float:
+        z = (seats - mean) / spread
+        return spread * (NORMAL.pdf(z) - z * (1.0 - NORMAL.cdf(z)))
+
+    def is_enough(seats: int) -> bool:
+        return _sum_of_falling(refused, seats, step) <= refuse / 100.0 * arrivals * step
+
+    # Nobody is refused with ten standard deviations more seats than the mean.
+    candidates = range(1, max(1, ceil(mean + 10.0 * spread)) + 1)
+    return candidates[bisect_left(candidates, True, hi=len(candidates) - 1, key=is_enough)]
+
+
+def _sum_of_falling(values: Callable[[int], float], first: int, count: int) -> float:
+    """The sum of so many values, of which each is smaller than the one before."""
+    return sum(takewhile(NEGLIGIBLE.__lt__, map(values, range(first, first + count))))
 
 
 def averages(traffic: Traffic) -> tuple[float, float]:
@@ -173,7 +228,11 @@ def follow_traffic(
     came = sum(pod.arrivals.value for pod in told if pod.arrivals is not None) / 1000
     left = sum(pod.departures.value for pod in told if pod.departures is not None) / 1000
     if not traffic.known:
-        return Traffic(now.at, Average(came, came, now.at), Average(left, left, now.at), known=True)
+        first = (Average(came, came, now.at), Average(left, left, now.at))
+        nothing = Average(since=now.at)
+        stays = _follow_stays(Stays(now.at, nothing, nothing, now.at), now.at, pods, came, now)
+        profile = forecast.follow(None, came, now.at, now)
+        return Traffic(now.at, *first, known=True, stays=stays, profile=profile)
     if any(pod.serving and not is_arriving(pod, now, fresh_for) for pod in silent):
         arrivals, departures = averages(traffic)
         came, left = max(came, arrivals), min(left, departures)
@@ -182,4 +241,23 @@ def follow_traffic(
         traffic.arrivals.toward(came, traffic.at, ARRIVALS_MEMORY),
         traffic.departures.toward(left, traffic.at, DEPARTURES_MEMORY),
         known=True,
+        stays=traffic.stays and _follow_stays(traffic.stays, traffic.at, pods, came, now),
+        profile=forecast.follow(traffic.profile, came, traffic.at, now),
     )
+
+
+def _follow_stays(
+    stays: Stays, since: float, pods: tuple[PodState, ...], came: float, now: Now
+) -> Stays:
+    """How long sessions last, computed anew every hour. since: when they were last counted."""
+    present = sum(pod.sessions.value for pod in pods if pod.sessions is not None)
+    stays = stays._replace(
+        sessions=stays.sessions.toward(present, since, STAYS_MEMORY),
+        arrivals=stays.arrivals.toward(came, since, STAYS_MEMORY),
+    )
+    if not now.has_passed(STAYS_KEPT, since=stays.at):
+        return stays
+    arrivals = stays.arrivals.at(now.at, STAYS_MEMORY)
+    is_known = now.has_passed(STAYS_KNOWN, since=stays.since) and arrivals > 0
+    mean = stays.sessions.at(now.at, STAYS_MEMORY) / arrivals if is_known else None
+    return stays._replace(at=now.at, mean=mean)

@@ -21,18 +21,23 @@ from autoscaler.model.observed import (
 )
 from autoscaler.model.reasons import Reason
 from autoscaler.model.state import (
+    Arrivals,
     Average,
     Departing,
     Logged,
+    Profile,
     Removal,
     Reset,
     Shortage,
     Sighting,
+    Starts,
     State,
+    Stays,
     Traffic,
 )
 
 __all__ = [
+    "Arrivals",
     "Average",
     "Cause",
     "Confirmation",
@@ -45,6 +50,7 @@ __all__ = [
     "Occupancy",
     "PodMarks",
     "PodState",
+    "Profile",
     "Reason",
     "Recommendation",
     "Removal",
@@ -53,7 +59,9 @@ __all__ = [
     "Sample",
     "Shortage",
     "Sighting",
+    "Starts",
     "State",
+    "Stays",
     "Step",
     "TargetRef",
     "Traffic",

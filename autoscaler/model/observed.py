@@ -22,8 +22,8 @@ class TargetRef(NamedTuple):
 class Sample(NamedTuple):
     """One reading of one pod (or of one query), with the time at which it was taken.
 
-    value: whole sessions for sessions, milli-units for everything else (half a core is 500),
-        because HPA computes in integers and so must we to agree with it.
+    value: whole sessions or seconds for sessions, milli-units for everything else (half a core is
+        500), because HPA computes in integers and so must we to agree with it.
     at: Unix seconds of the sample itself, not of the query.
     window: seconds over which a rate was taken; 0 for a gauge.
     """
@@ -68,10 +68,11 @@ _NO_RESOURCES = Resources()
 
 
 class Cause(StrEnum):
-    """Why a pod is cordoned: to be deleted once it is drained, or until it has room again."""
+    """Why a pod is cordoned: to be deleted once drained, until it has room, or until needed."""
 
     SCALE_DOWN = "scale-down"
     FULL = "full"
+    RESERVE = "reserve"
 
 
 class Cordon(NamedTuple):
@@ -119,8 +120,10 @@ class PodState:
     transition in either direction. routable: new sessions may be sent to it. labelled: by a label
     that Services can select by; without it a cordon keeps nobody away.
     memory_limit: measured where `memory` was, in milli-bytes. arrivals, departures: users who came
-    and left in thousandths a second, as the exporter counts them.
-    node: "" while it has none. restarts: the most of any container. replica_set: its owner's uid.
+    and left in thousandths a second, as the exporter counts them. oldest_session: when the
+    oldest session with a connection began, in Unix seconds.
+    scheduled_at: when it got its node. node: "" while it has none. restarts: the most of any
+    container. replica_set: its owner's uid.
     label_writer: who else set the label of a pod that is or was cordoned, and when; "" for us.
     cost_is_ours: the deletion cost was written by this daemon. cost_writer: who wrote it else.
     stray_mark: our note of a cost is there and that cost no longer is.
@@ -139,6 +142,7 @@ class PodState:
     ready_since: float | None = None
     started_at: float | None = None
     created_at: float | None = None
+    scheduled_at: float | None = None
     deleting: bool = False
     routable: bool = True
     labelled: bool = True
@@ -150,6 +154,7 @@ class PodState:
     memory_limit: int | None = None
     arrivals: Sample | None = None
     departures: Sample | None = None
+    oldest_session: Sample | None = None
     ip: str | None = None
     node: str = ""
     restarts: int = 0
@@ -177,7 +182,20 @@ class PodState:
     @property
     def is_cordoned_full(self) -> bool:
         """Whether we cordoned the pod only until it has room again."""
-        return not self.routable and self.cordon is not None and self.cordon.cause is Cause.FULL
+        return self._is_cordoned(Cause.FULL)
+
+    @property
+    def is_reserve(self) -> bool:
+        """Whether we cordoned the pod only because new sessions have seats enough elsewhere."""
+        return self._is_cordoned(Cause.RESERVE)
+
+    @property
+    def is_available(self) -> bool:
+        """Whether new sessions may be sent to the pod, now or from the next pass on."""
+        return self.routable or self.is_reserve
+
+    def _is_cordoned(self, cause: Cause) -> bool:
+        return not self.routable and self.cordon is not None and self.cordon.cause is cause
 
     @property
     def serving(self) -> bool:

@@ -95,26 +95,108 @@ class Average(NamedTuple):
         """Return the average of which the rate has been another one since that time."""
         return self if rate == self.rate else Average(self.at(since, memory), rate, since)
 
+    def shifted(self, seconds: float) -> Average:
+        """The same on a clock that was stepped by `seconds`."""
+        return self._replace(since=self.since + seconds)
+
+
+class Stays(NamedTuple):
+    """How long sessions last: by Little's law, the sessions divided by the arrivals a second.
+
+    sessions, arrivals: averages over days that began with nothing. since: when they began. mean:
+    in seconds, as it was at the time `at`; None until they have lasted for a day.
+    """
+
+    since: float
+    sessions: Average
+    arrivals: Average
+    at: float
+    mean: float | None = None
+
+    def shifted(self, seconds: float) -> Stays:
+        """The same on a clock that was stepped by `seconds`."""
+        return Stays(
+            self.since + seconds,
+            self.sessions.shifted(seconds),
+            self.arrivals.shifted(seconds),
+            self.at + seconds,
+            self.mean,
+        )
+
+
+class Arrivals(NamedTuple):
+    """Arrivals counted since `start`: so many until `since`, and `rate` a second from then on."""
+
+    start: float
+    until_then: float
+    rate: float
+    since: float
+
+    def counted(self, at: float) -> float:
+        """Return how many there were until a time."""
+        return self.until_then + self.rate * (at - self.since)
+
+    def to(self, rate: float, since: float) -> Arrivals:
+        """Return the arrivals of which the rate has been another one since that time."""
+        return Arrivals(self.start, self.counted(since), rate, since)
+
+    def slot_of(self, seconds: float) -> int:
+        """Return the number of the stretch of so many seconds in which they began."""
+        return int(self.start // seconds)
+
+
+class Profile(NamedTuple):
+    """Arrivals a second at the times of a week and of a day, by the number of the slot.
+
+    current: those of the slot that is not over.
+    """
+
+    week: Mapping[int, float]
+    day: Mapping[int, float]
+    current: Arrivals
+
+    def shifted(self, seconds: float) -> Profile:
+        """The same on a clock that was stepped by `seconds`; the slot that is not over ends."""
+        start, count, rate, since = self.current
+        return self._replace(current=Arrivals(start + seconds, count, rate, since + seconds))
+
 
 class Traffic(NamedTuple):
     """Arrivals and departures of sessions a second, and their averages.
 
-    at: when they were last counted. known: whether any pod has ever told of them.
+    at: when they were last counted. known: whether any pod has ever told of them. stays: how long
+    sessions last. profile: when users come.
     """
 
     at: float
     arrivals: Average = Average()
     departures: Average = Average()
     known: bool = False
+    stays: Stays | None = None
+    profile: Profile | None = None
 
     def shifted(self, seconds: float) -> Traffic:
         """The same on a clock that was stepped by `seconds`."""
         return Traffic(
             self.at + seconds,
-            self.arrivals._replace(since=self.arrivals.since + seconds),
-            self.departures._replace(since=self.departures.since + seconds),
+            self.arrivals.shifted(seconds),
+            self.departures.shifted(seconds),
             self.known,
+            self.stays and self.stays.shifted(seconds),
+            self.profile and self.profile.shifted(seconds),
         )
+
+
+class Starts(NamedTuple):
+    """How long the last pods took from their creation to Ready, in seconds, the last one last.
+
+    new: uids of those that were seen and have not been Ready yet. at_once: of pods that had a node
+    at once. waited: of pods that had to wait for one.
+    """
+
+    new: frozenset[str] = frozenset()
+    at_once: tuple[float, ...] = ()
+    waited: tuple[float, ...] = ()
 
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -133,7 +215,7 @@ class State(NamedTuple):
     sightings: by uid, while any pod is cordoned; a restart begins them anew. shortage: while there
     are fewer pods than replicas. told: by uid, when a pod that waits for its last sessions was
     named. replicas_seen: spec.replicas as it was last. reset: when somebody else wrote over it, or
-    over a label of ours.
+    over a label of ours. starts: how long pods take to become Ready.
     """
 
     recommendations: tuple[Logged, ...] = ()
@@ -152,6 +234,7 @@ class State(NamedTuple):
     told: Mapping[str, float] = _NOTHING
     replicas_seen: int | None = None
     reset: Reset | None = None
+    starts: Starts = Starts()
 
     def again(self, at: float) -> State:
         """The memory after further passes, the last one at `at`, that saw and decided the same."""

@@ -15,6 +15,7 @@ from autoscaler.policy.metrics import (
     RefusalTarget,
     SessionsMetric,
 )
+from autoscaler.policy.placement import Packing
 from autoscaler.policy.policy import Policy
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "CpuMetric",
     "Drain",
     "MemoryMetric",
+    "Packing",
     "Policy",
     "PrometheusMetric",
     "RatePolicy",

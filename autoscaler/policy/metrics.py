@@ -34,7 +34,19 @@ class RefusalTarget(Model):
     """Free seats computed from the share of new users who may find none."""
 
     refuse: Percent = Field(description="Share of new users who may find no free seat.")
-    lead_time: Duration = duration_field(60.0, "Time for a new pod to become Ready.")
+    lead_time: Duration = duration_field(
+        60.0, "Time for a new pod to become Ready, until five pods have shown how long they take."
+    )
+    forecast: Literal["weekly", "none"] = Field(
+        default="weekly",
+        description="Whether to expect as many new users as at the same time of the days and weeks "
+        "before, if that is more than come now.",
+    )
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether the weeks before count."""
+        return self.forecast == "weekly"
 
     @field_validator("refuse")
     @classmethod

@@ -24,6 +24,7 @@ from autoscaler.policy.fields import (
 )
 from autoscaler.policy.metrics import MemoryMetric, Metric, SessionsMetric
 from autoscaler.policy.notations import Duration
+from autoscaler.policy.placement import Packing, Placement
 from autoscaler.policy.schedule import (
     Contradiction,
     ContradictionsError,
@@ -89,6 +90,12 @@ class Policy(Model):
         default=Drain(),
         description="Drain a pod before it is removed; `none` removes pods at once, as HPA does.",
     )
+    placement: Placement | None = Field(
+        default=None,
+        description="Pods that get new users: `packed`, the fullest ones that have seats enough, "
+        "while sessions decide the number; `spread`, all of them. By default `packed` if the "
+        "policy has a session metric and drains its pods.",
+    )
     recycle: Recycle | None = Field(
         default=None,
         description="Replace pods with much memory or of a high age, one at a time; needs `drain`.",
@@ -141,6 +148,15 @@ class Policy(Model):
     def sessions(self) -> SessionsMetric | None:
         """The session metric, if this policy has one."""
         return next((m for m in self.metrics if isinstance(m, SessionsMetric)), None)
+
+    @cached_property
+    def packing(self) -> Packing | None:
+        """How new users are packed; None if they go to all pods."""
+        if self.sessions is None or self.drain is None:
+            return None
+        if self.placement is None:
+            return Packing()
+        return self.placement if isinstance(self.placement, Packing) else None
 
     @cached_property
     def memory(self) -> MemoryMetric | None:

@@ -42,6 +42,7 @@ TOLD_ONCE = {Reason.SESSIONS_STILL_OPEN, Reason.PAUSED}
 TOLD_PODS, TOLD_POLICIES = 3, 10  # by name in one message
 BECAUSE = {
     Cause.SCALE_DOWN: ("to be deleted once it has no session", "it is needed again"),
+    Cause.RESERVE: ("in reserve until new sessions need it", "new sessions need it"),
     Cause.FULL: ("full: new sessions go to other pods until it has room", "it has room again"),
 }
 
@@ -183,8 +184,17 @@ def pod_messages(outcome: Outcome) -> Iterator[tuple[PodState, Message]]:
     policy, observed = outcome.policy, outcome.observed
     ended = observed is not None and not drains(policy, observed)
     for pod, marks in outcome.marked:
+        if _is_packing(pod, marks):
+            continue
         for message in mark_messages(pod, marks, policy, ended=ended):
             yield pod, message
+
+
+def _is_packing(pod: PodState, marks: PodMarks) -> bool:
+    """Whether a pod is opened for new sessions or put in reserve, as happens many times a day."""
+    if marks.routable:
+        return pod.is_reserve
+    return marks.cordon is not None and marks.cordon.cause is Cause.RESERVE
 
 
 def mark_messages(

@@ -94,6 +94,8 @@ def _cordoned(pod: PodState, clock: Clock) -> str:
     cordon = pod.cordon
     if pod.is_cordoned_full and cordon is not None:
         return f"Pod {pod.name} was full, and so cordoned since {clock(cordon.at)}."
+    if pod.is_reserve and cordon is not None:
+        return f"Pod {pod.name} was in reserve since {clock(cordon.at)}."
     why = f"cordoned ({cordon.cause}) since {clock(cordon.at)}" if cordon else "cordoned by hand"
     if pod.occupancy is None:
         said = f"gave no answer ({pod.silence})" if pod.silence else "was not asked"

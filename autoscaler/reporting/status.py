@@ -15,11 +15,11 @@ from prometheus_client.registry import Collector
 from autoscaler.control.observation import required_signals
 from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.control.reachability import MOST
-from autoscaler.core import sessions
+from autoscaler.core import sessions, starts
 from autoscaler.core.drain.pods import is_cordoned_by_hand
 from autoscaler.core.holds import pause_of
 from autoscaler.core.now import Now
-from autoscaler.model import Cause, Decision, Observation
+from autoscaler.model import Cause, Decision, Observation, Starts
 from autoscaler.policy import Policy
 from autoscaler.ports import LeadershipStatus
 
@@ -32,7 +32,14 @@ GAUGES = {
         "Replicas that one metric of a policy asks for; absent while it has no data.",
         "metric",
     ),
-    "seats": ("Seats of the pods that get new sessions: capacity and free.", "kind"),
+    "seats": (
+        "Seats of the pods that get new sessions, and of the reserve: capacity and free.",
+        "kind",
+    ),
+    "lead_time_seconds": (
+        "Time from creation to Ready, of 95 % of the last pods: those with a node at once, or not.",
+        "node",
+    ),
     "pods_without_data": (
         "Pods without a fresh session count, if any. They count as full and busy.",
         None,
@@ -47,7 +54,7 @@ GAUGES = {
     ),
     "paused": ("1 while the policy is paused, by itself or by an annotation; else absent.", None),
     "cordoned_pods": (
-        "Cordoned pods, if any, by cause: scale-down, full (until they have room), or hand.",
+        "Cordoned pods, if any, by cause: scale-down, full, reserve (until needed), or hand.",
         "cause",
     ),
 }
@@ -166,10 +173,18 @@ def _rows(outcome: Outcome, now: Now) -> Iterator[Row]:
     if "sessions" in required_signals(policy):
         count = sessions.without_data(observed.pods, now, observed.fresh_for)
         yield from _some("pods_without_data", None, count)
+    if outcome.decided is not None:
+        yield from _lead_times(outcome.decided.after.starts)
     if policy.sessions is not None:
         found = sessions.seating(observed.pods, policy.sessions.seats)
         yield Row("seats", "capacity", found.capacity)
         yield Row("seats", "free", found.free)
+
+
+def _lead_times(known: Starts) -> Iterator[Row]:
+    for node, times in (("at_once", known.at_once), ("waited", known.waited)):
+        if times:
+            yield Row("lead_time_seconds", node, starts.percentile(times))
 
 
 def _some(name: str, label: str | None, count: int) -> Iterator[Row]:

@@ -23,12 +23,12 @@ UNSPREAD = ScrapeTimes()
 class SimulatedPod:
     """One replica. number: in the order of creation. uid: random, as the API server's are.
 
-    sessions: numbers of its sessions. opening: of those whose page has no connection yet, with the
-    time at which it will. left_at: time of the last departure. marks: the label and annotations
-    that the drain set. times: when it is scraped, and scraped: what the last scrape saw. state: as
-    the policy saw the pod last; None if it has changed. news_at: when it may be seen otherwise
-    next. came, left: times of the arrivals and departures within the window of the rates. life:
-    when its phases began.
+    sessions: numbers of its sessions, with the time at which each came. opening: of those whose
+    page has no connection yet, with the time at which it will. left_at: time of the last departure.
+    marks: the label and annotations that the drain set. times: when it is scraped, and scraped:
+    what the last scrape saw. state: as the policy saw the pod last; None if it has changed.
+    news_at: when it may be seen otherwise next. came, left: times of the arrivals and departures
+    within the window of the rates. life: when its phases began.
     """
 
     number: int
@@ -36,7 +36,7 @@ class SimulatedPod:
     created_at: float
     ready_at: float
     ready: bool = False
-    sessions: set[int] = field(default_factory=set)
+    sessions: dict[int, float] = field(default_factory=dict)
     opening: dict[int, float] = field(default_factory=dict)
     left_at: float | None = None
     marks: PodMarks = SERVING
@@ -56,9 +56,14 @@ class SimulatedPod:
         """What the pod is doing."""
         if not self.ready:
             return Phase.STARTING
-        if self.marks.cordon is not None and self.marks.cordon.cause is not Cause.FULL:
+        if self.is_draining:
             return Phase.DRAINING
         return Phase.BUSY if self.sessions else Phase.SPARE
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the pod is to be removed, so that its sidecar is asked in every pass."""
+        return self.marks.cordon is not None and self.marks.cordon.cause is Cause.SCALE_DOWN
 
     @property
     def connected(self) -> int:
@@ -80,7 +85,8 @@ class SimulatedPod:
             return
         span = max(1.0, min(RATE_WINDOW, at - self.ready_at))
         came, left = (_recent(times, at) / span for times in (self.came, self.left))
-        self.scraped = Scrape(at, self.connected, came, left)
+        seated = (since for each, since in self.sessions.items() if each not in self.opening)
+        self.scraped = Scrape(at, self.connected, came, left, min(seated, default=None))
         if last is None or self.fills_window or not self.scraped.says_the_same(last):
             self.state = None
 
@@ -143,7 +149,7 @@ class SimulatedFleet:
         """Place a session on a pod. connects_at: when its page opens the connection."""
         pod.scrape(pod.times.before(now))
         self.crowded += len(pod.sessions) >= self._seats
-        pod.sessions.add(session)
+        pod.sessions[session] = now
         if connects_at > now:
             pod.opening[session] = connects_at
         pod.life.served += 1
@@ -167,7 +173,7 @@ class SimulatedFleet:
             return False
         pod.scrape(pod.times.before(now))
         self.crowded -= len(pod.sessions) > self._seats
-        pod.sessions.discard(session)
+        pod.sessions.pop(session, None)
         pod.opening.pop(session, None)
         pod.left_at = now
         pod.left.append(now)
@@ -190,7 +196,7 @@ class SimulatedFleet:
 
     def _changed(self, pod: SimulatedPod, now: float) -> None:
         """Note that sessions came or left: the next scrape sees it, and the sidecar knows it."""
-        if pod.marks.cordon is not None:
+        if pod.is_draining:
             self._changed_openly(pod, now)
             return
         self._note_news(pod, pod.times.following(now) - MARGIN)

@@ -40,13 +40,15 @@ class ScrapeTimes(NamedTuple):
 class Scrape(NamedTuple):
     """What a scrape of a pod saw.
 
-    sessions: those with a connection. arrivals, departures: a second, over the last minute.
+    sessions: those with a connection, and oldest_since: when the first of them came. arrivals,
+    departures: a second, over the last minute.
     """
 
     at: float
     sessions: int
     arrivals: float
     departures: float
+    oldest_since: float | None = None
 
     def says_the_same(self, other: Scrape) -> bool:
         """Return whether both have the same values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from autoscaler.control.observation import required_queries, required_signals
+from autoscaler.control.observation import read_signals, required_queries
 from autoscaler.core.now import MARGIN
 from autoscaler.model import Observation, Occupancy, PodState, Resources, Sample
 from autoscaler.policy import Policy
@@ -35,7 +35,7 @@ class Observer:
         memory_per_session: float,
         fresh_for: float,
     ) -> None:
-        self._wanted, self._queries = required_signals(policy), required_queries(policy)
+        self._wanted, self._queries = read_signals(policy), required_queries(policy)
         self._reads_rates = not self._wanted.keys().isdisjoint({"cpu", "arrivals"})
         self._cpu_per_session, self._cpu_window = cpu_per_session, cpu_window
         self._memory_per_session = memory_per_session
@@ -94,7 +94,7 @@ class Observer:
             pod,
             ready_since=pod.ready_at,
             started_at=pod.created_at,
-            occupancy=occupancy if pod.marks.cordon else None,
+            occupancy=occupancy if pod.is_draining else None,
             **(self._samples(pod.scraped) if pod.scraped else {}),
         )
 
@@ -107,6 +107,8 @@ class Observer:
             "arrivals": Sample(round(1_000 * seen.arrivals), seen.at, RATE_WINDOW),
             "departures": Sample(round(1_000 * seen.departures), seen.at, RATE_WINDOW),
         }
+        if seen.oldest_since is not None:
+            values["oldest_session"] = Sample(round(seen.oldest_since), seen.at)
         return {name: sample for name, sample in values.items() if name in self._wanted}
 
     def _cpu(self, sessions: int) -> int:
@@ -119,7 +121,7 @@ class Observer:
 
 def _grows_older(pod: SimulatedPod) -> bool:
     """Whether the sidecar of the pod tells for how long it has been empty."""
-    return pod.ready and pod.marks.cordon is not None and not pod.sessions
+    return pod.ready and pod.is_draining and not pod.sessions
 
 
 def _counted(fleet: SimulatedFleet) -> int:

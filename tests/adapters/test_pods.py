@@ -132,6 +132,18 @@ def test_readiness_is_unknown_until_the_condition_is_there() -> None:
     assert seen.created_at == unix("2026-01-01T00:00:00Z")
 
 
+@pytest.mark.parametrize(("status", "expected"), [("True", 3), ("False", None), (None, None)])
+def test_a_pod_has_its_node_since_it_was_scheduled(
+    status: str | None, expected: float | None
+) -> None:
+    at = {"type": "PodScheduled", "status": status, "lastTransitionTime": "2026-01-01T00:00:03Z"}
+    seen = pod_state(a_pod(conditions=[at] if status else []))
+
+    created = unix("2026-01-01T00:00:00Z")
+    assert created is not None
+    assert seen.scheduled_at == (None if expected is None else created + expected)
+
+
 def test_restarts_are_the_most_of_the_containers_and_of_the_native_sidecars() -> None:
     item = a_pod(
         containerStatuses=[

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from autoscaler.commands.decide import as_text
+from autoscaler.control.pass_result import Outcome
 from autoscaler.model import Cause, Cordon, PodMarks, TargetRef
-from autoscaler.reporting.events import mark_messages
+from autoscaler.reporting.events import mark_messages, pod_messages
 from tests.builders import NOW, pod, policy
 from tests.control.test_controller import APP, DASHBOARDS, World, cordoned
 from tests.fakes import FakeCluster
@@ -139,6 +140,30 @@ def test_a_pod_cordoned_by_hand_is_counted_as_such(world: World) -> None:
     assert world.metric("cordoned_pods", cause="hand", **DASHBOARDS) == 1
     assert world.metric("cordoned_pods", cause="scale-down", **DASHBOARDS) is None
     assert "pod-1" in world.cluster.asked
+
+
+def test_pods_that_are_put_in_reserve_and_opened_again_are_told_by_no_event() -> None:
+    reserve = Cordon(Cause.RESERVE, NOW - 60)
+    closed = (pod("a"), PodMarks(False, reserve))
+    opened = (pod("b", routable=False, cordon=reserve), PodMarks(True))
+    drained = (opened[0], PodMarks(False, Cordon(Cause.SCALE_DOWN, NOW)))
+
+    told = list(pod_messages(Outcome(policy(), marked=(closed, opened, drained))))
+
+    assert [(each.name, message.reason) for each, message in told] == [("b", "Cordoned")]
+
+
+def test_how_long_new_pods_take_is_a_metric(world: World) -> None:
+    world.cluster.deploy(APP, 5, 2)
+    state = world.cluster.targets[APP]
+    old, other = state.pods
+    new = replace(other, phase="Pending", ready=None, ready_since=None, created_at=NOW)
+    for seen in (new, replace(other, created_at=NOW, ready_since=NOW + 30)):
+        world.cluster.targets[APP] = replace(state, pods=(old, seen))
+        world.run(passes=1)
+
+    assert world.metric("lead_time_seconds", node="at_once", **DASHBOARDS) == 30
+    assert world.metric("lead_time_seconds", node="waited", **DASHBOARDS) is None
 
 
 def test_decide_prints_every_hold_a_line_each_and_not_only_the_first(world: World) -> None:

@@ -13,15 +13,18 @@ from hypothesis import strategies as st
 from autoscaler.core.decide import decide
 from autoscaler.core.now import MARGIN
 from autoscaler.model import (
+    Arrivals,
     Average,
     Decision,
     Logged,
     Observation,
     Occupancy,
+    Profile,
     Reset,
     Sample,
     Sighting,
     State,
+    Stays,
     Traffic,
 )
 from autoscaler.policy import Policy
@@ -36,7 +39,20 @@ CLOCK = st.builds("{:02}:{:02}".format, st.integers(0, 23), st.sampled_from([0, 
 averages = st.builds(
     Average, st.floats(0, 2), st.sampled_from([0.0, 0.1, 3.0]), ages.map(lambda age: NOW - age - 5)
 )
-traffics = st.builds(Traffic, st.just(NOW - 5), averages, averages, known=st.just(True))
+past = ages.map(lambda age: NOW - age - 5)
+rates = st.floats(0, 0.2)
+profiles = st.none() | st.builds(
+    Profile,
+    st.dictionaries(st.integers(0, 2_015), rates, max_size=9),
+    st.dictionaries(st.integers(0, 287), rates, max_size=99),
+    st.builds(Arrivals, past, st.floats(0, 9), rates, st.just(NOW - 5)),
+)
+stays = st.builds(
+    Stays, past, averages, averages, past, st.none() | st.sampled_from([100.0, 300.0, 2_000.0])
+)
+traffics = st.builds(
+    Traffic, st.just(NOW - 5), averages, averages, st.just(True), st.none() | stays, profiles
+)
 
 
 @st.composite
@@ -223,7 +239,7 @@ BERLIN = {"from": "09:10", "to": "18:00", "timezone": "Europe/Berlin", "min": 1}
             {"metrics": REFUSE},
             told(0.1),
             steady_at(0.12),
-            71.197,
+            26.0,
             id="until the average of arrivals asks for fewer seats",
         ),
         pytest.param(

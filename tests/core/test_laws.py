@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from autoscaler.core.decide import decide, record_scaling
 from autoscaler.core.drain.deletion_order import first_to_go
+from autoscaler.core.drain.fleet import remaining
 from autoscaler.core.drain.pods import LOWEST_COST, is_drained, is_marked
 from autoscaler.core.hpa.behavior import DOWN_WINDOW, stabilize_down
 from autoscaler.core.now import Now
@@ -43,6 +44,7 @@ NOTES: list[dict[str, Any]] = [
     {"routable": False, "cordon": CORDON},
     {"routable": False, "cordon": CORDON, "deletion_cost": LOWEST_COST, "cost_is_ours": True},
     {"routable": False, "cordon": Cordon(Cause.FULL, NOW - 60)},
+    {"routable": False, "cordon": Cordon(Cause.RESERVE, NOW - 60)},
     {"deletion_cost": -7},
 ]
 DRAIN = Drain()
@@ -58,6 +60,7 @@ occupancies = st.builds(
 # Thousandths a second of users who come and leave; an exporter tells both or neither.
 rates = st.just({}) | st.fixed_dictionaries(
     dict.fromkeys(("arrivals", "departures"), st.integers(0, 900).map(lambda n: Sample(n, NOW)))
+    | {"oldest_session": ages.map(lambda age: Sample(round(NOW - age), NOW))}
 )
 
 
@@ -157,13 +160,15 @@ def test_a_shrink_takes_exactly_marked_pods_that_are_certain_to_go(
 
 
 @given(a_policy(), an_observation(), states)
-def test_a_pod_that_serves_is_left_for_new_users(
+def test_new_users_find_a_pod_if_one_serves_or_is_in_reserve(
     chosen: Policy, seen: Observation, state: State | None
 ) -> None:
     decision, _ = decide(chosen, seen, state, NOW)
 
     notes = {pod.uid: note for pod, note in decision.drain.marks} if decision.drain else {}
-    before = [pod for pod in seen.pods if pod.serving and pod.routable]
+    stays = remaining(seen.pods, seen.replicas, Now(NOW)) if seen.replicas else ()
+    warm = [pod for pod in stays if pod.serving and pod.is_available]
+    before = [pod for pod in seen.pods if pod.serving and pod.routable] + warm
     after = [p for p in seen.pods if p.serving and notes.get(p.uid, p).routable]
     assert after or not before
 
@@ -182,7 +187,7 @@ def test_a_stale_cache_leads_to_one_scale_up_and_to_nothing_that_ends_a_session(
         assert decision.desired == decision.current
     for each, marks in decision.drain.marks if decision.drain else ():
         assert marks.cost in (None, each.deletion_cost)
-        assert marks.cordon in (None, each.cordon) or marks.cordon.cause is Cause.FULL
+        assert marks.cordon in (None, each.cordon) or marks.cordon.cause is not Cause.SCALE_DOWN
 
 
 @given(a_policy(), an_observation(), states)

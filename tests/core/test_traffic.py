@@ -9,7 +9,7 @@ import pytest
 
 from autoscaler.core.decide import decide
 from autoscaler.core.now import Now
-from autoscaler.core.sessions import averages
+from autoscaler.core.sessions import averages, follow_traffic
 from autoscaler.core.staleness import is_arriving
 from autoscaler.model import Cause, Cordon, Decision, PodState, Sample, State
 from tests.builders import NOW, observation, pod, policy
@@ -90,7 +90,7 @@ def test_a_steady_stream_is_known_at_once_and_staffed_for() -> None:
 
     assert state.traffic is not None
     assert averages(state.traffic)[0] == pytest.approx(0.1)
-    assert "200 connected + 18 spare" in decision.recommendations[0].detail
+    assert "200 connected + 16 spare" in decision.recommendations[0].detail
 
 
 def test_while_a_pod_is_silent_arrivals_may_rise_and_not_fall() -> None:
@@ -148,3 +148,14 @@ def test_what_may_be_why_nobody_tells_their_sessions_is_told() -> None:
         "sessions: no session count from any of 2 pods: "
         "2 series of bokeh_sessions lack the label pod"
     )
+
+
+def test_how_long_sessions_last_counts_from_the_first_pass() -> None:
+    rate = Sample(100, NOW, 60.0)
+    each = pod("a", sessions=6, arrivals=rate, departures=rate)
+    first = follow_traffic(None, (each,), Now(NOW), 30.0)
+    later = follow_traffic(first, (each,), Now(NOW + 5), 30.0)
+
+    assert first.stays is not None
+    assert (first.stays.sessions.rate, first.stays.arrivals.rate) == (6, 0.1)
+    assert later.stays == first.stays

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autoscaler.control.controller import Controller
-from autoscaler.core.drain.pods import is_marked
+from autoscaler.core.drain.pods import is_draining, is_marked
 from autoscaler.model import Occupancy, PodMarks, PodState, Unavailable
 from autoscaler.policy import Policy
 from autoscaler.ports import TargetState
@@ -61,8 +61,8 @@ class Story:
             self._daemon.run_pass()
 
     @property
-    def cordoned(self) -> bool:
-        return any(not pod.seen.routable for pod in self.cluster.pods)
+    def drains(self) -> bool:
+        return any(is_draining(pod.seen) for pod in self.cluster.pods)
 
 
 def a_takeover_by_a_clock_that_is_ahead() -> ModelCluster:
@@ -73,7 +73,7 @@ def a_takeover_by_a_clock_that_is_ahead() -> ModelCluster:
     cluster = ModelCluster(PODS, LEAST)
     cluster.routed_late, cluster.dated = KEPT_ALIVE, False
     story = Story(cluster, settle=f"{KEPT_ALIVE:g}s")
-    story.until(lambda: story.cordoned)
+    story.until(lambda: story.drains)
     story.start_daemon(ahead=300.0)
     cluster.hasty = [0]
     story.run(WITHIN)
@@ -162,7 +162,7 @@ def a_deadline_after_a_clock_that_was_behind() -> ModelCluster:
 def _a_deadline(*, cordoned_by: float, taken_over_by: float) -> ModelCluster:
     cluster = ModelCluster(PODS, LEAST)
     story = Story(cluster, 0, 1, ahead=cordoned_by, hardDeadline=f"{HARD_DEADLINE:g}s")
-    story.until(lambda: story.cordoned)
+    story.until(lambda: story.drains)
     story.run(1)
     story.start_daemon(taken_over_by)
     story.run(WITHIN)

@@ -190,11 +190,21 @@ class ModelCluster(ModelDeployment):
     ) -> Readings:
         self._take("read")
         fresh = {
-            (REF.namespace, pod.seen.name): pod.sample
+            (REF.namespace, pod.seen.name): pod
             for pod in self.pods
             if pod.sample is not None and self.wall - pod.sample.at <= 2 * INTERVAL
         }
-        return Readings({("sessions", "exporter"): fresh})
+        moves = {
+            "sessions": lambda pod: pod.sample,
+            "arrivals": lambda pod: pod.sample._replace(value=pod.arrived(self.time)),
+            "departures": lambda pod: pod.sample._replace(value=0),
+        }
+        return Readings(
+            {
+                (signal, "exporter"): {key: of(pod) for key, pod in fresh.items()}
+                for signal, of in moves.items()
+            }
+        )
 
     def announce(
         self, ref: TargetRef, uid: str, reason: str, message: str, *, warning: bool

@@ -78,7 +78,7 @@ def test_a_shrink_stops_at_the_pods_that_have_sessions(world: World) -> None:
     wait_until(lambda: world.cordoned() == 2, WITHIN, "the two pods to be left out for new users")
 
     world.users.per_pod = lambda index: 11 if index < 3 else 0
-    back = "load increased: uncordoned"
+    back = "load increased: no longer draining"
     wait_until(lambda: back in world.log.read_text(), WITHIN, "a cordoned pod to come back")
     assert "3 -> 4 replicas" not in world.log.read_text().partition(back)[0]
 

@@ -29,7 +29,7 @@ UNKNOWN_KEYS = {
     ),
     "a key of a refusal target": (
         GOOD + "    spare: {refuse: 1%, x: 3}\n",
-        "11: metrics[0].spare.x: unknown key, expected one of refuse, leadTime",
+        "11: metrics[0].spare.x: unknown key, expected one of refuse, leadTime, forecast",
     ),
     "a key deep down": (
         GOOD + "behavior:\n  scaleDown:\n    stabilisationWindowSeconds: 3\n",
@@ -42,14 +42,14 @@ UNKNOWN_KEYS = {
         GOOD + "x: 3\n",
         (
             "11: x: unknown key, expected one of name, target, replicas, metrics, interval,"
-            " paused, behavior, cooldown, drain, recycle, schedule, fallback"
+            " paused, behavior, cooldown, drain, placement, recycle, schedule, fallback"
         ),
     ),
     "a key that is no word": (
         GOOD + '"a\\nb": 3\n',
         (
             r'11: "a\nb": unknown key, expected one of name, target, replicas, metrics, interval,'
-            " paused, behavior, cooldown, drain, recycle, schedule, fallback"
+            " paused, behavior, cooldown, drain, placement, recycle, schedule, fallback"
         ),
     ),
     "a key that is a number": (

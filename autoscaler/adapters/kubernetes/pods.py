@@ -70,6 +70,7 @@ def pod_state(pod: Json) -> PodState:
         ready_since=None if ready is None else unix(ready.get("lastTransitionTime")),
         started_at=unix(status.get("startTime")),
         created_at=unix(meta.get("creationTimestamp")),
+        scheduled_at=_scheduled_at(status),
         deleting=meta.get("deletionTimestamp") is not None,
         routable=labels.get(ROUTABLE, "true") == "true",
         labelled=ROUTABLE in labels,
@@ -89,6 +90,11 @@ def pod_state(pod: Json) -> PodState:
         cut=_cut(status) if meta.get("deletionTimestamp") else None,
         protected=all(notes.get(key) == value for key, value in PROTECTED.items()),
     )
+
+
+def _scheduled_at(status: Json) -> float | None:
+    found = _condition(status, "PodScheduled") or {}
+    return unix(found.get("lastTransitionTime")) if found.get("status") == "True" else None
 
 
 def _cut(status: Json) -> int | None:

@@ -105,6 +105,16 @@ def gauges(rows: Iterable[Any], own: Sequence[str] = (), scale: int = 1) -> dict
     return _sums(series_of(rows, own), lambda series: _latest(series, scale))
 
 
+def highest(rows: Iterable[Any], scale: int = 1) -> dict[PodKey, Sample]:
+    """Return the highest latest value of each pod's applications, multiplied by `scale`."""
+    highest: dict[PodKey, Sample] = {}
+    for series in series_of(rows, ("app",)).series:
+        sample, known = _latest(series, scale), highest.get(series.pod)
+        if sample is not None and (known is None or sample.value > known.value):
+            highest[series.pod] = sample
+    return highest
+
+
 def _latest(series: PodSeries, scale: int) -> Sample | None:
     last = series.points[-1]
     return _sample(last.value * scale, last.at)

@@ -219,6 +219,9 @@ _SIGNALS: dict[tuple[str, str], _SignalQuery] = {
     ("memory_limit", "exporter"): _SignalQuery("bokeh_memory_limit_bytes", _gauge(1000)),
     ("arrivals", "exporter"): _moves(CREATED, up=True),
     ("departures", "exporter"): _moves(DESTROYED, up=False),
+    ("oldest_session", "exporter"): _SignalQuery(
+        "bokeh_session_oldest_age_seconds", lambda answer, _: rows.highest(answer, scale=1000)
+    ),
     ("cpu", "cadvisor"): _SignalQuery(
         "container_cpu_usage_seconds_total",
         lambda answer, _: rows.rates(answer, ("container",)),

@@ -23,10 +23,11 @@ class Fleet:
     """The target's active pods, sorted out once. current: spec.replicas.
 
     going: how many more there are, which the ReplicaSet still has to delete; they are left alone.
-    unmade: replicas for which there has been no pod for some time. serving: pods that are not
-    cordoned. open: those of them that accept new sessions. cordoned: for whatever reason. leaving:
-    those of them that are being drained. returnable: those of them that may be uncordoned when load
-    returns. due: for recycling.
+    unmade: replicas for which there has been no pod for some time. stay: seconds that a session
+    lasts on average; None where that is not known. serving: pods that are not
+    cordoned, or only in reserve. warm: those of them that are Ready. open: those of them that
+    accept new sessions. cordoned: for whatever reason. leaving: those of them that are being
+    drained. returnable: those of them that may be uncordoned when load returns. due: for recycling.
     """
 
     policy: Policy
@@ -38,7 +39,9 @@ class Fleet:
     rolling: bool
     seen: Sightings = field(default_factory=dict)
     unmade: int = 0
+    stay: float | None = None
     serving: Sequence[PodState] = field(init=False)
+    warm: Sequence[PodState] = field(init=False)
     open: Sequence[PodState] = field(init=False)
     cordoned: Sequence[PodState] = field(init=False)
     leaving: Sequence[PodState] = field(init=False)
@@ -46,8 +49,9 @@ class Fleet:
     due: Sequence[PodState] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.serving = [pod for pod in self.pods if pod.routable]
-        self.open = [pod for pod in self.serving if pod.serving]
+        self.serving = [pod for pod in self.pods if pod.is_available]
+        self.warm = [pod for pod in self.serving if pod.serving]
+        self.open = [pod for pod in self.warm if pod.routable]
         self.cordoned = [pod for pod in self.pods if not pod.routable]
         self.leaving = [pod for pod in self.cordoned if is_draining(pod)]
         self.returnable = [pod for pod in self.leaving if not is_cordoned_by_hand(pod)]
@@ -66,13 +70,13 @@ class Fleet:
 
     @property
     def is_open(self) -> bool:
-        """Whether a pod accepts new sessions."""
-        return bool(self.open)
+        """Whether a pod accepts new sessions, or will from the next pass on."""
+        return bool(self.warm)
 
     @property
     def all_serve(self) -> bool:
-        """Whether every pod that is not cordoned is Ready."""
-        return len(self.open) == len(self.serving)
+        """Whether every pod that is not cordoned, or only in reserve, is Ready."""
+        return len(self.warm) == len(self.serving)
 
     def is_drained(self, pod: PodState) -> bool:
         """Whether a cordoned pod may be deleted now."""
@@ -87,7 +91,9 @@ def fleet_of(policy: Policy, drain: Drain, observed: Observation, state: State, 
     pods = remaining(active, observed.replicas, now) if going else active
     rolling, seen = observed.rollout_in_progress, state.sightings
     unmade = lacking(state.shortage, observed.replicas, now)
-    return Fleet(policy, drain, now, observed.replicas, pods, going, rolling, seen, unmade)
+    stays = state.traffic and state.traffic.stays
+    stay = stays.mean if stays else None
+    return Fleet(policy, drain, now, observed.replicas, pods, going, rolling, seen, unmade, stay)
 
 
 def remaining(pods: Iterable[PodState], replicas: int, now: Now) -> tuple[PodState, ...]:
@@ -115,6 +121,6 @@ def _due_for_recycling(fleet: Fleet) -> list[PodState]:
     recycle = fleet.policy.recycle
     if recycle is None or fleet.rolling:
         return []
-    staying = (pod for pod in fleet.pods if pod.serving and (pod.routable or pod.is_cordoned_full))
+    staying = (pod for pod in fleet.pods if pod.serving and not is_draining(pod))
     due = [pod for pod in staying if is_due_for_recycling(pod, recycle, fleet.now)]
     return sorted(due, key=lambda pod: pod.created_at or 0.0)

@@ -17,10 +17,12 @@ from collections.abc import Iterable
 from autoscaler.core.drain.cleanup import SERVING, with_cleanup
 from autoscaler.core.drain.deletion_order import deletion_order, first_to_go
 from autoscaler.core.drain.fleet import Fleet, fleet_of
+from autoscaler.core.drain.packing import Landing, with_packing
 from autoscaler.core.drain.pods import (
     ACTIVE_WITHIN,
     LOWEST_COST,
     has_foreign_cost,
+    is_draining,
     is_due_for_recycling,
     is_marked,
     is_near_memory_limit,
@@ -30,6 +32,7 @@ from autoscaler.core.drain.pods import (
 from autoscaler.core.drain.progress import idle, sessions_told, told, waited
 from autoscaler.core.drain.scale_up import grow, room, surge
 from autoscaler.core.drain.sightings import too_fresh
+from autoscaler.core.drain.stragglers import exchange, is_straggling
 from autoscaler.core.now import Now
 from autoscaler.core.schedule import Bounds
 from autoscaler.model import (
@@ -59,14 +62,17 @@ def plan_drain(
     bounds: Bounds,
     state: State,
     now: Now,
+    landing: Landing | None = None,
 ) -> DrainPlan:
     """Return the next step towards `wanted` replicas.
 
     wanted: after windows, limits and holds. needed: what the metrics ask for at this moment; None
     if no metric has a number. Cordoned pods are uncordoned for it before any pod is created.
+    landing: what new users need; None: all pods that stay are open to them.
     """
     fleet = fleet_of(policy, drain, observed, state, now)
-    next_step = with_cleanup(fleet, _next_step(fleet, wanted, needed, bounds, state))
+    next_step = with_packing(fleet, _next_step(fleet, wanted, needed, bounds, state), landing)
+    next_step = with_cleanup(fleet, next_step)
     words, named = idle(fleet, state.told)
     return next_step._replace(idle=words, named=named) if words or named else next_step
 
@@ -96,6 +102,8 @@ def _scale_down(fleet: Fleet, wanted: int, spare: int) -> DrainPlan:
         return DrainPlan(fleet.current, steps=told(fleet, wanted, fleet.current, fleet.leaving))
     stuck, following = _next_due(fleet)
     cordoned = _victims(fleet, wanted) + following
+    if not cordoned:
+        stuck, cordoned = exchange(fleet)
     marks = PodMarks(routable=False, cordon=Cordon(Cause.SCALE_DOWN, fleet.now.at))
     changes = [*((pod, SERVING) for pod in stuck), *((pod, marks) for pod in cordoned)]
     drained = [pod for pod in fleet.leaving if fleet.is_drained(pod)]
@@ -165,7 +173,8 @@ def _victims(fleet: Fleet, wanted: int) -> list[PodState]:
     """Return the pods to cordon now.
 
     First a pod that is due for recycling, then pods that never served, then those with the fewest
-    sessions, the youngest first. At least one pod that accepts new sessions is kept.
+    sessions, the youngest first, and last those with a session that outlasts the others by far. At
+    least one pod that accepts new sessions is kept.
     """
     count = min(len(fleet.pods), fleet.current) - len(fleet.leaving) - wanted
     due = fleet.due[:1]
@@ -177,9 +186,10 @@ def _victims(fleet: Fleet, wanted: int) -> list[PodState]:
     def rank(pod: PodState) -> tuple[float, ...]:
         age = -(pod.created_at or 0.0)
         new = never_served(pod)
-        return pod not in due, not new, users(pod), pod.serving, pod.routable, age
+        late = is_straggling(fleet, pod)
+        return pod not in due, not new, late, users(pod), pod.serving, pod.routable, age
 
-    ranks = {p.uid: rank(p) for p in fleet.pods if p.routable or p.is_cordoned_full}
+    ranks = {p.uid: rank(p) for p in fleet.pods if not is_draining(p)}
     ranked = sorted((p for p in fleet.pods if p.uid in ranks), key=lambda pod: ranks[pod.uid])
     serving = (pod for pod in ranked if pod.serving)
     stays = max(serving, key=lambda pod: (pod.routable, ranks[pod.uid]), default=None)

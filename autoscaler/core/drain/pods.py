@@ -19,7 +19,7 @@ ROOM_AGAIN = 0.9
 
 def is_draining(pod: PodState) -> bool:
     """Whether the pod is drained: we cordoned it to remove it, or somebody did so by hand."""
-    return not pod.routable and not pod.is_cordoned_full
+    return not pod.is_available and not pod.is_cordoned_full
 
 
 def is_cordoned_by_hand(pod: PodState) -> bool:

@@ -12,6 +12,7 @@ from autoscaler.core.drain.cleanup import SERVING
 from autoscaler.core.drain.fleet import Fleet
 from autoscaler.core.drain.pods import is_near_memory_limit, users
 from autoscaler.core.drain.progress import names
+from autoscaler.core.drain.stragglers import is_straggling
 from autoscaler.core.hpa import behavior
 from autoscaler.core.now import Now
 from autoscaler.core.schedule import Bounds
@@ -59,8 +60,9 @@ def grow(fleet: Fleet, goal: int, limit: Room) -> DrainPlan:
     cordoned by hand never. A pod whose sidecar does not answer may be full.
     """
 
-    def rank(pod: PodState) -> tuple[bool, float]:
-        return pod.serving, -1.0 if users(pod) == inf else users(pod)
+    def rank(pod: PodState) -> tuple[bool, bool, float]:
+        known = -1.0 if users(pod) == inf else users(pod)
+        return pod.serving, is_straggling(fleet, pod), known
 
     helpful = [
         p for p in fleet.returnable if not (fleet.is_open and is_near_memory_limit(p, fleet.policy))
@@ -88,7 +90,7 @@ def _steps(
         else:
             steps.append(Step(Reason.SESSIONS_STILL_OPEN, replicas, detail))
     if back:
-        detail = f"load increased: uncordoned {names(back)}"
+        detail = f"load increased: no longer draining {names(back)}"
         steps.append(Step(Reason.UNCORDONED, replicas, detail))
     return tuple(steps)
 
