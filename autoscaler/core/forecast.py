@@ -9,7 +9,7 @@ forecast only ever adds spare seats.
 from __future__ import annotations
 
 from autoscaler.core.now import Now
-from autoscaler.model import Arrivals, Profile
+from autoscaler.model import Arrivals, Profile, Rates
 
 SLOT = 300.0
 DAY, WEEK = 288, 2_016
@@ -30,8 +30,8 @@ def follow(last: Profile | None, rate: float, seen_at: float, now: Now) -> Profi
     """
     is_old = last is not None and now.at - last.current.start > WEEK * SLOT
     if last is None or is_old or not 0 <= now.at - seen_at <= MAX_GAP:
-        learnt = (last.week, last.day) if last else ({}, {})
-        return Profile(*learnt, Arrivals(now.at, 0.0, rate, now.at))
+        week, day = (last.week, last.day) if last else (Rates(WEEK), Rates(DAY))
+        return Profile(week, day, Arrivals(now.at, 0.0, rate, now.at))
     current, slot = last.current, int(now.at // SLOT)
     if current.slot_of(SLOT) == slot:
         return last if rate == current.rate else last._replace(current=current.to(rate, seen_at))
@@ -45,19 +45,14 @@ def _learnt(last: Profile, until: int) -> Profile:
 
     until: number of the slot that is not over.
     """
-    week, day, current = dict(last.week), dict(last.day), last.current
+    current, means = last.current, dict[int, float]()
     first = current.slot_of(SLOT)
     end = (first + 1) * SLOT
     if end - current.start >= SEEN * SLOT:
-        _weigh(week, day, first, current.counted(end) / (end - current.start))
-    for number in range(first + 1, until):
-        _weigh(week, day, number, current.rate)
+        means[first] = current.counted(end) / (end - current.start)
+    means |= dict.fromkeys(range(first + 1, until), current.rate)
+    week, day = last.week.toward(means, WEIGHT), last.day.toward(means, WEIGHT)
     return last._replace(week=week, day=day)
-
-
-def _weigh(week: dict[int, float], day: dict[int, float], number: int, mean: float) -> None:
-    for known, slot in ((week, number % WEEK), (day, number % DAY)):
-        known[slot] = known[slot] + WEIGHT * (mean - known[slot]) if slot in known else mean
 
 
 def expected(profile: Profile | None, horizon: float, now: Now) -> float | None:
@@ -75,5 +70,5 @@ def expected(profile: Profile | None, horizon: float, now: Now) -> float | None:
 
 
 def _known(profile: Profile, number: int) -> float | None:
-    week, day = profile.week.get(number % WEEK), profile.day.get(number % DAY)
+    week, day = profile.week[number], profile.day[number]
     return day if week is None else max(week, day or 0.0)

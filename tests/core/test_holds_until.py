@@ -20,6 +20,7 @@ from autoscaler.model import (
     Observation,
     Occupancy,
     Profile,
+    Rates,
     Reset,
     Sample,
     Sighting,
@@ -43,8 +44,8 @@ past = ages.map(lambda age: NOW - age - 5)
 rates = st.floats(0, 0.2)
 profiles = st.none() | st.builds(
     Profile,
-    st.dictionaries(st.integers(0, 2_015), rates, max_size=9),
-    st.dictionaries(st.integers(0, 287), rates, max_size=99),
+    st.builds(Rates, st.just(2_016), st.dictionaries(st.integers(0, 2_015), rates, max_size=9)),
+    st.builds(Rates, st.just(288), st.dictionaries(st.integers(0, 287), rates, max_size=99)),
     st.builds(Arrivals, past, st.floats(0, 9), rates, st.just(NOW - 5)),
 )
 stays = st.builds(
