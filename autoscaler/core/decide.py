@@ -33,6 +33,8 @@ from autoscaler.units import counted, duration_text
 
 # The longest that a window can look back (HPA's limit).
 LONGEST_WINDOW = 3_600.0
+# Sessions decide clearly if no other metric asks for more than this share of the replicas.
+CLEARLY = 0.8
 
 
 def decide(
@@ -78,7 +80,7 @@ def decide(
     draft = holds.on_stale_cache(draft, observed, state, now)
     draft = holds.beside_other_autoscaler(draft, observed)
     draft = holds.while_paused(draft, policy, observed)
-    landing = _landing(policy, metrics, observed, state, bounds, now)
+    landing = _landing(policy, votes, observed, state, bounds, now)
     draft, plan = _drain(draft, needed, landing, policy, observed, state, bounds, now)
     if plan is not None and plan.named != state.told:
         state = state._replace(told=plan.named)
@@ -293,7 +295,7 @@ def _keep_bounds(draft: Draft, bounds: Bounds) -> Draft:
 
 def _landing(
     policy: Policy,
-    metrics: tuple[Recommendation, ...],
+    votes: tuple[Recommendation, ...],
     observed: Observation,
     state: State,
     bounds: Bounds,
@@ -303,21 +305,24 @@ def _landing(
 
     So it is where another metric asks for more replicas than sessions do, or has no number, because
     the pods with the most sessions may then be the busiest; and at the minimum, where packing saves
-    no replica.
+    no replica. Where another metric asks for nearly as many, no pod is put in reserve, so that a
+    metric that varies does not open and close pods each time.
     """
     packing, metric, traffic = policy.packing, policy.sessions, state.traffic
     if packing is None or metric is None or traffic is None or not traffic.known:
         return None
-    own = next(each.replicas for each in metrics if each.metric == "sessions")
-    others = [each.replicas for each in metrics if each.metric != "sessions"]
+    own = next(each.replicas for each in votes if each.metric == "sessions")
+    others = [each.replicas for each in votes if each.metric != "sessions"]
     if own is None or any(asked is None or asked > own for asked in others):
         return None
     if observed.replicas <= bounds.min:
         return None
     delay = sessions.seen_after(policy, observed.fresh_for)
-    seats = sessions.landing_seats(metric, traffic, delay, now)
+    count = sessions.connected(observed.active, metric.seats, now, observed.fresh_for).sessions
+    seats = sessions.landing_seats(metric, count, traffic, delay, now)
     least = packing.min_routable or min(2, policy.replicas.min)
-    return Landing(seats, least, not holds.doubts_what_serves(observed, state, now))
+    decides = all((asked or 0) < CLEARLY * own for asked in others)
+    return Landing(seats, least, decides and not holds.doubts_what_serves(observed, state, now))
 
 
 def _drain(

@@ -8,8 +8,12 @@ forecast only ever adds spare seats.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from struct import error, pack, unpack
+
 from autoscaler.core.now import Now
-from autoscaler.model import Arrivals, Profile, Rates
+from autoscaler.model import Arrivals, Profile
 
 SLOT = 300.0
 DAY, WEEK = 288, 2_016
@@ -18,9 +22,13 @@ WEIGHT = 0.3
 # A slot of which less than this share was seen teaches nothing.
 SEEN = 0.5
 # What was between two passes that are further apart is not known, in seconds.
-MAX_GAP = 60.0
+MAX_GAP = SLOT
 # So many slots are looked at for when the forecast changes.
 AHEAD = 24
+# Rates are kept as text, of four bytes each, for a daemon may have millions of them and a journal
+# has them in a line: in base 64, three are sixteen characters.
+TOGETHER, CHARACTERS = 3, 16
+UNKNOWN = -1.0
 
 
 def follow(last: Profile | None, rate: float, seen_at: float, now: Now) -> Profile:
@@ -30,7 +38,7 @@ def follow(last: Profile | None, rate: float, seen_at: float, now: Now) -> Profi
     """
     is_old = last is not None and now.at - last.current.start > WEEK * SLOT
     if last is None or is_old or not 0 <= now.at - seen_at <= MAX_GAP:
-        week, day = (last.week, last.day) if last else (Rates(WEEK), Rates(DAY))
+        week, day = (last.week, last.day) if last else ("", "")
         return Profile(week, day, Arrivals(now.at, 0.0, rate, now.at))
     current, slot = last.current, int(now.at // SLOT)
     if current.slot_of(SLOT) == slot:
@@ -51,8 +59,7 @@ def _learnt(last: Profile, until: int) -> Profile:
     if end - current.start >= SEEN * SLOT:
         means[first] = current.counted(end) / (end - current.start)
     means |= dict.fromkeys(range(first + 1, until), current.rate)
-    week, day = last.week.toward(means, WEIGHT), last.day.toward(means, WEIGHT)
-    return last._replace(week=week, day=day)
+    return last._replace(week=toward(last.week, WEEK, means), day=toward(last.day, DAY, means))
 
 
 def expected(profile: Profile | None, horizon: float, now: Now) -> float | None:
@@ -70,5 +77,32 @@ def expected(profile: Profile | None, horizon: float, now: Now) -> float | None:
 
 
 def _known(profile: Profile, number: int) -> float | None:
-    week, day = profile.week[number], profile.day[number]
+    week, day = rate_of(profile.week, WEEK, number), rate_of(profile.day, DAY, number)
     return day if week is None else max(week, day or 0.0)
+
+
+def rate_of(text: str, slots: int, number: int) -> float | None:
+    """Return the rate of a slot, or None if it is not known; after the last slot is the first."""
+    group, place = divmod(number % slots, TOGETHER)
+    part = text[CHARACTERS * group : CHARACTERS * (group + 1)]
+    rate = _numbers(part, TOGETHER)[place]
+    return None if rate == UNKNOWN else rate
+
+
+def toward(text: str, slots: int, means: Mapping[int, float]) -> str:
+    """Return the rates of all slots after so many arrivals a second were seen in some of them."""
+    if not means:
+        return text
+    rates = [*_numbers(text, slots)]
+    for number, mean in means.items():
+        last = rates[number % slots]
+        rates[number % slots] = mean if last == UNKNOWN else last + WEIGHT * (mean - last)
+    return b64encode(pack(f"<{slots}f", *rates)).decode()
+
+
+def _numbers(text: str, count: int) -> tuple[float, ...]:
+    """Return the numbers of a text; in whatever else a journal may have, none is known."""
+    try:
+        return unpack(f"<{count}f", b64decode(text))
+    except (ValueError, error):
+        return (UNKNOWN,) * count

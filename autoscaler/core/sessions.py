@@ -104,29 +104,39 @@ def spare_seats(
     lead_time: seconds that new pods take, as they did; None: as the policy says. delay: seconds
     until a pass sees that somebody has come.
     """
-    match metric.spare:
-        case int():
-            return metric.spare
-        case Share(percent):
-            return ceil(sessions * percent / 100.0 - 1e-9)
-        case RefusalTarget() as target:
-            traffic = traffic or Traffic(now.at)
-            horizon = (target.lead_time if lead_time is None else lead_time) + delay
-            ahead = forecast.expected(traffic.profile, horizon, now) if target.forecasts else None
-            # A rush that nobody foresees needs more than a share of the seats that are free anyway.
-            step = 1 if ahead is None else metric.seats
-            return seats_for_arrivals(target.refuse, step, traffic, ahead or 0.0, horizon, now)
+    target = metric.spare
+    if not isinstance(target, RefusalTarget):
+        return _stated(target, sessions)
+    traffic = traffic or Traffic(now.at)
+    horizon = (target.lead_time if lead_time is None else lead_time) + delay
+    ahead = forecast.expected(traffic.profile, horizon, now) if target.forecasts else None
+    # A rush that nobody foresees needs more than a share of the seats that are free anyway.
+    step = 1 if ahead is None else metric.seats
+    return seats_for_arrivals(target.refuse, step, traffic, ahead or 0.0, horizon, now)
 
 
-def landing_seats(metric: SessionsMetric, traffic: Traffic, delay: float, now: Now) -> int:
-    """How many seats to keep open to those who come before a pass can open another warm pod."""
+def _stated(spare: int | Share, sessions: int) -> int:
+    """Return the seats that the policy itself says."""
+    return spare if isinstance(spare, int) else ceil(sessions * spare.percent / 100.0 - 1e-9)
+
+
+def landing_seats(
+    metric: SessionsMetric, sessions: int, traffic: Traffic, delay: float, now: Now
+) -> int:
+    """How many seats to keep open to those who come before a pass can open another warm pod.
+
+    They are the spare seats where the policy says how many, and more if more may come. Nobody who
+    leaves is counted: it may be a pod of the reserve that they leave.
+    """
     target = metric.spare
     refuse = target.refuse if isinstance(target, RefusalTarget) else LANDING_REFUSED
     horizon = max(LANDING, delay)
     ahead = None
     if not isinstance(target, RefusalTarget) or target.forecasts:
         ahead = forecast.expected(traffic.profile, horizon, now)
-    return seats_for_arrivals(refuse, 1, traffic, ahead or 0.0, horizon, now)
+    staying = traffic._replace(departures=Average(since=traffic.at))
+    seats = seats_for_arrivals(refuse, 1, staying, ahead or 0.0, horizon, now)
+    return seats if isinstance(target, RefusalTarget) else max(seats, _stated(target, sessions))
 
 
 def seats_for_arrivals(

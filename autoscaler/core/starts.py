@@ -7,7 +7,7 @@ as long would be kept free all day.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import ceil
+from math import ceil, floor, inf
 
 from autoscaler.core.drain.pods import never_served
 from autoscaler.model import PodState, Starts
@@ -18,19 +18,22 @@ KEPT = 20
 FEWEST = 5
 # A pod without a node for longer than this had to wait for one, in seconds.
 SCHEDULED_WITHIN = 5.0
+# Whatever takes longer, in seconds, is a fault, such as an image that cannot be pulled.
+LONGEST = 900.0
 SHARE = 0.95
 
 
 def follow(starts: Starts, pods: Iterable[PodState]) -> Starts:
     """Return what is known after a pass that saw these active pods.
 
-    A pod counts if it was seen before it was Ready: a later time may be that of a recovery.
+    A pod counts if it was seen before it was Ready: a later time may be that of a recovery. Its
+    time is in whole seconds.
     """
     new, at_once, waited = set(), starts.at_once, starts.waited
     for pod in pods:
         if never_served(pod) or (pod.uid in starts.new and not pod.ready):
             new.add(pod.uid)
-        elif pod.uid in starts.new and (took := _seconds(pod)) is not None:
+        elif pod.uid in starts.new and (took := _seconds(pod)) <= LONGEST:
             if _waited_for_a_node(pod):
                 waited = (*waited, took)[-KEPT:]
             else:
@@ -40,10 +43,10 @@ def follow(starts: Starts, pods: Iterable[PodState]) -> Starts:
     return Starts(frozenset(new), at_once, waited)
 
 
-def _seconds(pod: PodState) -> float | None:
+def _seconds(pod: PodState) -> float:
     if pod.created_at is None or pod.ready_since is None:
-        return None
-    return max(0.0, pod.ready_since - pod.created_at)
+        return inf
+    return ceil(max(0.0, pod.ready_since - pod.created_at))
 
 
 def _waited_for_a_node(pod: PodState) -> bool:
@@ -58,5 +61,5 @@ def lead_time(starts: Starts) -> float | None:
 
 
 def percentile(times: tuple[float, ...]) -> float:
-    """Return the smallest of the times that 95 % of them do not exceed; there is at least one."""
-    return sorted(times)[ceil(SHARE * len(times)) - 1]
+    """Return the time that 95 % of them do not exceed; the longest one alone is no such time."""
+    return sorted(times)[floor(SHARE * (len(times) - 1))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 from math import exp, inf, log
 from types import MappingProxyType
@@ -146,53 +145,14 @@ class Arrivals(NamedTuple):
         return int(self.start // seconds)
 
 
-class Rates:
-    """Arrivals a second by the number of the slot, each None until it is known. Never changes.
-
-    A slot takes four bytes, for the targets of one daemon may have millions of them.
-    """
-
-    __slots__ = ("_known",)
-    _UNKNOWN = -1.0
-
-    def __init__(self, slots: int, known: Mapping[int, float] = {}) -> None:
-        self._known = array("f", [self._UNKNOWN]) * slots
-        for number, rate in known.items():
-            self._known[number % slots] = rate
-
-    def __getitem__(self, number: int) -> float | None:
-        """Return the arrivals of a slot; after the last slot the first one begins again."""
-        rate = self._known[number % len(self._known)]
-        return None if rate == self._UNKNOWN else rate
-
-    def __bool__(self) -> bool:
-        """Return whether any is known."""
-        return self._known.count(self._UNKNOWN) < len(self._known)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rates) and self._known == other._known
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def toward(self, means: Mapping[int, float], weight: float) -> Rates:
-        """Return the rates after so many arrivals a second were seen in some slots."""
-        found = Rates(0)
-        found._known = self._known[:]
-        for number, mean in means.items():
-            last = self[number]
-            rate = mean if last is None else last + weight * (mean - last)
-            found._known[number % len(self._known)] = rate
-        return found
-
-
 class Profile(NamedTuple):
-    """Arrivals a second at the times of a week and of a day.
+    """Arrivals a second at the times of a week and of a day, as `forecast` writes them.
 
     current: those of the slot that is not over.
     """
 
-    week: Rates
-    day: Rates
+    week: str
+    day: str
     current: Arrivals
 
     def shifted(self, seconds: float) -> Profile:

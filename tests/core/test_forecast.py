@@ -9,10 +9,10 @@ import pytest
 
 from autoscaler.core import forecast
 from autoscaler.core.decide import decide
-from autoscaler.core.forecast import SLOT, WEIGHT
+from autoscaler.core.forecast import SLOT, WEIGHT, rate_of, toward
 from autoscaler.core.now import Now
 from autoscaler.core.sessions import seats_for_arrivals
-from autoscaler.model import Arrivals, Average, Profile, Rates, Sample, State, Traffic
+from autoscaler.model import Arrivals, Average, Profile, Sample, State, Traffic
 from tests.builders import NOW, observation, policy
 from tests.core.drains import serving
 
@@ -62,7 +62,9 @@ def test_a_rush_is_expected_before_it_begins_by_as_much_as_a_pod_needs() -> None
 def test_the_days_before_count_too(last_week: float | None, expected: float) -> None:
     known = learnt(passes(BEGIN, HOUR, 0.1))
     if last_week is not None:
-        known = known._replace(week=known.week.toward({forecast.DAY + 2: last_week}, WEIGHT))
+        known = known._replace(
+            week=toward(known.week, forecast.WEEK, {forecast.DAY + 2: last_week})
+        )
 
     assert ahead(known, BEGIN + DAY + 600, horizon=10) == pytest.approx(expected)
 
@@ -77,7 +79,7 @@ def test_the_last_week_counts_in_part() -> None:
 
     known = forecast.follow(known, 0.2, later + SLOT, Now(later + SLOT))
 
-    assert known.week[0] == pytest.approx(0.1 + WEIGHT * 0.1)
+    assert rate_of(known.week, forecast.WEEK, 0) == pytest.approx(0.1 + WEIGHT * 0.1)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,14 @@ def test_what_happened_while_the_daemon_was_away_is_not_known() -> None:
     assert not learnt([*passes(BEGIN, 60, 0.1), (BEGIN + HOUR, 0.1)]).week
 
 
+@pytest.mark.parametrize("text", ["x", "AAAA", "\u2026", "?" * 10_752])
+def test_what_no_forecast_wrote_is_not_known(text: str) -> None:
+    known = Profile(text, text, Arrivals(NOW - 300, 0.0, 0.1, NOW - 300))
+
+    assert ahead(known, NOW) is None
+    assert rate_of(forecast.follow(known, 0.1, NOW - 5, Now(NOW)).week, forecast.WEEK, 7) is None
+
+
 def test_a_clock_that_was_wrong_by_years_costs_no_time() -> None:
     known = forecast.follow(None, 0.1, 0.0, Now(0.0))
     assert not forecast.follow(known, 0.1, NOW - 5, Now(NOW)).week
@@ -101,15 +111,16 @@ def test_many_passes_that_see_the_same_are_as_good_as_one() -> None:
     few = forecast.follow(None, 0.1, BEGIN, Now(BEGIN))
     few = forecast.follow(few, 0.1, BEGIN + HOUR - 30, Now(BEGIN + HOUR))
     for slot in range(int(HOUR // SLOT)):
-        assert few.week[slot] == pytest.approx(every.week[slot])
+        one, other = (rate_of(each.week, forecast.WEEK, slot) for each in (few, every))
+        assert one == pytest.approx(other)
 
 
 @pytest.mark.parametrize(("how", "spare"), [("weekly", 6), ("none", 2)])
 def test_seats_are_kept_free_for_those_who_are_expected(how: str, spare: int) -> None:
     slots = range(int(NOW // SLOT), int(NOW // SLOT) + 2)
     profile = Profile(
-        Rates(forecast.WEEK, dict.fromkeys(slots, 0.03)),
-        Rates(forecast.DAY, dict.fromkeys(slots, 0.03)),
+        toward("", forecast.WEEK, dict.fromkeys(slots, 0.03)),
+        toward("", forecast.DAY, dict.fromkeys(slots, 0.03)),
         Arrivals(NOW - 5, 0.0, 0.0, NOW - 5),
     )
     traffic = Traffic(NOW - 5, QUIET, QUIET, known=True, profile=profile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from autoscaler.core import forecast
 from autoscaler.core.decide import decide
 from autoscaler.core.now import MARGIN
 from autoscaler.model import (
@@ -20,7 +22,6 @@ from autoscaler.model import (
     Observation,
     Occupancy,
     Profile,
-    Rates,
     Reset,
     Sample,
     Sighting,
@@ -44,8 +45,14 @@ past = ages.map(lambda age: NOW - age - 5)
 rates = st.floats(0, 0.2)
 profiles = st.none() | st.builds(
     Profile,
-    st.builds(Rates, st.just(2_016), st.dictionaries(st.integers(0, 2_015), rates, max_size=9)),
-    st.builds(Rates, st.just(288), st.dictionaries(st.integers(0, 287), rates, max_size=99)),
+    st.builds(
+        partial(forecast.toward, "", forecast.WEEK),
+        st.dictionaries(st.integers(0, 2_015), rates, max_size=9),
+    ),
+    st.builds(
+        partial(forecast.toward, "", forecast.DAY),
+        st.dictionaries(st.integers(0, 287), rates, max_size=99),
+    ),
     st.builds(Arrivals, past, st.floats(0, 9), rates, st.just(NOW - 5)),
 )
 stays = st.builds(

@@ -14,6 +14,7 @@ from autoscaler.core.drain.packing import Landing
 from autoscaler.core.drain.plan import plan_drain
 from autoscaler.core.now import Now
 from autoscaler.core.schedule import Bounds
+from autoscaler.core.sessions import landing_seats
 from autoscaler.model import (
     Average,
     Cause,
@@ -31,7 +32,7 @@ from tests.builders import NOW, observation, policy
 from tests.core.drains import BUSY, leaving, serving, sightings, told
 
 HOUR = 3_600.0
-SIX_SPARE = {"type": "sessions", "seats": 10, "spare": 6}
+FOUR_SPARE = {"type": "sessions", "seats": 10, "spare": 4}
 RESERVE = Cordon(Cause.RESERVE, NOW - 60)
 MINUTE_VISITS = Stays(0.0, Average(), Average(), NOW - 60, mean=600.0)
 
@@ -235,11 +236,15 @@ DECISIONS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "not without drains": ({"drain": "none"}, []),
     "not at the minimum, where it saves nothing": ({"replicas": {"min": 3, "max": 9}}, []),
     "not while another metric needs more": (
-        {"metrics": [SIX_SPARE, {"type": "cpu", "utilization": "50%"}]},
+        {"metrics": [FOUR_SPARE, {"type": "cpu", "utilization": "50%"}]},
+        [],
+    ),
+    "nor while it needs as many, for it may need more in the next pass": (
+        {"metrics": [FOUR_SPARE, {"type": "cpu", "utilization": "65%"}]},
         [],
     ),
     "also beside a metric that needs less": (
-        {"metrics": [SIX_SPARE, {"type": "cpu", "utilization": "90%"}]},
+        {"metrics": [FOUR_SPARE, {"type": "cpu", "utilization": "150%"}]},
         ["c"],
     ),
 }
@@ -248,7 +253,40 @@ DECISIONS: dict[str, tuple[dict[str, Any], list[str]]] = {
 @pytest.mark.parametrize(("rules", "expected"), DECISIONS.values(), ids=DECISIONS.keys())
 def test_when_new_users_are_packed(rules: dict[str, Any], expected: list[str]) -> None:
     pods = [serving(name, count, cpu=900) for name, count in (("a", 8), ("b", 6), ("c", 5))]
-    assert reserved(decided(policy(**{"metrics": [SIX_SPARE], **rules}), *pods)) == expected
+    assert reserved(decided(policy(**{"metrics": [FOUR_SPARE], **rules}), *pods)) == expected
+
+
+@pytest.mark.parametrize(
+    ("spare", "expected"),
+    [(20, 20), ("50%", 40), ({"refuse": "0.1%", "forecast": "none"}, 6)],
+    ids=["as many as the policy says", "the share that it says", "by the arrivals"],
+)
+def test_so_many_seats_are_open(spare: Any, expected: int) -> None:
+    metric = policy(metrics=[{**FOUR_SPARE, "spare": spare}]).sessions
+    assert metric is not None
+    average = Average(0.02, 0.02, NOW)
+    traffic = Traffic(NOW, average, average, known=True)
+
+    assert landing_seats(metric, 80, traffic, 17.0, Now(NOW)) == expected
+
+
+@pytest.mark.parametrize("came", [0.1, 0.4, 0.6, 5.0])
+def test_users_who_leave_free_no_seats_for_others_because_they_may_leave_the_reserve(
+    came: float,
+) -> None:
+    metric = policy(metrics=[FOUR_SPARE]).sessions
+    assert metric is not None
+    found = [
+        landing_seats(
+            metric,
+            80,
+            Traffic(NOW, Average(came, came, NOW), Average(left, left, NOW), known=True),
+            17.0,
+            Now(NOW),
+        )
+        for left in (0.0, 2 * came)
+    ]
+    assert found[0] == found[1] > came * 60
 
 
 DOUBTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -263,13 +301,13 @@ def test_no_pod_is_put_in_reserve_in_doubt(
     seen: dict[str, Any], remembered: dict[str, Any]
 ) -> None:
     pods = [serving(name, count) for name, count in (("a", 8), ("b", 6), ("c", 5))]
-    assert "c" in reserved(decided(policy(metrics=[SIX_SPARE]), *pods))
-    found = decided(policy(metrics=[SIX_SPARE]), *pods, seen=seen, **remembered)
+    assert "c" in reserved(decided(policy(metrics=[FOUR_SPARE]), *pods))
+    found = decided(policy(metrics=[FOUR_SPARE]), *pods, seen=seen, **remembered)
     assert reserved(found) == []
 
 
 def test_a_metric_without_a_number_may_need_more() -> None:
-    rules = policy(metrics=[SIX_SPARE, {"type": "cpu", "utilization": "90%"}])
+    rules = policy(metrics=[FOUR_SPARE, {"type": "cpu", "utilization": "90%"}])
     pods = [serving("a", 8), reserve("b", 6), reserve("c", 5)]
     plan = decided(rules, *pods).drain
     assert plan is not None
@@ -281,16 +319,15 @@ def test_the_largest_number_of_several_metrics_counts() -> None:
         {"type": "prometheus", "query": name, "perReplica": 10} for name in ("busy", "idle")
     )
     said = {"busy": Sample(90_000, NOW), "idle": Sample(1_000, NOW)}
-    rules = policy(metrics=[SIX_SPARE, first, second])
+    rules = policy(metrics=[FOUR_SPARE, first, second])
     pods = [serving("a", 8), serving("b", 6), serving("c", 5)]
     assert reserved(decided(rules, *pods, seen={"external": said})) == []
 
 
 def test_without_arrivals_new_users_go_to_all_pods() -> None:
     pods = [serving("a", 4), reserve("b", 2)]
-    plan = decide(policy(metrics=[SIX_SPARE]), observation(pods=pods), State(seen_at=NOW - 2), NOW)[
-        0
-    ].drain
+    rules = policy(metrics=[{**FOUR_SPARE, "spare": 6}])
+    plan = decide(rules, observation(pods=pods), State(seen_at=NOW - 2), NOW)[0].drain
     assert plan is not None
     assert told(plan) == {"b": "uncordon"}
 

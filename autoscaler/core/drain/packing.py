@@ -7,7 +7,8 @@ drained first when replicas are surplus.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from autoscaler.core.drain.cleanup import SERVING
@@ -32,12 +33,27 @@ class Landing(NamedTuple):
     may_close: bool = True
 
 
-class _Room(NamedTuple):
-    """The free seats of some pods, and the nodes of those that have any."""
+class _Room:
+    """The free seats of some pods, and the nodes of those that have any, with their number."""
 
-    seats: int
-    pods: int
-    nodes: frozenset[str]
+    def __init__(self, fleet: Fleet, pods: Iterable[PodState]) -> None:
+        self.seats = 0
+        self.nodes: Counter[str] = Counter()
+        self._fleet = fleet
+        for pod in pods:
+            self.add(pod)
+
+    def add(self, pod: PodState, times: int = 1) -> None:
+        """Add a pod, or remove it with -1 times."""
+        free = _free_seats(self._fleet, pod)
+        self.seats += times * free
+        self.nodes[pod.node] += times * bool(free)
+        if not self.nodes[pod.node]:
+            del self.nodes[pod.node]
+
+    def suffices(self, landing: Landing, times: float = 1.0) -> bool:
+        """Whether it is so many times what new users need, wherever the pods are."""
+        return self.seats >= times * landing.seats and self.nodes.total() >= landing.pods
 
 
 def with_packing(fleet: Fleet, plan: DrainPlan, landing: Landing | None) -> DrainPlan:
@@ -65,7 +81,7 @@ def with_packing(fleet: Fleet, plan: DrainPlan, landing: Landing | None) -> Drai
 
 def _chosen(fleet: Fleet, pods: Sequence[PodState], landing: Landing) -> list[PodState]:
     """Return the pods that shall be open: those that are, fewer if they have more than enough."""
-    nodes = min(landing.pods, len(_room(fleet, pods).nodes))
+    nodes = min(landing.pods, len(_Room(fleet, pods).nodes))
     present = [pod for pod in pods if pod.routable]
     wanted = _opened(fleet, present, pods, landing, nodes)
     if len(wanted) > len(present) or not landing.may_close:
@@ -87,14 +103,13 @@ def _opened(
     chosen = list(present)
     others = sorted((pod for pod in pods if not pod.routable), key=lambda pod: _rank(fleet, pod))
     others.sort(key=lambda pod: not _free_seats(fleet, pod))
-    while others:
-        seats, count, known = _room(fleet, chosen)
-        if seats >= landing.seats and count >= landing.pods and len(known) >= nodes:
-            break
-        elsewhere = (pod for pod in others if len(known) < nodes and pod.node not in known)
-        pod = next(elsewhere, others[0])
+    room = _Room(fleet, chosen)
+    while others and not (room.suffices(landing) and len(room.nodes) >= nodes):
+        lacks = len(room.nodes) < nodes
+        pod = next((pod for pod in others if lacks and pod.node not in room.nodes), others[0])
         others.remove(pod)
         chosen.append(pod)
+        room.add(pod)
     return chosen
 
 
@@ -102,26 +117,22 @@ def _closed(
     fleet: Fleet, present: Sequence[PodState], landing: Landing, nodes: int
 ) -> list[PodState]:
     """Return the open pods without those that new users do not need, the emptiest first."""
-    chosen = ranked = sorted(present, key=lambda pod: _rank(fleet, pod))
-    for pod in reversed(ranked):
-        others = [each for each in chosen if each is not pod]
-        seats, count, known = _room(fleet, others)
-        if seats < CLOSING * landing.seats or count < landing.pods or not pod.labelled:
-            break
-        if len(known) >= nodes:
-            chosen = others
+    ranked, chosen = sorted(present, key=lambda pod: _rank(fleet, pod)), list[PodState]()
+    room = _Room(fleet, ranked)
+    while ranked:
+        pod = ranked.pop()
+        room.add(pod, -1)
+        if not room.suffices(landing, CLOSING) or not pod.labelled:
+            return [*ranked, pod, *chosen]
+        if len(room.nodes) < nodes:
+            room.add(pod)
+            chosen.append(pod)
     return chosen
 
 
 def _rank(fleet: Fleet, pod: PodState) -> tuple[float, ...]:
     """Pods that stay anyway first, then the fullest."""
     return not is_straggling(fleet, pod), _free_seats(fleet, pod), pod.created_at or 0.0
-
-
-def _room(fleet: Fleet, pods: Sequence[PodState]) -> _Room:
-    free = {pod.uid: _free_seats(fleet, pod) for pod in pods}
-    having = [pod for pod in pods if free[pod.uid]]
-    return _Room(sum(free.values()), len(having), frozenset(pod.node for pod in having))
 
 
 def _free_seats(fleet: Fleet, pod: PodState) -> int:

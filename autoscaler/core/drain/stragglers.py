@@ -9,11 +9,11 @@ from __future__ import annotations
 from math import inf
 
 from autoscaler.core.drain.fleet import Fleet
-from autoscaler.core.drain.pods import is_near_memory_limit, users
+from autoscaler.core.drain.pods import is_full, users
 from autoscaler.model import PodState
 
 # A session that has lasted so many times the average lasts much longer still, if any does at all.
-TIMES = 3.0
+TIMES = 6.0
 # Below, sessions are too short for anything to be won, in seconds.
 LEAST = 600.0
 
@@ -29,7 +29,7 @@ def is_straggling(fleet: Fleet, pod: PodState) -> bool:
 def exchange(fleet: Fleet) -> tuple[list[PodState], list[PodState]]:
     """Return draining pods that will not be empty soon, and as many that are drained instead."""
     late = [pod for pod in fleet.returnable if pod.serving and is_straggling(fleet, pod)]
-    late = [pod for pod in late if not is_near_memory_limit(pod, fleet.policy)]
+    late = [pod for pod in late if not is_full(pod, fleet.policy)]
     if not late or not fleet.all_serve:
         return [], []
     sooner = [pod for pod in fleet.warm if users(pod) < inf and not is_straggling(fleet, pod)]
