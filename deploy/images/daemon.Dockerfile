@@ -22,7 +22,8 @@ RUN /opt/pip/bin/pip install --quiet --no-cache-dir --no-deps --prefix /opt/ours
 FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv
 COPY --from=ours /opt/ours /opt/venv
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# With an arena for each of its threads, glibc would take a third more memory for a pod.
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
 USER 65532:65532
 EXPOSE 9551
 ENTRYPOINT ["autoscaler"]

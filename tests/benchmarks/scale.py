@@ -39,6 +39,7 @@ from tests.lab.scripted_sidecars import ScriptedSidecars
 
 PODS, USERS, SCRAPE_INTERVAL = 10, 5, 5.0
 PASSES = 30
+MOST_THREADS = 34  # as docs/decisions/0005 counts them, with one shard
 AT_ONCE = 50  # Deployments that are made at once
 NAMESPACE = "bench"
 READ = "deployments|replicasets|pods|horizontalpodautoscalers"
@@ -136,7 +137,7 @@ def goals(largest: Figures, smallest: Figures) -> Iterator[Figure]:
     pods = PODS * (largest.deployments - smallest.deployments)
     kilobytes = 1e3 * (largest.megabytes - smallest.megabytes) / pods
     yield Figure("a further pod, RSS", kilobytes, "KB", 6)
-    yield Figure("threads", largest.threads, "", smallest.threads)
+    yield Figure("threads", largest.threads, "", MOST_THREADS)
     yield Figure("Prometheus queries a pass", largest.queries, "", round(smallest.queries, 1))
     yield Figure("CPU of a pass", largest.cpu_pass, "s", round(times * smallest.cpu_pass, 3))
 
@@ -316,7 +317,8 @@ def _daemon(
     command += ["--exporter-port", str(sidecar_port)]
     command += ["--scrape-interval", f"{SCRAPE_INTERVAL:g}s", "--listen", f"127.0.0.1:{port}"]
     with Path("/dev/null").open("w") as log:
-        process = subprocess.Popen(command, stderr=log, cwd=folder, env=os.environ)
+        environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}  # as in the image
+        process = subprocess.Popen(command, stderr=log, cwd=folder, env=environment)
     try:
         yield Bench(plane, server, process.pid, port, durations)
     finally:
