@@ -22,7 +22,7 @@ endif
 export TEST_COUNTS
 
 .DEFAULT_GOAL := help
-.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves beside node pages lint format demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale soak audit sbom lock clean
+.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves node pages lint format demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale soak audit sbom lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -58,10 +58,11 @@ test-node: images ## Run the tests on a real Kubernetes node, as root (20 minute
 	@$(MAKE) --no-print-directory --jobs=3 node pages containers
 	@$(BIN)/python -m tests.lab.counts
 
-test-all: lint ## Run both in parallel, which is faster (as CI does)
+test-all: lint ## Run both, partly in parallel (as CI does; half an hour)
 	@$(MAKE) --no-print-directory --jobs=2 fast images
 	@$(MAKE) --no-print-directory waves
-	@$(MAKE) --no-print-directory --jobs=3 node pages beside
+	@$(MAKE) --no-print-directory --jobs=3 node pages idle
+	@$(MAKE) --no-print-directory slow
 	@$(BIN)/python -m tests.lab.counts
 
 test-fast: fast ## Run only the logic tests (two to three minutes)
@@ -85,9 +86,6 @@ containers:
 # Alone: next to the suite, two cores would be too slow for its users, who wait only a limited time.
 waves:
 	@$(CLUSTER) --or-skip "$(PYTEST) -m 'node and timing_sensitive'"
-
-beside: idle
-	@$(MAKE) --no-print-directory slow
 
 # Tests on a node mostly wait, so two nodes halve the time. With KUBECONFIG there is only one cluster.
 PAGES := tests/node/test_pages.py tests/node/test_proxies.py

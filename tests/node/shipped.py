@@ -34,7 +34,7 @@ PATIENCE = 45.0  # of a user, in seconds; some are on a pod that is blocked for 
 # the sessions of 100 users that left together, Bokeh 3.9 stops its loop for half a minute.
 ANSWERED_WITHIN = 120.0
 SOON = 120.0  # seconds: a pod is there, a decision is made, a scrape has come
-ANSWER_WITHIN = 5.0
+ANSWER_WITHIN = 30.0
 # The kubelet looks at mounted ConfigMaps once a minute where it is not told otherwise.
 KUBELET_SYNC = 180.0
 Json = dict[str, Any]
