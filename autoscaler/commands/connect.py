@@ -109,16 +109,7 @@ def add_prometheus(
 def add_kubernetes(parser: argparse.ArgumentParser) -> None:
     """Add the options for Kubernetes and the sidecars."""
     kubernetes = parser.add_argument_group("Kubernetes")
-    kubernetes.add_argument(
-        "--kubeconfig",
-        metavar="FILE",
-        type=Path,
-        help="kubeconfig file (default: the pod's ServiceAccount, or ~/.kube/config outside of a "
-        "cluster)",
-    )
-    kubernetes.add_argument(
-        "--context", metavar="NAME", help="context of the kubeconfig (default: its current one)"
-    )
+    add_kubeconfig(kubernetes)
     kubernetes.add_argument(
         "--exporter-port",
         metavar="PORT",
@@ -132,6 +123,20 @@ def add_kubernetes(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="file with the bearer token for sidecars that run with --token-file; reread for each "
         "request (default: no token)",
+    )
+
+
+def add_kubeconfig(parser: argparse._ActionsContainer) -> None:
+    """Add the options that say which cluster is meant."""
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        type=Path,
+        help="kubeconfig file (default: the pod's ServiceAccount, or ~/.kube/config outside of a "
+        "cluster)",
+    )
+    parser.add_argument(
+        "--context", metavar="NAME", help="context of the kubeconfig (default: its current one)"
     )
 
 

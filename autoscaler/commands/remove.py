@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoscaler.commands.connect import add_kubeconfig
 from autoscaler.commands.lines import complain, say
 from autoscaler.core.lease import Place
 from autoscaler.errors import AutoscalerError
@@ -52,10 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="bokeh-autoscaler",
         help="namespace of the daemon's Leases (default: bokeh-autoscaler)",
     )
-    parser.add_argument("--kubeconfig", metavar="FILE", type=Path, help="kubeconfig file")
-    parser.add_argument(
-        "--context", metavar="NAME", help="context of the kubeconfig (default: its current one)"
-    )
+    add_kubeconfig(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import error, pack, unpack
 
 from autoscaler.core.now import Now
@@ -85,7 +86,7 @@ def rate_of(text: str, slots: int, number: int) -> float | None:
     """Return the rate of a slot, or None if it is not known; after the last slot is the first."""
     group, place = divmod(number % slots, TOGETHER)
     part = text[CHARACTERS * group : CHARACTERS * (group + 1)]
-    rate = _numbers(part, TOGETHER)[place]
+    rate = _group(part)[place]
     return None if rate == UNKNOWN else rate
 
 
@@ -98,6 +99,12 @@ def toward(text: str, slots: int, means: Mapping[int, float]) -> str:
         last = rates[number % slots]
         rates[number % slots] = mean if last == UNKNOWN else last + WEIGHT * (mean - last)
     return b64encode(pack(f"<{slots}f", *rates)).decode()
+
+
+@lru_cache(maxsize=4_096)
+def _group(part: str) -> tuple[float, ...]:
+    """Return the numbers that stand together. Kept, because each decision reads the same few."""
+    return _numbers(part, TOGETHER)
 
 
 def _numbers(text: str, count: int) -> tuple[float, ...]:

@@ -128,15 +128,14 @@ def landing_seats(
     They are the spare seats where the policy says how many, and more if more may come. Nobody who
     leaves is counted: it may be a pod of the reserve that they leave.
     """
-    target = metric.spare
-    refuse = target.refuse if isinstance(target, RefusalTarget) else LANDING_REFUSED
-    horizon = max(LANDING, delay)
-    ahead = None
-    if not isinstance(target, RefusalTarget) or target.forecasts:
-        ahead = forecast.expected(traffic.profile, horizon, now)
+    target, horizon = metric.spare, max(LANDING, delay)
+    if isinstance(target, RefusalTarget):
+        refuse, forecasts, least = target.refuse, target.forecasts, 0
+    else:
+        refuse, forecasts, least = LANDING_REFUSED, True, _stated(target, sessions)
+    ahead = forecast.expected(traffic.profile, horizon, now) if forecasts else None
     staying = traffic._replace(departures=Average(since=traffic.at))
-    seats = seats_for_arrivals(refuse, 1, staying, ahead or 0.0, horizon, now)
-    return seats if isinstance(target, RefusalTarget) else max(seats, _stated(target, sessions))
+    return max(least, seats_for_arrivals(refuse, 1, staying, ahead or 0.0, horizon, now))
 
 
 def seats_for_arrivals(
