@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from autoscaler.adapters.kubernetes.pods import PAUSED
 from tests.deploy.manifests import BIG_DATA, FOLDER, pinned
 from tests.deploy.pages import (
     BIG_DATA_PAGE,
@@ -159,8 +160,25 @@ def test_the_galaxy_and_its_service_run_as_their_page_says(
 NOT_HERE = (" top ", " --previous")
 
 
-def test_what_the_runbook_tells_to_look_at_is_there(shipped: Shipped, tmp_path: Path) -> None:
+@pytest.fixture
+def incident(shipped: Shipped) -> Iterator[None]:
+    """Two pods in a pause, so that only the test cordons them.
+
+    A command of the runbook opens every pod. One that the daemon has just cordoned would then look
+    as if somebody else had opened it, and the daemon would not scale down for ten minutes.
+    """
+    pause = ("annotate", "deployment", APP, "--overwrite")
     shipped.write_policy(APP, policy())
+    shipped.await_replicas(2, within=KUBELET_SYNC + SOON)
+    shipped.kubectl(*pause, f"{PAUSED}=the runbook is tried")
+    told = f'max(bokeh_autoscaler_paused{{deployment="{APP}"}})'
+    wait_until(lambda: shipped.prometheus(told) == 1, SOON, "the daemon to tell of the pause")
+    yield
+    shipped.kubectl(*pause, f"{PAUSED}-")
+
+
+@pytest.mark.usefixtures("incident")
+def test_what_the_runbook_tells_to_look_at_is_there(shipped: Shipped, tmp_path: Path) -> None:
     shipped.restart(APP)  # there is a rollout to undo
     shipped.rolled_out(APP)
     (pod, *_) = shipped.await_ready(2)
