@@ -13,15 +13,9 @@ from bokeh.plotting import figure
 from autoscaler.simulation.timeline import Steps, Timeline
 
 # The palette of Okabe and Ito, whose colors differ for every kind of color vision, and in gray.
-BLUE, SKY, ORANGE, RED, GREEN, BLACK = (
-    "#0072B2",
-    "#56B4E9",
-    "#E69F00",
-    "#D55E00",
-    "#009E73",
-    "#222222",
-)
-GRAY, PURPLE = "#999999", "#CC79A7"
+BLUE, SKY, ORANGE, RED = "#0072B2", "#56B4E9", "#E69F00", "#D55E00"
+GREEN, YELLOW, PURPLE = "#009E73", "#F0E442", "#CC79A7"
+BLACK, GRAY, SILVER = "#222222", "#999999", "#CCCCCC"
 MAX_POINTS = 5_000
 TOOLS = "xpan,xwheel_zoom,xbox_zoom,reset,save"
 

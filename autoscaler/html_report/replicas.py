@@ -16,7 +16,9 @@ from autoscaler.html_report.plots import (
     ORANGE,
     PURPLE,
     RED,
+    SILVER,
     SKY,
+    YELLOW,
     TimeAxis,
     put_legend_above,
     source_of,
@@ -27,7 +29,14 @@ from autoscaler.simulation.lanes import bars
 from autoscaler.simulation.timeline import Change, Phase, Steps, Timeline, stacked
 from exporter.texts import visible
 
-COLORS = {Phase.BUSY: BLUE, Phase.SPARE: SKY, Phase.STARTING: ORANGE, Phase.DRAINING: GRAY}
+COLORS = {
+    Phase.BUSY: BLUE,
+    Phase.RESERVE: YELLOW,
+    Phase.SPARE: SKY,
+    Phase.STARTING: ORANGE,
+    Phase.DRAINING: GRAY,
+    Phase.EMPTIED: SILVER,
+}
 RIVAL_COLORS = (RED, PURPLE, GREEN, BLACK)
 # Phases shorter than a pixel of a wide screen are joined.
 PIXELS = 1_500

@@ -122,8 +122,8 @@ class PodState:
     memory_limit: measured where `memory` was, in milli-bytes. arrivals, departures: users who came
     and left in thousandths a second, as the exporter counts them. oldest_session: when the
     oldest session with a connection began, in Unix seconds.
-    scheduled_at: when it got its node. node: "" while it has none. restarts: the most of any
-    container. replica_set: its owner's uid.
+    scheduled_at: when it got its node. node: "" while it has none. zone: "" if no label tells it.
+    restarts: the most of any container. replica_set: its owner's uid.
     label_writer: who else set the label of a pod that is or was cordoned, and when; "" for us.
     cost_is_ours: the deletion cost was written by this daemon. cost_writer: who wrote it else.
     stray_mark: our note of a cost is there and that cost no longer is.
@@ -157,6 +157,7 @@ class PodState:
     oldest_session: Sample | None = None
     ip: str | None = None
     node: str = ""
+    zone: str = ""
     restarts: int = 0
     sidecar_restarts: int = 0
     replica_set: str = ""

@@ -56,9 +56,12 @@ class SimulatedPod:
         """What the pod is doing."""
         if not self.ready:
             return Phase.STARTING
-        if self.is_draining:
-            return Phase.DRAINING
-        return Phase.BUSY if self.sessions else Phase.SPARE
+        cause = self.marks.cordon and self.marks.cordon.cause
+        if cause is Cause.SCALE_DOWN:
+            return Phase.DRAINING if self.sessions else Phase.EMPTIED
+        if not self.sessions:
+            return Phase.SPARE
+        return Phase.RESERVE if cause is Cause.RESERVE else Phase.BUSY
 
     @property
     def is_draining(self) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from autoscaler.simulation.timeline import Phase, PodLife
 
 # Phases with and without sessions: a change between these is left out where it is too short to see.
-SERVING = (Phase.BUSY, Phase.SPARE)
+SERVING = (Phase.BUSY, Phase.RESERVE, Phase.SPARE)
 
 
 class Bar(NamedTuple):
@@ -50,7 +50,7 @@ def _spans(life: PodLife, ended: float, shortest: float) -> Iterator[tuple[Phase
     phase, since = life.phases[0][1], life.phases[0][0]
     for (at, following), until in zip(life.phases[1:], ends[1:], strict=True):
         if phase in SERVING and following in SERVING and until - at < shortest:
-            phase = Phase.BUSY
+            phase = following if phase is Phase.SPARE else phase
         elif following is not phase:
             yield phase, since, at
             phase, since = following, at

@@ -8,12 +8,13 @@ and of *billed* replicas for measures of too many.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
 from autoscaler.simulation.bounds import Bounds, lower_bounds
 from autoscaler.simulation.engine import Run
-from autoscaler.simulation.timeline import Steps, Timeline, pieces
+from autoscaler.simulation.timeline import Phase, Steps, Timeline, pieces
 from autoscaler.simulation.trace import Trace
 
 HOUR = 3_600.0
@@ -27,11 +28,11 @@ class Score:
     refused: users who found no free seat and went away. waited: users who waited for one, and
     waiting_minutes: for how long. crowded_minutes: time of sessions on pods whose seats were all
     taken by others. cut: sessions that a scale-down ended. minutes_lost: the remaining time of
-    those. replica_hours: billed. bounds: the least at the policy's minimum; regret: by how many
-    percent the replica-hours are above the bound for sessions that stay where they are. theta_u,
-    theta_o: mean share of demand that was missing or in excess, in percent. tau_u, tau_o: share of
-    the time with too few or too many replicas, in percent. seat_utilization: percent of the billed
-    seats that were taken.
+    those. replica_hours: billed. hours: the same by what the replicas did; empty if that is not
+    known. bounds: the least at the policy's minimum; regret: by how many percent the replica-hours
+    are above the bound for sessions that stay where they are. theta_u, theta_o: mean share of
+    demand that was missing or in excess, in percent. tau_u, tau_o: share of the time with too few
+    or too many replicas, in percent. seat_utilization: percent of the billed seats that were taken.
     """
 
     sessions: int
@@ -43,6 +44,7 @@ class Score:
     cut: int
     minutes_lost: float
     replica_hours: float
+    hours: Mapping[Phase, float]
     bounds: Bounds
     regret: float
     peak_replicas: int
@@ -90,6 +92,7 @@ def score(run: Run, trace: Trace, minimum: int, bounds: Bounds | None = None) ->
         cut=run.cut,
         minutes_lost=run.minutes_lost,
         replica_hours=sums.billed / HOUR,
+        hours={phase: _hours(steps, timeline) for phase, steps in timeline.phases.items()},
         bounds=bounds,
         regret=bounds.regret(sums.billed / HOUR),
         peak_replicas=int(timeline.billed.peak),
@@ -122,6 +125,11 @@ def _integrate(timeline: Timeline, wanted: Steps, minimum: int) -> _Sums:
         sums.short += (ready < demand) * seconds
         sums.long += (billed > demand) * seconds
     return sums
+
+
+def _hours(steps: Steps, timeline: Timeline) -> float:
+    spans = pieces((steps,), timeline.start, timeline.end)
+    return sum(value * seconds for seconds, (value,) in spans) / HOUR
 
 
 def static_fleet(trace: Trace, seats: int) -> Run:

@@ -6,6 +6,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -15,12 +16,17 @@ from autoscaler.simulation.comparison import Result
 from autoscaler.simulation.engine import Assumptions
 from autoscaler.simulation.front import Placement, WhenFull
 from autoscaler.simulation.score import Score
-from autoscaler.simulation.timeline import Steps, Table, pieces
+from autoscaler.simulation.timeline import Phase, Steps, Table, pieces
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.uncertainty import Uncertainty, intervals_of
 from autoscaler.units import duration_text
 
 Row = tuple[str, Callable[[Score], str]]
+
+
+def _hours(phase: Phase, score: Score) -> str:
+    return f"{score.hours[phase]:,.1f}" if score.hours else "-"
+
 
 COST_ROWS: tuple[Row, ...] = (
     ("regret: cost above the bound *", lambda s: f"{s.regret:.1f} %"),
@@ -50,6 +56,7 @@ FLEET_ROWS: tuple[Row, ...] = (
     ("seats in use", lambda s: f"{s.seat_utilization:.1f} %"),
 )
 DETAIL_ROWS: tuple[Row, ...] = (
+    *((f"replica-hours: {phase}", partial(_hours, phase)) for phase in Phase),
     ("sessions", lambda s: f"{s.sessions:,}"),
     ("peak sessions", lambda s: f"{s.peak_sessions:,}"),
     ("scale-ups, scale-downs", lambda s: f"{s.scale_ups}, {s.scale_downs}"),
@@ -65,6 +72,16 @@ DETAIL_ROWS: tuple[Row, ...] = (
 MEANINGS: Mapping[str, str] = {
     "regret: cost above the bound *": "How much more the policy costs than the cheapest fleet that "
     "keeps each session where it is, and starts pods at once.",
+    f"replica-hours: {Phase.BUSY}": "Of pods with sessions, which serve new users while they have "
+    "seats.",
+    f"replica-hours: {Phase.RESERVE}": "Of pods that have sessions, while new users find seats on "
+    "fuller pods.",
+    f"replica-hours: {Phase.SPARE}": "Of pods that are Ready and have no session.",
+    f"replica-hours: {Phase.STARTING}": "Of pods that are not Ready yet.",
+    f"replica-hours: {Phase.DRAINING}": "Of pods that are deleted once their last session has "
+    "ended.",
+    f"replica-hours: {Phase.EMPTIED}": "Of pods that are deleted once their last users can no "
+    "longer reconnect.",
     "replicas missing (theta_u)": "On average over time, the share of the needed replicas that was "
     "not ready: 5 % means that one of 20 needed replicas was missing. Lower is better for users.",
     "replicas in excess (theta_o)": "On average over time, how many more replicas were paid for "

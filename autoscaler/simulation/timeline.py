@@ -82,12 +82,20 @@ class StepRecorder:
 
 
 class Phase(StrEnum):
-    """What a replica is doing: a spare one is Ready and has no session."""
+    """What a replica is doing.
+
+    BUSY: has sessions, and serves new users as long as it has seats. RESERVE: has sessions, and
+    new users are sent elsewhere as long as they have seats there. SPARE: Ready without a session.
+    DRAINING: to be deleted once its last session has ended. EMPTIED: to be deleted, without a
+    session, once its users can no longer reconnect.
+    """
 
     BUSY = "busy"
+    RESERVE = "reserve"
     SPARE = "spare"
     STARTING = "starting"
     DRAINING = "draining"
+    EMPTIED = "emptied"
 
 
 @dataclass(slots=True)

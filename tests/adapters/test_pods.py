@@ -48,6 +48,14 @@ def test_a_quantity_in_milli_units_rounded_up(quantity: str, expected: int) -> N
     assert milli(quantity) == expected
 
 
+def test_the_zone_of_a_pod_is_known_where_kubernetes_tells_it() -> None:
+    assert pod_state(a_pod()).zone == ""
+    labels = {"topology.kubernetes.io/zone": "eu-west-1a"}
+    assert pod_state({**a_pod(), "metadata": {**a_pod()["metadata"], "labels": labels}}).zone == (
+        "eu-west-1a"
+    )
+
+
 @pytest.mark.parametrize("text", ["", "one", "Gi", "1GiB"])
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a quantity"):

@@ -41,8 +41,8 @@ def reserve(name: str, sessions: int | None = 1, **more: Any) -> PodState:
     return serving(name, sessions, routable=False, cordon=RESERVE, **more)
 
 
-def on(node: str, each: PodState) -> PodState:
-    return replace(each, node=node)
+def on(node: str, each: PodState, zone: str = "") -> PodState:
+    return replace(each, node=node, zone=zone)
 
 
 def since(hours: float, each: PodState) -> PodState:
@@ -138,6 +138,24 @@ PLACEMENTS: dict[str, tuple[list[PodState], Landing | None, dict[str, str]]] = {
         [serving("a", 4), reserve("b", 3), reserve("c", 1)],
         Landing(4, 2),
         {"b": "uncordon"},
+    ),
+    "one in another zone is opened before a fuller one on another node": (
+        [
+            on("n1", serving("a", 4), "north"),
+            on("n2", reserve("b", 3), "north"),
+            on("n3", reserve("c", 1), "south"),
+        ],
+        Landing(4, 2),
+        {"c": "uncordon"},
+    ),
+    "not all of the open pods are in one zone": (
+        [
+            on("n1", serving("a", 4), "north"),
+            on("n2", serving("b", 3), "north"),
+            on("n3", serving("c", 1), "south"),
+        ],
+        Landing(4, 2),
+        {"b": "cordon reserve"},
     ),
     "all are opened where new users go to all pods": (
         [serving("a", 4), reserve("b", 2)],

@@ -16,7 +16,7 @@ from autoscaler.ports import TargetState
 from tests.lab.access import Access
 from tests.lab.objects import ROUTABLE, deployment
 from tests.lab.processes import wait_until
-from tests.lab.scripted_node import ScriptedNode
+from tests.lab.scripted_node import ZONE, ScriptedNode
 
 pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
@@ -53,6 +53,11 @@ def test_it_reads_the_deployment_and_its_pods(cluster: KubernetesCluster, app: T
     assert pod.started_at is not None
     assert abs(pod.started_at - time.time()) < 120
     assert pod.ip
+
+
+@pytest.mark.usefixtures("node")
+def test_kubernetes_tells_the_zone_of_each_pod(cluster: KubernetesCluster, app: TargetRef) -> None:
+    assert {pod.zone for pod in seen(cluster, app).pods} == {ZONE}
 
 
 def test_pods_of_others_are_not_counted_even_with_the_same_labels(

@@ -29,6 +29,7 @@ Hook = Callable[[Pod], Health | None]
 TICK = 0.05  # seconds between two looks at the pods
 HEARTBEAT = 10.0  # seconds; the node controller gives a node up after 50 without one
 TIMEOUT = 5.0  # seconds for one request
+ZONE = "zone-1"
 CAPACITY = {"cpu": "10000", "memory": "100Ti", "pods": "10000"}
 # What the API server says when a pod or its revision is gone meanwhile, and when it stops itself.
 _PASSING = (ApiException, HTTPError, ValueError)  # the last: a line that was cut short
@@ -81,7 +82,8 @@ class ScriptedNode:
     def __enter__(self) -> Self:
         api = self._stack.enter_context(connected(self.kubeconfig))
         self._core = client.CoreV1Api(api)
-        self._core.create_node({"metadata": {"name": self.name}})
+        labels = {"topology.kubernetes.io/zone": ZONE}
+        self._core.create_node({"metadata": {"name": self.name, "labels": labels}})
         self._beat()
         # Admission adds the taint not-ready; with it pods would wait for the node controller.
         self._core.patch_node(self.name, {"spec": {"taints": None}}, _request_timeout=TIMEOUT)

@@ -171,13 +171,20 @@ def test_each_user_is_served_refused_still_there_or_waits(
     assert when_full is OVERFILL or max(run.timeline.crowded.values, default=0) == 0
 
 
-def test_a_replica_that_is_cordoned_because_it_is_full_is_busy() -> None:
-    pod = SimulatedPod(0, "uid-0", 0.0, 0.0, ready=True, sessions={1})
-    marks = {cause: PodMarks(routable=False, cordon=Cordon(cause, 0.0)) for cause in Cause}
+@pytest.mark.parametrize(
+    ("cause", "with_a_session", "without"),
+    [
+        pytest.param(Cause.FULL, Phase.BUSY, Phase.SPARE, id="full is busy"),
+        pytest.param(Cause.RESERVE, Phase.RESERVE, Phase.SPARE, id="in reserve"),
+        pytest.param(Cause.SCALE_DOWN, Phase.DRAINING, Phase.EMPTIED, id="to be deleted"),
+    ],
+)
+def test_what_a_cordoned_replica_does(cause: Cause, with_a_session: Phase, without: Phase) -> None:
+    marks = PodMarks(routable=False, cordon=Cordon(cause, 0.0))
+    pod = SimulatedPod(0, "uid-0", 0.0, 0.0, ready=True, sessions={1: 0.0}, marks=marks)
 
-    found = {cause: replace(pod, marks=each).phase for cause, each in marks.items()}
-    assert found[Cause.FULL] is Phase.BUSY
-    assert found[Cause.SCALE_DOWN] is Phase.DRAINING
+    assert pod.phase is with_a_session
+    assert replace(pod, sessions={}).phase is without
 
 
 def test_each_replica_is_in_one_phase_at_a_time_from_its_start_to_its_end() -> None:
@@ -197,4 +204,4 @@ def test_each_replica_is_in_one_phase_at_a_time_from_its_start_to_its_end() -> N
         assert ready_at == life.phases[0][0] + 30.0
     drained = [life for life in timeline.lives if life.ended_at is not None]
     assert drained
-    assert {life.phase for life in drained} == {Phase.DRAINING}, "the last phase before its end"
+    assert {life.phase for life in drained} == {Phase.EMPTIED}, "the last phase before its end"

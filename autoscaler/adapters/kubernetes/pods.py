@@ -24,6 +24,8 @@ OUR_COST = "bokeh-autoscaler/deletion-cost"
 PAUSED = "bokeh-autoscaler/paused"
 NOT_PAUSED = ("", "false")
 LONGEST_PAUSE = 300
+# Kubernetes copies it from the node to its pods from 1.35 on.
+ZONE = "topology.kubernetes.io/zone"
 # The container that `kubectl exec` uses by default; service meshes set it when they inject one.
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -78,6 +80,7 @@ def pod_state(pod: Json) -> PodState:
         resources=_shared(asked or Resources()),
         ip=status.get("podIP"),
         node=intern(spec.get("nodeName") or ""),
+        zone=intern(labels.get(ZONE, "")),
         restarts=_most_restarts(status.get("containerStatuses") or ()),
         sidecar_restarts=_most_restarts(_of_sidecars(spec, status)),
         replica_set=intern(owner(pod) or ""),

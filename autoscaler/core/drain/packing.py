@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from autoscaler.core.drain.cleanup import SERVING
@@ -33,12 +34,19 @@ class Landing(NamedTuple):
     may_close: bool = True
 
 
+class Spread(NamedTuple):
+    """Over how many zones and nodes pods are spread."""
+
+    zones: int
+    nodes: int
+
+
 class _Room:
-    """The free seats of some pods, and the nodes of those that have any, with their number."""
+    """The free seats of some pods, and the zones and nodes of those that have any."""
 
     def __init__(self, fleet: Fleet, pods: Iterable[PodState]) -> None:
         self.seats = 0
-        self.nodes: Counter[str] = Counter()
+        self._zones, self._nodes = Counter[str](), Counter[str]()
         self._fleet = fleet
         for pod in pods:
             self.add(pod)
@@ -47,13 +55,25 @@ class _Room:
         """Add a pod, or remove it with -1 times."""
         free = _free_seats(self._fleet, pod)
         self.seats += times * free
-        self.nodes[pod.node] += times * bool(free)
-        if not self.nodes[pod.node]:
-            del self.nodes[pod.node]
+        for found, place in ((self._zones, pod.zone), (self._nodes, pod.node)):
+            found[place] += times * bool(free)
+            if not found[place]:
+                del found[place]
 
     def suffices(self, landing: Landing, times: float = 1.0) -> bool:
         """Whether it is so many times what new users need, wherever the pods are."""
-        return self.seats >= times * landing.seats and self.nodes.total() >= landing.pods
+        return self.seats >= times * landing.seats and self._nodes.total() >= landing.pods
+
+    def spread(self, most: int) -> Spread:
+        """Return in how many zones and on how many nodes the pods are, up to `most` of each."""
+        return Spread(min(most, len(self._zones)), min(most, len(self._nodes)))
+
+    def gain(self, pod: PodState, wanted: Spread) -> int:
+        """Return what the pod adds to a room that is less spread than wanted: 0 to 2."""
+        has = self.spread(max(wanted))
+        adds_zone = has.zones < wanted.zones and pod.zone not in self._zones
+        adds_node = has.nodes < wanted.nodes and pod.node not in self._nodes
+        return adds_zone + adds_node
 
 
 def with_packing(fleet: Fleet, plan: DrainPlan, landing: Landing | None) -> DrainPlan:
@@ -81,12 +101,12 @@ def with_packing(fleet: Fleet, plan: DrainPlan, landing: Landing | None) -> Drai
 
 def _chosen(fleet: Fleet, pods: Sequence[PodState], landing: Landing) -> list[PodState]:
     """Return the pods that shall be open: those that are, fewer if they have more than enough."""
-    nodes = min(landing.pods, len(_Room(fleet, pods).nodes))
+    spread = _Room(fleet, pods).spread(landing.pods)
     present = [pod for pod in pods if pod.routable]
-    wanted = _opened(fleet, present, pods, landing, nodes)
+    wanted = _opened(fleet, present, pods, landing, spread)
     if len(wanted) > len(present) or not landing.may_close:
         return wanted
-    return _closed(fleet, present, landing, nodes)
+    return _closed(fleet, present, landing, spread)
 
 
 def _opened(
@@ -94,19 +114,21 @@ def _opened(
     present: Sequence[PodState],
     pods: Sequence[PodState],
     landing: Landing,
-    nodes: int,
+    spread: Spread,
 ) -> list[PodState]:
     """Return the open pods and as many others as new users need, the fullest with seats first.
 
-    nodes: on so many at least, for one that fails takes all its pods along.
+    spread: so much at least, for a node or a zone that fails takes all its pods along.
     """
     chosen = list(present)
     others = sorted((pod for pod in pods if not pod.routable), key=lambda pod: _rank(fleet, pod))
     others.sort(key=lambda pod: not _free_seats(fleet, pod))
     room = _Room(fleet, chosen)
-    while others and not (room.suffices(landing) and len(room.nodes) >= nodes):
-        lacks = len(room.nodes) < nodes
-        pod = next((pod for pod in others if lacks and pod.node not in room.nodes), others[0])
+    while others:
+        is_spread = room.spread(landing.pods) == spread
+        if is_spread and room.suffices(landing):
+            break
+        pod = others[0] if is_spread else max(others, key=partial(room.gain, wanted=spread))
         others.remove(pod)
         chosen.append(pod)
         room.add(pod)
@@ -114,7 +136,7 @@ def _opened(
 
 
 def _closed(
-    fleet: Fleet, present: Sequence[PodState], landing: Landing, nodes: int
+    fleet: Fleet, present: Sequence[PodState], landing: Landing, spread: Spread
 ) -> list[PodState]:
     """Return the open pods without those that new users do not need, the emptiest first."""
     ranked, chosen = sorted(present, key=lambda pod: _rank(fleet, pod)), list[PodState]()
@@ -124,7 +146,7 @@ def _closed(
         room.add(pod, -1)
         if not room.suffices(landing, CLOSING) or not pod.labelled:
             return [*ranked, pod, *chosen]
-        if len(room.nodes) < nodes:
+        if room.spread(landing.pods) != spread:
             room.add(pod)
             chosen.append(pod)
     return chosen

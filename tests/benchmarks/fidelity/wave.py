@@ -18,13 +18,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from statistics import median, quantiles
 from typing import Any, Self
 
 from autoscaler.adapters.kubernetes.pods import pod_state
-from autoscaler.model import Cause, PodState
+from autoscaler.core.drain.pods import is_draining
+from autoscaler.model import PodState
 from autoscaler.policy import Policy
 from autoscaler.simulation.engine import Assumptions, simulate
 from autoscaler.simulation.front import Placement, WhenFull
@@ -42,6 +44,7 @@ from tests.node.waves import CODE, OURS, SEATS, SHORTEST, TICK, Crowd, Visit, le
 SECONDS = 600.0
 SCRAPE_INTERVAL = 5.0  # of the shipped Prometheus
 STAYS = 8  # of an average visit, in the length of the wave
+LEAVING = (Phase.DRAINING, Phase.EMPTIED)
 FOLLOWED = f'max(bokeh_autoscaler_policy_desired_replicas{{deployment="{OURS}"}})'
 
 
@@ -106,17 +109,21 @@ class PodWatch:
 def _phase(pod: PodState) -> Phase:
     if not pod.serving:
         return Phase.STARTING
-    is_leaving = pod.cordon is not None and pod.cordon.cause is not Cause.FULL
-    return Phase.DRAINING if is_leaving else Phase.BUSY
+    return Phase.DRAINING if is_draining(pod) else Phase.BUSY
 
 
 def drain_times(lives: Iterable[PodLife]) -> tuple[float, ...]:
     """Return the seconds from each cordon to the deletion that followed it."""
     return tuple(
-        life.ended_at - life.phases[-1][0]
+        life.ended_at - _leaving_since(life)
         for life in lives
-        if life.ended_at is not None and life.phase is Phase.DRAINING
+        if life.ended_at is not None and life.phase in LEAVING
     )
+
+
+def _leaving_since(life: PodLife) -> float:
+    *_, (since, _phase) = takewhile(lambda each: each[1] in LEAVING, reversed(life.phases))
+    return since
 
 
 def lead_times(lives: Iterable[PodLife]) -> tuple[float, ...]:
