@@ -34,7 +34,7 @@ from tests.lab.processes import wait_until
 from tests.lab.stack import PUBLISHED, local_images
 from tests.node.shipped import APP, KUBELET_SYNC, SOON, Shipped, policy
 
-pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(900)]
 
 FOREVER = ("--watch", "port-forward", " -f")
 FEWER = 200_000  # points, in place of ten million: a second for each of four pods instead of ten
