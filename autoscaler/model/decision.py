@@ -93,6 +93,12 @@ class Decision(NamedTuple):
         return self._replace(desired=self.current, steps=steps, drain=kept)
 
     @property
+    def scheduled(self) -> str:
+        """Which windows of the schedule set values besides bounds, and which; "" if none does."""
+        told = (each.detail for each in self.steps if each.reason is Reason.SCHEDULED_SETTINGS)
+        return next(told, "")
+
+    @property
     def direction(self) -> str:
         """`up`, `down` or `none`."""
         if self.desired == self.current:
