@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -12,12 +16,13 @@ from autoscaler.core.decide import decide
 from autoscaler.core.now import Now
 from autoscaler.core.schedule import effective
 from autoscaler.model import Decision, Observation, Reason, State
-from autoscaler.policy import Packing, Policy
+from autoscaler.policy import Packing, Policy, RefusalTarget
 from autoscaler.policy.placement import Spreading
 from tests.builders import NOW, observation, policy
 from tests.core.drains import leaving, serving, sightings
 from tests.core.test_holds_until import a_timed_policy, a_timed_state, deadlines, placements
 from tests.core.test_laws import an_observation, spares
+from tests.deploy.pages import blocks
 
 # It is Friday, 08:00 UTC.
 OPEN = {"from": "07:00", "to": "09:00"}
@@ -187,3 +192,35 @@ def test_in_a_window_a_policy_decides_as_one_that_has_its_values(
     found = decided(scheduled, seen, state)
     event(f"differs from the policy's own: {found[0] != decided(written, seen, state)[0]}")
     assert found == decided(plain, seen, state)
+
+
+PAGE = Path(__file__).parents[2] / "policies" / "README.md"
+SECTION = "Other values at certain hours"
+PACKED, HOUR = Packing(), 3_600.0
+
+
+@pytest.mark.parametrize(
+    ("moment", "spare", "packing", "deadline"),
+    [
+        pytest.param("2027-01-15 06:59:59", "refuse", PACKED, None, id="before the morning"),
+        pytest.param("2027-01-15 07:00:00", 30, None, None, id="while users arrive"),
+        pytest.param("2027-01-15 09:00:00", "refuse", PACKED, None, id="in the day"),
+        pytest.param("2027-01-15 20:00:00", "refuse", PACKED, HOUR, id="at night"),
+        pytest.param("2027-01-16 08:00:00", "refuse", PACKED, None, id="on a Saturday"),
+    ],
+)
+def test_the_policy_on_the_page_does_what_the_page_says(
+    moment: str, spare: int | str, packing: Packing | None, deadline: float | None
+) -> None:
+    [text] = blocks(PAGE, "yaml", SECTION)
+    rules = Policy.model_validate(yaml.safe_load(text))
+    at = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
+    now = effective(rules, Now(at))
+
+    sessions, drain = now.policy.sessions, now.policy.drain
+    assert sessions is not None
+    assert drain is not None
+    found = "refuse" if isinstance(sessions.spare, RefusalTarget) else sessions.spare
+    assert (found, now.policy.packing, drain.deadline) == (spare, packing, deadline)
+    if spare == 30:
+        assert f"`{now.told}`" in PAGE.read_text()
