@@ -108,9 +108,17 @@ class Decision(NamedTuple):
     @property
     def reason(self) -> Reason:
         """The last word of the pipeline."""
-        return self.steps[-1].reason if self.steps else Reason.DESIRED_WITHIN_RANGE
+        last = self._last_word
+        return last.reason if last else Reason.DESIRED_WITHIN_RANGE
 
     @property
     def detail(self) -> str:
         """One line for an Event or a log."""
-        return self.steps[-1].detail if self.steps else "nothing to change"
+        last = self._last_word
+        return last.detail if last else "nothing to change"
+
+    @property
+    def _last_word(self) -> Step | None:
+        """The last step that moved the number or held it; what is scheduled only explains it."""
+        steps = reversed(self.steps)
+        return next((each for each in steps if each.reason is not Reason.SCHEDULED_SETTINGS), None)

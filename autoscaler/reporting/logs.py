@@ -110,7 +110,7 @@ class LogRecorder:
             verb = "would become" if self._dry_run else "->"
             move = f"{decision.current} {verb} {decision.desired} replicas"
         words = f"{move}, {decision.reason}: {decision.detail}"
-        return words if decision.scheduled in words else f"{words}; {decision.scheduled}"
+        return f"{words}; {decision.scheduled}" if decision.scheduled else words
 
     def _is_news(self, key: str, text: str) -> bool:
         if self._said.get(key) == text:

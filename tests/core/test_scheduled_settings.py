@@ -118,6 +118,13 @@ def test_a_decision_says_which_window_sets_what(
     assert all(each.replicas == 2 for each in said)
 
 
+def test_what_is_scheduled_is_no_reason_of_a_decision() -> None:
+    window = {**OPEN, "drain": {"deadline": "1h"}}
+    decision, _ = decide(policy(schedule=[window]), observation(5), State(seen_at=NOW - 5), NOW)
+    assert [each.reason for each in decision.steps] == ["ScheduledSettings"]
+    assert (decision.reason, decision.detail) == ("DesiredWithinRange", "nothing to change")
+
+
 @pytest.mark.parametrize("window", [OPEN, CLOSED], ids=["open", "closed"])
 def test_the_deadline_of_an_open_window_deletes_a_pod_with_an_idle_session(
     window: dict[str, Any],
