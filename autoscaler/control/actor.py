@@ -14,6 +14,7 @@ from autoscaler.core.drain.cleanup import released
 from autoscaler.core.drain.progress import returned
 from autoscaler.core.lease import LONGEST_WRITE
 from autoscaler.core.now import Now
+from autoscaler.core.schedule import effective
 from autoscaler.errors import (
     AutoscalerError,
     ClusterError,
@@ -24,7 +25,7 @@ from autoscaler.errors import (
     ThrottledError,
 )
 from autoscaler.model import PodMarks, PodState, State, TargetRef
-from autoscaler.policy import Drain, Policy
+from autoscaler.policy import Policy
 from autoscaler.ports import Clock, Cluster, Leadership, TargetState
 
 # Where the API answers slowly, the rest of a target's pods is left for the next pass, in seconds.
@@ -104,12 +105,12 @@ class Actor:
         with self._store.change(key_of(outcome.policy, target), lambda s: _after(s, outcome, now)):
             self._leadership.commit(target.ref.namespace)
             if outcome.policy.drain is not None and decision.drain is not None:
-                self._ask_again(target, decision.drain.remove, outcome.policy.drain)
+                self._ask_again(target, decision.drain.remove, outcome.policy)
                 self._leadership.confirm(target.ref.namespace)
             self._scale(target, decision.desired)
         written.changed = True
 
-    def _ask_again(self, target: TargetState, pods: tuple[PodState, ...], drain: Drain) -> None:
+    def _ask_again(self, target: TargetState, pods: tuple[PodState, ...], policy: Policy) -> None:
         """Ask the sidecars of the pods to remove, for the pass may have taken long since it asked.
 
         Raises NotEmptyError if anybody is there, or if the answers are too old by the time they are
@@ -120,7 +121,9 @@ class Actor:
         asked_at = self._clock.steady()
         answered = self._ask(replace(target, pods=pods))
         took = self._clock.steady() - asked_at
-        if words := returned(answered.pods, drain, Now(self._clock.now())):
+        now = Now(self._clock.now())
+        drain = effective(policy, now).policy.drain
+        if drain is not None and (words := returned(answered.pods, drain, now)):
             raise NotEmptyError(words)
         if took > ANSWERS_WITHIN:
             words = f"not scaled down: the sidecars took {took:.1f} s to answer"

@@ -32,7 +32,7 @@ def required_signals(policy: Policy) -> dict[Signal, str]:
         wanted.setdefault("memory", "exporter")
     if wanted.get("memory") == "exporter":
         wanted["memory_limit"] = "exporter"
-    if policy.sessions is not None and isinstance(policy.sessions.spare, RefusalTarget):
+    if any(isinstance(spare, RefusalTarget) for spare in policy.spares):
         wanted |= {"arrivals": "exporter", "departures": "exporter"}
     return wanted
 
@@ -44,7 +44,7 @@ def read_signals(policy: Policy) -> dict[Signal, str]:
     which are drained; without it new users go to all pods.
     """
     wanted = required_signals(policy)
-    if policy.packing is not None:
+    if policy.packs:
         wanted |= dict.fromkeys(("arrivals", "departures"), "exporter")
     if "arrivals" in wanted:
         wanted["oldest_session"] = "exporter"

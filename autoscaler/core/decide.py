@@ -58,8 +58,9 @@ def decide(
         held = Step(Reason.SCALING_DISABLED, 0, "scaling is disabled: spec.replicas is 0")
         steps = holds.while_paused(Draft(0, 0, (held,)), policy, observed).steps
         return decision._replace(steps=steps, holds_until=now.holds_until), state
+    effective = schedule.effective(policy, now)
+    policy, bounds = effective.policy, effective.bounds
     metrics, state = recommendations(policy, observed, state, now)
-    bounds = schedule.bounds(policy, now)
 
     votes = _votes(policy, metrics, current)
 
@@ -86,7 +87,7 @@ def decide(
         state = state._replace(told=plan.named)
     return decision._replace(
         desired=draft.replicas,
-        steps=draft.steps,
+        steps=(*effective.steps(current), *draft.steps),
         recommendations=metrics,
         drain=plan,
         holds_until=now.holds_until,

@@ -71,10 +71,11 @@ def _sessions(
     if count.unknown and not count.measured:
         nobody = f"no session count from any of {count.unknown} pods"
         raise NoRecommendation(_with_hint(nobody, "sessions", observed))
-    traffic, by_refusal = state.traffic, isinstance(metric.spare, RefusalTarget)
-    if by_refusal or policy.packing is not None:
-        traffic = sessions.follow_traffic(traffic, observed.pods, now, fresh_for)
+    # A window of the schedule may need tomorrow what is counted today.
+    traffic = sessions.follow_traffic(state.traffic, observed.pods, now, fresh_for)
+    if traffic is not state.traffic:
         state = state._replace(traffic=traffic)
+    by_refusal = isinstance(metric.spare, RefusalTarget)
     delay = sessions.seen_after(policy, fresh_for)
     lead_time = starts.lead_time(state.starts)
     spare = sessions.spare_seats(metric, count.sessions, traffic, lead_time, delay, now)

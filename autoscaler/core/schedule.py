@@ -1,12 +1,14 @@
-"""Bounds by the hour: which calendar windows of a policy are open."""
+"""The policy of the hour: which of its calendar windows are open, and what they set."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from autoscaler.core.now import Now
+from autoscaler.model import Reason, Step
 from autoscaler.policy import Policy
 from autoscaler.policy.schedule import Window
 
@@ -22,17 +24,56 @@ class Bounds(NamedTuple):
     max_scheduled: bool = False
 
 
-def bounds(policy: Policy, now: Now) -> Bounds:
+class Effective(NamedTuple):
+    """What a policy says at one time.
+
+    policy: with the values that the open windows set, so that whoever reads it needs no schedule.
+    told: which windows set them; "" if none does.
+    """
+
+    policy: Policy
+    bounds: Bounds
+    told: str = ""
+
+    def steps(self, replicas: int) -> tuple[Step, ...]:
+        """The step of a decision that says so. replicas: the present number."""
+        return (Step(Reason.SCHEDULED_SETTINGS, replicas, self.told),) if self.told else ()
+
+
+def effective(policy: Policy, now: Now) -> Effective:
+    """Return what the policy says now: its own values, or those of the windows that are open."""
+    if not policy.schedule:
+        return Effective(policy, Bounds(policy.replicas.min, policy.replicas.max))
+    moment = datetime.fromtimestamp(now.at, UTC)
+    now.changes_at(now.at + min(_unchanged_for(window, moment) for window in policy.schedule))
+    current = {i: each for i, each in enumerate(policy.schedule) if is_open(each, moment)}
+    bounds = _bounds(policy, current.values())
+    # Of several windows the last one in the list wins.
+    winners = {name: index for index, window in current.items() for name in window.settings}
+    if not winners:
+        return Effective(policy, bounds)
+    values = {name: current[index].settings[name].value for name, index in winners.items()}
+    return Effective(policy.with_settings(values), bounds, _told(current, winners))
+
+
+def _told(current: Mapping[int, Window], winners: Mapping[str, int]) -> str:
+    """Name each window that sets something, with what it sets."""
+    parts = []
+    for index in sorted(set(winners.values())):
+        window = current[index]
+        named = [
+            f"{name} {window.settings[name].text}" for name in winners if winners[name] == index
+        ]
+        parts.append(f"schedule[{index}] ({window.hours}) sets {', '.join(named)}")
+    return "; ".join(parts)
+
+
+def _bounds(policy: Policy, current: Collection[Window]) -> Bounds:
     """The policy's own bounds, or those of the open windows: highest min, lowest max.
 
     Policies whose bounds clash are refused, but for a few hours between several zones' changes to
     or from summer time. There the floor wins: users come before cost.
     """
-    if not policy.schedule:
-        return Bounds(policy.replicas.min, policy.replicas.max)
-    moment = datetime.fromtimestamp(now.at, UTC)
-    now.changes_at(now.at + min(_unchanged_for(window, moment) for window in policy.schedule))
-    current = [window for window in policy.schedule if is_open(window, moment)]
     floors = [window.min for window in current if window.min is not None]
     ceilings = [window.max for window in current if window.max is not None]
     low = max(floors, default=policy.replicas.min)

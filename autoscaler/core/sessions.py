@@ -222,8 +222,8 @@ def averages(traffic: Traffic) -> tuple[float, float]:
 
 def follow_traffic(
     traffic: Traffic | None, pods: tuple[PodState, ...], now: Now, fresh_for: float
-) -> Traffic:
-    """Arrivals and departures a second of all pods, with their averages.
+) -> Traffic | None:
+    """Arrivals and departures a second of all pods, with their averages; None if none has told.
 
     They are rates of the exporters' own counters, so neither a pod without data nor a daemon that
     was away looks like somebody who came. A pod that should tell and does not may hide some: until
@@ -231,12 +231,11 @@ def follow_traffic(
     """
     told = [pod for pod in pods if pod.arrivals is not None]
     silent = [pod for pod in pods if pod.arrivals is None]
-    traffic = traffic or Traffic(now.at)
-    if not told or (traffic.known and not now.has_passed(0.0, since=traffic.at)):
+    if not told or (traffic and traffic.known and not now.has_passed(0.0, since=traffic.at)):
         return traffic
     came = sum(pod.arrivals.value for pod in told if pod.arrivals is not None) / 1000
     left = sum(pod.departures.value for pod in told if pod.departures is not None) / 1000
-    if not traffic.known:
+    if traffic is None or not traffic.known:
         first = (Average(came, came, now.at), Average(left, left, now.at))
         nothing = Average(since=now.at)
         stays = _follow_stays(Stays(now.at, nothing, nothing, now.at), now.at, pods, came, now)

@@ -93,6 +93,12 @@ class Decision(NamedTuple):
         return self._replace(desired=self.current, steps=steps, drain=kept)
 
     @property
+    def scheduled(self) -> str:
+        """Which windows of the schedule set values besides bounds, and which; "" if none does."""
+        told = (each.detail for each in self.steps if each.reason is Reason.SCHEDULED_SETTINGS)
+        return next(told, "")
+
+    @property
     def direction(self) -> str:
         """`up`, `down` or `none`."""
         if self.desired == self.current:
@@ -102,9 +108,17 @@ class Decision(NamedTuple):
     @property
     def reason(self) -> Reason:
         """The last word of the pipeline."""
-        return self.steps[-1].reason if self.steps else Reason.DESIRED_WITHIN_RANGE
+        last = self._last_word
+        return last.reason if last else Reason.DESIRED_WITHIN_RANGE
 
     @property
     def detail(self) -> str:
         """One line for an Event or a log."""
-        return self.steps[-1].detail if self.steps else "nothing to change"
+        last = self._last_word
+        return last.detail if last else "nothing to change"
+
+    @property
+    def _last_word(self) -> Step | None:
+        """The last step that moved the number or held it; what is scheduled only explains it."""
+        steps = reversed(self.steps)
+        return next((each for each in steps if each.reason is not Reason.SCHEDULED_SETTINGS), None)

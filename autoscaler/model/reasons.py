@@ -37,6 +37,7 @@ class Reason(StrEnum):
     ROLLOUT_PAUSED = "RolloutPaused"
     SCHEDULED_MINIMUM = "ScheduledMinimum"
     SCHEDULED_MAXIMUM = "ScheduledMaximum"
+    SCHEDULED_SETTINGS = "ScheduledSettings"
     COOLDOWN_UP = "CooldownUp"
     COOLDOWN_DOWN = "CooldownDown"
     # Drains

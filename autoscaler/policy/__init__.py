@@ -14,6 +14,7 @@ from autoscaler.policy.metrics import (
     PrometheusMetric,
     RefusalTarget,
     SessionsMetric,
+    Spare,
 )
 from autoscaler.policy.placement import Packing
 from autoscaler.policy.policy import Policy
@@ -32,4 +33,5 @@ __all__ = [
     "RefusalTarget",
     "ScalingRules",
     "SessionsMetric",
+    "Spare",
 ]

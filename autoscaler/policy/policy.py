@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from autoscaler.policy.fields import (
     Subdomain,
     duration_field,
 )
-from autoscaler.policy.metrics import MemoryMetric, Metric, SessionsMetric
+from autoscaler.policy.metrics import MemoryMetric, Metric, SessionsMetric, Spare
 from autoscaler.policy.notations import Duration
 from autoscaler.policy.placement import Packing, Placement
 from autoscaler.policy.schedule import (
@@ -31,6 +31,7 @@ from autoscaler.policy.schedule import (
     Window,
     contradictions,
 )
+from autoscaler.units import duration_text
 
 
 class Target(Model):
@@ -102,7 +103,8 @@ class Policy(Model):
     )
     schedule: Annotated[tuple[Window, ...], Field(max_length=100)] = Field(
         default=(),
-        description="Other bounds at certain hours; of several open windows the highest min wins.",
+        description="Other values at certain hours; of several open windows the highest min, the "
+        "lowest max and the last of all other values apply.",
     )
     fallback: Fallback | None = Field(
         default=None, description="Minimum replicas while no metric can be read."
@@ -143,11 +145,58 @@ class Policy(Model):
             message = f"got {self.fallback.replicas}, expected at most replicas.max ({most})"
             yield Contradiction(("fallback", "replicas"), message)
         yield from contradictions(self.schedule, self.replicas.min, most)
+        for index, window in enumerate(self.schedule):
+            for path, message in self._unusable(window):
+                yield Contradiction(("schedule", index, *path), message)
+
+    def _unusable(self, window: Window) -> Iterator[Contradiction]:
+        """Yield what a window sets that has no effect in this policy, by its path in the window."""
+        if window.spare is not None and self.sessions is None:
+            yield Contradiction(("spare",), "seats are for sessions: expected a sessions metric")
+        if window.placement is not None and (self.sessions is None or self.drain is None):
+            message = "sessions decide where users go: expected a sessions metric"
+            yield Contradiction(("placement",), f"{message} and no `drain: none`")
+        if window.drain is None:
+            return
+        path, deadline = ("drain", "deadline"), window.drain.deadline
+        if self.drain is None:
+            yield Contradiction(path, "no pod is drained: expected no `drain: none`")
+            return
+        hard = self.drain.hard_deadline
+        if hard is not None and deadline is not None and deadline > hard:
+            most = duration_text(hard)
+            message = f"got {duration_text(deadline)}, expected at most drain.hardDeadline ({most})"
+            yield Contradiction(path, message)
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Policy:
+        """Return the policy with other values of what a window may set besides bounds.
+
+        settings: by path, as in `Window.settings`.
+        """
+        values: dict[str, Any] = {}
+        if "spare" in settings:
+            values["metrics"] = tuple(
+                each.with_values(spare=settings["spare"])
+                if isinstance(each, SessionsMetric)
+                else each
+                for each in self.metrics
+            )
+        if "placement" in settings:
+            values["placement"] = settings["placement"]
+        if "drain.deadline" in settings and self.drain is not None:
+            values["drain"] = self.drain.with_values(deadline=settings["drain.deadline"])
+        return self.with_values(**values)
 
     @cached_property
     def sessions(self) -> SessionsMetric | None:
         """The session metric, if this policy has one."""
         return next((m for m in self.metrics if isinstance(m, SessionsMetric)), None)
+
+    @cached_property
+    def spares(self) -> tuple[Spare, ...]:
+        """The free seats to keep, as the session metric and the windows of the schedule say."""
+        windows = tuple(each.spare for each in self.schedule if each.spare is not None)
+        return () if self.sessions is None else (self.sessions.spare, *windows)
 
     @cached_property
     def packing(self) -> Packing | None:
@@ -157,6 +206,12 @@ class Policy(Model):
         if self.placement is None:
             return Packing()
         return self.placement if isinstance(self.placement, Packing) else None
+
+    @cached_property
+    def packs(self) -> bool:
+        """Whether new users are packed, now or in a window of the schedule."""
+        windows = (isinstance(each.placement, Packing) for each in self.schedule)
+        return self.packing is not None or any(windows)
 
     @cached_property
     def memory(self) -> MemoryMetric | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
+from functools import cached_property
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
 from autoscaler.policy.fields import AtLeastOne, Model
-from autoscaler.policy.notations import ClockTime, Days
+from autoscaler.policy.metrics import Spare
+from autoscaler.policy.notations import ClockTime, Days, Deadline
+from autoscaler.policy.placement import Placement
 from autoscaler.units import DAYS
 
 DAY = 24 * 60
@@ -20,8 +23,23 @@ WEEK = 7 * DAY
 _SAMPLE_YEAR = 2027
 
 
+class DrainInWindow(Model):
+    """What a window changes of how pods are drained."""
+
+    deadline: Deadline = Field(
+        description="`drain.deadline` while the window is open; `never` switches it off."
+    )
+
+
+class Setting(NamedTuple):
+    """A value that a window sets in place of the policy's own. text: as the file has it."""
+
+    value: Any
+    text: str
+
+
 class Window(Model):
-    """Other bounds at certain hours. If `to` is not after `from`, the window ends the next day."""
+    """Other values at certain hours. If `to` is not after `from`, the window ends the next day."""
 
     days: Days = Field(
         default=DAYS,
@@ -43,6 +61,15 @@ class Window(Model):
     max: AtLeastOne | None = Field(
         default=None, description="Maximum number of replicas while the window is open."
     )
+    spare: Spare | None = Field(
+        default=None, description="`spare` of the session metric while the window is open."
+    )
+    placement: Placement | None = Field(
+        default=None, description="`placement` while the window is open."
+    )
+    drain: DrainInWindow | None = Field(
+        default=None, description="How pods are drained while the window is open."
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -55,11 +82,28 @@ class Window(Model):
 
     @model_validator(mode="after")
     def _bounds(self) -> Window:
-        if self.min is None and self.max is None:
-            raise ValueError("expected min, max or both")
+        values = (self.min, self.max, self.spare, self.placement, self.drain)
+        if all(value is None for value in values):
+            raise ValueError("expected min, max, spare, placement or drain")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min ({self.min}) is above max ({self.max}): expected min <= max")
         return self
+
+    @cached_property
+    def settings(self) -> Mapping[str, Setting]:
+        """What the window sets besides bounds, by its path in a policy file."""
+        named = {"spare": self.spare, "placement": self.placement}
+        found = {name: value for name, value in named.items() if value is not None}
+        plain = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        settings = {name: Setting(value, _text(plain[name])) for name, value in found.items()}
+        if self.drain is not None:
+            settings["drain.deadline"] = Setting(self.drain.deadline, plain["drain"]["deadline"])
+        return settings
+
+    @property
+    def hours(self) -> str:
+        """From when to when the window is open, in words."""
+        return f"{self.start:%H:%M} to {self.end:%H:%M} {self.timezone}"
 
     def is_open_at(self, weekday: int, clock: time) -> bool:
         """Return whether the window is open at a time of day in its zone; weekday 0 is Monday.
@@ -176,6 +220,13 @@ def _edges(schedule: Sequence[Window], offsets: Sequence[int]) -> set[int]:
         for edge, minute in (("start", _minute(window.start)), ("end", _minute(window.end)))
         for day in window.days
     }
+
+
+def _text(value: Any) -> str:
+    """Return a value as it is written in a line of YAML."""
+    if not isinstance(value, dict):
+        return str(value)
+    return f"{{{', '.join(f'{key}: {each}' for key, each in value.items())}}}"
 
 
 def _minute(clock: time) -> int:

@@ -85,7 +85,7 @@ class LogRecorder:
             LOG.warning("%s: %s", name, message.text, extra={"fields": {"policy": name}})
         self._record_reach(name, outcome)
         if decision is not None and (outcome.changed or not outcome.problem):
-            text = f"{decision.current} {decision.desired} {decision.reason}"
+            text = f"{decision.current} {decision.desired} {decision.reason} {decision.scheduled}"
             if self._is_news(name, text) or outcome.changed:
                 LOG.info("%s: %s", name, self._words(outcome), extra={"fields": _fields(outcome)})
         if outcome.problem and self._is_news(name, outcome.problem):
@@ -109,7 +109,8 @@ class LogRecorder:
         if decision.direction != "none":
             verb = "would become" if self._dry_run else "->"
             move = f"{decision.current} {verb} {decision.desired} replicas"
-        return f"{move}, {decision.reason}: {decision.detail}"
+        words = f"{move}, {decision.reason}: {decision.detail}"
+        return f"{words}; {decision.scheduled}" if decision.scheduled else words
 
     def _is_news(self, key: str, text: str) -> bool:
         if self._said.get(key) == text:

@@ -127,7 +127,11 @@ def knobs(policy: Policy, assumptions: Assumptions) -> list[Knob]:
     Left as they are: bounds that protect (`replicas`, `memory`, `fallback`), and how long users
     have (`drain`).
     """
-    found = [*_of_metrics(policy, assumptions), *_of_speed(policy), *_of_windows(policy)]
+    found = [
+        *_of_metrics(policy, assumptions),
+        *_of_speed(policy),
+        *_of_windows(policy, assumptions),
+    ]
     plain = plain_policy(policy)
     others = (
         Knob(path, tuple(each for each in values if each != value_at(plain, path)))
@@ -167,10 +171,13 @@ def _of_speed(policy: Policy) -> Iterator[Knob]:
         yield Knob(("behavior", "scaleDown", "stabilizationWindowSeconds"), WINDOWS)
 
 
-def _of_windows(policy: Policy) -> Iterator[Knob]:
+def _of_windows(policy: Policy, assumptions: Assumptions) -> Iterator[Knob]:
     for index, window in enumerate(policy.schedule):
         if window.min is not None:
             yield Knob(("schedule", index, "min"), _scaled(window.min, FACTORS))
+        if window.spare is not None and policy.sessions is not None:
+            sessions = policy.sessions.with_values(spare=window.spare)
+            yield Knob(("schedule", index, "spare"), _spares(sessions, assumptions))
 
 
 def _scaled(number: int, shares: Sequence[float], least: int = 1) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from random import Random
 from autoscaler.core.decide import decide, record_scaling
 from autoscaler.core.drain.deletion_order import deletion_order
 from autoscaler.core.now import Now
-from autoscaler.core.schedule import bounds
+from autoscaler.core.schedule import effective
 from autoscaler.core.staleness import fresh_for
 from autoscaler.model import Decision, Observation, State
 from autoscaler.policy import Policy
@@ -157,7 +157,7 @@ class _Simulation:
         self._waiting: deque[tuple[int, float]] = deque()
         self._waited: dict[int, float] = {}
         self._arrived = 0
-        self._desired = bounds(policy, Now(trace.start)).min
+        self._desired = effective(policy, Now(trace.start)).bounds.min
         self._refused: list[float] = []
         self._changes: list[Change] = []
         self._served, self._cut, self._seconds_lost, self._decisions = 0, 0, 0.0, 0

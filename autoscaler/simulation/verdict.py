@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from autoscaler.policy import Policy
+from autoscaler.policy import Policy, Spare
 from autoscaler.simulation.engine import Assumptions
 from autoscaler.simulation.front import WhenFull
 from autoscaler.simulation.goals import own_goal
@@ -45,7 +45,8 @@ def _remedy(policy: Policy, seats: int, score: Score) -> str:
     """What gives those users a seat: a higher maximum, or pods that are there earlier."""
     highest = policy.replicas.max
     demand = score.peak_sessions  # also of those who found no seat
-    needed = ceil((demand + _spare(policy, demand)) / seats)
+    spare = max((_seats(each, demand) for each in policy.spares), default=0.0)
+    needed = ceil((demand + spare) / seats)
     if needed > highest:
         return f"raise replicas.max from {highest} to {needed}."
     if score.peak_replicas >= highest:
@@ -56,9 +57,8 @@ def _remedy(policy: Policy, seats: int, score: Score) -> str:
     )
 
 
-def _spare(policy: Policy, demand: int) -> float:
-    """Seats that the policy keeps free at that demand, if it states them."""
-    spare = policy.sessions.spare if policy.sessions else 0
+def _seats(spare: Spare, demand: int) -> float:
+    """Seats that are kept free at that demand, if they are stated."""
     match spare:
         case int():
             return spare

@@ -14,7 +14,7 @@ from autoscaler.reporting.event_recorder import EventRecorder
 from autoscaler.reporting.logs import LogRecorder
 from autoscaler.reporting.status import TOLD_FOR
 from tests.builders import policy
-from tests.control.test_controller import World
+from tests.control.test_controller import APP, World
 
 
 def tenant(number: int, **more: object) -> Policy:
@@ -131,3 +131,22 @@ def test_logs_and_events_remember_nothing_of_policies_that_are_gone(
 
     assert len(journal._said) == 1
     assert {name for name, _ in events._told} <= {"tenant-49"}
+
+
+def test_the_log_tells_when_a_window_sets_other_values_and_when_no_longer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The window is open for ten minutes from 08:10 on, and nothing else happens."""
+    window = {"from": "08:10", "to": "08:20", "spare": 3}
+    world = World(policy(schedule=[window]))
+    world.controller._recorders = (LogRecorder(),)
+    caplog.set_level(logging.INFO, "autoscaler")
+    world.cluster.deploy(APP, 5)
+    world.run(passes=360)
+
+    quiet = "dashboards: 1 replicas, DesiredWithinRange: nothing to change"
+    assert [record.message for record in caplog.records if "replicas" in record.message] == [
+        quiet,
+        f"{quiet}; schedule[0] (08:10 to 08:20 UTC) sets spare 3",
+        quiet,
+    ]

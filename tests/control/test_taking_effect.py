@@ -241,3 +241,45 @@ def test_growth_asks_nobody_again() -> None:
     world = deployed(30, 0)
     world.run(world.daemon(), passes=1)
     assert (world.replicas(APP), world.asked) == (3, [])
+
+
+class Idle(Returning):
+    """All users have left their tabs open, and do nothing."""
+
+    def occupancy(self, pods: Sequence[PodState]) -> Mapping[str, Occupancy]:
+        return {uid: said._replace(idle_for=900.0) for uid, said in super().occupancy(pods).items()}
+
+
+MORNING = {"from": "07:00", "to": "08:05", "drain": {"deadline": "2m"}}
+
+
+@pytest.mark.parametrize(
+    ("window", "removed"),
+    [
+        pytest.param(MORNING, ["pod-1"], id="while its window is open"),
+        pytest.param({**MORNING, "from": "08:05", "to": "07:00"}, [], id="not before"),
+    ],
+)
+def test_a_pod_is_removed_after_the_deadline_of_a_window(
+    window: dict[str, object], removed: list[str]
+) -> None:
+    world = Idle()
+    world.deploy(APP, 5, 1)
+    world.run(world.daemon(policy(schedule=[window], behavior=RULES.behavior)), passes=100)
+    assert [name for name, _ in world.removed] == removed
+
+
+def test_a_window_that_ends_during_the_pass_takes_its_deadline_along() -> None:
+    world = Idle()
+    world.deploy(APP, 5, 1)
+    daemon = world.daemon(policy(schedule=[MORNING], behavior=RULES.behavior))
+    while world.targets[APP].pods[1].deletion_cost is None:
+        world.run(daemon, passes=1)
+    world.run(daemon, passes=5)  # the mark is seen; the next pass would scale down
+    world.asked.clear()
+    world.looked_at = lambda: world.clock.advance(240.0 if len(world.asked) == 2 else 0.0)
+    decision = daemon.run_pass().outcomes[0].decision
+
+    assert not world.removed
+    assert decision is not None
+    assert "pod-1 (1 session) when asked again right before the scale-down" in decision.detail

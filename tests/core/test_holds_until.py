@@ -32,7 +32,7 @@ from autoscaler.model import (
 from autoscaler.policy import Policy
 from tests.builders import NOW, observation, policy
 from tests.core.drains import leaving, marked, serving, sightings
-from tests.core.test_laws import a_policy, ages, an_observation, logs
+from tests.core.test_laws import a_policy, ages, an_observation, logs, spares
 
 LONG = 7_200.0
 times = st.none() | ages.map(lambda age: NOW - age)
@@ -63,6 +63,19 @@ traffics = st.builds(
 )
 
 
+placements = st.sampled_from(["packed", "spread", {"minRoutable": 3}])
+deadlines = st.sampled_from(["never", "1m", "30m"]).map(lambda time: {"deadline": time})
+
+
+@st.composite
+def a_window_with_settings(draw: st.DrawFn, *, drains: bool) -> dict[str, Any]:
+    """A window that sets values besides bounds; drains: whether the policy drains its pods."""
+    window = {"from": draw(CLOCK), "to": draw(CLOCK), "spare": draw(spares)}
+    if drains and draw(st.booleans()):
+        window |= {"placement": draw(placements), "drain": draw(deadlines)}
+    return window
+
+
 @st.composite
 def a_timed_policy(draw: st.DrawFn) -> Policy:
     """A policy with all the times that one can have."""
@@ -79,6 +92,8 @@ def a_timed_policy(draw: st.DrawFn) -> Policy:
         "fallback": {"after": draw(durations), "replicas": 1},
         "schedule": [{**window, "min": draw(st.integers(low, high))}],
     }
+    if draw(st.booleans()):
+        rest["schedule"].append(draw(a_window_with_settings(drains=rest["drain"] != "none")))
     if rest["drain"] != "none":
         rest["recycle"] = {"age": draw(st.sampled_from(["20m", "1h"]))}
     if draw(st.booleans()):
@@ -197,6 +212,13 @@ BERLIN = {"from": "09:10", "to": "18:00", "timezone": "Europe/Berlin", "min": 1}
         ),
         pytest.param(
             {"schedule": [BERLIN]}, observation(5), STEADY, 600, id="until a window opens"
+        ),
+        pytest.param(
+            {"schedule": [{"from": "08:00", "to": "08:05", "placement": "spread"}]},
+            observation(5),
+            STEADY,
+            300,
+            id="until a window ends that sets no bounds",
         ),
         pytest.param(
             {"fallback": {"after": "5m", "replicas": 2}},

@@ -114,6 +114,7 @@ RUN_BY = {
 # By page (or its folder) and language of its blocks that are no commands: what reads them.
 README = "tests/deploy/test_readme.py"
 ASKED = "tests/deploy/test_dashboard.py::test_every_question_of_a_page_has_an_answer"
+SCHEDULED = "tests/core/test_scheduled_settings.py"
 READ_BY = {
     (".", "yaml"): "tests/docs/test_command_line.py::test_the_policy_of_the_first_page",
     ("deploy", "dockerfile"): "tests/deploy/test_images.py::own_image",
@@ -129,6 +130,7 @@ READ_BY = {
     ("docs/simulate.md", "text"): SIMULATED,
     ("docs/journal.md", "text"): JOURNALED,
     ("policies", ""): "tests/docs/test_command_line.py::test_a_wrong_file_says_what_the_page_says",
+    ("policies", "yaml"): f"{SCHEDULED}::test_the_policy_on_the_page_does_what_the_page_says",
     ("deploy/helm", ""): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",
     ("deploy/nginx", "nginx"): NGINX,
     ("deploy/haproxy", "haproxy"): f"{PROXIES}::test_haproxy_ends_tls_as_the_page_says",

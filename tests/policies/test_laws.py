@@ -89,6 +89,8 @@ RULES = optional(
         max_size=3,
     ),
 )
+DEADLINES = durations() | st.just("never")
+DRAINS = optional(deadline=DEADLINES, tell=DEADLINES, settle=durations(), reconnect=durations())
 TIMES = st.times().map(lambda time: time.strftime("%H:%M"))
 
 
@@ -103,29 +105,45 @@ def windows(draw: st.DrawFn, low: int, high: int) -> dict[str, Any]:
     return {**window, **draw(optional(days=days, timezone=st.sampled_from(["UTC", "Asia/Tokyo"])))}
 
 
+PLACEMENTS = st.sampled_from(["packed", "spread"]) | st.builds(dict, minRoutable=COUNTS)
+
+
+def settings_of_windows(*, has_sessions: bool, drains: bool) -> st.SearchStrategy[dict[str, Any]]:
+    """What windows set besides bounds, as far as it means anything to the policy."""
+    fields: dict[str, st.SearchStrategy[Any]] = {"spare": SPARES} if has_sessions else {}
+    fields |= {"placement": PLACEMENTS} if has_sessions and drains else {}
+    fields |= {"drain": st.builds(dict, deadline=DEADLINES)} if drains else {}
+    return optional(**fields)
+
+
 @st.composite
 def consistent(draw: st.DrawFn) -> dict[str, Any]:
     """The parts of a policy that depend on each other."""
     replicas = bounds(draw(COUNTS), draw(COUNTS))
     low, high = replicas["min"], replicas["max"]
     fallbacks = st.fixed_dictionaries({"after": durations(), "replicas": st.integers(1, high)})
-    further = optional(schedule=st.lists(windows(low, high), max_size=3), fallback=fallbacks)
-    return {"replicas": replicas, **draw(further)}
+    chosen = draw(metrics())
+    drain = draw(st.none() | st.just("none") | DRAINS)
+    settings = settings_of_windows(
+        has_sessions=any(each["type"] == "sessions" for each in chosen), drains=drain != "none"
+    )
+    further = optional(
+        schedule=st.lists(st.builds(dict.__or__, windows(low, high), settings), max_size=3),
+        fallback=fallbacks,
+    )
+    parts = {"metrics": chosen, "drain": drain or {}, "replicas": replicas}
+    return {**parts, **draw(further)}
 
 
-DEADLINES = durations() | st.just("never")
-DRAINS = optional(deadline=DEADLINES, tell=DEADLINES, settle=durations(), reconnect=durations())
 INDEPENDENT = st.fixed_dictionaries(
     {
         "name": WORDS,
         "target": st.fixed_dictionaries({"namespace": WORDS, "deployment": WORDS}),
-        "metrics": metrics(),
     },
     optional={
         "interval": durations(1, 3_600),
         "behavior": optional(scaleUp=RULES, scaleDown=RULES),
         "cooldown": optional(up=durations(), down=durations()),
-        "drain": st.just("none") | DRAINS,
     },
 )
 POLICIES: st.SearchStrategy[Policy] = st.builds(

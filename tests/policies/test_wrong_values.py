@@ -6,6 +6,15 @@ import pytest
 
 from tests.policies.files import GOOD, edited, problems_of, table
 
+SESSIONS, CPU = "type: sessions\n    seats: 20", "type: cpu\n    utilization: 70%"
+
+
+def scheduled(values: str, metric: str = SESSIONS) -> str:
+    """A policy by one metric, with a window in line 12 that sets these values."""
+    window = f'schedule:\n  - {{from: "08:00", to: "18:00", {values}}}\n'
+    return edited(SESSIONS, metric) + window
+
+
 WRONG_VALUES = {
     "a name with a space": (
         edited("dashboards", "My App"),
@@ -292,9 +301,62 @@ WRONG_VALUES = {
             " '=~\"$a' is a placeholder, expected PromQL, such as [5m]"
         ),
     ),
-    "a window without bounds": (
+    "a window that sets nothing": (
         GOOD + 'schedule:\n  - {from: "08:00", to: "18:00"}\n',
-        "12: schedule[0]: expected min, max or both",
+        "12: schedule[0]: expected min, max, spare, placement or drain",
+    ),
+    "a window whose spare seats are a list": (
+        scheduled("spare: [10]"),
+        (
+            "12: schedule[0].spare: got a list,"
+            " expected free seats (10), a share (25%) or {refuse: 0.1%}"
+        ),
+    ),
+    "a window with an unknown key of its spare seats": (
+        scheduled("spare: {refuse: 1%, leedTime: 5s}"),
+        "12: schedule[0].spare.leedTime: unknown key, did you mean leadTime?",
+    ),
+    "a window with an unknown placement": (
+        scheduled("placement: random"),
+        ('12: schedule[0].placement: got "random", expected packed, spread or {minRoutable: 2}'),
+    ),
+    "a window without drains": (
+        scheduled("drain: none"),
+        '12: schedule[0].drain: got "none", expected a mapping, such as {deadline: 1h}',
+    ),
+    "a window with an empty drain": (
+        scheduled("drain: {}"),
+        "12: schedule[0].drain.deadline: is missing, expected deadline: 1h",
+    ),
+    "a window that sets what no window may": (
+        scheduled("drain: {settle: 5s, deadline: 1h}"),
+        "12: schedule[0].drain.settle: unknown key, expected one of deadline",
+    ),
+    "spare seats in a window of a policy without sessions": (
+        scheduled("spare: 10", CPU),
+        "12: schedule[0].spare: seats are for sessions: expected a sessions metric",
+    ),
+    "a placement in a window of a policy without sessions": (
+        scheduled("placement: spread", CPU),
+        (
+            "12: schedule[0].placement: sessions decide where users go:"
+            " expected a sessions metric and no `drain: none`"
+        ),
+    ),
+    "a placement in a window of a policy that drains nothing": (
+        scheduled("placement: packed") + "drain: none\n",
+        (
+            "12: schedule[0].placement: sessions decide where users go:"
+            " expected a sessions metric and no `drain: none`"
+        ),
+    ),
+    "a deadline in a window of a policy that drains nothing": (
+        scheduled("drain: {deadline: 1h}") + "drain: none\n",
+        "12: schedule[0].drain.deadline: no pod is drained: expected no `drain: none`",
+    ),
+    "a deadline in a window after the hard deadline": (
+        scheduled("drain: {deadline: 5h}") + "drain: {hardDeadline: 4h}\n",
+        "12: schedule[0].drain.deadline: got 5h, expected at most drain.hardDeadline (4h)",
     ),
     "a window without a start": (
         GOOD + 'schedule:\n  - {to: "18:00", min: 3}\n',

@@ -299,6 +299,17 @@ def test_a_hold_is_named() -> None:
     assert "So a scale-down was held by FailedGetResourceMetric." in told
 
 
+def test_what_the_schedule_sets_is_told_first() -> None:
+    window = {"from": "07:00", "to": "09:00", "spare": 30}
+    told = list(sentences(observation(5, 5), rule=policy(schedule=[window])))
+
+    first = told.index("How the number came about") + 1
+    assert told[first : first + 2] == [
+        "1. ScheduledSettings kept 2: schedule[0] (07:00 to 09:00 UTC) sets spare 30.",
+        "2. MetricAboveTarget made it 4: sessions: (10 connected + 30 spare) / 10 seats.",
+    ]
+
+
 def test_no_step_is_told_too() -> None:
     assert "No step moved the number or held it." in list(sentences(observation(10, 10)))
 

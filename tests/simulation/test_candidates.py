@@ -63,6 +63,11 @@ WINDOW = {"from": "08:00", "to": "18:00", "min": 4}
             ["metrics.0.utilization", "cooldown.down", "schedule.0.min"],
             id="the minimum of a window that has one",
         ),
+        pytest.param(
+            {"metrics": [SESSIONS], "schedule": [{**WINDOW, "min": None, "spare": 30}]},
+            ["metrics.0.spare", "metrics.0.seats", "cooldown.down", "schedule.0.spare"],
+            id="the spare seats of a window that has some",
+        ),
     ],
 )
 def test_only_what_a_policy_has_is_varied(settings: dict[str, Any], expected: list[str]) -> None:

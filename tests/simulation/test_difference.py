@@ -14,6 +14,7 @@ from tests.builders import policy
 from tests.simulation.test_simulate_command import RULES
 from tests.simulation.traces import some_days
 
+OFFICE = {"from": "08:00", "to": "18:00"}
 SEATS = [{"type": "sessions", "seats": 10, "spare": 5}]
 
 
@@ -43,6 +44,19 @@ SEATS = [{"type": "sessions", "seats": 10, "spare": 5}]
                 Setting("metrics[1].value", None, 3.0),
             ],
             id="one more metric",
+        ),
+        pytest.param(
+            {"schedule": [{**OFFICE, "spare": {"refuse": "1%"}, "drain": {"deadline": "1h"}}]},
+            {"schedule": [{**OFFICE, "spare": 30, "placement": "spread"}]},
+            [
+                Setting("schedule[0].spare.refuse", "1%", None),
+                Setting("schedule[0].spare.leadTime", "1m", None),
+                Setting("schedule[0].spare.forecast", "weekly", None),
+                Setting("schedule[0].drain.deadline", "1h", None),
+                Setting("schedule[0].spare", None, 30),
+                Setting("schedule[0].placement", None, "spread"),
+            ],
+            id="what a window sets besides bounds",
         ),
         pytest.param(
             {"cooldown": {"down": "5m"}},

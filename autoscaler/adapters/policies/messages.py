@@ -15,6 +15,7 @@ from autoscaler.policy.schedule import Contradiction, ContradictionsError
 
 _EXAMPLES = {
     "after": "after: 10m",
+    "deadline": "deadline: 1h",
     "deployment": "deployment: bokeh-app",
     "from": 'from: "08:00"',
     "max": "max: 20",
@@ -38,6 +39,7 @@ _RULES = "{stabilizationWindowSeconds: 300}"
 _MAPPINGS = {
     "behavior": f"{{scaleDown: {_RULES}}}",
     "cooldown": "{up: 0s, down: 5m}",
+    "drain": "{deadline: 1h}",
     "fallback": "{after: 10m, replicas: 6}",
     "metrics": "{type: cpu, utilization: 70%}",
     "recycle": "{memory: 85%, age: 24h}",
