@@ -100,7 +100,8 @@ def mean_of(case: Case, trace: Trace, bounds: Bounds) -> Mean:
 def lines(trace: Trace) -> Iterator[str]:
     bounds = lower_bounds(trace, SEATS, 1)
     yield trace.name
-    yield f"  at least {bounds.sticky:,.1f} replica-hours; {bounds.clairvoyant:,.1f} if ends are known"
+    known = f"{bounds.clairvoyant:,.1f} if ends are known"
+    yield f"  at least {bounds.sticky:,.1f} replica-hours; {known}"
     usual = mean_of(Case("the policy"), trace, bounds)
     yield usual.line("the policy")
     for phase, hours in usual.hours.items():
