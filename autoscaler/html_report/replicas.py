@@ -35,7 +35,7 @@ COLORS = {
     Phase.SPARE: SKY,
     Phase.STARTING: ORANGE,
     Phase.DRAINING: GRAY,
-    Phase.EMPTIED: SILVER,
+    Phase.DRAINED: SILVER,
 }
 RIVAL_COLORS = (RED, PURPLE, GREEN, BLACK)
 # Phases shorter than a pixel of a wide screen are joined.

@@ -58,7 +58,7 @@ class SimulatedPod:
             return Phase.STARTING
         cause = self.marks.cordon and self.marks.cordon.cause
         if cause is Cause.SCALE_DOWN:
-            return Phase.DRAINING if self.sessions else Phase.EMPTIED
+            return Phase.DRAINING if self.sessions else Phase.DRAINED
         if not self.sessions:
             return Phase.SPARE
         return Phase.RESERVE if cause is Cause.RESERVE else Phase.BUSY

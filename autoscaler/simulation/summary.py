@@ -80,7 +80,7 @@ MEANINGS: Mapping[str, str] = {
     f"replica-hours: {Phase.STARTING}": "Of pods that are not Ready yet.",
     f"replica-hours: {Phase.DRAINING}": "Of pods that are deleted once their last session has "
     "ended.",
-    f"replica-hours: {Phase.EMPTIED}": "Of pods that are deleted once their last users can no "
+    f"replica-hours: {Phase.DRAINED}": "Of pods that are deleted once their last users can no "
     "longer reconnect.",
     "replicas missing (theta_u)": "On average over time, the share of the needed replicas that was "
     "not ready: 5 % means that one of 20 needed replicas was missing. Lower is better for users.",

@@ -86,7 +86,7 @@ class Phase(StrEnum):
 
     BUSY: has sessions, and serves new users as long as it has seats. RESERVE: has sessions, and
     new users are sent elsewhere as long as they have seats there. SPARE: Ready without a session.
-    DRAINING: to be deleted once its last session has ended. EMPTIED: to be deleted, without a
+    DRAINING: to be deleted once its last session has ended. DRAINED: to be deleted, without a
     session, once its users can no longer reconnect.
     """
 
@@ -95,7 +95,7 @@ class Phase(StrEnum):
     SPARE = "spare"
     STARTING = "starting"
     DRAINING = "draining"
-    EMPTIED = "emptied"
+    DRAINED = "drained"
 
 
 @dataclass(slots=True)

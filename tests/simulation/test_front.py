@@ -176,7 +176,7 @@ def test_each_user_is_served_refused_still_there_or_waits(
     [
         pytest.param(Cause.FULL, Phase.BUSY, Phase.SPARE, id="full is busy"),
         pytest.param(Cause.RESERVE, Phase.RESERVE, Phase.SPARE, id="in reserve"),
-        pytest.param(Cause.SCALE_DOWN, Phase.DRAINING, Phase.EMPTIED, id="to be deleted"),
+        pytest.param(Cause.SCALE_DOWN, Phase.DRAINING, Phase.DRAINED, id="to be deleted"),
     ],
 )
 def test_what_a_cordoned_replica_does(cause: Cause, with_a_session: Phase, without: Phase) -> None:
@@ -204,4 +204,4 @@ def test_each_replica_is_in_one_phase_at_a_time_from_its_start_to_its_end() -> N
         assert ready_at == life.phases[0][0] + 30.0
     drained = [life for life in timeline.lives if life.ended_at is not None]
     assert drained
-    assert {life.phase for life in drained} == {Phase.EMPTIED}, "the last phase before its end"
+    assert {life.phase for life in drained} == {Phase.DRAINED}, "the last phase before its end"

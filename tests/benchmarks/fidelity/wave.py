@@ -44,7 +44,7 @@ from tests.node.waves import CODE, OURS, SEATS, SHORTEST, TICK, Crowd, Visit, le
 SECONDS = 600.0
 SCRAPE_INTERVAL = 5.0  # of the shipped Prometheus
 STAYS = 8  # of an average visit, in the length of the wave
-LEAVING = (Phase.DRAINING, Phase.EMPTIED)
+LEAVING = (Phase.DRAINING, Phase.DRAINED)
 FOLLOWED = f'max(bokeh_autoscaler_policy_desired_replicas{{deployment="{OURS}"}})'
 
 
