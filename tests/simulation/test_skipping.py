@@ -7,6 +7,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from autoscaler.policy import Policy
+from autoscaler.simulation.candidates import plain_policy
 from autoscaler.simulation.engine import Assumptions, simulate
 from autoscaler.simulation.trace import Session, Trace, trace_of
 from tests.builders import policy
@@ -20,7 +21,7 @@ HOUR = 3_600.0
 def a_busy_policy(draw: st.DrawFn) -> Policy:
     """A policy with few seats and a low minimum, so that a few sessions move the replicas."""
     chosen: Policy = draw(a_timed_policy())
-    written = chosen.model_dump(mode="json", by_alias=True, exclude_none=True)
+    written = plain_policy(chosen)
     written["replicas"] = {"min": 1, "max": chosen.replicas.max + 5}
     written["metrics"][0]["seats"] = draw(st.integers(1, 3))
     return Policy.model_validate(written)
