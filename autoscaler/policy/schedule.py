@@ -81,7 +81,7 @@ class Window(Model):
         return value
 
     @model_validator(mode="after")
-    def _bounds(self) -> Window:
+    def _values(self) -> Window:
         values = (self.min, self.max, self.spare, self.placement, self.drain)
         if all(value is None for value in values):
             raise ValueError("expected min, max, spare, placement or drain")

@@ -56,17 +56,19 @@ class SimulatedPod:
         """What the pod is doing."""
         if not self.ready:
             return Phase.STARTING
-        cause = self.marks.cordon and self.marks.cordon.cause
-        if cause is Cause.SCALE_DOWN:
+        if self.is_draining:
             return Phase.DRAINING if self.sessions else Phase.DRAINED
         if not self.sessions:
             return Phase.SPARE
-        return Phase.RESERVE if cause is Cause.RESERVE else Phase.BUSY
+        return Phase.RESERVE if self._is_cordoned_for(Cause.RESERVE) else Phase.BUSY
 
     @property
     def is_draining(self) -> bool:
         """Whether the pod is to be removed, so that its sidecar is asked in every pass."""
-        return self.marks.cordon is not None and self.marks.cordon.cause is Cause.SCALE_DOWN
+        return self._is_cordoned_for(Cause.SCALE_DOWN)
+
+    def _is_cordoned_for(self, cause: Cause) -> bool:
+        return self.marks.cordon is not None and self.marks.cordon.cause is cause
 
     @property
     def connected(self) -> int:

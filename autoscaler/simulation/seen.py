@@ -11,6 +11,7 @@ from autoscaler.model import Observation, Occupancy, PodState, Resources, Sample
 from autoscaler.policy import Policy
 from autoscaler.simulation.fleet import RATE_WINDOW, SimulatedFleet, SimulatedPod
 from autoscaler.simulation.scrapes import Scrape
+from autoscaler.simulation.timeline import Phase
 
 MEGABYTE = 1_000_000
 # A pod requests one core and has a limit of 1 GiB (in milli-units, as everywhere in the core).
@@ -121,7 +122,7 @@ class Observer:
 
 def _grows_older(pod: SimulatedPod) -> bool:
     """Whether the sidecar of the pod tells for how long it has been empty."""
-    return pod.ready and pod.is_draining and not pod.sessions
+    return pod.phase is Phase.DRAINED
 
 
 def _counted(fleet: SimulatedFleet) -> int:

@@ -70,9 +70,8 @@ class _Room:
 
     def gain(self, pod: PodState, wanted: Spread) -> int:
         """Return what the pod adds to a room that is less spread than wanted: 0 to 2."""
-        has = self.spread(max(wanted))
-        adds_zone = has.zones < wanted.zones and pod.zone not in self._zones
-        adds_node = has.nodes < wanted.nodes and pod.node not in self._nodes
+        adds_zone = len(self._zones) < wanted.zones and pod.zone not in self._zones
+        adds_node = len(self._nodes) < wanted.nodes and pod.node not in self._nodes
         return adds_zone + adds_node
 
 
