@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ import yaml
 from kubernetes import client
 
 from autoscaler.adapters.kubernetes.leases import STATE
+from autoscaler.adapters.kubernetes.pods import PAUSED
 from tests.lab import live_cluster as live
 from tests.lab.access import Access
 from tests.lab.live_cluster import NAMESPACE, OWN
@@ -37,6 +39,7 @@ SOON = 120.0  # seconds: a pod is there, a decision is made, a scrape has come
 ANSWER_WITHIN = 30.0
 # The kubelet looks at mounted ConfigMaps once a minute where it is not told otherwise.
 KUBELET_SYNC = 180.0
+CREATED = re.compile(r'^bokeh_sessions_created_total\{app="/app".*\} (\S+)$', re.MULTILINE)
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -210,6 +213,18 @@ class Shipped:
 
         wait_until(another, SOON, f"another pod of {app}")
 
+    @contextmanager
+    def paused(self, why: str) -> Iterator[None]:
+        """A time in which the daemon cordons and removes no pod of the app."""
+        pause = ("annotate", "deployment", APP, "--overwrite")
+        told = f'max(bokeh_autoscaler_paused{{deployment="{APP}"}})'
+        self.kubectl(*pause, f"{PAUSED}={why}")
+        try:
+            wait_until(lambda: self.prometheus(told) == 1, SOON, "the daemon to tell of the pause")
+            yield
+        finally:
+            self.kubectl(*pause, f"{PAUSED}-")
+
     # Numbers
 
     def state(self, pod: Any) -> Json | None:
@@ -226,6 +241,10 @@ class Shipped:
         """Users by the word of all sidecars."""
         states = [self.state(pod) for pod in self.ready_pods(app)]
         return sum(state["sessions"]["connected"] for state in states if state)
+
+    def created(self) -> int:
+        """Sessions that the app's pods have ever made, by the word of their sidecars."""
+        return sum(map(_created, self.pods()))
 
     def await_connected(self, number: int, app: str = APP) -> None:
         """So many users: a sidecar that gets no answer in a busy moment tells what it last knew."""
@@ -324,6 +343,12 @@ def policy(deployment: str = APP, **overrides: Any) -> Json:
         "drain": {"settle": "5s", "reconnect": "5s"},
         **overrides,
     }
+
+
+def _created(pod: Any) -> int:
+    url = f"http://{pod.status.pod_ip}:{EXPORTER_PORT}/metrics"
+    with urllib.request.urlopen(url, timeout=ANSWER_WITHIN) as answer:
+        return sum(int(float(value)) for value in CREATED.findall(answer.read().decode()))
 
 
 def _is_ready(pod: Any) -> bool:

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import yaml
 
-from autoscaler.adapters.kubernetes.pods import PAUSED
 from tests.deploy.manifests import BIG_DATA, FOLDER, pinned
 from tests.deploy.pages import (
     BIG_DATA_PAGE,
@@ -167,14 +166,10 @@ def incident(shipped: Shipped) -> Iterator[None]:
     A command of the runbook opens every pod. One that the daemon has just cordoned would then look
     as if somebody else had opened it, and the daemon would not scale down for ten minutes.
     """
-    pause = ("annotate", "deployment", APP, "--overwrite")
     shipped.write_policy(APP, policy())
     shipped.await_replicas(2, within=KUBELET_SYNC + SOON)
-    shipped.kubectl(*pause, f"{PAUSED}=the runbook is tried")
-    told = f'max(bokeh_autoscaler_paused{{deployment="{APP}"}})'
-    wait_until(lambda: shipped.prometheus(told) == 1, SOON, "the daemon to tell of the pause")
-    yield
-    shipped.kubectl(*pause, f"{PAUSED}-")
+    with shipped.paused("the runbook is tried"):
+        yield
 
 
 @pytest.mark.usefixtures("incident")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -20,9 +18,7 @@ from tests.lab.websocket_user import User
 from tests.node.apps import component
 from tests.node.clicks import AFTERWARDS, clicking, lost
 from tests.node.shipped import (
-    ANSWER_WITHIN,
     APP,
-    EXPORTER_PORT,
     KUBELET_SYNC,
     SOON,
     Shipped,
@@ -34,7 +30,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(600)]
 
 USERS = 40
 FOLLOWED_AFTER = 5.0  # seconds; the proxies ask the name server every second, which is told at once
-CREATED = re.compile(r'^bokeh_sessions_created_total\{app="/app".*\} (\S+)$', re.MULTILINE)
 
 
 @pytest.fixture(scope="module", params=STICKY)
@@ -88,17 +83,6 @@ def connected(shipped: Shipped) -> dict[str, int]:
     return {name: state["sessions"]["connected"] for name, state in states.items() if state}
 
 
-def created(shipped: Shipped) -> int:
-    """Sessions that the app's pods have ever made."""
-    return sum(map(_created, shipped.pods()))
-
-
-def _created(pod: Any) -> int:
-    url = f"http://{pod.status.pod_ip}:{EXPORTER_PORT}/metrics"
-    with urllib.request.urlopen(url, timeout=ANSWER_WITHIN) as answer:
-        return sum(int(float(value)) for value in CREATED.findall(answer.read().decode()))
-
-
 def cordoned(shipped: Shipped) -> list[str]:
     return [pod.metadata.name for pod in shipped.pods() if pod.metadata.labels[ROUTABLE] != "true"]
 
@@ -130,11 +114,11 @@ def test_a_cordoned_pod_gets_no_new_users_and_those_who_reconnect_come_back_to_i
     shipped.await_ready(3)
     wait_until(shipped.all_open, SOON, "nobody to be there, and every pod to be open")
     time.sleep(FOLLOWED_AFTER)
-    before = created(shipped)
+    before = shipped.created()
 
     while min(connected(shipped).values()) == 0:
         browsers.come(6)
-    assert created(shipped) == before + len(browsers.users), "each user costs one session"
+    assert shipped.created() == before + len(browsers.users), "each user costs one session"
     shipped.write_policy(APP, policy(drain={"settle": "10s", "reconnect": "60s"}))
     (going,) = shipped.await_daemon(lambda: cordoned(shipped), KUBELET_SYNC, "a pod to be cordoned")
     time.sleep(FOLLOWED_AFTER)
@@ -144,7 +128,7 @@ def test_a_cordoned_pod_gets_no_new_users_and_those_who_reconnect_come_back_to_i
     assert connected(shipped) == there, "everybody is on the own pod"
     browsers.come(4)
     assert connected(shipped)[going] == there[going]
-    assert created(shipped) == before + len(browsers.users)
+    assert shipped.created() == before + len(browsers.users)
 
     shipped.write_policy(APP, policy())
     browsers.leave()
