@@ -27,6 +27,8 @@ from typing import Any
 from kubernetes import client
 from tornado.websocket import WebSocketClosedError
 
+from autoscaler.simulation.bounds import lower_bounds
+from autoscaler.simulation.trace import Session, Trace
 from tests.hpa.registration import registered
 from tests.hpa.served_apis import ServedApis
 from tests.lab.access import Access
@@ -143,7 +145,8 @@ def _part(users: Users, user: User) -> None:
 class Toll:
     """Sessions of one app: all, those that ended with the killed pod, those lost for no reason.
 
-    lost, refused: a line each. pods: on average.
+    lost, refused: a line each. pods: on average. bound: the sticky bound of its users, who each
+    stay in one pod; no pod has to start, and there are no spare seats.
     """
 
     sessions: int
@@ -151,6 +154,7 @@ class Toll:
     lost: tuple[str, ...]
     refused: tuple[str, ...]
     pods: float
+    bound: float
 
 
 class Waves:
@@ -227,7 +231,15 @@ class Waves:
             lost=tuple(v.told(self.began) for v in lost if v not in killed),
             refused=tuple(v.told(self.began) for v in crowd.visits if v.refused),
             pods=self._pods[crowd.app] / max(1, self._ticks // 8),
+            bound=self._bound(crowd),
         )
+
+    def _bound(self, crowd: Crowd) -> float:
+        end = self.began + WAVES * self._period
+        there = [each for each in crowd.visits if not each.refused]
+        stays = [Session(each.came, min(each.left or each.lost or end, end)) for each in there]
+        trace = Trace(crowd.app, tuple(stays), self.began, end)
+        return lower_bounds(trace, SEATS, 1).sticky * 3_600.0 / (end - self.began)
 
 
 def level(now: float, period: float) -> float:
@@ -332,7 +344,7 @@ def _told(toll: Toll) -> str:
     refused = f", {len(toll.refused)} pages did not open" if toll.refused else ""
     return (
         f"{len(toll.lost)} of {toll.sessions} sessions (and {toll.killed} with the killed pod"
-        f"{refused}; {toll.pods:.1f} pods on average)"
+        f"{refused}; {toll.pods:.1f} pods on average, the sticky bound is {toll.bound:.1f})"
     )
 
 
