@@ -103,9 +103,11 @@ def expected(profile: Profile | None, horizon: float, now: Now) -> float | None:
     return max((rate for rate in rates if rate is not None), default=None)
 
 
-def foresees(profile: Profile | None) -> bool:
+def foresees(profile: Profile | None, now: Now) -> bool:
     """Whether a rush would be known before it comes, as far as the last day shows."""
-    return profile is not None and trust.is_covering(profile.score)
+    if profile is None or _said(profile, int(now.at // SLOT)) == (None, None):
+        return False
+    return trust.is_covering(profile.score)
 
 
 def doubts(profile: Profile | None, now: Now) -> str:

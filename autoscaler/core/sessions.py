@@ -111,7 +111,8 @@ def spare_seats(
     horizon = (target.lead_time if lead_time is None else lead_time) + delay
     ahead = forecast.expected(traffic.profile, horizon, now) if metric.forecasts else None
     # A rush that nobody foresees needs more than a share of the seats that are free anyway.
-    step = 1 if ahead is None or not forecast.foresees(traffic.profile) else metric.seats
+    foreseen = metric.forecasts and forecast.foresees(traffic.profile, now)
+    step = metric.seats if foreseen else 1
     return seats_for_arrivals(target.refuse, step, traffic, ahead or 0.0, horizon, now)
 
 

@@ -7,9 +7,9 @@ is used again once it is right. Two questions are asked, of the last day that wa
 * Error: how many users came more, or fewer, than it said? Without a forecast, as many are expected
   as in the five minutes before. One that is wrong by a quarter more than that is not used. One that
   says too little is no more wrong than none, because the larger of both counts.
-* Coverage: how many users came in slots in which no more came than it allows for? Below half of
-  them, rushes come that it does not foresee. What it says counts on, for it can only add, but it
-  is no reason to keep fewer seats than at an unknown time.
+* Coverage: how many users came in slots in which no more came than the larger of both allows for?
+  Below half of them, rushes come that nobody foresees. What they say counts on, for it can only
+  add, but they are no reason to keep fewer seats than at an unknown time.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Said(NamedTuple):
 
 def after_slot(score: Score, said: Said, came: float, before: float) -> Score:
     """Return the score after a slot. In users: what was said, who came, and who did before it."""
-    allowed = trusted(score, said)
-    is_beyond = allowed is not None and came > _allowed(allowed)
+    most = max((each for each in said if each is not None), default=None)
+    is_beyond = most is not None and came > _allowed(most)
     kept = exp(-1.0 / MEMORY)
     return Score(
         week=score.week * kept + _error(said.week, came, before),
         day=score.day * kept + _error(said.day, came, before),
         before=score.before * kept + abs(came - before),
-        came=score.came * kept + (0.0 if allowed is None else came),
+        came=score.came * kept + (0.0 if most is None else came),
         beyond=score.beyond * kept + (came if is_beyond else 0.0),
     )
 

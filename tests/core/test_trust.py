@@ -169,7 +169,7 @@ def test_the_decision_says_that_the_forecast_is_ignored_and_why() -> None:
     decision, _ = decide(policy(metrics=[REFUSE]), seen, state, NOW)
 
     assert decision.recommendations[0].detail == (
-        "sessions: (5 connected + 2 spare) / 10 seats, the forecast is ignored: "
+        "sessions: (5 connected + 1 spare) / 10 seats, the forecast is ignored: "
         "its error of the last day is larger than without one"
     )
 
@@ -249,3 +249,12 @@ def test_a_score_forgets_more_than_it_is_told_in_a_quiet_day(
     after = trust.after_slot(score, said, came, before)
     assert all(0 <= each < inf for each in after)
     assert after.beyond <= score.beyond + after.came
+
+
+def test_a_rush_at_another_time_is_one_that_nobody_foresees() -> None:
+    def two_hours_later(slot: int) -> float:
+        return rush_at_eight(slot - 2 * HOUR)
+
+    known = lived(FORTNIGHT, [14], two_hours_later)
+
+    assert not forecast.foresees(known, Now((BEGIN + 15 * DAY) * SLOT + 1))
