@@ -26,6 +26,8 @@ WEIGHT = 0.3
 SEEN = 0.5
 # What was between two passes that are further apart is not known, in seconds.
 MAX_GAP = SLOT
+# So many slots are looked at for when the forecast changes.
+AHEAD = 24
 # Rates are kept as text, of four bytes each, for a daemon may have millions of them and a journal
 # has them in a line: in base 64, three are sixteen characters.
 TOGETHER, CHARACTERS = 3, 16
@@ -96,11 +98,22 @@ def expected(profile: Profile | None, horizon: float, now: Now) -> float | None:
     if profile is None or not profile.day:
         return None
     first, last = int(now.at // SLOT), int((now.at + horizon) // SLOT)
-    now.changes_at((first + 1) * SLOT)
-    now.changes_at((last + 1) * SLOT - horizon)
     slots = [_said(profile, number) for number in range(first, last + 1)]
+    if len(set(slots)) > 1 or not _is_quiet(profile, slots[0]):
+        now.changes_at((first + 1) * SLOT)
+    ahead = range(last + 1, last + AHEAD)
+    other = next((n for n in ahead if _said(profile, n) != slots[-1]), last + AHEAD)
+    now.changes_at(other * SLOT - horizon)
     rates = [trust.trusted(profile.score, said) for said in slots]
     return max((rate for rate in rates if rate is not None), default=None)
+
+
+def _is_quiet(profile: Profile, said: Said) -> bool:
+    """Whether nothing that is used changes with the score of slots in which the same is said."""
+    if said == (None, None):
+        return True
+    nobody = not any(said) and profile.current.rate == profile.current.until_then == 0
+    return nobody and trust.is_covering(profile.score)
 
 
 def foresees(profile: Profile | None, now: Now) -> bool:
