@@ -5,8 +5,8 @@ would be kept for nobody. So each forecast is measured by what came, also while 
 is used again once it is right. Two questions are asked, of the last day that was seen:
 
 * Error: how many users came more, or fewer, than it said? Without a forecast, as many are expected
-  as in the five minutes before. One that is wrong by a quarter more than that is not used. One that
-  says too little is no more wrong than none, because the larger of both counts.
+  as in the five minutes before. One that is twice as wrong is not used. One that says too little
+  is no more wrong than none, because the larger of both counts.
 * Coverage: how many users came in slots in which no more came than the larger of both allows for?
   Below half of them, rushes come that nobody foresees. What they say counts on, for it can only
   add, but they are no reason to keep fewer seats than at an unknown time.
@@ -21,8 +21,8 @@ from autoscaler.model import Score
 
 # What was so many slots ago counts 1/e: a day.
 MEMORY = 288
-# A forecast may be so many times as wrong as none, as a good one for few users is by chance.
-WORSE = 1.25
+# A good forecast of few users is sometimes half more wrong than none, by chance.
+WORSE = 2.0
 # Being wrong about fewer users than this in a day says nothing.
 FEW = 10.0
 # The least share of the users.
