@@ -22,7 +22,15 @@ from autoscaler.control.leadership import LeaseLeadership, NoLeadership
 from autoscaler.control.pass_result import PassResult, Recorder
 from autoscaler.control.shard_lease import Leases
 from autoscaler.control.state_store import StateStore
-from autoscaler.ports import CacheAge, Clock, Cluster, MetricsSource, PolicySource, Sidecars
+from autoscaler.ports import (
+    ArrivalHistory,
+    CacheAge,
+    Clock,
+    Cluster,
+    MetricsSource,
+    PolicySource,
+    Sidecars,
+)
 from autoscaler.reporting.events import nobody_evaluates
 from autoscaler.reporting.metrics import DaemonMetrics
 from exporter.texts import LONGEST_EVENT, visible
@@ -41,6 +49,7 @@ class Ports:
     """The adapters that the daemon uses. leases: None if no other daemon can run.
 
     ages: how old what `cluster` observes may be; None if it reads everything in each pass.
+    history: what forecasts begin with; None: with nothing.
     """
 
     policies: PolicySource
@@ -50,6 +59,7 @@ class Ports:
     clock: Clock
     leases: Leases | None = None
     ages: Callable[[], Iterable[CacheAge]] | None = None
+    history: ArrivalHistory | None = None
 
 
 class Daemon:
@@ -95,6 +105,7 @@ class Daemon:
             every_pass=every_pass,
             writes_per_second=writes_per_second,
             patience=patience,
+            history=ports.history,
         )
         self._clock = ports.clock
         self._listen = listen

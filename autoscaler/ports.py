@@ -79,6 +79,18 @@ class MetricsSource(Protocol):
         """
 
 
+class ArrivalHistory(Protocol):
+    """What Prometheus has recorded of who came."""
+
+    def arrivals(self, ref: TargetRef, end: float, span: float, slot: int) -> Mapping[int, float]:
+        """Return the arrivals a second of a target, by the numbers of slots of `slot` seconds.
+
+        They are counted from the beginning of Unix time; those that end in the last `span` seconds
+        before `end`. A slot of which nothing is recorded is absent. It may take minutes. Raises
+        MetricsError.
+        """
+
+
 class Cluster(Protocol):
     """Kubernetes, or the demo's local processes."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # Seconds for which a reconcile pass waits for the PromQL queries of policies.
 PATIENCE = 1.0
+# Seconds for a query of a day that has passed, for which no pass waits.
+HISTORY_TIMEOUT = 30.0
 
 # One or more label matchers of PromQL, as between the braces of a selector.
 _MATCHER = r"""[a-zA-Z_]\w*\s*(?:=~|!~|!=|=)\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)"""
@@ -156,6 +159,7 @@ def ports(
     from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
     from autoscaler.adapters.kubernetes.leases import KubernetesLeases
     from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
+    from autoscaler.adapters.prometheus.history import PrometheusHistory
     from autoscaler.adapters.sidecars import HttpSidecars
     from autoscaler.daemon import Ports
 
@@ -167,7 +171,9 @@ def ports(
     sidecars = HttpSidecars(args.exporter_port, _token(args.sidecar_token_file))
     leases = None if lease is None else KubernetesLeases(api.api, *lease)
     ages = None if watched is None else watched.ages
-    return Ports(policies, metrics, cluster, sidecars, clock, leases, ages)
+    settings = replace(prometheus_settings(args, patience=PATIENCE), timeout=HISTORY_TIMEOUT)
+    history = None if once else PrometheusHistory(settings)
+    return Ports(policies, metrics, cluster, sidecars, clock, leases, ages, history)
 
 
 def _token(file: Path | None) -> TokenFile | None:

@@ -18,6 +18,7 @@ from autoscaler.control.actor import Actor, Written, key_of
 from autoscaler.control.changes import PATIENCE, Changes
 from autoscaler.control.due_policies import DuePolicies, labels_by_namespace
 from autoscaler.control.leadership import NoLeadership
+from autoscaler.control.learning import Learning
 from autoscaler.control.observation import build_observation, queries_in_turn, read_signals
 from autoscaler.control.observer import Found, Observer
 from autoscaler.control.pass_result import (
@@ -40,6 +41,7 @@ from autoscaler.errors import AutoscalerError, ConflictError
 from autoscaler.model import Observation, State, TargetRef
 from autoscaler.policy import Policy
 from autoscaler.ports import (
+    ArrivalHistory,
     Clock,
     Cluster,
     Leadership,
@@ -69,7 +71,8 @@ class Controller:
     """Drives every policy; call `run_pass` as often as the shortest interval asks.
 
     every_pass: whether to decide also in passes in which the decision is known to be the same, as a
-    journal has each of them. It takes longer and changes nothing.
+    journal has each of them. It takes longer and changes nothing. history: what forecasts begin
+    with; None: with nothing.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Controller:
         every_pass: bool = False,
         writes_per_second: float = WRITES_PER_SECOND,
         patience: float | None = PATIENCE,
+        history: ArrivalHistory | None = None,
     ) -> None:
         self._policies = policies
         self._clock = clock
@@ -98,6 +102,7 @@ class Controller:
         self._observer = Observer(cluster, metrics, sidecars, clock)
         self._rounds = Rounds(sidecars)
         self._unchanged = Unchanged(self._store, clock, self._rounds.unreachable)
+        self._learning = Learning(history, self._store, clock)
         self._farewells: dict[str, int] = {}
         self._pace = WritePace(writes_per_second, clock.steady)
         self._changes = Changes(patience)
@@ -128,6 +133,7 @@ class Controller:
         )
         # Last, for a scale-down rests on it: what the pods and sidecars say must not grow old.
         targets = self._observer.targets({policy.target.ref for policy in due}, statuses)
+        self._learning.follow(due, targets)
         outcomes = self._outcomes(due, targets, readings, now)
         self._rounds.start(map(self._watched, outcomes), now)
         self._forget_all_but(policies.policies)

@@ -2,19 +2,21 @@
 
 The rush of a morning begins faster than an average follows it. So the arrivals of every five
 minutes of a week are remembered, and those of the days before, for a week that begins to be
-another one: after a change to summer time, or in a new season. The larger of the two counts, and a
-forecast only ever adds spare seats.
+another one: after a change to summer time, or in a new season. The larger of the two counts, unless
+it has been wrong of late (`trust`), and a forecast only ever adds spare seats.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from struct import error, pack, unpack
 
+from autoscaler.core import trust
 from autoscaler.core.now import Now
-from autoscaler.model import Arrivals, Profile
+from autoscaler.core.trust import Said
+from autoscaler.model import Arrivals, Profile, Score, Slot
 
 SLOT = 300.0
 DAY, WEEK = 288, 2_016
@@ -37,56 +39,109 @@ def follow(last: Profile | None, rate: float, seen_at: float, now: Now) -> Profi
 
     seen_at: until when the rate before is known to have held.
     """
-    is_old = last is not None and now.at - last.current.start > WEEK * SLOT
-    if last is None or is_old or not 0 <= now.at - seen_at <= MAX_GAP:
-        week, day = (last.week, last.day) if last else ("", "")
-        return Profile(week, day, Arrivals(now.at, 0.0, rate, now.at))
+    fresh = Arrivals(now.at, 0.0, rate, now.at)
+    if last is None:
+        return Profile("", "", fresh)
+    is_old = now.at - last.current.start > WEEK * SLOT
+    if is_old or not 0 <= now.at - seen_at <= MAX_GAP:
+        return last._replace(current=fresh)
     current, slot = last.current, int(now.at // SLOT)
     if current.slot_of(SLOT) == slot:
         return last if rate == current.rate else last._replace(current=current.to(rate, seen_at))
     begin = slot * SLOT
     begun = Arrivals(begin, 0.0, current.rate, begin).to(rate, max(begin, seen_at))
-    return _learnt(last, slot)._replace(current=begun)
+    return learnt(last, _over(current, slot))._replace(current=begun)
 
 
-def _learnt(last: Profile, until: int) -> Profile:
-    """Return the profile with the slots that are over; in those that no pass saw nothing changed.
+def _over(current: Arrivals, until: int) -> dict[int, float]:
+    """Return the rates of the slots that are over; in those that no pass saw nothing changed.
 
     until: number of the slot that is not over.
     """
-    current, means = last.current, dict[int, float]()
+    rates = dict[int, float]()
     first = current.slot_of(SLOT)
     end = (first + 1) * SLOT
     if end - current.start >= SEEN * SLOT:
-        means[first] = current.counted(end) / (end - current.start)
-    means |= dict.fromkeys(range(first + 1, until), current.rate)
-    return last._replace(week=toward(last.week, WEEK, means), day=toward(last.day, DAY, means))
+        rates[first] = current.counted(end) / (end - current.start)
+    return rates | dict.fromkeys(range(first + 1, until), current.rate)
+
+
+def learnt(profile: Profile, rates: Mapping[int, float]) -> Profile:
+    """Return what is known after slots that are over: their rates by number, one after the other.
+
+    It does not matter whether they were lived through or are told by a history.
+    """
+    if not rates:
+        return profile
+    week, day = [*_numbers(profile.week, WEEK)], [*_numbers(profile.day, DAY)]
+    score, last = profile.score, profile.last
+    for number, rate in sorted(rates.items()):
+        if last is not None and last.number == number - 1:
+            said = Said(_known(week[number % WEEK]), _known(day[number % DAY]))
+            score = _scored(score, said, rate, last.rate)
+        for known in (week, day):
+            _teach(known, number, rate)
+        last = Slot(number, rate)
+    return Profile(_text(week), _text(day), profile.current, last, score)
+
+
+def _scored(score: Score, said: Said, rate: float, before: float) -> Score:
+    week, day = (None if each is None else each * SLOT for each in said)
+    return trust.after_slot(score, Said(week, day), rate * SLOT, before * SLOT)
 
 
 def expected(profile: Profile | None, horizon: float, now: Now) -> float | None:
-    """Return the most arrivals a second within `horizon` seconds; None if that is not known."""
+    """Return the most arrivals a second within `horizon` seconds; None if that is not known.
+
+    Nor is it if what is known has been wrong of late.
+    """
     if profile is None or not profile.day:
         return None
     first, last = int(now.at // SLOT), int((now.at + horizon) // SLOT)
-    rates = [_known(profile, number) for number in range(first, last + 1)]
-    if len(set(rates)) > 1:
+    slots = [_said(profile, number) for number in range(first, last + 1)]
+    if len(set(slots)) > 1 or not _is_quiet(profile, slots[0]):
         now.changes_at((first + 1) * SLOT)
     ahead = range(last + 1, last + AHEAD)
-    other = next((n for n in ahead if _known(profile, n) != rates[-1]), last + AHEAD)
+    other = next((n for n in ahead if _said(profile, n) != slots[-1]), last + AHEAD)
     now.changes_at(other * SLOT - horizon)
+    rates = [trust.trusted(profile.score, said) for said in slots]
     return max((rate for rate in rates if rate is not None), default=None)
 
 
-def _known(profile: Profile, number: int) -> float | None:
-    week, day = rate_of(profile.week, WEEK, number), rate_of(profile.day, DAY, number)
-    return day if week is None else max(week, day or 0.0)
+def _is_quiet(profile: Profile, said: Said) -> bool:
+    """Whether nothing that is used changes with the score of slots in which the same is said."""
+    if said == (None, None):
+        return True
+    nobody = not any(said) and profile.current.rate == profile.current.until_then == 0
+    return nobody and trust.is_covering(profile.score)
+
+
+def foresees(profile: Profile | None, now: Now) -> bool:
+    """Whether a rush would be known before it comes, as far as the last day shows."""
+    if profile is None or _said(profile, int(now.at // SLOT)) == (None, None):
+        return False
+    return trust.is_covering(profile.score)
+
+
+def doubts(profile: Profile | None, now: Now) -> str:
+    """Return in words what is wrong with what is known of this time; "": nothing."""
+    if profile is None or not profile.day:
+        return ""
+    return trust.doubts(profile.score, _said(profile, int(now.at // SLOT)))
+
+
+def _said(profile: Profile, number: int) -> Said:
+    return Said(rate_of(profile.week, WEEK, number), rate_of(profile.day, DAY, number))
 
 
 def rate_of(text: str, slots: int, number: int) -> float | None:
     """Return the rate of a slot, or None if it is not known; after the last slot is the first."""
     group, place = divmod(number % slots, TOGETHER)
     part = text[CHARACTERS * group : CHARACTERS * (group + 1)]
-    rate = _group(part)[place]
+    return _known(_group(part)[place])
+
+
+def _known(rate: float) -> float | None:
     return None if rate == UNKNOWN else rate
 
 
@@ -96,9 +151,17 @@ def toward(text: str, slots: int, means: Mapping[int, float]) -> str:
         return text
     rates = [*_numbers(text, slots)]
     for number, mean in means.items():
-        last = rates[number % slots]
-        rates[number % slots] = mean if last == UNKNOWN else last + WEIGHT * (mean - last)
-    return b64encode(pack(f"<{slots}f", *rates)).decode()
+        _teach(rates, number, mean)
+    return _text(rates)
+
+
+def _teach(rates: list[float], number: int, mean: float) -> None:
+    last = rates[number % len(rates)]
+    rates[number % len(rates)] = mean if last == UNKNOWN else last + WEIGHT * (mean - last)
+
+
+def _text(rates: Sequence[float]) -> str:
+    return b64encode(pack(f"<{len(rates)}f", *rates)).decode()
 
 
 @lru_cache(maxsize=4_096)

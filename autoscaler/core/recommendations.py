@@ -89,6 +89,8 @@ def _sessions(
         detail += f", {counted(count.unknown, 'pod')} without data counted as full"
     if by_refusal and lead_time is not None:
         detail += f", for new pods take {duration_text(round(lead_time))}"
+    if by_refusal and metric.forecasts and (why := sessions.doubts_forecast(traffic, now)):
+        detail += f", the forecast {why}"
     unheard = by_refusal and not (traffic and traffic.known)
     if unheard:
         why = observed.unavailable.get("arrivals", "no exporter has told yet how many users came")

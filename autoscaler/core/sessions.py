@@ -109,10 +109,16 @@ def spare_seats(
         return _stated(target, sessions)
     traffic = traffic or Traffic(now.at)
     horizon = (target.lead_time if lead_time is None else lead_time) + delay
-    ahead = forecast.expected(traffic.profile, horizon, now) if target.forecasts else None
+    ahead = forecast.expected(traffic.profile, horizon, now) if metric.forecasts else None
     # A rush that nobody foresees needs more than a share of the seats that are free anyway.
-    step = 1 if ahead is None else metric.seats
+    foreseen = metric.forecasts and forecast.foresees(traffic.profile, now)
+    step = metric.seats if foreseen else 1
     return seats_for_arrivals(target.refuse, step, traffic, ahead or 0.0, horizon, now)
+
+
+def doubts_forecast(traffic: Traffic | None, now: Now) -> str:
+    """Return in words what is wrong with the forecast of this time; "": nothing."""
+    return forecast.doubts(traffic and traffic.profile, now)
 
 
 def _stated(spare: int | Share, sessions: int) -> int:
@@ -130,10 +136,10 @@ def landing_seats(
     """
     target, horizon = metric.spare, max(LANDING, delay)
     if isinstance(target, RefusalTarget):
-        refuse, forecasts, least = target.refuse, target.forecasts, 0
+        refuse, least = target.refuse, 0
     else:
-        refuse, forecasts, least = LANDING_REFUSED, True, _stated(target, sessions)
-    ahead = forecast.expected(traffic.profile, horizon, now) if forecasts else None
+        refuse, least = LANDING_REFUSED, _stated(target, sessions)
+    ahead = forecast.expected(traffic.profile, horizon, now) if metric.forecasts else None
     staying = traffic._replace(departures=Average(since=traffic.at))
     return max(least, seats_for_arrivals(refuse, 1, staying, ahead or 0.0, horizon, now))
 
@@ -150,7 +156,11 @@ def seats_for_arrivals(
     mean = max(arrivals, ahead) * horizon
     if mean >= EXACT_BELOW:
         now.changes_at(traffic.at)
-        return _seats_by_normal(refuse, step, mean, departures * horizon)
+        seats = _seats_by_normal(refuse, step, mean, departures * horizon)
+        if arrivals * horizon >= EXACT_BELOW:
+            return seats
+        # Of few arrivals no departures are subtracted, and a forecast must not lower their seats.
+        return max(seats, seats_for_arrivals(refuse, step, traffic, 0.0, horizon, now))
     seats = 1
     while _largest_mean(seats, refuse, step) < mean:
         seats += 1

@@ -145,15 +145,40 @@ class Arrivals(NamedTuple):
         return int(self.start // seconds)
 
 
+class Slot(NamedTuple):
+    """A slot that is over: its number since the beginning of Unix time, and arrivals a second."""
+
+    number: int
+    rate: float
+
+
+class Score(NamedTuple):
+    """How wrong forecasts were of late, in users; what is older counts less (`trust`).
+
+    week, day: sums of what came more or fewer than each of the two said. before: than had come in
+    the slot before, which is all that is known without a forecast. came: users, and beyond: those
+    in slots in which more came than the forecast allows for.
+    """
+
+    week: float = 0.0
+    day: float = 0.0
+    before: float = 0.0
+    came: float = 0.0
+    beyond: float = 0.0
+
+
 class Profile(NamedTuple):
     """Arrivals a second at the times of a week and of a day, as `forecast` writes them.
 
-    current: those of the slot that is not over.
+    current: those of the slot that is not over. last: the last slot that was seen and is over.
+    score: how wrong both were.
     """
 
     week: str
     day: str
     current: Arrivals
+    last: Slot | None = None
+    score: Score = Score()
 
     def shifted(self, seconds: float) -> Profile:
         """The same on a clock that was stepped by `seconds`; the slot that is not over ends."""

@@ -43,11 +43,6 @@ class RefusalTarget(Model):
         "before, if that is more than come now.",
     )
 
-    @property
-    def forecasts(self) -> bool:
-        """Whether the weeks before count."""
-        return self.forecast == "weekly"
-
     @field_validator("refuse")
     @classmethod
     def _between(cls, value: float) -> float:
@@ -89,6 +84,11 @@ class SessionsMetric(Model):
         default=0,
         description="Free seats to keep: a number, a share of the sessions, or {refuse: 0.1%}.",
     )
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether the weeks before count; where the policy says the seats, for open pods alone."""
+        return not isinstance(self.spare, RefusalTarget) or self.spare.forecast == "weekly"
 
 
 _UTILIZATION: Any = Field(

@@ -15,11 +15,12 @@ from prometheus_client.registry import Collector
 from autoscaler.control.observation import required_signals
 from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.control.reachability import MOST
-from autoscaler.core import sessions, starts
+from autoscaler.core import sessions, starts, trust
 from autoscaler.core.drain.pods import is_cordoned_by_hand
 from autoscaler.core.holds import pause_of
 from autoscaler.core.now import Now
-from autoscaler.model import Cause, Decision, Observation, Starts
+from autoscaler.core.trust import Said
+from autoscaler.model import Cause, Decision, Observation, Starts, State
 from autoscaler.policy import Policy
 from autoscaler.ports import LeadershipStatus
 
@@ -39,6 +40,18 @@ GAUGES = {
     "lead_time_seconds": (
         "Time from creation to Ready, of 95 % of the last pods: those with a node at once, or not.",
         "node",
+    ),
+    "forecast_error_ratio": (
+        "Error of the forecast by the weeks, or the days, before: 1 is that of none; last day.",
+        "profile",
+    ),
+    "forecast_used": (
+        "1 while the forecast by the weeks, or the days, before is used, 0 while it is wrong.",
+        "profile",
+    ),
+    "forecast_coverage_ratio": (
+        "Share of users who came while no more came than the forecast allows for, in the last day.",
+        None,
     ),
     "pods_without_data": (
         "Pods without a fresh session count, if any. They count as full and busy.",
@@ -175,6 +188,7 @@ def _rows(outcome: Outcome, now: Now) -> Iterator[Row]:
         yield from _some("pods_without_data", None, count)
     if outcome.decided is not None:
         yield from _lead_times(outcome.decided.after.starts)
+        yield from _forecast(policy, outcome.decided.after)
     if policy.sessions is not None:
         found = sessions.seating(observed.pods, policy.sessions.seats)
         yield Row("seats", "capacity", found.capacity)
@@ -185,6 +199,19 @@ def _lead_times(known: Starts) -> Iterator[Row]:
     for node, times in (("at_once", known.at_once), ("waited", known.waited)):
         if times:
             yield Row("lead_time_seconds", node, starts.percentile(times))
+
+
+def _forecast(policy: Policy, after: State) -> Iterator[Row]:
+    """Yield how right the forecast was, where there is one and the policy uses it."""
+    profile = after.traffic and after.traffic.profile
+    if not profile or not profile.day or policy.sessions is None or not policy.sessions.forecasts:
+        return
+    score = profile.score
+    for name, error in zip(Said._fields, trust.errors_of(score), strict=True):
+        yield Row("forecast_error_ratio", name, error)
+        yield Row("forecast_used", name, error <= trust.WORSE)
+    if (covered := trust.coverage(score)) is not None:
+        yield Row("forecast_coverage_ratio", None, covered)
 
 
 def _some(name: str, label: str | None, count: int) -> Iterator[Row]:

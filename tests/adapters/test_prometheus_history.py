@@ -13,6 +13,7 @@ from autoscaler.adapters.prometheus import history as adapter
 from autoscaler.adapters.prometheus.history import PrometheusHistory
 from autoscaler.adapters.prometheus.http import PrometheusSettings
 from autoscaler.errors import MetricsError
+from autoscaler.model import TargetRef
 from autoscaler.simulation.history import trace_of_history
 from autoscaler.simulation.measured import Measured
 from autoscaler.simulation.workloads import class_of_200
@@ -169,6 +170,93 @@ def test_applications_are_summed_also_if_the_scrape_has_a_label_of_that_name(
     history = read(prometheus.url, end, HOUR)
     assert set(history.sessions.values()) == {7}
     assert set(history.fullest.values()) == {7}
+
+
+SLOT = 300
+DAYS = 2
+
+
+def counting(
+    pod: str, came: dict[int, int], first: int, last: int, **more: str
+) -> dict[Series, Any]:
+    """What the exporter of a pod counts that is there from one time to another, each minute.
+
+    came: how many came in each slot, evenly.
+    """
+    total, points = 0.0, []
+    for at in range(first, last + 1, 60):
+        points.append((at, total))
+        total += came.get(at // SLOT, 0) / (SLOT / 60)
+    return {exported(pod, "bokeh_sessions_created_total", app="/app", **more): points}
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_who_came_in_each_slot_is_read_over_restarts_and_pods_that_come_and_go(
+    prometheus: PrometheusServer,
+) -> None:
+    end = int(time.time()) // SLOT * SLOT
+    start = end - DAYS * 86_400
+    slots = range(start // SLOT, end // SLOT)
+    busy = {slot: 30 for slot in slots if slot % 288 < 24}
+    middle = start + 86_400
+    prometheus.push(counting(PODS[0], busy, start, end))
+    # A pod whose counter begins anew, one that goes for ever, and one that is somebody else's.
+    restarted = counting(PODS[1], dict.fromkeys(slots, 15), start, middle)
+    again = counting(PODS[1], dict.fromkeys(slots, 15), middle + 60, end)
+    prometheus.push({each: restarted[each] + again[each] for each in restarted})
+    gone = "bokeh-app-66b4c9d8f-abcde"
+    prometheus.push(counting(gone, dict.fromkeys(slots, 60), start, start + 3_000))
+    prometheus.push(counting("bokeh-app2-a-b", dict.fromkeys(slots, 900), start, end))
+    probes = exported(PODS[0], "bokeh_sessions_orphaned_total", app="/app")
+    prometheus.push({probes: [(at, (at - start) / 60) for at in range(start, end + 1, 60)]})
+
+    rates = PrometheusHistory(PrometheusSettings(prometheus.url)).arrivals(
+        TargetRef(*TARGET), end + 100, 14 * 86_400, SLOT
+    )
+
+    assert rates.keys() == set(slots)
+    for slot in slots:
+        users = busy.get(slot, 0) + 15 + (60 if slot < start // SLOT + 10 else 0) - 5
+        assert rates[slot] * SLOT == pytest.approx(users, abs=4), slot - slots[0]
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_a_gap_of_prometheus_and_what_others_export_are_unknown(
+    prometheus: PrometheusServer,
+) -> None:
+    end = int(time.time()) // SLOT * SLOT
+    slots = range(end // SLOT - 24, end // SLOT)
+    early = counting(PODS[0], dict.fromkeys(slots, 30), end - 7_200, end - 4_800, cluster="a")
+    late = counting(PODS[0], dict.fromkeys(slots, 30), end - 2_400, end, cluster="a")
+    prometheus.push({each: early[each] + late[each] for each in early})
+
+    def slots_of(match: str) -> set[int]:
+        settings = PrometheusSettings(prometheus.url, match=match)
+        found = PrometheusHistory(settings).arrivals(TargetRef(*TARGET), end, 86_400, SLOT)
+        return {slot - slots[0] for slot in found}
+
+    assert slots_of('cluster="a"') == {*range(8), *range(16, 24)}
+    assert slots_of('cluster="b"') == set()
+
+
+ARRIVALS = [
+    ('[{"metric": {}, "values": [[600, "0.1"], [900, "-3"]]}]', {1: 0.1, 2: 0.0}),
+    ('[{"metric": {}, "values": [[600, "1e300"], [900, "NaN"], [1e9, "1"], [0, "1"]]}]', {}),
+    ("[]", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"), ARRIVALS, ids=["rates below 0", "what no rate can be", "nothing"]
+)
+def test_arrivals_are_those_of_the_slots_that_were_asked_for(
+    rows: str, expected: dict[int, float]
+) -> None:
+    with answering(rows) as url:
+        history = PrometheusHistory(PrometheusSettings(url))
+        assert history.arrivals(TargetRef(*TARGET), 950, 600, SLOT) == expected
 
 
 GOOD_ROW = '{"metric": {"le": "60"}, "values": [[100, "3"], [115, "4"]]}'

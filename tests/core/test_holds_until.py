@@ -24,7 +24,9 @@ from autoscaler.model import (
     Profile,
     Reset,
     Sample,
+    Score,
     Sighting,
+    Slot,
     State,
     Stays,
     Traffic,
@@ -43,6 +45,11 @@ averages = st.builds(
 )
 past = ages.map(lambda age: NOW - age - 5)
 rates = st.floats(0, 0.2)
+slots = st.builds(Slot, st.integers(1, 9).map(lambda ago: int(NOW // forecast.SLOT) - ago), rates)
+sums = st.floats(0, 500)
+scores = st.builds(Score, sums, sums, sums, sums, sums).map(
+    lambda score: score._replace(beyond=min(score.beyond, score.came))
+)
 profiles = st.none() | st.builds(
     Profile,
     st.builds(
@@ -54,6 +61,8 @@ profiles = st.none() | st.builds(
         st.dictionaries(st.integers(0, 287), rates, max_size=99),
     ),
     st.builds(Arrivals, past, st.floats(0, 9), rates, st.just(NOW - 5)),
+    st.none() | slots,
+    scores,
 )
 stays = st.builds(
     Stays, past, averages, averages, past, st.none() | st.sampled_from([100.0, 300.0, 2_000.0])

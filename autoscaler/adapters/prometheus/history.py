@@ -11,8 +11,9 @@ from autoscaler.adapters.prometheus.http import (
     PrometheusSettings,
     QueryRejectedError,
 )
-from autoscaler.adapters.prometheus.rows import Point, labelled, number_of
+from autoscaler.adapters.prometheus.rows import LARGEST, Point, labelled, number_of
 from autoscaler.errors import MetricsError
+from autoscaler.model import TargetRef
 from autoscaler.simulation.history import History, Series
 from autoscaler.units import duration_text
 
@@ -98,6 +99,15 @@ class PrometheusHistory:
         lengths = self._lengths(text, first + day, last)
         progress(1.0)
         return History(start=first, end=last, step=step, lengths=lengths, **found)
+
+    def arrivals(self, ref: TargetRef, end: float, span: float, slot: int) -> Mapping[int, float]:
+        """Implement `ports.ArrivalHistory`. A day is one query."""
+        last = int(end) // slot
+        first = last - round(span) // slot + 1
+        query = self._restricted(_FINE["arrival_rate"], ref, slot)
+        points = self._points(query, first * slot, last * slot, slot, lambda _: None)
+        rates = {round(at / slot) - 1: max(0.0, rate) for at, rate in points if rate <= LARGEST}
+        return {number: rate for number, rate in rates.items() if first - 1 <= number < last}
 
     def _restricted(self, query: str, target: tuple[str, str], step: int) -> str:
         """Return a query with the matchers of the target in place of its short forms."""
