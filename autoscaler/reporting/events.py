@@ -19,7 +19,6 @@ UNREADABLE = {
     Reason.FAILED_GET_RESOURCE_METRIC,
     Reason.FAILED_GET_SESSIONS_METRIC,
     Reason.FAILED_GET_EXTERNAL_METRIC,
-    Reason.FAILED_COMPUTE_METRICS_REPLICAS,
 }
 # Doubts that keep the replicas as they are. A rollout ends by itself; the others may not.
 HOLDS = UNREADABLE | {

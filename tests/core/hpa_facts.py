@@ -209,16 +209,17 @@ def _decided(fact: Fact, numbers: list[int | None]) -> Fact:
     decision, _ = decide(policy, seen, _state(fact), NOW)
     reasons = [step.reason for step in decision.steps]
     limited = _one_of(reasons, LIMITED, Reason.DESIRED_WITHIN_RANGE)
-    if limited is Reason.TOO_MANY_REPLICAS and most < high:
+    if limited == Reason.TOO_MANY_REPLICAS and most < high:
         limited = Reason.SCALE_UP_LIMIT
     return {
         "replicas": decision.desired,
-        "condition": _one_of(reasons, INACTIVE, Reason.VALID_METRIC_FOUND).value,
-        "able": _one_of(reasons, UNABLE, Reason.READY_FOR_NEW_SCALE).value,
-        "limited": limited.value,
+        "condition": _one_of(reasons, INACTIVE, Reason.VALID_METRIC_FOUND),
+        "able": _one_of(reasons, UNABLE, READY),
+        "limited": str(limited),
     }
 
 
+READY = "ReadyForNewScale"  # HPA's word for a target that no window or limit holds
 INACTIVE = {
     Reason.SCALING_DISABLED,
     Reason.FAILED_GET_RESOURCE_METRIC,
@@ -233,8 +234,8 @@ LIMITED = {
 }
 
 
-def _one_of(reasons: list[Reason], wanted: set[Reason], default: Reason) -> Reason:
-    return next((reason for reason in reversed(reasons) if reason in wanted), default)
+def _one_of(reasons: list[Reason], wanted: set[Reason], default: str) -> str:
+    return str(next((reason for reason in reversed(reasons) if reason in wanted), default))
 
 
 def _state(fact: Fact) -> State | None:
