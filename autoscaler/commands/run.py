@@ -16,7 +16,7 @@ from typing import NoReturn
 from autoscaler.adapters.journals import RotatingFile
 from autoscaler.adapters.policies.files import PolicyFiles
 from autoscaler.commands import connect
-from autoscaler.commands.arguments import whole
+from autoscaler.commands.arguments import add_price, whole
 from autoscaler.commands.lines import complain
 from autoscaler.control.changes import PATIENCE
 from autoscaler.control.controller import WRITES_PER_SECOND
@@ -100,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="text",
         help="format of the log lines (default: text)",
     )
+    add_price(parser)
     _add_journal(parser.add_argument_group("journal"))
 
 
@@ -156,6 +157,8 @@ def run(args: argparse.Namespace) -> int:
         writes_per_second=args.writes_per_second,
         patience=None if args.once else PATIENCE,
     )
+    if args.price is not None:
+        daemon.telemetry.show_price(args.price)
     if journal is not None:
         daemon.telemetry.show_journal(lambda: journal.is_writing)
     return _once(daemon, journal) if args.once else _serve(daemon, journal)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from autoscaler.core.drain.pods import nearest_to_its_limit
-from autoscaler.model import Observation, PodState, Sample, Unavailable
+from autoscaler.model import BEGINNING_STEP, Observation, PodState, Sample, Unavailable
 from autoscaler.policy import CpuMetric, MemoryMetric, Policy, PrometheusMetric, RefusalTarget
 from autoscaler.ports import Readings, Signal, TargetState
 
@@ -158,11 +158,12 @@ def _as_gauge(rate: Sample) -> Sample:
 
 
 def _beginning(age: Sample) -> Sample:
-    """Return the time at which something of this age began, in seconds and to ten of them.
+    """Return the time at which something of this age began, in seconds.
 
     An age is another one at each scrape, by which nothing has changed.
     """
-    return age._replace(value=round((age.at - age.value / 1000) / 10) * 10)
+    steps = round((age.at - age.value / 1000) / BEGINNING_STEP)
+    return age._replace(value=steps * BEGINNING_STEP)
 
 
 # What of some samples stays the same from scrape to scrape while nothing happens.

@@ -7,6 +7,7 @@ never zero.
 
 from autoscaler.model.decision import Confirmation, Decision, DrainPlan, Recommendation, Step
 from autoscaler.model.observed import (
+    BEGINNING_STEP,
     Cause,
     Cordon,
     Observation,
@@ -39,6 +40,7 @@ from autoscaler.model.state import (
 )
 
 __all__ = [
+    "BEGINNING_STEP",
     "Arrivals",
     "Average",
     "Cause",

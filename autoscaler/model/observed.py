@@ -8,6 +8,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
+# When a session began is told in multiples of so many seconds, or it changed with each scrape.
+BEGINNING_STEP = 10
+
 
 class TargetRef(NamedTuple):
     """The scale target: one Deployment."""
@@ -121,7 +124,7 @@ class PodState:
     that Services can select by; without it a cordon keeps nobody away.
     memory_limit: measured where `memory` was, in milli-bytes. arrivals, departures: users who came
     and left in thousandths a second, as the exporter counts them. oldest_session: when the
-    oldest session with a connection began, in Unix seconds.
+    oldest session with a connection began, in Unix seconds and multiples of BEGINNING_STEP.
     scheduled_at: when it got its node. node: "" while it has none. zone: "" if no label tells it.
     restarts: the most of any container. replica_set: its owner's uid.
     label_writer: who else set the label of a pod that is or was cordoned, and when; "" for us.
@@ -178,7 +181,12 @@ class PodState:
 
         What is left of an evicted pod, or of one that ran to its end, holds nothing and nobody.
         """
-        return not self.deleting and self.phase not in ("Failed", "Succeeded")
+        return not self.deleting and self.is_billed
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether the pod takes its resources: it starts, serves or is being deleted."""
+        return self.phase not in ("Failed", "Succeeded")
 
     @property
     def is_cordoned_full(self) -> bool:

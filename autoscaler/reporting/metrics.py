@@ -171,6 +171,11 @@ class DaemonMetrics:
         journal = Gauge(f"{PREFIX}_journal_writing", words, registry=self.registry)
         journal.set_function(is_writing)
 
+    def show_price(self, price: float) -> None:
+        """Add the metric of what one replica-hour costs, by which dashboards tell of money."""
+        words = "Price of a replica-hour, in any currency."
+        Gauge(f"{PREFIX}_replica_hour_price", words, registry=self.registry).set(price)
+
     def show_shards(self, count: int, leads: Callable[[int], bool]) -> None:
         """Add the metric of the shards in which the daemon leads."""
         words = "1 if this daemon is the leader of the shard, 0 if another one is, or none."

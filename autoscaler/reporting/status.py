@@ -15,10 +15,12 @@ from prometheus_client.registry import Collector
 from autoscaler.control.observation import required_signals
 from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.control.reachability import MOST
-from autoscaler.core import sessions, starts, trust
+from autoscaler.core import sessions, starts, sticky_bound, trust
 from autoscaler.core.drain.pods import is_cordoned_by_hand
 from autoscaler.core.holds import pause_of
+from autoscaler.core.hpa import replicas
 from autoscaler.core.now import Now
+from autoscaler.core.sticky_bound import Packed
 from autoscaler.core.trust import Said
 from autoscaler.model import Cause, Decision, Observation, Starts, State
 from autoscaler.policy import Policy
@@ -35,6 +37,10 @@ GAUGES = {
     ),
     "seats": (
         "Seats of the pods that get new sessions, and of the reserve: capacity and free.",
+        "kind",
+    ),
+    "cost_replicas": (
+        "Pods that are billed, and that the sessions need at least: sticky_bound, fluid_bound.",
         "kind",
     ),
     "lead_time_seconds": (
@@ -89,12 +95,14 @@ class Row(NamedTuple):
 class Seen(NamedTuple):
     """What was seen of a policy; it holds as long as its outcome stands, until a time.
 
-    unread_since: when a pass could not read the target, if none has read it since (Unix seconds).
+    packed: where the sticky bound has the sessions. unread_since: when a pass could not read the
+    target, if none has read it since (Unix seconds).
     """
 
     outcome: Outcome
     rows: Sequence[Row]
     holds_until: float
+    packed: Packed
     unread_since: float | None = None
 
     def unread(self, at: float) -> Seen:
@@ -136,8 +144,9 @@ class StatusCollector(Collector):
         if last and last.outcome is outcome and at < last.holds_until:
             return last._replace(unread_since=None)
         now = Now(at)
-        rows = tuple(_rows(outcome, now))
-        return Seen(outcome, rows, now.holds_until) if rows else last and last.unread(at)
+        packed = _packed(outcome, last.packed if last else {}, at)
+        rows = tuple(_rows(outcome, packed, now))
+        return Seen(outcome, rows, now.holds_until, packed) if rows else last and last.unread(at)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Every gauge, with the series of every policy."""
@@ -163,16 +172,25 @@ def _own(label: str | None) -> tuple[str, ...]:
     return () if label is None else (label,)
 
 
-def _rows(outcome: Outcome, now: Now) -> Iterator[Row]:
+def _packed(outcome: Outcome, before: Packed, at: float) -> Packed:
+    """Return where the sticky bound has the sessions, if the policy says how many a pod has."""
+    metric, observed = outcome.policy.sessions, outcome.observed
+    if metric is None or observed is None:
+        return {}
+    return sticky_bound.follow(before, observed.pods, metric.seats, at)
+
+
+def _rows(outcome: Outcome, packed: Packed, now: Now) -> Iterator[Row]:
     """Yield what an outcome says; counts of what is wrong or rare only where they are not zero."""
     policy, decision, observed = outcome.policy, outcome.decision, outcome.observed
     if decision is None or observed is None:
         return
     yield from _replicas(policy, decision, observed)
+    yield from _costs(policy, observed, packed)
     yield from _some("paused", None, pause_of(policy, observed) is not None)
     asked = [(r.metric, r.replicas) for r in decision.recommendations if r.replicas is not None]
-    for metric, replicas in dict(sorted(asked)).items():  # of two alike, the larger counts
-        yield Row("policy_desired_replicas", metric, replicas)
+    for metric, wanted in dict(sorted(asked)).items():  # of two alike, the larger counts
+        yield Row("policy_desired_replicas", metric, wanted)
     active = [pod for pod in observed.pods if pod.is_active]
     causes = [pod.cordon.cause for pod in active if pod.cordon is not None]
     cordoned = {cause.value: causes.count(cause) for cause in Cause}
@@ -193,6 +211,16 @@ def _rows(outcome: Outcome, now: Now) -> Iterator[Row]:
         found = sessions.seating(observed.pods, policy.sessions.seats)
         yield Row("seats", "capacity", found.capacity)
         yield Row("seats", "free", found.free)
+
+
+def _costs(policy: Policy, observed: Observation, packed: Packed) -> Iterator[Row]:
+    yield Row("cost_replicas", "billed", sum(pod.is_billed for pod in observed.pods))
+    if policy.sessions is not None:
+        least, needed = policy.replicas.min, sticky_bound.count_sessions(packed)
+        fluid = replicas.sessions(needed, 0, policy.sessions.seats)
+        sticky = sticky_bound.count_pods(packed)
+        yield Row("cost_replicas", "sticky_bound", max(least, sticky))
+        yield Row("cost_replicas", "fluid_bound", max(least, fluid))
 
 
 def _lead_times(known: Starts) -> Iterator[Row]:

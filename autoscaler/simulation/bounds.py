@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import ceil
 
+from autoscaler.core.sticky_bound import fullness
 from autoscaler.simulation.timeline import pieces
 from autoscaler.simulation.trace import Trace
 
@@ -60,7 +61,7 @@ def _fluid(trace: Trace, seats: int, minimum: int) -> float:
 
 
 def _fullest(open_pods: Iterable[_Pod], _end: float) -> _Pod | None:
-    return max(open_pods, key=lambda pod: (pod.sessions, -pod.number), default=None)
+    return max(open_pods, key=lambda pod: fullness(pod.sessions, pod.number), default=None)
 
 
 def _ends_last(open_pods: Iterable[_Pod], end: float) -> _Pod | None:

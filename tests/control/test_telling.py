@@ -166,6 +166,40 @@ def test_how_long_new_pods_take_is_a_metric(world: World) -> None:
     assert world.metric("lead_time_seconds", node="waited", **DASHBOARDS) is None
 
 
+def test_what_a_target_costs_is_a_metric_beside_the_bounds_of_its_sessions(world: World) -> None:
+    world.cluster.deploy(APP, 9, 1, 1)
+    world.run(passes=1)
+
+    assert world.metric("cost_replicas", kind="billed", **DASHBOARDS) == 3
+    assert world.metric("cost_replicas", kind="sticky_bound", **DASHBOARDS) == 2
+    assert world.metric("cost_replicas", kind="fluid_bound", **DASHBOARDS) == 2
+
+    world.cluster.sessions[APP.namespace, "pod-0"] = 8
+    world.run(passes=1)
+    assert world.metric("cost_replicas", kind="sticky_bound", **DASHBOARDS) == 2, "nobody moves"
+    assert world.metric("cost_replicas", kind="fluid_bound", **DASHBOARDS) == 1
+
+    world.policies.policies = ()
+    world.run(passes=1)
+    assert world.metric("cost_replicas", kind="billed", **DASHBOARDS) is None
+
+
+def test_without_seats_there_are_no_bounds() -> None:
+    world = World(policy(metrics=[{"type": "cpu", "utilization": "70%"}]))
+    world.cluster.deploy(APP, 9, 1)
+    world.run(passes=1)
+
+    assert world.metric("cost_replicas", kind="billed", **DASHBOARDS) == 2
+    assert world.metric("cost_replicas", kind="sticky_bound", **DASHBOARDS) is None
+
+
+def test_the_price_of_a_replica_hour_is_a_metric_if_it_is_known(world: World) -> None:
+    assert world.metric("replica_hour_price") is None
+
+    world.telemetry.show_price(0.12)
+    assert world.metric("replica_hour_price") == 0.12
+
+
 def test_decide_prints_every_hold_a_line_each_and_not_only_the_first(world: World) -> None:
     world.cluster.deploy(APP, 5, 1)
     [outcome] = world.run().outcomes

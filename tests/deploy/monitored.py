@@ -184,6 +184,7 @@ def _daemon(cluster: LocalCluster, folder: Path, port: int) -> Iterator[None]:
     source = PolicyFiles([policies])
     ports = Ports(source, cluster, cluster, cluster, SystemClock())
     daemon = Daemon(ports, listen=("127.0.0.1", port))
+    daemon.telemetry.show_price(0.12)
     thread = threading.Thread(target=daemon.run, daemon=True)
     thread.start()
     try:

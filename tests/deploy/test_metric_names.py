@@ -42,6 +42,7 @@ def exported() -> Iterator[str]:
         yield from _series(spec.name, spec.type)
     metrics = DaemonMetrics()
     metrics.show_journal(lambda: True)
+    metrics.show_price(0.12)
     metrics.show_caches(lambda: ())
     metrics.show_shards(1, lambda _: True)
     for family in metrics.registry.collect():

@@ -125,6 +125,7 @@ READ_BY = {
     ("deploy/kubernetes", "promql"): ASKED,
     ("deploy/helm", "yaml"): f"{HELM_PAGE}::first_values",
     ("docs/adopt.md", "yaml"): f"{ADOPTED}::test_every_file_of_the_page_is_yaml",
+    ("docs/costs.md", "promql"): ASKED,
     ("docs/pause.md", "yaml"): f"{PAUSES}::test_a_policy_that_says_so_pauses_too",
     ("docs/simulate.md", "csv"): SIMULATED,
     ("docs/simulate.md", "yaml"): SIMULATED,

@@ -34,7 +34,7 @@ once = pytest.mark.parametrize("prometheus_program", ["current"], indirect=True)
 def test_it_scales_up_and_down_with_the_sessions_and_ends_on_sigterm(world: World) -> None:
     world.users.per_pod = lambda index: 12 if index < 2 else 0
     world.deploy(2)
-    daemon = world.start()
+    daemon = world.start("--price", "0.12/h")
     world.reaches(3)
     wait_until(lambda: "SuccessfulRescale" in world.events(), WITHIN, "the Event")
     assert "24 connected" in world.events()["SuccessfulRescale"]
@@ -42,6 +42,7 @@ def test_it_scales_up_and_down_with_the_sessions_and_ends_on_sigterm(world: Worl
     world.users.per_pod = lambda index: 3 if index == 0 else 0
     world.reaches(1)
     assert world.metric("bokeh_autoscaler_changes_total{")
+    assert world.metric("bokeh_autoscaler_replica_hour_price 0.12")
 
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(60) == 0
