@@ -91,6 +91,14 @@ def read_documents(path: Path) -> list[Document]:
         raise PolicyFileError((_message(visible(path), error.problem),)) from None
 
 
+def documents_in(data: bytes, name: str) -> list[Document]:
+    """Return the values of YAML that is in no file, as `read_documents`. Raises PolicyFileError."""
+    try:
+        return parse_all(_decoded(data))
+    except UnreadableError as error:
+        raise PolicyFileError((_message(name, error.problem),)) from None
+
+
 def policy_in(document: Document, path: Path) -> Policy:
     """Return the policy in one document of a file. Raises PolicyFileError with all problems."""
     policy, faults = _validated(document)
@@ -147,6 +155,10 @@ def _text(path: Path) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _unreadable(f"cannot be read ({reason}), expected a policy file") from None
+    return _decoded(data)
+
+
+def _decoded(data: bytes) -> str:
     if len(data) > MAX_BYTES:
         raise _unreadable(f"is larger than {MAX_BYTES // 1024} KiB, expected a policy file")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
