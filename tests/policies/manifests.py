@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+
+from autoscaler.adapters.policies.convert import Conversion, Conversions, convert
+from autoscaler.adapters.policies.files import read_documents
 
 DEPLOYMENT = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "dash"}
 QUIET = {"scaleDown": {"stabilizationWindowSeconds": 60}}
@@ -65,3 +70,15 @@ def annotated(manifest: dict[str, Any], **annotations: str) -> dict[str, Any]:
 
 def a_list(kind: str, *items: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": kind, "items": list(items)}
+
+
+def conversions(*manifests: Any, seats: int | None = None) -> Conversions:
+    """What is made of a file, hpa.yaml, with these documents: texts, or values to write as JSON."""
+    texts = (each if isinstance(each, str) else json.dumps(each) for each in manifests)
+    documents = read_documents(Path("hpa.yaml"), "\n---\n".join(texts).encode())
+    return convert(documents, "hpa.yaml", seats)
+
+
+def converted(manifest: Any, seats: int | None = None) -> Conversion:
+    [found] = conversions(manifest, seats=seats).found
+    return found

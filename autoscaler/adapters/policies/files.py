@@ -83,20 +83,15 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     return file.policy
 
 
-def read_documents(path: Path) -> list[Document]:
-    """Return the values of a YAML file with one or several documents. Raises PolicyFileError."""
+def read_documents(path: Path, data: bytes | None = None) -> list[Document]:
+    """Return the values of all YAML documents of a file, or of `data` that is called so.
+
+    Raises PolicyFileError.
+    """
     try:
-        return parse_all(_text(path))
+        return parse_all(_text(path) if data is None else _decoded(data))
     except UnreadableError as error:
         raise PolicyFileError((_message(visible(path), error.problem),)) from None
-
-
-def documents_in(data: bytes, name: str) -> list[Document]:
-    """Return the values of YAML that is in no file, as `read_documents`. Raises PolicyFileError."""
-    try:
-        return parse_all(_decoded(data))
-    except UnreadableError as error:
-        raise PolicyFileError((_message(name, error.problem),)) from None
 
 
 def policy_in(document: Document, path: Path) -> Policy:
