@@ -20,8 +20,8 @@ _USED = {
     "memory": "sum(max by (pod) (bokeh_memory_working_set_bytes{%s}))",
 }
 _OF_LIMIT = (
-    "HPA and KEDA count memory in percent of the requests, a policy in percent of the limit: if "
-    "the two differ, multiply the utilization by requests / limit"
+    "HPA and KEDA count memory in percent of the requests, a policy in percent of the limit: set a "
+    "limit, and if it differs from the requests, multiply the utilization by requests / limit"
 )
 _OF_ADAPTER = (
     "an adapter in the cluster answers for this metric, and its name does not tell how: compare "
