@@ -120,7 +120,7 @@ def test_the_daemon_goes_on_from_the_replicas_of_the_hpa(
     world.users.per_pod = lambda _: 18
     shell(end)
     world.reaches(8)
-    assert "SuccessfulRescale" in world.events()
+    wait_until(lambda: "SuccessfulRescale" in world.events(), WITHIN, "the Event")
 
 
 def test_beside_an_hpa_a_daemon_without_a_pause_holds_until_it_is_deleted(
