@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any, NamedTuple
 
 from autoscaler.adapters.policies.autoscalers import HPA, NO_NAMESPACE, READ, Note, Settings
 from autoscaler.adapters.policies.foreign_lines import Lines
-from autoscaler.adapters.policies.foreign_metrics import ForeignMetric, listed, part
+from autoscaler.adapters.policies.foreign_metrics import ForeignMetric, MetricDict, listed, part
 from autoscaler.adapters.policies.foreign_rest import rest
 from autoscaler.adapters.policies.kinds import objects
 from autoscaler.adapters.policies.yaml import Document, flow_text, path_text
@@ -104,21 +104,28 @@ def _conversion(
     if not metrics:
         problems = [lines.told(*each) for each in notes]
         raise PolicyError("\n".join([*problems, f"{lines.file}: no metric is left: set --seats N"]))
+    whole = {**_values(settings, metrics, is_shared=is_shared), **others.values}
+    policy = lines.policy(whole, settings.kind)
+    text = "".join(f"{line}\n" for line in _file(settings, whole, seats))
+    return Conversion(policy, text, tuple(lines.told(*each) for each in notes))
+
+
+def _values(
+    settings: Settings, metrics: Sequence[MetricDict], *, is_shared: bool
+) -> dict[str, Any]:
+    """Return the values of a policy file, valid or not, in their order."""
     name, namespace = _name(settings), settings.namespace or NO_NAMESPACE
-    whole: dict[str, Any] = {
+    values: dict[str, Any] = {
         "name": _label(f"{name}-{namespace}") if is_shared else name,
         "target": {"namespace": namespace, "deployment": settings.target.get("name")},
         "replicas": {"min": settings.least, "max": settings.high},
         "metrics": metrics,
     }
     if settings.behavior is not None:
-        whole["behavior"] = settings.behavior
+        values["behavior"] = settings.behavior
     if settings.windows:
-        whole["schedule"] = list(settings.windows)
-    whole |= others.values
-    policy = lines.policy(whole, settings.kind)
-    text = "".join(f"{line}\n" for line in _file(settings, whole, seats))
-    return Conversion(policy, text, tuple(lines.told(*each) for each in notes))
+        values["schedule"] = settings.windows
+    return values
 
 
 def _name(settings: Settings) -> str:

@@ -89,7 +89,7 @@ def read_documents(path: Path, data: bytes | None = None) -> list[Document]:
     Raises PolicyFileError.
     """
     try:
-        return parse_all(_text(path) if data is None else _decoded(data))
+        return parse_all(_text(path, data))
     except UnreadableError as error:
         raise PolicyFileError((_message(visible(path), error.problem),)) from None
 
@@ -143,17 +143,13 @@ def _limited(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     return (*told, Problem(line, "", f"{more} more problems from here on"))
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, data: bytes | None = None) -> str:
     """Return a file's text. Raises UnreadableError unless it is a small regular UTF-8 file."""
     try:
-        data = _bytes(path)
+        data = _bytes(path) if data is None else data
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _unreadable(f"cannot be read ({reason}), expected a policy file") from None
-    return _decoded(data)
-
-
-def _decoded(data: bytes) -> str:
     if len(data) > MAX_BYTES:
         raise _unreadable(f"is larger than {MAX_BYTES // 1024} KiB, expected a policy file")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
