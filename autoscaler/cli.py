@@ -18,6 +18,7 @@ from autoscaler.errors import install_hint
 COMMANDS = {
     "run": "run the daemon, which scales the targets of all policies",
     "check": "check policy files and print every error in them",
+    "convert": "write a policy for an HPA or a ScaledObject, and name what has no equivalent",
     "decide": "print one scaling decision and how it was made, without scaling",
     "replay": "decide again what a journal recorded, and print the share reproduced",
     "explain": "explain one decision of a journal in words",

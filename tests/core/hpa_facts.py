@@ -70,7 +70,7 @@ def _calc(fact: Fact, knobs: Knobs) -> Any:
 def _resource(fact: Fact, knobs: Knobs) -> Any:
     cpu = fact.get("resource", "cpu") == "cpu"
     proposal = recommend.utilization(
-        _readings(fact["pods"]),
+        readings(fact["pods"]),
         fact["target_pct"],
         fact["current"],
         Now(NOW),
@@ -113,7 +113,7 @@ CALCULATIONS: dict[str, Callable[[Fact, Knobs], Any]] = {
 
 def _group(fact: Fact, knobs: Knobs) -> Any:
     groups = group_pods(
-        _readings(fact["pods"]),
+        readings(fact["pods"]),
         Now(NOW),
         cpu=fact["resource"] == "cpu",
         warm_up=_warm_up(fact, knobs),
@@ -266,7 +266,8 @@ SECTIONS: dict[str, Callable[[Fact, Knobs], Any]] = {
 }
 
 
-def _readings(pods: list[Fact]) -> list[Reading]:
+def readings(pods: list[Fact]) -> list[Reading]:
+    """Return the pods of a fact with their samples and requests."""
     return [_reading(f"pod-{index}", pod) for index, pod in enumerate(pods)]
 
 

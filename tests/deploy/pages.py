@@ -24,6 +24,7 @@ ADOPT_PAGE = FOLDER.parents[1] / "docs" / "adopt.md"
 SIMULATE_PAGE = FOLDER.parents[1] / "docs" / "simulate.md"
 JOURNAL_PAGE = FOLDER.parents[1] / "docs" / "journal.md"
 UNINSTALL_PAGE = FOLDER.parents[1] / "docs" / "uninstall.md"
+MIGRATE_PAGE = FOLDER.parents[1] / "docs" / "migrate.md"
 PAUSE_PAGE = FOLDER.parents[1] / "docs" / "pause.md"
 COSTS_PAGE = FOLDER.parents[1] / "docs" / "costs.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
@@ -33,7 +34,7 @@ PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" 
 PAGES = (
     *(DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE),
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
-    *(UNINSTALL_PAGE, COSTS_PAGE),
+    *(UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE),
 )
 
 

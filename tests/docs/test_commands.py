@@ -38,6 +38,9 @@ REMOVED = "tests/kubernetes/test_remove.py"
 UNINSTALLED = f"{REMOVED}::test_the_printed_commands_uninstall_in_their_order"
 PAUSES = "tests/kubernetes/test_pauses.py"
 PAUSED = f"{PAUSES}::test_the_printed_commands_pause_a_deployment_and_end_the_pause"
+MIGRATED = "tests/kubernetes/test_migration.py::test_the_daemon_goes_on_from_the_replicas"
+KEDA = "tests/kubernetes/test_migration.py::test_a_scaled_object_of_the_api_server"
+MIGRATION = "tests/docs/test_migrate_page.py"
 DAEMON = "tests/kubernetes/test_daemon.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -48,6 +51,9 @@ RUN_BY = {
     "make help": COMMAND_LINE,
     "make lint": SUITE,
     "autoscaler check": COMMAND_LINE,
+    "autoscaler convert": f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
+    "autoscaler check bokeh-app.yaml": MIGRATED,
+    "autoscaler simulate --policy bokeh-app.yaml": f"{MIGRATION}::test_the_policy_is_simulated",
     "autoscaler schema": COMMAND_LINE,
     "autoscaler demo --app": "tests/demo/test_demo.py::test_the_users_own_app",
     "autoscaler simulate": COMMAND_LINE,
@@ -75,6 +81,14 @@ RUN_BY = {
     "kubectl -n bokeh patch role bokeh-autoscaler": BESIDE,
     "kubectl -n bokeh get pods -l app=dashboards": BESIDE,
     "kubectl -n bokeh delete deployment dashboards": BESIDE,
+    "kubectl -n bokeh get hpa": MIGRATED,
+    "kubectl get hpa": MIGRATED,
+    "kubectl apply -f hpa.yaml": MIGRATED,
+    "kubectl -n bokeh delete hpa": MIGRATED,
+    "kubectl -n bokeh get deployment bokeh-app -o jsonpath": MIGRATED,
+    "kubectl -n bokeh get scaledobject": KEDA,
+    "kubectl -n bokeh patch scaledobject": KEDA,
+    "kubectl -n bokeh delete scaledobject": KEDA,
     "kubectl -n bokeh-autoscaler delete deployment": UNINSTALLED,
     "kubectl -n bokeh annotate deployment": PAUSED,
     "kubectl annotate deployment": PAUSED,
@@ -126,6 +140,8 @@ READ_BY = {
     ("deploy/helm", "yaml"): f"{HELM_PAGE}::first_values",
     ("docs/adopt.md", "yaml"): f"{ADOPTED}::test_every_file_of_the_page_is_yaml",
     ("docs/costs.md", "promql"): ASKED,
+    ("docs/migrate.md", "yaml"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
+    ("docs/migrate.md", "text"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
     ("docs/pause.md", "yaml"): f"{PAUSES}::test_a_policy_that_says_so_pauses_too",
     ("docs/simulate.md", "csv"): SIMULATED,
     ("docs/simulate.md", "yaml"): SIMULATED,

@@ -14,7 +14,7 @@ from autoscaler.adapters.policies.files import load_policy
 from autoscaler.errors import PolicyError
 from autoscaler.policy import Policy
 from tests.policies.files import GOOD
-from tests.policies.test_other_kinds import asked, cpu, hpa, resource, scaled
+from tests.policies.manifests import a_list, asked, cpu, cron, external, hpa, pods, resource, scaled
 
 Write = Callable[[str], Path]
 
@@ -40,10 +40,6 @@ def own(tmp_path: Path) -> Policy:
 
 def named(name: str, manifest: Any) -> Any:
     return {**manifest, "metadata": {"name": name}}
-
-
-def a_list(kind: str, *items: Any) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": kind, "items": list(items)}
 
 
 def documents(*values: Any) -> str:
@@ -94,20 +90,6 @@ def test_a_cron_trigger_never_exceeds_the_maximum_of_its_object(
     assert baseline.left_out == ("the 4 replicas of a cron trigger above maxReplicaCount (3)",)
 
 
-def pods(name: str, average: str) -> dict[str, Any]:
-    target = {"type": "AverageValue", "averageValue": average}
-    return {"type": "Pods", "pods": {"metric": {"name": name}, "target": target}}
-
-
-def external(name: str, **target: str) -> dict[str, Any]:
-    return {"type": "External", "external": {"metric": {"name": name}, "target": target}}
-
-
-def cron(start: str = "0 8 * * 1-5", end: str = "0 18 * * 1-5") -> dict[str, Any]:
-    times = {"timezone": "Europe/Berlin", "start": start, "end": end, "desiredReplicas": "4"}
-    return {"type": "cron", "metadata": times}
-
-
 @pytest.mark.parametrize(
     ("manifest", "expected"),
     [
@@ -125,6 +107,11 @@ def cron(start: str = "0 8 * * 1-5", end: str = "0 18 * * 1-5") -> dict[str, Any
             hpa(metrics=[pods("bokeh_sessions", "7500m")]),
             [("prometheus", 7.5)],
             id="an average in thousandths",
+        ),
+        pytest.param(
+            hpa(metrics=[pods("bokeh_sessions", "1k")]),
+            [("prometheus", 1000.0)],
+            id="an average as the API server writes 1000",
         ),
         pytest.param(
             hpa(metrics=[external("queue", value="30")]), [("prometheus", 30.0)], id="a value"
@@ -175,12 +162,22 @@ def test_a_cron_trigger_alone_decides_by_its_window(against: Callable[[Any], Bas
             id="no replicas at all",
         ),
         pytest.param(
+            scaled(cron(start="0 8 * * 1", end="0 18 * * 5"), asked("sum(x)", "10")),
+            ("a cron trigger that does not open and close daily", "scaling to 0 replicas"),
+            id="a cron trigger that is open from Monday to Friday, also at night",
+        ),
+        pytest.param(
+            scaled(asked("sum(x)", "10"), cron(), minReplicaCount=4),
+            ("a cron trigger within minReplicaCount (4)",),
+            id="a cron trigger for no more than the minimum",
+        ),
+        pytest.param(
             scaled(asked("sum(x)", "10"), cron(start="*/5 8 * * *"), minReplicaCount=1),
-            ("a cron trigger",),
+            ("a cron trigger that does not open and close daily",),
             id="a cron trigger that fires several times a day",
         ),
         pytest.param(
-            hpa(metrics=[cpu(), external("queue", value="3Gi")]),
+            hpa(metrics=[cpu(), external("queue", value="many")]),
             ('External metric "queue"',),
             id="a target that is no number",
         ),

@@ -1,219 +1,205 @@
-"""Conversion of an HPA or a ScaledObject of KEDA to a policy, as an error message in one line."""
+"""Conversion of HPAs and ScaledObjects of KEDA to policy files, with what has no equivalent."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from autoscaler.adapters.policies.yaml import flow_text, shown
+from autoscaler.adapters.policies.autoscalers import HPA, NO_NAMESPACE, READ, Note, Settings
+from autoscaler.adapters.policies.foreign_lines import Lines
+from autoscaler.adapters.policies.foreign_metrics import ForeignMetric, MetricDict, listed, part
+from autoscaler.adapters.policies.foreign_rest import rest
+from autoscaler.adapters.policies.kinds import objects
+from autoscaler.adapters.policies.yaml import Document, flow_text, path_text
+from autoscaler.errors import PolicyError
 from autoscaler.policy import Policy
+from exporter.texts import visible
 
 _NO_LABEL = re.compile(r"[^a-z0-9]+")
-_SEATS = {"type": "sessions", "seats": 20}
-_OF_LIMIT = "memory (HPA and KEDA count it in percent of the requests, a policy of the limits)"
-
-MetricDict = dict[str, Any]
-# Returns the metric of an entry, or why a policy cannot express it.
-Convert = Callable[[Mapping[str, Any]], "MetricDict | str"]
-
-
-class ForeignSpec(NamedTuple):
-    """The settings of another autoscaler. left_out: those that a policy cannot express."""
-
-    kind: str
-    name: Any
-    namespace: Any
-    target: Mapping[str, Any]
-    low: Any
-    high: Any
-    metrics: list[MetricDict]
-    behavior: Any
-    left_out: list[str]
+_LONGEST_NAME, _WIDTH = 63, 98
+_SPARE = {"refuse": "0.1%"}
+_NO_SEATS = (
+    "it scales by no sessions: set --seats N, the number of sessions that one pod may hold, or add "
+    "a sessions metric, so that pods are added before users find no seat"
+)
+_NO_BEHAVIOR = (
+    "behavior is not set: scale-ups have no rate limit here, where an HPA makes at most twice the "
+    "pods, or 4, every 15 s."
+)
 
 
-def from_hpa(value: Mapping[str, Any]) -> str:
-    """Return the message for an HPA of any version, with the policy that replaces it."""
-    return _message(hpa_spec(value, _hpa_metric))
+class Conversion(NamedTuple):
+    """The policy for another autoscaler. text: of its file. notes: one line each."""
+
+    policy: Policy
+    text: str
+    notes: tuple[str, ...]
 
 
-def from_scaled_object(value: Mapping[str, Any]) -> str:
-    """Return the message for a ScaledObject, with the policy that replaces it."""
-    return _message(scaled_object_spec(value, trigger_metric))
+class Conversions(NamedTuple):
+    """The policies for all autoscalers of a file. skipped: a line for each that can have none."""
+
+    found: tuple[Conversion, ...]
+    skipped: tuple[str, ...]
 
 
-def hpa_spec(value: Mapping[str, Any], convert: Convert) -> ForeignSpec:
-    """Return the settings of an HPA of any version. convert: gives the metric of an entry."""
-    meta, spec = part(value, "metadata"), part(value, "spec")
-    found = [convert(each) for each in listed(spec, "metrics")]
-    if not found:
-        percent = spec.get("targetCPUUtilizationPercentage", 80)
-        found = [utilization("cpu", percent)]
-    metrics, left_out = _sorted(found)
-    return ForeignSpec(
-        "HorizontalPodAutoscaler",
-        meta.get("name"),
-        meta.get("namespace"),
-        part(spec, "scaleTargetRef"),
-        spec.get("minReplicas", 1),
-        spec.get("maxReplicas"),
-        metrics,
-        spec.get("behavior"),
-        left_out,
-    )
+def convert(documents: Iterable[Document], file: str, seats: int | None) -> Conversions:
+    """Return a policy for each HPA and ScaledObject in the documents of a file.
 
-
-def scaled_object_spec(value: Mapping[str, Any], convert: Convert) -> ForeignSpec:
-    """Return the settings of a ScaledObject. convert: gives the metric of a trigger."""
-    meta, spec = part(value, "metadata"), part(value, "spec")
-    metrics, left_out = _sorted(convert(each) for each in listed(spec, "triggers"))
-    advanced = part(part(spec, "advanced"), "horizontalPodAutoscalerConfig")
-    return ForeignSpec(
-        "ScaledObject",
-        meta.get("name"),
-        meta.get("namespace"),
-        {"kind": "Deployment", **part(spec, "scaleTargetRef")},
-        spec.get("minReplicaCount", 0),
-        spec.get("maxReplicaCount", 100),
-        metrics,
-        advanced.get("behavior"),
-        left_out,
-    )
-
-
-def _message(source: ForeignSpec) -> str:
-    kind = source.target.get("kind")
-    if kind != "Deployment":
-        of = f" of a {shown(kind)[1:-1]}" if isinstance(kind, str) else ""
-        return f"is a {source.kind}{of}, expected a policy; the target of a policy is a Deployment"
-    notes = [f"not converted: {', '.join(source.left_out)}"] if source.left_out else []
-    if source.low == 0:
-        notes.append("a policy keeps at least 1 replica")
-    if not source.metrics:
-        notes.append("seats is the number of sessions that one pod may hold")
-    if not isinstance(source.namespace, str):
-        notes.append("set the namespace of the Deployment")
-    policy, complete = _policy(source)
-    if not complete:
-        notes.append("values that are invalid in a policy are left out")
-    notes.append(f"delete the {source.kind} when the policy is active")
-    written = flow_text(policy)
-    return f"is a {source.kind}, expected a policy, such as {written} ({'; '.join(notes)})"
-
-
-def _policy(source: ForeignSpec) -> tuple[Mapping[str, Any], bool]:
-    """Return a policy with all values that are valid, and whether all of them are."""
-    names = [each for each in (source.name, source.target.get("name")) if isinstance(each, str)]
-    name = _NO_LABEL.sub("-", "".join(names[:1]).lower())[:63].strip("-") or "dashboards"
-    namespace = source.namespace if isinstance(source.namespace, str) else "default"
-    low = 1 if source.low == 0 else source.low
-    whole: dict[str, Any] = {
-        "name": name,
-        "target": {"namespace": namespace, "deployment": source.target.get("name")},
-        "replicas": {"min": low, "max": source.high},
-        "metrics": source.metrics or [_SEATS],
-    }
-    if source.behavior is not None:
-        whole["behavior"] = source.behavior
-    if _is_valid(whole):
-        return whole, True
-    whole.pop("behavior", None)
-    plain = {
-        "name": "dashboards",
-        "target": {"namespace": "bokeh", "deployment": "bokeh-app"},
-        "replicas": {"min": 2, "max": 20},
-        "metrics": [_SEATS],
-    }
-    for key in whole:
-        if _is_valid({**plain, key: whole[key]}):
-            plain[key] = whole[key]
-    return plain, False
-
-
-def _is_valid(value: Mapping[str, Any]) -> bool:
-    try:
-        Policy.model_validate(value)
-    except ValidationError:
-        return False
-    return True
-
-
-def _sorted(found: Iterable[MetricDict | str]) -> tuple[list[MetricDict], list[str]]:
-    """Return the metrics, one of each kind, and what cannot be converted."""
-    metrics: list[MetricDict] = []
-    left_out: list[str] = []
-    for each in found:
-        if isinstance(each, str):
-            left_out.append(each)
-        elif each["type"] != "prometheus" and each["type"] in [had["type"] for had in metrics]:
-            left_out.append(f"a second {each['type']} metric")
-        else:
-            metrics.append(each)
-    return metrics, left_out
-
-
-def _hpa_metric(metric: Mapping[str, Any]) -> MetricDict | str:
-    kind = str(metric.get("type"))
-    details = part(metric, kind[:1].lower() + kind[1:])
-    if kind != "Resource":
-        names = (
-            details.get("name"),
-            details.get("metricName"),
-            part(details, "metric").get("name"),
-        )
-        name = next((each for each in names if each), None)
-        return f"{shown(kind)[1:-1]} metric {shown(name)}"
-    target = part(details, "target")
-    percent = target.get("averageUtilization", details.get("targetAverageUtilization"))
-    return utilization(details.get("name"), percent)
-
-
-def utilization(resource: Any, percent: Any) -> MetricDict | str:
-    """Return a cpu metric, or why it cannot be converted.
-
-    A policy counts memory in percent of the limits, and has no absolute values.
+    seats: sessions that one pod may hold; None: no session metric. Raises PolicyError, with a line
+    for each problem.
     """
-    if resource == "memory":
-        return _OF_LIMIT
-    if resource != "cpu" or type(percent) is not int or not 1 <= percent <= 1_000:
-        return f"{shown(resource)} without a percentage"
-    return {"type": "cpu", "utilization": f"{percent}%"}
+    found: list[tuple[Lines, Mapping[str, Any], Settings]] = []
+    skipped = []
+    for document in documents:
+        for value, place in objects(document.value):
+            if value["kind"] in READ:
+                lines, settings = Lines(file, document, place), READ[value["kind"]](value)
+                if why := _no_policy(value, settings):
+                    skipped.append(lines.told(("kind",), why))
+                else:
+                    lines.check()
+                    found.append((lines, value, settings))
+    names = Counter(_name(each) for _, _, each in found)
+    return Conversions(
+        tuple(_conversion(*each, seats, is_shared=names[_name(each[2])] > 1) for each in found),
+        tuple(skipped),
+    )
 
 
-def trigger_metric(trigger: Mapping[str, Any]) -> MetricDict | str:
-    """Return the metric of a trigger of KEDA, or why a policy cannot express it."""
-    kind, metadata = trigger.get("type"), part(trigger, "metadata")
-    if kind == "cron":
-        return "cron (use schedule: {days, from, to, timezone, min})"
-    if kind in ("cpu", "memory"):
-        value = str(metadata.get("value"))
-        is_share = "Utilization" in (trigger.get("metricType"), metadata.get("type"))
-        digits = is_share and re.fullmatch("[0-9]{1,4}", value)
-        return utilization(kind, int(value) if digits else None)
-    if kind != "prometheus":
-        return f"trigger {shown(kind)}"
-    try:
-        threshold = float(str(metadata.get("threshold")))
-    except ValueError:
-        threshold = 0.0
-    key = "value" if trigger.get("metricType") == "Value" else "perReplica"
-    query = metadata.get("query")
-    number = int(threshold) if threshold.is_integer() else threshold
-    metric = {"type": "prometheus", "query": query, key: number}
-    sample = {"name": "a", "target": {"namespace": "a", "deployment": "a"}}
-    fits = _is_valid({**sample, "replicas": {"min": 1, "max": 1}, "metrics": [metric]})
-    return metric if fits else f"the query {shown(query)}"
+def _no_policy(value: Mapping[str, Any], settings: Settings) -> str:
+    """Return why there is no policy for an autoscaler, or ""."""
+    for owner in listed(part(value, "metadata"), "ownerReferences"):
+        if owner.get("kind") == "ScaledObject":
+            name = owner.get("name")
+            return f"KEDA makes this HPA of the ScaledObject {name}: convert that in its place"
+    kind = settings.target.get("kind")
+    if kind != "Deployment":
+        return f"it scales a {kind}, and the target of a policy is a Deployment"
+    return ""
 
 
-def part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Return the mapping under a key; an empty one if there is none."""
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
+def _conversion(
+    lines: Lines,
+    value: Mapping[str, Any],
+    settings: Settings,
+    seats: int | None,
+    *,
+    is_shared: bool,
+) -> Conversion:
+    """Return the policy for one autoscaler.
+
+    is_shared: whether another one of the file has the same name. Raises PolicyError.
+    """
+    others = rest(value, settings)
+    notes = [*_metric_notes(settings), *settings.left_out, *others.notes]
+    if seats is None:
+        path = ("spec", "triggers" if settings.kind != HPA else "metrics")
+        notes.append(Note(path, _NO_SEATS))
+    sessions = [{"type": "sessions", "seats": seats, "spare": _SPARE}] if seats else []
+    metrics = [*sessions, *settings.our_metrics]
+    if not metrics:
+        problems = [lines.told(*each) for each in notes]
+        raise PolicyError("\n".join([*problems, f"{lines.file}: no metric is left: set --seats N"]))
+    whole = {**_values(settings, metrics, is_shared=is_shared), **others.values}
+    policy = lines.policy(whole, settings.kind)
+    text = "".join(f"{line}\n" for line in _file(settings, whole, seats))
+    return Conversion(policy, text, tuple(lines.told(*each) for each in notes))
 
 
-def listed(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """Return the mappings of the list under a key."""
-    found = value.get(key)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+def _values(
+    settings: Settings, metrics: Sequence[MetricDict], *, is_shared: bool
+) -> dict[str, Any]:
+    """Return the values of a policy file, valid or not, in their order."""
+    name, namespace = _name(settings), settings.namespace or NO_NAMESPACE
+    values: dict[str, Any] = {
+        "name": _label(f"{name}-{namespace}") if is_shared else name,
+        "target": {"namespace": namespace, "deployment": settings.target.get("name")},
+        "replicas": {"min": settings.least, "max": settings.high},
+        "metrics": metrics,
+    }
+    if settings.behavior is not None:
+        values["behavior"] = settings.behavior
+    if settings.windows:
+        values["schedule"] = settings.windows
+    return values
+
+
+def _name(settings: Settings) -> str:
+    names = (settings.name, settings.target.get("name"))
+    return _label(next((each for each in names if isinstance(each, str)), ""))
+
+
+def _label(text: str) -> str:
+    return _NO_LABEL.sub("-", text.lower())[:_LONGEST_NAME].strip("-") or "dashboards"
+
+
+def _metric_notes(settings: Settings) -> Iterator[Note]:
+    for each in settings.metrics:
+        if text := _told(each):
+            yield Note(each.path, text)
+
+
+def _told(metric: ForeignMetric) -> str:
+    """Return what to know of a metric: that it is left out, or how ours differs from it."""
+    if metric.ours is None:
+        return f"{metric.note} has no equivalent in a policy and is left out"
+    if not metric.is_load:
+        return f"{metric.note}: the query asks the exporters how much the pods use"
+    return metric.note
+
+
+def _file(settings: Settings, whole: Mapping[str, Any], seats: int | None) -> Iterator[str]:
+    """Yield the lines of a policy file, with comments that say where its values are from."""
+    namespace = f" in the namespace {settings.namespace}" if settings.namespace else ""
+    yield from _comment(f"Converted from the {settings.kind} {_name(settings)}{namespace}.")
+    yield from _comment(f"Delete the {settings.kind} when the daemon has this policy.")
+    for key, value in whole.items():
+        if key == "metrics":
+            yield "metrics:"
+            yield from _metrics(settings, seats)
+        elif key == "schedule":
+            yield "schedule:"
+            yield from (f"  - {flow_text(each)}" for each in value)
+        elif key == "behavior" and value:
+            yield "behavior:"
+            yield from (f"  {direction}: {flow_text(rules)}" for direction, rules in value.items())
+        else:
+            yield f"{key}: {flow_text(value)}"
+    if settings.behavior is None:
+        yield from _comment(_NO_BEHAVIOR)
+
+
+def _metrics(settings: Settings, seats: int | None) -> Iterator[str]:
+    if seats:
+        yield from _comment("From --seats. Decide which free seats to keep (spare).", "  ")
+        yield f"  - {flow_text({'type': 'sessions', 'seats': seats, 'spare': _SPARE})}"
+    else:
+        example = flow_text({"type": "sessions", "seats": 20, "spare": _SPARE})
+        yield from _comment("Decide how many sessions one pod may hold, and add:", "  ")
+        yield f"  # - {example}"
+    for each in settings.metrics:
+        told = _told(each)
+        where = path_text(each.path)
+        yield from _comment(f"{where}: decide: {told}" if told else where, "  ")
+        if each.ours:
+            yield from _metric(each.ours)
+
+
+def _metric(ours: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a metric; a query has one for itself."""
+    if "query" not in ours:
+        yield f"  - {flow_text(ours)}"
+        return
+    for key, value in ours.items():
+        has_quotes = key == "query" and value.isprintable() and '"' in value and "'" not in value
+        text = f"'{value}'" if has_quotes else flow_text(value)
+        yield f"  {'- ' if key == 'type' else '  '}{key}: {text}"
+
+
+def _comment(text: str, indent: str = "") -> Iterator[str]:
+    words = wrap(visible(text), _WIDTH - len(indent), break_on_hyphens=False)
+    return (f"{indent}# {line}" for line in words)

@@ -83,10 +83,13 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     return file.policy
 
 
-def read_documents(path: Path) -> list[Document]:
-    """Return the values of a YAML file with one or several documents. Raises PolicyFileError."""
+def read_documents(path: Path, data: bytes | None = None) -> list[Document]:
+    """Return the values of all YAML documents of a file, or of `data` that is called so.
+
+    Raises PolicyFileError.
+    """
     try:
-        return parse_all(_text(path))
+        return parse_all(_text(path, data))
     except UnreadableError as error:
         raise PolicyFileError((_message(visible(path), error.problem),)) from None
 
@@ -140,10 +143,10 @@ def _limited(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     return (*told, Problem(line, "", f"{more} more problems from here on"))
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, data: bytes | None = None) -> str:
     """Return a file's text. Raises UnreadableError unless it is a small regular UTF-8 file."""
     try:
-        data = _bytes(path)
+        data = _bytes(path) if data is None else data
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _unreadable(f"cannot be read ({reason}), expected a policy file") from None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from autoscaler.adapters.policies.convert import from_hpa, from_scaled_object
+from autoscaler.adapters.policies.autoscalers import HPA, SCALED_OBJECT
 from autoscaler.adapters.policies.yaml import Document, Path, Problem, path_text, shown
 
 _ONLY_DEPLOYMENTS = "the target of a policy is a Deployment"
@@ -141,6 +141,10 @@ def _deployment(value: Mapping[str, Any]) -> str:
     return f"is a Deployment, {_WANTED}; name it in the target, as in deployment: {example}"
 
 
+def _autoscaler(value: Mapping[str, Any]) -> str:
+    return f"is a {value['kind']}, expected a policy; `autoscaler convert` writes one for it"
+
+
 def _any_object(value: Mapping[str, Any]) -> str:
     return f"is a {shown(value['kind'])[1:-1]}, {_WANTED}; {_ONLY_DEPLOYMENTS}"
 
@@ -152,8 +156,7 @@ def _values_of_a_chart(value: Mapping[str, Any]) -> str:
 
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "HorizontalPodAutoscaler": from_hpa,
-    "ScaledObject": from_scaled_object,
+    **dict.fromkeys((HPA, SCALED_OBJECT), _autoscaler),
     "Deployment": _deployment,
     **dict.fromkeys(_WORKLOADS, _workload),
 }

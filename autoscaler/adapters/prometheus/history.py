@@ -11,6 +11,7 @@ from autoscaler.adapters.prometheus.http import (
     PrometheusSettings,
     QueryRejectedError,
 )
+from autoscaler.adapters.prometheus.matchers import pods_of
 from autoscaler.adapters.prometheus.rows import LARGEST, Point, labelled, number_of
 from autoscaler.errors import MetricsError
 from autoscaler.model import TargetRef
@@ -113,7 +114,7 @@ class PrometheusHistory:
         """Return a query with the matchers of the target in place of its short forms."""
         namespace, deployment = target
         ours = f'namespace="{namespace}"'
-        pods = f'{ours},pod=~"{deployment.replace(".", "[.]")}-[^-]+-[^-]+"'
+        pods = pods_of(namespace, deployment)
         match = f",{self._settings.match}" if self._settings.match else ""
         return (
             query.replace("{connected}", f'{{{pods},state="connected"{match}}}')

@@ -1,0 +1,114 @@
+"""`autoscaler convert`: write a policy for an HPA or a ScaledObject of KEDA."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoscaler.adapters.policies.convert import Conversion, Conversions, convert
+from autoscaler.adapters.policies.files import MAX_BYTES, read_documents
+from autoscaler.commands.check import describe
+from autoscaler.commands.lines import complain, say
+from autoscaler.errors import AutoscalerError
+from autoscaler.policy.fields import MAX_REPLICAS
+from exporter.texts import visible
+
+BAD_INPUT = 2
+STDIN = "standard input"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.description = (
+        "Write a policy with the target, bounds, metrics and behavior of a HorizontalPodAutoscaler "
+        "or of a ScaledObject of KEDA. Each setting that has no equivalent, or another meaning, "
+        "is one line on standard error, with its line and path in the manifest."
+    )
+    parser.epilog = (
+        "Exit code: 0 if a policy was written; 2 for wrong input, and nothing is written."
+    )
+    parser.add_argument(
+        "manifest",
+        metavar="FILE",
+        help="manifest with one or several documents or a list, or `-` for standard input, such as "
+        "what `kubectl get hpa -o yaml` prints",
+    )
+    parser.add_argument(
+        "--seats",
+        type=_seats,
+        metavar="N",
+        help="sessions that one pod may hold: adds a session metric, by which pods are added "
+        "before users find no seat",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="file to write, which must not exist, in place of standard output; a directory gets "
+        "a file for each policy",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the policies, and print what has no equivalent. Return 2 for wrong input, else 0."""
+    try:
+        conversions = _convert(args)
+        files = _files(args.output, conversions.found)
+    except AutoscalerError as error:
+        complain(*str(error).split("\n"))
+        return BAD_INPUT
+    complain(*conversions.skipped, *(note for each in conversions.found for note in each.notes))
+    if not files:
+        sys.stdout.write(conversions.found[0].text)
+    for file, each in files.items():
+        try:
+            with file.open("x") as stream:
+                stream.write(each.text)
+        except OSError as error:
+            complain(f"{visible(file)}: cannot be written ({error.strerror})")
+            return BAD_INPUT
+        say(f"{file}: {describe(each.policy)}")
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> Conversions:
+    """Return the policies, at least one. Raises PolicyError."""
+    is_file = args.manifest != "-"
+    path = Path(args.manifest if is_file else STDIN)
+    documents = read_documents(path, None if is_file else sys.stdin.buffer.read(MAX_BYTES + 1))
+    name = visible(path)
+    conversions = convert(documents, name, args.seats)
+    if not conversions.found:
+        nothing = (
+            f"{name}: has nothing to convert, expected a HorizontalPodAutoscaler or ScaledObject"
+        )
+        raise AutoscalerError("\n".join([*conversions.skipped, nothing]))
+    return conversions
+
+
+def _files(output: Path | None, found: Sequence[Conversion]) -> dict[Path, Conversion]:
+    """Return the files to write; none for standard output. Raises AutoscalerError."""
+    into = output is not None and output.is_dir()
+    if len(found) > 1 and not into:
+        names = ", ".join(each.policy.name for each in found)
+        wanted = "set --output to a directory that exists, such as policies/"
+        raise AutoscalerError(f"{len(found)} policies ({names}), and a file has one: {wanted}")
+    if output is None:
+        return {}
+    files = {output / f"{each.policy.name}.yaml" if into else output: each for each in found}
+    for file in files:
+        if file.exists():
+            raise AutoscalerError(f"{visible(file)}: exists; remove it, or set another --output")
+    if len(files) < len(found):
+        raise AutoscalerError("several autoscalers have one name and namespace: convert each alone")
+    return files
+
+
+def _seats(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= number <= MAX_REPLICAS:
+        wanted = f"expected a whole number from 1 to {MAX_REPLICAS}"
+        raise argparse.ArgumentTypeError(f"{text!r}: {wanted}")
+    return number

@@ -1,0 +1,169 @@
+"""`autoscaler convert`: what it prints, what it writes, and its exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoscaler.cli import main
+from tests.policies.manifests import a_list, asked, cpu, external, hpa, scaled
+
+HPA = hpa(metrics=[cpu()])
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Callable[[Any], Path]:
+    """Write a manifest to a file."""
+
+    def write(value: Any) -> Path:
+        path = tmp_path / "manifest.yaml"
+        path.write_text(json.dumps(value))
+        return path
+
+    return write
+
+
+def run(*words: object) -> int:
+    return main(["convert", *map(str, words)])
+
+
+def in_staging(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, "metadata": {**value["metadata"], "namespace": "staging"}}
+
+
+def test_the_policy_is_on_standard_output_and_the_rest_on_standard_error(
+    manifest, tmp_path, capsys
+):
+    file = manifest(hpa(metrics=[cpu(), external("queue", value="30")]))
+
+    assert run(file) == 0
+    said = capsys.readouterr()
+
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(said.out)
+    assert main(["check", str(policy)]) == 0
+    first, second = said.err.splitlines()
+    assert first.startswith(f"{file}:1: spec.metrics[1]: an adapter in the cluster answers")
+    assert second.startswith(f"{file}:1: spec.metrics: it scales by no sessions: set --seats N")
+
+
+def test_what_kubectl_prints_is_read_from_standard_input(monkeypatch, capsys):
+    stored = {**HPA, "status": {"currentReplicas": 3, "conditions": [{"type": "AbleToScale"}]}}
+    text = json.dumps(a_list("List", stored)).encode()
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(text)))
+
+    assert run("-", "--seats", "20") == 0
+    said = capsys.readouterr()
+    assert "  - {type: sessions, seats: 20, spare: {refuse: 0.1%}}\n" in said.out
+    assert said.err == ""
+
+
+def test_a_file_that_is_written_is_valid_and_named(manifest, tmp_path, capsys):
+    output = tmp_path / "dash.yaml"
+
+    assert run(manifest(HPA), "--seats", 20, "--output", output) == 0
+
+    line = "policy dash for bokeh/dash, 2..12 replicas, metrics sessions, cpu"
+    assert capsys.readouterr().out == f"{output}: {line}\n"
+    assert main(["check", str(output)]) == 0
+    assert capsys.readouterr().out == f"{output}: ok, {line}\n"
+
+
+def test_a_file_that_exists_is_never_written(manifest, tmp_path, capsys):
+    output = tmp_path / "dash.yaml"
+    output.write_text("mine")
+
+    assert run(manifest(HPA), "--seats", 20, "--output", output) == 2
+
+    assert capsys.readouterr().err == f"{output}: exists; remove it, or set another --output\n"
+    assert output.read_text() == "mine"
+
+
+def test_several_go_into_a_directory(manifest, tmp_path, capsys):
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    file = manifest(a_list("List", HPA, in_staging(HPA), {"kind": "Service"}))
+
+    assert run(file, "--seats", 20, "--output", policies) == 0
+
+    assert sorted(each.name for each in policies.iterdir()) == [
+        "dash-bokeh.yaml",
+        "dash-staging.yaml",
+    ]
+    capsys.readouterr()
+    assert main(["check", str(policies)]) == 0
+
+
+def test_one_file_has_one_policy(manifest, capsys):
+    assert run(manifest(a_list("List", HPA, in_staging(HPA)))) == 2
+    wanted = "set --output to a directory that exists, such as policies/"
+    told = f"2 policies (dash-bokeh, dash-staging), and a file has one: {wanted}\n"
+    assert capsys.readouterr() == ("", told)
+
+
+def test_two_of_one_name_and_namespace_overwrite_no_file(manifest, tmp_path, capsys):
+    both = a_list("List", HPA, scaled(asked("sum(x)", "8")))
+
+    assert run(manifest(both), "--seats", 20, "--output", tmp_path) == 2
+
+    told = capsys.readouterr().err
+    assert told == "several autoscalers have one name and namespace: convert each alone\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["manifest.yaml"]
+
+
+def test_an_autoscaler_that_is_skipped_is_named_beside_the_others(manifest, capsys):
+    other = hpa(scaleTargetRef={"kind": "StatefulSet", "name": "db"})
+
+    assert run(manifest(a_list("List", other, HPA)), "--seats", 20) == 0
+
+    said = capsys.readouterr()
+    assert said.out.startswith("# Converted from the HorizontalPodAutoscaler dash ")
+    assert "items[0].kind: it scales a StatefulSet" in said.err
+
+
+NOTHING = "has nothing to convert, expected a HorizontalPodAutoscaler or ScaledObject"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param({"kind": "Deployment"}, [NOTHING], id="another object"),
+        pytest.param({"name": "dash", "target": {}}, [NOTHING], id="a policy"),
+        pytest.param([1], [NOTHING], id="a list of numbers"),
+        pytest.param(
+            hpa(scaleTargetRef={"kind": "StatefulSet", "name": "db"}),
+            ["it scales a StatefulSet", NOTHING],
+            id="nothing but what no policy can scale",
+        ),
+        pytest.param(
+            hpa(metrics=[cpu()], maxReplicas=1), ["min (2) is above max (1)"], id="wrong bounds"
+        ),
+    ],
+)
+def test_wrong_input_is_told_in_lines_and_writes_nothing(manifest, value, expected, capsys):
+    assert run(manifest(value)) == 2
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert len(lines) == len(expected)
+    assert all(words in line for words, line in zip(expected, lines, strict=True))
+
+
+def test_a_file_that_is_not_there_is_told_in_one_line(tmp_path, capsys):
+    assert run(tmp_path / "none.yaml") == 2
+    assert "none.yaml: cannot be read (No such file or directory)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seats", ["0", "-1", "1.5", "many", "1000000", "٣"])
+def test_seats_are_a_whole_number(manifest, seats, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(manifest(HPA), f"--seats={seats}")
+
+    assert end.value.code == 2
+    assert "expected a whole number from 1 to 100000" in capsys.readouterr().err
