@@ -50,6 +50,7 @@ class Learning:
         self._wanted: dict[Key, TargetRef] = {}
         self._found: dict[Key, Profile] = {}
         self._rests: dict[Key, _Rest] = {}
+        self._learnt = set[Key]()  # since the policy began to forecast
         self._is_reading = False
 
     def follow(self, policies: Iterable[Policy], targets: Mapping[TargetRef, object]) -> None:
@@ -62,9 +63,12 @@ class Learning:
         self._forget()
         for policy in policies:
             target = targets[policy.target.ref]
-            forecasts = policy.sessions is not None and policy.sessions.forecasts
-            if forecasts and isinstance(target, TargetState):
-                self._follow(key_of(policy, target), target.ref, self._history)
+            if isinstance(target, TargetState):
+                key = key_of(policy, target)
+                if policy.forecasts:
+                    self._follow(key, target.ref, self._history)
+                else:
+                    self._learnt.discard(key)
 
     def _follow(self, key: Key, ref: TargetRef, history: ArrivalHistory) -> None:
         state = self._store.of(key)
@@ -74,14 +78,17 @@ class Learning:
         with self._lock:
             found = self._found.pop(key, None)
         if found is not None:
-            profile = found._replace(current=traffic.profile.current)
-            self._store.keep(key, state._replace(traffic=traffic._replace(profile=profile)))
+            self._learnt.add(key)
+            if found.week:
+                profile = found._replace(current=traffic.profile.current)
+                self._store.keep(key, state._replace(traffic=traffic._replace(profile=profile)))
         elif self._is_due(key, is_new=not traffic.profile.week):
             self._begin(key, ref, history)
 
     def _is_due(self, key: Key, *, is_new: bool) -> bool:
+        """Return whether to read a history. is_new: whether nothing at all is known."""
         rest = self._rests.get(key, _Rest(-inf))
-        return (is_new or rest.failures > 0) and self._clock.steady() >= rest.until
+        return (is_new or key not in self._learnt) and self._clock.steady() >= rest.until
 
     def _begin(self, key: Key, ref: TargetRef, history: ArrivalHistory) -> None:
         with self._lock:
@@ -99,6 +106,7 @@ class Learning:
             for each in (self._wanted, self._found, self._rests):
                 for key in [key for key in each if self._store.of(key) is None]:
                     del each[key]
+        self._learnt = {key for key in self._learnt if self._store.of(key) is not None}
 
     def _read_all(self, history: ArrivalHistory) -> None:
         """Read until nothing is wanted, and leave Prometheus to others for half of the time."""
@@ -113,23 +121,20 @@ class Learning:
             time.sleep(time.monotonic() - began)
 
     def _read(self, key: Key, ref: TargetRef, history: ArrivalHistory) -> None:
-        profile, rest = NOTHING, None
         try:
             rates = history.arrivals(ref, self._clock.now(), SPAN, int(forecast.SLOT))
-            profile = forecast.learnt(NOTHING, rates)
+            profile, rest = forecast.learnt(NOTHING, rates), _Rest(-inf)
             if profile.week:
                 LOG.info("%s: the forecast begins with what Prometheus has recorded", key.policy)
             else:
                 rest = _Rest(self._clock.steady() + LONGEST_REST)
         except Exception as error:
-            rest = self._failed(key, error)
+            profile, rest = None, self._failed(key, error)
         with self._lock:
             self._wanted.pop(key, None)
-            self._rests.pop(key, None)
-            if rest is None:
+            self._rests[key] = rest
+            if profile is not None:
                 self._found[key] = profile
-            else:
-                self._rests[key] = rest
 
     def _failed(self, key: Key, error: Exception) -> _Rest:
         """Return for how long to rest, and log the first failure of several."""

@@ -113,21 +113,29 @@ def _is_quiet(profile: Profile, said: Said) -> bool:
     if said == (None, None):
         return True
     nobody = not any(said) and profile.current.rate == profile.current.until_then == 0
-    return nobody and trust.is_covering(profile.score)
+    return nobody and _is_right(profile, said)
+
+
+def _is_right(profile: Profile, said: Said) -> bool:
+    """Whether what is said of a slot is used, and foresees most users."""
+    used = trust.trusted(profile.score, said) is not None
+    return used and trust.is_covering(profile.score)
 
 
 def foresees(profile: Profile | None, now: Now) -> bool:
     """Whether a rush would be known before it comes, as far as the last day shows."""
-    if profile is None or _said(profile, int(now.at // SLOT)) == (None, None):
-        return False
-    return trust.is_covering(profile.score)
+    return profile is not None and _is_right(profile, _said_now(profile, now))
 
 
 def doubts(profile: Profile | None, now: Now) -> str:
     """Return in words what is wrong with what is known of this time; "": nothing."""
     if profile is None or not profile.day:
         return ""
-    return trust.doubts(profile.score, _said(profile, int(now.at // SLOT)))
+    return trust.doubts(profile.score, _said_now(profile, now))
+
+
+def _said_now(profile: Profile, now: Now) -> Said:
+    return _said(profile, int(now.at // SLOT))
 
 
 def _said(profile: Profile, number: int) -> Said:

@@ -88,7 +88,12 @@ class SessionsMetric(Model):
     @property
     def forecasts(self) -> bool:
         """Whether the weeks before count; where the policy says the seats, for open pods alone."""
-        return not isinstance(self.spare, RefusalTarget) or self.spare.forecast == "weekly"
+        return forecasts(self.spare)
+
+
+def forecasts(spare: Spare) -> bool:
+    """Return whether the weeks before count for spare seats that are said so."""
+    return not isinstance(spare, RefusalTarget) or spare.forecast == "weekly"
 
 
 _UTILIZATION: Any = Field(

@@ -22,7 +22,7 @@ from autoscaler.policy.fields import (
     Subdomain,
     duration_field,
 )
-from autoscaler.policy.metrics import MemoryMetric, Metric, SessionsMetric, Spare
+from autoscaler.policy.metrics import MemoryMetric, Metric, SessionsMetric, Spare, forecasts
 from autoscaler.policy.notations import Duration
 from autoscaler.policy.placement import Packing, Placement
 from autoscaler.policy.schedule import (
@@ -199,6 +199,11 @@ class Policy(Model):
         return () if self.sessions is None else (self.sessions.spare, *windows)
 
     @cached_property
+    def forecasts(self) -> bool:
+        """Whether the weeks before count, now or in a window of the schedule."""
+        return any(map(forecasts, self.spares))
+
+    @cached_property
     def packing(self) -> Packing | None:
         """How new users are packed; None if they go to all pods."""
         if self.sessions is None or self.drain is None:
@@ -206,6 +211,19 @@ class Policy(Model):
         if self.placement is None:
             return Packing()
         return self.placement if isinstance(self.placement, Packing) else None
+
+    @cached_property
+    def deadlines(self) -> tuple[float, ...]:
+        """Each `drain.deadline`, of the policy and of the windows of the schedule, in seconds."""
+        if self.drain is None:
+            return ()
+        windows = (each.drain.deadline for each in self.schedule if each.drain is not None)
+        return tuple(each for each in (self.drain.deadline, *windows) if each is not None)
+
+    @cached_property
+    def ends_sessions(self) -> bool:
+        """Whether a pod may be removed with sessions."""
+        return self.drain is None or self.drain.hard_deadline is not None or bool(self.deadlines)
 
     @cached_property
     def packs(self) -> bool:

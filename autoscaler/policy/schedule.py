@@ -94,7 +94,7 @@ class Window(Model):
         """What the window sets besides bounds, by its path in a policy file."""
         named = {"spare": self.spare, "placement": self.placement}
         found = {name: value for name, value in named.items() if value is not None}
-        plain = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        plain = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         settings = {name: Setting(value, _text(plain[name])) for name, value in found.items()}
         if self.drain is not None:
             settings["drain.deadline"] = Setting(self.drain.deadline, plain["drain"]["deadline"])

@@ -52,7 +52,7 @@ GAUGES = {
         "profile",
     ),
     "forecast_used": (
-        "1 while the forecast by the weeks, or the days, before is used, 0 while it is wrong.",
+        "0 while the forecast by the weeks, or the days, before is too wrong to be used, else 1.",
         "profile",
     ),
     "forecast_coverage_ratio": (
@@ -232,7 +232,7 @@ def _lead_times(known: Starts) -> Iterator[Row]:
 def _forecast(policy: Policy, after: State) -> Iterator[Row]:
     """Yield how right the forecast was, where there is one and the policy uses it."""
     profile = after.traffic and after.traffic.profile
-    if not profile or not profile.day or policy.sessions is None or not policy.sessions.forecasts:
+    if not profile or not profile.day or not policy.forecasts:
         return
     score = profile.score
     for name, error in zip(Said._fields, trust.errors_of(score), strict=True):

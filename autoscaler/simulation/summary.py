@@ -170,6 +170,10 @@ def conditions(policy: Policy, trace: Trace, assumptions: Assumptions) -> str:
             "The ReplicaSet chooses the pods that are removed (drain: none); a user whose session "
             f"is cut is back after {duration_text(assumptions.returns_after)}."
         )
+    elif policy.ends_sessions:
+        notes.append(
+            "Pods are removed without sessions, or when their drain's deadline has passed."
+        )
     else:
         notes.append("Only pods without sessions are removed.")
     return " ".join(notes)

@@ -44,17 +44,17 @@ def _harm(score: Score, when_full: WhenFull) -> str:
 def _remedy(policy: Policy, seats: int, score: Score) -> str:
     """What gives those users a seat: a higher maximum, or pods that are there earlier."""
     highest = policy.replicas.max
+    if score.peak_replicas < highest:
+        return (
+            f"replicas.max ({highest}) is not reached, but pods come too late. Keep more seats "
+            "free (`spare`), or raise the minimum before the users come (`schedule`)."
+        )
     demand = score.peak_sessions  # also of those who found no seat
     spare = max((_seats(each, demand) for each in policy.spares), default=0.0)
     needed = ceil((demand + spare) / seats)
     if needed > highest:
         return f"raise replicas.max from {highest} to {needed}."
-    if score.peak_replicas >= highest:
-        return f"raise replicas.max, which is reached, above {highest}."
-    return (
-        f"replicas.max ({highest}) is not reached, but pods come too late. Keep more seats free "
-        "(`spare`), or raise the minimum before the users come (`schedule`)."
-    )
+    return f"raise replicas.max, which is reached, above {highest}."
 
 
 def _seats(spare: Spare, demand: int) -> float:
@@ -70,5 +70,11 @@ def _seats(spare: Spare, demand: int) -> float:
 def _cut(policy: Policy, score: Score) -> str:
     if not score.cut:
         return ""
-    remedy = "remove `drain: none`" if policy.drain is None else "set a longer drain.deadline"
-    return f"{counted(score.cut, 'session')} cut by scaling down: {remedy}."
+    return f"{counted(score.cut, 'session')} cut by scaling down: {_less_cut(policy)}."
+
+
+def _less_cut(policy: Policy) -> str:
+    """What ends fewer sessions."""
+    if policy.drain is None:
+        return "remove `drain: none`"
+    return f"set a longer drain.{'deadline' if policy.deadlines else 'hardDeadline'}"

@@ -199,6 +199,34 @@ def test_what_a_daemon_knows_is_not_read_again_until_it_leads_anew() -> None:
     assert world.profile.week
 
 
+def test_a_policy_that_begins_to_forecast_has_its_history_read() -> None:
+    without = policy(metrics=[{**SEATS, "spare": {"refuse": "0.1%", "forecast": "none"}}])
+    world = Learner(without, history=FakeHistory())
+    for users in range(200):
+        world.cluster.sessions["bokeh", "pod-0"] = users % 2
+        world.run()
+    assert world.profile.week
+    assert world.history.asked == []
+
+    world.policies.policies = (RULES,)
+    world.run(passes=2)
+    world.read()
+    assert spare(world) == "sessions: (1 connected + 49 spare"
+    world.run(passes=20)
+    assert len(world.history.asked) == 1
+
+
+def test_a_window_that_forecasts_has_the_history_read_and_told_of() -> None:
+    window = {"from": "03:00", "to": "04:00", "spare": {"refuse": "0.1%"}}
+    base = {"refuse": "0.1%", "forecast": "none"}
+    world = Learner(
+        policy(metrics=[{**SEATS, "spare": base}], schedule=[window]), history=FakeHistory()
+    )
+    world.run(passes=2)
+    world.read()
+    assert world.metric("forecast_used", profile="week", **DASHBOARDS) == 1
+
+
 def test_a_history_of_a_policy_that_is_gone_is_dropped() -> None:
     world = Learner(RULES, history=FakeHistory())
     world.run(passes=2)

@@ -157,6 +157,15 @@ PLACEMENTS: dict[str, tuple[list[PodState], Landing | None, dict[str, str]]] = {
         Landing(4, 2),
         {"b": "cordon reserve"},
     ),
+    "a pod of which nobody knows the zone is in no other one": (
+        [
+            on("n1", serving("a", 4), "north"),
+            on("n2", reserve("b", 3)),
+            on("n3", reserve("c", 1), "south"),
+        ],
+        Landing(4, 2),
+        {"c": "uncordon"},
+    ),
     "all are opened where new users go to all pods": (
         [serving("a", 4), reserve("b", 2)],
         None,

@@ -80,6 +80,13 @@ def test_each_value_is_that_of_the_last_open_window_that_sets_it(
     assert values(rules) == expected, "the same policy again"
 
 
+def test_a_window_of_a_policy_that_a_journal_has_written_sets_the_same_in_words() -> None:
+    rules = policy(metrics=TEN, schedule=[{**OPEN, "spare": {"refuse": "1%"}}])
+    again = Policy.model_validate(rules.model_dump(mode="json", by_alias=True))
+    (own, other) = (each.schedule[0].settings["spare"].text for each in (rules, again))
+    assert own == other == "{refuse: 1%}"
+
+
 @pytest.mark.parametrize(
     ("windows", "told"),
     [

@@ -128,12 +128,16 @@ def test_more_seats_are_kept_if_rushes_come_that_nobody_foresees(
     assert (low == usual) if foreseen else (low > usual)
 
 
-def spare(score: Score) -> int:
+def test_a_forecast_that_is_not_used_leaves_the_seats_as_they_are_without_one() -> None:
+    assert spare(Score(week=99.0, day=99.0)) == spare(Score(), forecast="none")
+
+
+def spare(score: Score, **settings: str) -> int:
     """Seats that are kept at a time of which the forecast says that few come."""
     profile = FORTNIGHT._replace(score=score)
     rate = Average(0.02, 0.02, NOW)
     traffic = Traffic(NOW, rate, rate, known=True, profile=profile)
-    metric = policy(metrics=[REFUSE]).sessions
+    metric = policy(metrics=[{**REFUSE, "spare": {"refuse": "0.1%", **settings}}]).sessions
     assert metric is not None
     return spare_seats(metric, 5, traffic, None, 17.0, Now(NOW))
 
@@ -169,7 +173,7 @@ def test_the_decision_says_that_the_forecast_is_ignored_and_why() -> None:
     decision, _ = decide(policy(metrics=[REFUSE]), seen, state, NOW)
 
     assert decision.recommendations[0].detail == (
-        "sessions: (5 connected + 1 spare) / 10 seats, the forecast is ignored: "
+        "sessions: (5 connected + 2 spare) / 10 seats, the forecast is ignored: "
         "its error of the last day is larger than without one"
     )
 

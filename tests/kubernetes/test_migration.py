@@ -53,9 +53,9 @@ def shell(world: World, tmp_path: Path) -> Callable[[str], str]:
 def users(control_plane: ControlPlane, world: World) -> Iterator[dict[str, int]]:
     """What the external metric of the page's HPA is, in thousandths, by a server of the test."""
     certificates = control_plane.certificates
-    figure = {"bokeh_users": MOST_USERS}
+    figure = {"users_online": MOST_USERS}
     with ServedApis(certificates / "apiserver.crt", certificates / "apiserver.key") as apis:
-        apis.external["bokeh_users"] = lambda: [figure["bokeh_users"]]
+        apis.external["users_online"] = lambda: [figure["users_online"]]
         only = {EXTERNAL: GROUPS[EXTERNAL]}
         with registered(control_plane, world.namespace, only, apis.port):
             yield figure
@@ -100,7 +100,7 @@ def test_the_daemon_goes_on_from_the_replicas_of_the_hpa(
     world.policy_file.unlink()
     text = (tmp_path / "bokeh-app.yaml").read_text()
     # The query of the page is of a metric that only the adapter of this test knows.
-    mine = text.replace("sum(bokeh_users", "0 * sum(bokeh_sessions")
+    mine = text.replace("sum(users_online", "0 * sum(bokeh_sessions")
     (world.policy_file.parent / "bokeh-app.yaml").write_text(mine)
     before = generation(world)
     world.start()
@@ -114,7 +114,7 @@ def test_the_daemon_goes_on_from_the_replicas_of_the_hpa(
     assert shell(look) == "5"
     shell(delete)
     assert shell(again) == "5"
-    users["bokeh_users"] = 1_000  # which nobody reads any more
+    users["users_online"] = 1_000  # which nobody reads any more
     assert generation(world) == before, "nobody has written the replicas"
 
     world.users.per_pod = lambda _: 18

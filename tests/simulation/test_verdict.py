@@ -19,6 +19,9 @@ from tests.builders import policy
 CLASS = class_of_200(1)
 
 
+NIGHT = {"from": "22:00", "to": "05:00", "drain": {"deadline": "5m"}}
+
+
 def sessions(highest: int, seats: int = 20, spare: Any = 10, **overrides: Any) -> Policy:
     metrics = [{"type": "sessions", "seats": seats, "spare": spare}]
     return policy(metrics=metrics, replicas={"min": 1, "max": highest}, **overrides)
@@ -85,6 +88,29 @@ def test_a_maximum_that_is_too_low_is_named_with_one_that_is_enough() -> None:
             {"cut": 7, "peak_sessions": 20, "peak_replicas": 3},
             "7 sessions cut by scaling down: remove `drain: none`.",
             id="cut sessions",
+        ),
+        pytest.param(
+            sessions(20, schedule=[{"from": "03:00", "to": "04:00", "spare": "100%"}]),
+            WhenFull.WAIT,
+            {"waited": 1, "peak_sessions": 399, "peak_replicas": 7},
+            "1 user waited for a free seat: replicas.max (20) is not reached, but pods come too "
+            "late. Keep more seats free (`spare`), or raise the minimum before the users come "
+            "(`schedule`).",
+            id="a window would need more than the maximum",
+        ),
+        *(
+            pytest.param(
+                sessions(10, drain=drain, schedule=windows),
+                WhenFull.REFUSE,
+                {"cut": 7},
+                f"7 sessions cut by scaling down: set a longer drain.{remedy}.",
+                id=f"cut by drain.{remedy}{' of a window' if windows else ''}",
+            )
+            for drain, windows, remedy in [
+                ({"deadline": "5m", "hardDeadline": "1h"}, [], "deadline"),
+                ({"hardDeadline": "1h"}, [], "hardDeadline"),
+                ({"hardDeadline": "1h"}, [NIGHT], "deadline"),
+            ]
         ),
         pytest.param(
             sessions(10),

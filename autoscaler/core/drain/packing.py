@@ -55,10 +55,10 @@ class _Room:
         """Add a pod, or remove it with -1 times."""
         free = _free_seats(self._fleet, pod)
         self.seats += times * free
-        for found, place in ((self._zones, pod.zone), (self._nodes, pod.node)):
-            found[place] += times * bool(free)
-            if not found[place]:
-                del found[place]
+        self._nodes[pod.node] += times * bool(free)
+        self._zones[pod.zone] += times * bool(free and pod.zone)
+        # What has none left is no place.
+        self._nodes, self._zones = +self._nodes, +self._zones
 
     def suffices(self, landing: Landing, times: float = 1.0) -> bool:
         """Whether it is so many times what new users need, wherever the pods are."""
@@ -70,7 +70,7 @@ class _Room:
 
     def gain(self, pod: PodState, wanted: Spread) -> int:
         """Return what the pod adds to a room that is less spread than wanted: 0 to 2."""
-        adds_zone = len(self._zones) < wanted.zones and pod.zone not in self._zones
+        adds_zone = len(self._zones) < wanted.zones and pod.zone not in {"", *self._zones}
         adds_node = len(self._nodes) < wanted.nodes and pod.node not in self._nodes
         return adds_zone + adds_node
 
