@@ -64,6 +64,10 @@ CASES = (
     Case(
         "with the fullest pod for each user", assumptions=replace(USUAL, placement=Placement.PACKED)
     ),
+    Case(
+        "with the emptiest open pod for each user",
+        assumptions=replace(USUAL, placement=Placement.LEASTCONN),
+    ),
     Case("without packing", {"placement": "spread"}),
 )
 
