@@ -25,6 +25,7 @@ from autoscaler.control.state_store import StateStore
 from autoscaler.ports import CacheAge, Clock, Cluster, MetricsSource, PolicySource, Sidecars
 from autoscaler.reporting.events import nobody_evaluates
 from autoscaler.reporting.metrics import DaemonMetrics
+from autoscaler.reporting.status_page import StatusPage
 from exporter.texts import LONGEST_EVENT, visible
 
 LOG = logging.getLogger("autoscaler")
@@ -72,6 +73,7 @@ class Daemon:
         patience: float | None = PATIENCE,
     ) -> None:
         self.telemetry = DaemonMetrics()
+        self._status = StatusPage(steady)
         if ports.ages is not None:
             self.telemetry.show_caches(ports.ages)
         store = StateStore(ports.clock)
@@ -88,7 +90,7 @@ class Daemon:
             ports.cluster,
             ports.sidecars,
             ports.clock,
-            (*recorders, self.telemetry),
+            (*recorders, self.telemetry, self._status),
             leadership=self._leadership,
             store=store,
             dry_run=dry_run,
@@ -175,9 +177,10 @@ class Daemon:
             return None
         checks = {"/healthz": self.unhealthy, "/readyz": self.unready}
         remarks = {"/readyz": self.ready}
-        web = WebServer(self._listen, self.telemetry.registry, checks, remarks)
+        pages = {"/status": self._status.content}
+        web = WebServer(self._listen, self.telemetry.registry, checks, remarks, pages)
         web.start()
-        LOG.info("serving metrics and probes on port %d", web.port)
+        LOG.info("serving metrics, probes and status on port %d", web.port)
         return web
 
     def unhealthy(self) -> str | None:
