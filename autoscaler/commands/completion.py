@@ -17,6 +17,9 @@ SHELLS = ("bash", "zsh", "fish")
 # What kubectl is to do beside the offers: nothing, or to complete names of files.
 NO_FILES, FILES = ":4", ":0"
 
+# What completes an argument of any text. Without it zsh shows its help and completes no option.
+NOTHING = {"zsh": "( )"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the argument of the command."""
@@ -40,8 +43,10 @@ def _whole(file: object) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about, description=about)
         module_of(name).add_arguments(command)
         for action in _actions(command):
-            if action.type is Path:
+            if _is_file(action):
                 action.complete = file  # type: ignore[attr-defined]
+            elif not action.option_strings and not action.choices:
+                action.complete = NOTHING  # type: ignore[attr-defined]
     return parser
 
 
@@ -66,7 +71,11 @@ def _offers(before: Sequence[str], last: str) -> tuple[Sequence[str], str]:
     if asked is None:
         asked = next((each for each in actions if not each.option_strings), None)
     choices = [str(each) for each in (asked and asked.choices) or ()]
-    return choices, FILES if asked is not None and asked.type is Path else NO_FILES
+    return choices, FILES if asked is not None and _is_file(asked) else NO_FILES
+
+
+def _is_file(action: argparse.Action) -> bool:
+    return action.type is Path or action.metavar == "FILE"
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
