@@ -175,13 +175,16 @@ class Daemon:
     def _serve(self) -> WebServer | None:
         if self._listen is None:
             return None
-        checks = {"/healthz": self.unhealthy, "/readyz": self.unready}
-        remarks = {"/readyz": self.ready}
-        pages = {"/status": self._status.content}
-        web = WebServer(self._listen, self.telemetry.registry, checks, remarks, pages)
+        web = self.web_server(self._listen)
         web.start()
         LOG.info("serving metrics, probes and status on port %d", web.port)
         return web
+
+    def web_server(self, address: tuple[str, int]) -> WebServer:
+        """Return the server of the daemon's pages, which does not serve yet."""
+        checks = {"/healthz": self.unhealthy, "/readyz": self.unready}
+        remarks, pages = {"/readyz": self.ready}, {"/status": self._status.content}
+        return WebServer(address, self.telemetry.registry, checks, remarks, pages)
 
     def unhealthy(self) -> str | None:
         """Return why the liveness probe fails (passes no longer finish), or None."""

@@ -18,6 +18,7 @@ import pytest
 from autoscaler.cli import main
 from autoscaler.commands.catalog import COMMANDS
 from tests.deploy.manifests import kubectl
+from tests.deploy.pages import STATUS_PAGE, commands
 from tests.lab.own_programs import write_programs
 
 pytest.importorskip("shtab", reason="NO SHTAB: `make install` installs it")
@@ -27,13 +28,13 @@ SHELLS = {
     "zsh": ["zsh", "-f", "-i"],
     "fish": ["fish", "--no-config", "-i"],
 }
-# How the page has a shell read its script, and a command that prints its words.
-SET_UP = {
-    "bash": "source ./script; autoscaler() { printf '<%s>' RAN \"$@\" END; }",
-    "zsh": "autoload -U compinit; compinit -D; autoscaler() { printf '<%s>' RAN \"$@\" END }; "
-    'eval "$(cat script)"',
-    "fish": "function autoscaler; printf '<%s>' RAN $argv END; end; source ./script",
+# In place of ours once the script was read: a command that prints the words that it gets.
+STAND_IN = {
+    "bash": "autoscaler() { printf '<%s>' RAN \"$@\" END; }",
+    "zsh": "autoscaler() { printf '<%s>' RAN \"$@\" END }",
+    "fish": "function autoscaler; printf '<%s>' RAN $argv END; end",
 }
+BEFORE = {"zsh": "autoload -U compinit; compinit -D"}
 WITHIN = 20.0
 QUIET = 0.6  # seconds without a word after which a shell has completed
 
@@ -47,27 +48,37 @@ class Shell:
     def type(self, keys: str) -> str:
         """Press keys, and return what the shell prints until it is quiet."""
         os.write(self._master, keys.encode())
-        said, until = "", time.monotonic() + WITHIN
-        while time.monotonic() < until and select.select([self._master], [], [], QUIET)[0]:
+        said = ""
+        while select.select([self._master], [], [], QUIET)[0]:
             said += os.read(self._master, 65_536).decode(errors="replace")
         return said
 
-    def runs(self, keys: str) -> list[str]:
+    def runs(self, line: str) -> None:
+        """Run a line, and wait for its end."""
+        self._await(f"{line}; echo DO''NE\r", "DONE")
+
+    def words(self, keys: str) -> list[str]:
         """Press keys, then Enter, and return the words that the command got."""
         self.type(keys)
-        said, until = self.type("\r"), time.monotonic() + WITHIN
-        while "<END>" not in said and time.monotonic() < until:
+        said = self._await("\r", "<END>")
+        [words] = re.findall(r"<RAN>(.*?)<END>", said)
+        return re.findall(r"<(.*?)>", words)
+
+    def _await(self, keys: str, end: str) -> str:
+        said, until = self.type(keys), time.monotonic() + WITHIN
+        while end not in said:
+            assert time.monotonic() < until, f"the shell said only {said!r}"
             said += self.type("")
-        [words] = re.findall(r"<RAN>(.*?)<END>", said) or [f"no run: {said!r}"]
-        return re.findall(r"<(.*?)>", words) if words.startswith("<") else [words]
+        return said
 
 
 @contextmanager
-def running(command: list[str], folder: Path) -> Iterator[Shell]:
+def running(command: list[str], folder: Path, path: str) -> Iterator[Shell]:
     process, master = pty.fork()
     if process == 0:  # pragma: no cover - it becomes the shell
         os.chdir(folder)
-        os.execvpe(command[0], command, {**os.environ, "TERM": "dumb", "HOME": str(folder)})
+        variables = {**os.environ, "TERM": "dumb", "HOME": str(folder), "PATH": path}
+        os.execvpe(command[0], command, variables)
     try:
         yield Shell(master)
     finally:
@@ -77,18 +88,25 @@ def running(command: list[str], folder: Path) -> Iterator[Shell]:
 
 
 @pytest.fixture(params=SHELLS)
-def shell(
-    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    """A shell that has read the script that our command prints for it."""
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
+    """A shell that has read the script by the line that the page prints for it."""
     name = request.param
     if shutil.which(name) is None:
         pytest.skip(f"NO {name.upper()}: install the package {name}")
-    assert main(["completion", name]) == 0
-    (tmp_path / "script").write_text(capsys.readouterr().out)
+    [line] = [each for each in commands(STATUS_PAGE) if f"completion {name}" in each]
+    programs = write_programs(tmp_path / "bin")
     (tmp_path / "policy.yaml").touch()
-    with running(SHELLS[name], tmp_path) as shell:
-        shell.type(f"{SET_UP[name]}\r")
+    with running(SHELLS[name], tmp_path, f"{programs}:{os.environ['PATH']}") as shell:
+        if name in BEFORE:
+            shell.runs(BEFORE[name])
+        if "> ~/" in line:
+            file = line.split("> ~/")[1]
+            (tmp_path / file).parent.mkdir(parents=True)
+            shell.runs(line)
+            shell.runs(f"source ~/{file}")  # a new shell reads it by itself
+        else:
+            shell.runs(line)
+        shell.runs(STAND_IN[name])
         yield shell
 
 
@@ -105,7 +123,7 @@ def shell(
     ids=["a command", "an option", "a choice of an option", "a file", "a choice"],
 )
 def test_a_tab_completes(shell: Shell, keys: str, words: list[str]) -> None:
-    assert shell.runs(keys) == words
+    assert shell.words(keys) == words
 
 
 @pytest.mark.parametrize("shell_name", SHELLS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from typing import Any
 
 import pytest
 
-from autoscaler.commands.status_table import Screen, table
+from autoscaler.commands.status_table import COLUMNS, Screen, table
 from autoscaler.reporting.status_report import (
     Pods,
     PolicyStatus,
@@ -16,6 +17,7 @@ from autoscaler.reporting.status_report import (
     Seats,
     StatusReport,
 )
+from tests.deploy.pages import STATUS_PAGE, blocks
 
 
 def a_status(**changes: Any) -> PolicyStatus:
@@ -115,6 +117,22 @@ def test_a_rejected_file_and_no_policy_at_all_are_told() -> None:
         "the daemon has no policy",
         "a.yaml is rejected, and its last valid version stays active: a.yaml:3: replicas",
     ]
+
+
+def test_the_page_shows_what_is_printed() -> None:
+    [shown] = blocks(STATUS_PAGE, "text")
+
+    draining = Pods(open=1, reserve=0, full=0, draining=2, starting=0, waiting=2)
+    told = a_status(
+        sessions=3, seats=Seats(10, 9, 0), pods=draining, reason="SessionsStillOpen", held_for=250.0
+    )
+    assert lines(told) == shown.splitlines()
+
+
+def test_the_page_explains_each_column() -> None:
+    rows = re.findall(r"^\| ([A-Z][A-Z, ]+) \|", STATUS_PAGE.read_text(), re.MULTILINE)
+
+    assert {title for row in rows for title in row.split(", ")} == {each.title for each in COLUMNS}
 
 
 class Terminal(io.StringIO):
