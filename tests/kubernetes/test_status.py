@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from autoscaler.cli import main
-from tests.deploy.manifests import kubectl
+from tests.deploy.manifests import kubectl, run_kubectl
 from tests.deploy.pages import STATUS_PAGE, blocks, commands, run_shell
 from tests.lab.access import Rule
 from tests.lab.own_programs import write_programs
@@ -206,3 +206,15 @@ def test_the_printed_commands_work_also_as_a_plugin_of_kubectl(
         )
 
         assert "bokeh-app" in said, command
+
+
+def test_an_api_server_takes_the_objects_of_the_page(world: World, tmp_path: Path) -> None:
+    program = kubectl()
+    if program is None:
+        pytest.skip("NO KUBECTL: `make parts` builds it")
+    here = f"namespace: {world.namespace}"
+    for number, text in enumerate(blocks(STATUS_PAGE, "yaml")):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text.replace("namespace: bokeh-autoscaler", here))
+        access = ("--kubeconfig", world.access.admin, "--validate=strict")
+        run_kubectl(program, "apply", *access, "-f", file)
