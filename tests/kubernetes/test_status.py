@@ -17,7 +17,7 @@ import yaml
 
 from autoscaler.cli import main
 from tests.deploy.manifests import kubectl, run_kubectl
-from tests.deploy.pages import STATUS_PAGE, blocks, commands, run_shell
+from tests.deploy.pages import STATUS_PAGE, blocks, commands, run_shell, run_until
 from tests.lab.access import Rule
 from tests.lab.own_programs import write_programs
 from tests.lab.processes import free_ports, wait_until
@@ -199,13 +199,12 @@ def test_the_printed_commands_work_also_as_a_plugin_of_kubectl(
         here = command.replace("-n bokeh", f"-n {world.namespace}")
         here = here.replace("bokeh/bokeh-app", f"{world.namespace}/bokeh-app")
         here = here.replace("http://localhost:9551", f"http://{own_address()}:{port}")
-        until = "timeout --preserve-status -s INT 3 " if "--watch" in command else ""
-
-        said = run_shell(
-            f"{until}{here} {options}", tmp_path, PATH=path, KUBECONFIG=str(world.access.admin)
-        )
-
-        assert "bokeh-app" in said, command
+        variables = {"PATH": path, "KUBECONFIG": str(world.access.admin)}
+        if "--watch" in command:
+            run_until("bokeh-app", f"{here} {options}", tmp_path, **variables)
+        else:
+            said = run_shell(f"{here} {options}", tmp_path, **variables)
+            assert "bokeh-app" in said, command
 
 
 def test_an_api_server_takes_the_objects_of_the_page(world: World, tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.pages import STATUS_PAGE, commands, run_shell
+from tests.deploy.pages import STATUS_PAGE, commands, run_shell, run_until
 from tests.lab.own_programs import write_programs
 from tests.lab.processes import wait_until
 from tests.node.shipped import APP, SOON, Shipped
@@ -21,9 +22,10 @@ def test_the_printed_commands_work_on_a_node(shipped: Shipped, tmp_path: Path) -
     [forward] = [each for each in printed if "port-forward" in each]
     asking = [each for each in printed if "port-forward" not in each]
 
+    path = f"{programs}:{os.environ['PATH']}"
+
     def shown(command: str) -> str:
-        until = "timeout --preserve-status -s INT 5 " if "--watch" in command else ""
-        return run_shell(f"export PATH={programs}:$PATH; {until}{command}", tmp_path)
+        return run_shell(command, tmp_path, PATH=path)
 
     wait_until(lambda: "DesiredWithinRange" in shown("autoscaler status"), SOON, "a leader")
     with subprocess.Popen(forward.split(), stdout=subprocess.PIPE, text=True) as forwarding:
@@ -31,6 +33,9 @@ def test_the_printed_commands_work_on_a_node(shipped: Shipped, tmp_path: Path) -
             assert forwarding.stdout is not None
             assert "Forwarding" in forwarding.stdout.readline()
             for command in asking:
-                assert APP in shown(command), command
+                if "--watch" in command:
+                    run_until(APP, command, tmp_path, PATH=path)
+                else:
+                    assert APP in shown(command), command
         finally:
             forwarding.terminate()
