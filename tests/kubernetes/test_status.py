@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
+from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
+from autoscaler.adapters.kubernetes.leases import KubernetesLeases
 from autoscaler.cli import main
+from autoscaler.core.lease import Lease, Place
+from autoscaler.core.membership import Member, to_text
 from tests.deploy.manifests import kubectl, run_kubectl
 from tests.deploy.pages import STATUS_PAGE, blocks, commands, run_shell, run_until
 from tests.lab.access import Rule
@@ -167,6 +171,27 @@ def test_without_a_lease_it_says_where_it_looked(
     told = f"no daemon leads: there is no Lease {world.lease_namespace}/other-daemons; set --lease"
     assert code == 1
     assert told in capsys.readouterr().err
+
+
+def test_all_leaders_are_asked_and_one_that_is_gone_hides_no_other(
+    world: World, port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = world.lease_namespace
+    leases = KubernetesLeases(KubernetesCluster.connect(world.access.admin).api, home, "two")
+    listed = (Member("a", 2, 1), Member("b", 2, 1))
+    for name, lease in (
+        ("two-daemons", Lease(state=to_text(listed))),
+        ("two-0", Lease(f"{socket.gethostname()}_0a")),
+        ("two-1", Lease("gone_0b")),
+    ):
+        leases.write(Place(home, name), lease, taken=True)
+
+    code = main(words(world, port, world.access.admin, "--lease", "two"))
+
+    said = capsys.readouterr()
+    assert code == 1
+    assert f"{world.namespace}/bokeh-app" in said.out
+    assert f'cannot get pods/proxy {home}/gone:{port}: pods "gone" not found' in said.err
 
 
 def test_a_watch_on_no_terminal_appends_and_ends_on_ctrl_c(world: World, port: int) -> None:

@@ -124,7 +124,7 @@ def test_the_page_shows_what_is_printed() -> None:
 
     draining = Pods(open=1, reserve=0, full=0, draining=2, starting=0, waiting=2)
     told = a_status(
-        sessions=3, seats=Seats(10, 9, 0), pods=draining, reason="SessionsStillOpen", held_for=250.0
+        sessions=3, seats=Seats(10, 9, 0), pods=draining, reason="SessionsStillOpen", held_for=69.0
     )
     assert lines(told) == shown.splitlines()
 
