@@ -9,27 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
+from pathlib import Path
 
+from autoscaler.commands.catalog import COMMANDS, module_of, parser_of
 from autoscaler.errors import install_hint
 
-COMMANDS = {
-    "run": "run the daemon, which scales the targets of all policies",
-    "check": "check policy files and print every error in them",
-    "convert": "write a policy for an HPA or a ScaledObject, and name what has no equivalent",
-    "decide": "print one scaling decision and how it was made, without scaling",
-    "replay": "decide again what a journal recorded, and print the share reproduced",
-    "explain": "explain one decision of a journal in words",
-    "simulate": "simulate a policy on recorded or generated sessions",
-    "tune": "find the cheapest policy that meets a goal on recorded or generated sessions",
-    "diff": "show what an edit of a policy changes, in its settings and on a trace",
-    "remove": "remove everything that the daemon wrote into the cluster",
-    "demo": "scale real Bokeh servers on this machine for two minutes",
-    "users": "open an app with many real sessions, to see it scale",
-    "schema": "print the JSON Schema of a policy, for editors",
-}
 USAGE, FAILED = 2, 1
 
 
@@ -49,13 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, words: Sequence[str]) -> int:
     try:
-        module = import_module(f"autoscaler.commands.{name}")
-        about = COMMANDS[name]
-        parser = argparse.ArgumentParser(
-            f"autoscaler {name}", description=f"{about[0].upper()}{about[1:]}."
-        )
-        module.add_arguments(parser)
-        code: int = module.run(parser.parse_args(words))
+        options = parser_of(name, _program()).parse_args(words)
+        code: int = module_of(name).run(options)
     except ModuleNotFoundError as error:
         problem = f"autoscaler {name}: the package {error.name} is missing"
         print(f"{problem}; {install_hint('daemon,report')}", file=sys.stderr)
@@ -68,6 +49,12 @@ def _run(name: str, words: Sequence[str]) -> int:
     return code
 
 
+def _program() -> str:
+    """Return what the user typed: kubectl runs `kubectl-autoscaler` as `kubectl autoscaler`."""
+    is_plugin = Path(sys.argv[0]).name == "kubectl-autoscaler"
+    return "kubectl autoscaler" if is_plugin else "autoscaler"
+
+
 def _print_what_the_terminal_cannot() -> None:
     """Escape characters that the terminal cannot show, instead of failing on them."""
     for stream in (sys.stdout, sys.stderr):
@@ -76,13 +63,13 @@ def _print_what_the_terminal_cannot() -> None:
 
 
 def _overview() -> argparse.ArgumentParser:
-    width = max(map(len, COMMANDS)) + 2
+    width, program = max(map(len, COMMANDS)) + 2, _program()
     parser = argparse.ArgumentParser(
-        "autoscaler",
+        program,
         description="Scale Bokeh and Panel Deployments by their sessions.",
         epilog="commands:\n"
         + "\n".join(f"  {name:<{width}}{about}" for name, about in COMMANDS.items())
-        + "\n\n`autoscaler COMMAND --help` shows the options of a command."
+        + f"\n\n`{program} COMMAND --help` shows the options of a command."
         + "\nexit codes: 0 success, 1 failure, 2 wrong input or usage",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -33,6 +33,7 @@ from autoscaler.ports import (
 )
 from autoscaler.reporting.events import nobody_evaluates
 from autoscaler.reporting.metrics import DaemonMetrics
+from autoscaler.reporting.status_page import StatusPage
 from exporter.texts import LONGEST_EVENT, visible
 
 LOG = logging.getLogger("autoscaler")
@@ -82,6 +83,7 @@ class Daemon:
         patience: float | None = PATIENCE,
     ) -> None:
         self.telemetry = DaemonMetrics()
+        self._status = StatusPage(steady)
         if ports.ages is not None:
             self.telemetry.show_caches(ports.ages)
         store = StateStore(ports.clock)
@@ -98,7 +100,7 @@ class Daemon:
             ports.cluster,
             ports.sidecars,
             ports.clock,
-            (*recorders, self.telemetry),
+            (*recorders, self.telemetry, self._status),
             leadership=self._leadership,
             store=store,
             dry_run=dry_run,
@@ -184,12 +186,16 @@ class Daemon:
     def _serve(self) -> WebServer | None:
         if self._listen is None:
             return None
-        checks = {"/healthz": self.unhealthy, "/readyz": self.unready}
-        remarks = {"/readyz": self.ready}
-        web = WebServer(self._listen, self.telemetry.registry, checks, remarks)
+        web = self.web_server(self._listen)
         web.start()
-        LOG.info("serving metrics and probes on port %d", web.port)
+        LOG.info("serving metrics, probes and status on port %d", web.port)
         return web
+
+    def web_server(self, address: tuple[str, int]) -> WebServer:
+        """Return the server of the daemon's pages, which does not serve yet."""
+        checks = {"/healthz": self.unhealthy, "/readyz": self.unready}
+        remarks, pages = {"/readyz": self.ready}, {"/status": self._status.content}
+        return WebServer(address, self.telemetry.registry, checks, remarks, pages)
 
     def unhealthy(self) -> str | None:
         """Return why the liveness probe fails (passes no longer finish), or None."""

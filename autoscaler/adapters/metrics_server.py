@@ -1,4 +1,4 @@
-"""The daemon's HTTP server for /metrics, /healthz and /readyz, which is the exporter's server."""
+"""The daemon's HTTP server for metrics, probes and its status, which is the exporter's server."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ Check = Callable[[], str | None]
 """Returns why a probe fails, or None."""
 Remark = Callable[[], str]
 """Returns the text of a probe that passes."""
+Page = Callable[[], bytes | None]
+"""Returns a page as JSON, or None before there is one."""
+JSON = "application/json"
+TOO_EARLY = b"no reconcile pass has finished yet\n"
 
 
 class WebServer:
-    """Serves a registry and checks, each at its path, from threads of its own."""
+    """Serves a registry, checks and pages, each at its path, from threads of its own."""
 
     def __init__(
         self,
@@ -25,8 +29,10 @@ class WebServer:
         registry: CollectorRegistry,
         checks: Mapping[str, Check],
         remarks: Mapping[str, Remark] = {},
+        pages: Mapping[str, Page] = {},
     ) -> None:
         self._registry, self._checks, self._remarks = registry, checks, remarks
+        self._pages = pages
         host, port = address
         try:
             self._server = Server(host, port, lambda: self._answer)
@@ -57,4 +63,10 @@ class WebServer:
             wrong = self._checks[path]()
             said = wrong or self._remarks.get(path, lambda: "ok")()
             return Response(503 if wrong else 200, PLAIN, f"{said}\n".encode())
-        return Response(404, PLAIN, b"page not found; try /metrics, /healthz or /readyz\n")
+        if path in self._pages:
+            content = self._pages[path]()
+            return (
+                Response(503, PLAIN, TOO_EARLY) if content is None else Response(200, JSON, content)
+            )
+        *others, last = ("/metrics", *self._checks, *self._pages)
+        return Response(404, PLAIN, f"page not found; try {', '.join(others)} or {last}\n".encode())

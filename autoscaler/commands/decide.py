@@ -14,6 +14,7 @@ from autoscaler.control.pass_result import Outcome
 from autoscaler.core.holds import blocking
 from autoscaler.core.now import Now
 from autoscaler.errors import AutoscalerError
+from autoscaler.reporting.decision_fields import decision_fields
 from autoscaler.reporting.events import unreachable
 from exporter.texts import visible
 
@@ -100,12 +101,7 @@ def as_json(outcome: Outcome) -> str:
         {
             "policy": outcome.policy.name,
             "target": outcome.policy.target.ref._asdict(),
-            "current": decision.current,
-            "desired": decision.desired,
-            "direction": decision.direction,
-            "reason": decision.reason,
-            "recommendations": [metric._asdict() for metric in decision.recommendations],
-            "steps": [step._asdict() for step in decision.steps],
+            **decision_fields(decision),
             "blocks": _blocks(outcome),
         }
     )

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[HOST]:PORT",
         type=_address,
         default=("", 9551),
-        help="address on which to serve /metrics, /healthz and /readyz (default: :9551)",
+        help="address on which to serve /metrics, /status, /healthz and /readyz (default: :9551)",
     )
     parser.add_argument(
         "--lease",

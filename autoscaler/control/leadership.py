@@ -32,6 +32,11 @@ def identity() -> str:
     return f"{socket.gethostname()[:200]}_{secrets.token_hex(4)}"
 
 
+def host_of(holder: str) -> str:
+    """Return the host name in an identity; in Kubernetes it is the name of the daemon's pod."""
+    return holder.rpartition("_")[0] or holder
+
+
 def label(policy: Policy) -> str:
     """A policy and its Deployment as a Lease names them: dashboards/bokeh/bokeh-app.
 

@@ -143,6 +143,12 @@ def _asked(entry: Entry) -> Iterator[str]:
         yield "No metric was asked."
 
 
+def spare_seats(decision: Decision) -> int | None:
+    """Return how many seats the policy keeps free now; None without data about sessions."""
+    found = (_SESSIONS.search(each.detail) for each in decision.recommendations)
+    return next((int(match[2]) for match in found if match), None)
+
+
 def _own(metric: Recommendation) -> str:
     return metric.detail.removeprefix(f"{metric.metric}: ")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ UNINSTALL_PAGE = FOLDER.parents[1] / "docs" / "uninstall.md"
 MIGRATE_PAGE = FOLDER.parents[1] / "docs" / "migrate.md"
 PAUSE_PAGE = FOLDER.parents[1] / "docs" / "pause.md"
 COSTS_PAGE = FOLDER.parents[1] / "docs" / "costs.md"
+STATUS_PAGE = FOLDER.parents[1] / "docs" / "status.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
@@ -34,7 +36,7 @@ PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" 
 PAGES = (
     *(DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE),
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
-    *(UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE),
+    *(UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE),
 )
 
 
@@ -108,6 +110,27 @@ def run_shell(command: str, folder: Path, **environment: str) -> str:
     )
     assert result.returncode == 0, f"{command}: {result.stderr}"
     return result.stdout
+
+
+def run_until(words: str, command: str, folder: Path, **environment: str) -> None:
+    """Run a printed command that ends on Ctrl-C, until it says these words. Fails without them."""
+    ours = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with subprocess.Popen(
+        ["sh", "-c", f"exec {command}"],
+        cwd=folder,
+        env={**os.environ, "PATH": ours, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert any(words in line for line in process.stdout), (
+                f"{command}: it never said {words}"
+            )
+            process.send_signal(signal.SIGINT)
+            assert process.wait(100) == 0, command
+        finally:
+            process.kill()
 
 
 def run_here(

@@ -177,6 +177,19 @@ def test_each_release_has_a_lease_of_its_own(helm: Path, tmp_path: Path) -> None
     assert daemon(objects)["replicas"] == 2
 
 
+def test_an_api_server_that_the_values_name_may_connect_to_the_daemon(
+    helm: Path, tmp_path: Path
+) -> None:
+    def admitted(**values: Any) -> list[Any]:
+        objects = render_chart(helm, tmp_path, {"networkPolicy": values})
+        [rule] = one(objects, "NetworkPolicy", "bokeh-autoscaler")["spec"]["ingress"]
+        assert rule["ports"] == [{"protocol": "TCP", "port": 9551}]
+        return [each["ipBlock"] for each in rule["from"] if "ipBlock" in each]
+
+    assert admitted() == []
+    assert admitted(apiServers=["203.0.113.10/32"]) == [{"cidr": "203.0.113.10/32"}]
+
+
 def test_without_a_lease_there_are_never_two_daemons(helm: Path, tmp_path: Path) -> None:
     objects = render_chart(helm, tmp_path, {"lease": "none", "replicas": 1})
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from autoscaler.adapters.kubernetes import leases, pods
-from autoscaler.cli import COMMANDS
+from autoscaler.commands.catalog import COMMANDS, parser_of
 from autoscaler.model import Reason
 from autoscaler.reporting.metrics import DaemonMetrics
 from autoscaler.reporting.status import GAUGES, POLICY_LABELS, PREFIX
@@ -132,9 +131,8 @@ def commands() -> str:
     """Write every command with its options."""
     parts = ["# Commands\n", paragraph(EXIT_CODES), "## autoscaler\n"]
     for name, about in COMMANDS.items():
-        parser = argparse.ArgumentParser(f"autoscaler {name}")
-        import_module(f"autoscaler.commands.{name}").add_arguments(parser)
-        parts += [f"### autoscaler {name}\n", f"{about[0].upper()}{about[1:]}.\n", _options(parser)]
+        parts += [f"### autoscaler {name}\n", f"{about[0].upper()}{about[1:]}.\n"]
+        parts.append(_options(parser_of(name)))
     parts.append("## bokeh-exporter\n")
     for name, parser in _subcommands(exporter_parser()):
         parts += [f"### bokeh-exporter {name}\n", f"{parser.description}\n", _options(parser)]

@@ -41,6 +41,9 @@ PAUSED = f"{PAUSES}::test_the_printed_commands_pause_a_deployment_and_end_the_pa
 MIGRATED = "tests/kubernetes/test_migration.py::test_the_daemon_goes_on_from_the_replicas"
 KEDA = "tests/kubernetes/test_migration.py::test_a_scaled_object_of_the_api_server"
 MIGRATION = "tests/docs/test_migrate_page.py"
+STATUS = "tests/kubernetes/test_status.py::test_the_printed_commands_work_also_as_a_plugin"
+COMPLETED = "tests/completion/test_shells.py::test_a_tab_completes"
+FORWARDED = "tests/node/test_status.py::test_the_printed_commands_work_on_a_node"
 DAEMON = "tests/kubernetes/test_daemon.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -63,6 +66,12 @@ RUN_BY = {
     "autoscaler remove": UNINSTALLED,
     "autoscaler replay": JOURNALED,
     "autoscaler explain": JOURNALED,
+    "autoscaler status": STATUS,
+    "kubectl autoscaler status": STATUS,
+    "kubectl -n bokeh-autoscaler port-forward": FORWARDED,
+    "source <(autoscaler completion": COMPLETED,
+    'eval "$(autoscaler completion': COMPLETED,
+    "autoscaler completion fish": COMPLETED,
     "autoscaler run": f"{DAEMON}::test_it_scales_up_and_down_with_the_sessions",
     "bokeh-exporter launch": LAUNCHED,
     "bokeh-exporter launch --metrics-port": "tests/exporter/test_without_sidecar.py::test_",
@@ -129,6 +138,7 @@ RUN_BY = {
 # By page (or its folder) and language of its blocks that are no commands: what reads them.
 README = "tests/deploy/test_readme.py"
 ASKED = "tests/deploy/test_dashboard.py::test_every_question_of_a_page_has_an_answer"
+SHOWN = "tests/status/test_status_table.py"
 SCHEDULED = "tests/core/test_scheduled_settings.py"
 READ_BY = {
     (".", "yaml"): "tests/docs/test_command_line.py::test_the_policy_of_the_first_page",
@@ -143,6 +153,8 @@ READ_BY = {
     ("docs/migrate.md", "yaml"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
     ("docs/migrate.md", "text"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
     ("docs/pause.md", "yaml"): f"{PAUSES}::test_a_policy_that_says_so_pauses_too",
+    ("docs/status.md", "text"): f"{SHOWN}::test_the_page_shows_what_is_printed",
+    ("docs/status.md", "yaml"): "tests/kubernetes/test_status.py::rules",
     ("docs/simulate.md", "csv"): SIMULATED,
     ("docs/simulate.md", "yaml"): SIMULATED,
     ("docs/simulate.md", "text"): SIMULATED,

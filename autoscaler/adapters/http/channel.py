@@ -14,6 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from autoscaler.adapters.http.answers import CHUNK, HttpExchange, NoReply, Reply
 
@@ -40,6 +41,23 @@ class Endpoint(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 80 if self.context is None else 443
         return host if self.port == default else f"{host}:{self.port}"
+
+
+def endpoint_of(url: str, context: Callable[[], ssl.SSLContext]) -> Endpoint | None:
+    """Return the endpoint of an address, or None if the address is invalid.
+
+    context: returns the TLS context of a new connection, for https.
+    """
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not host:
+        return None
+    if parts.scheme == "http":
+        return Endpoint(host, port or 80)
+    return Endpoint(host, port or 443, context)
 
 
 class Channel:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from autoscaler.adapters.http.answers import NoReply, Reply, json_of
-from autoscaler.adapters.http.channel import Channel, Endpoint
+from autoscaler.adapters.http.channel import Channel, endpoint_of
 from autoscaler.core import staleness
 from autoscaler.errors import MetricsError
 from exporter.texts import LONGEST_NAME, visible
@@ -101,7 +101,7 @@ class PrometheusSession(requests.Session):
         self.params = dict(self.address.parameters)
         self.trust_env = False  # ignore ~/.netrc and the proxies of the environment
         self.headers.update(settings.headers)
-        server = _server(self.address.base, self._trust)
+        server = endpoint_of(self.address.base, self._trust)
         self._channel = None if server is None else Channel(server)
         self._mine = threading.local()
 
@@ -209,20 +209,6 @@ class _Checked(requests.Response):
     def json(self, **_: Any) -> dict[str, Any]:
         """Return the answer, without parsing it again."""
         return self._answer
-
-
-def _server(base: str, context: Callable[[], ssl.SSLContext]) -> Endpoint | None:
-    """Return the endpoint of an address, or None if the address is invalid."""
-    try:
-        parts = urlsplit(base)
-        port, host = parts.port, parts.hostname
-    except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not host:
-        return None
-    if parts.scheme == "http":
-        return Endpoint(host, port or 80)
-    return Endpoint(host, port or 443, context)
 
 
 def _json(body: bytes | bytearray) -> dict[str, Any] | None:

@@ -1,0 +1,131 @@
+"""The table of `autoscaler status`, and a place on the terminal that is drawn over."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TextIO
+
+from autoscaler.reporting.status_report import Pods, PolicyStatus, Replicas, Seats, StatusReport
+from autoscaler.units import counted, duration_text
+from exporter.texts import visible
+
+UNKNOWN = "-"
+GAP = "   "
+# A pass that is older than this many seconds and intervals is told of.
+OLD, OLD_INTERVALS = 10.0, 4
+
+
+class Column(NamedTuple):
+    """One column. is_wide: whether it is shown only with `-o wide`."""
+
+    title: str
+    cell: Callable[[PolicyStatus], str]
+    is_wide: bool = False
+
+
+def table(report: StatusReport, *, wide: bool = False) -> Iterator[str]:
+    """Yield the lines: the columns, one line for each policy, and what else there is to tell."""
+    columns = [each for each in COLUMNS if wide or not each.is_wide]
+    rows = [[column.title for column in columns]]
+    rows += [[visible(column.cell(each)) for column in columns] for each in report.policies]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for cells in rows:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        yield GAP.join(padded).rstrip()
+    yield from map(visible, _notes(report))
+
+
+def _notes(report: StatusReport) -> Iterator[str]:
+    """Yield why a policy is not evaluated as it should be, a line each."""
+    if not report.policies:
+        yield "the daemon has no policy"
+    for each in report.policies:
+        if each.problem:
+            is_named = each.target in each.problem
+            yield each.problem if is_named else f"{each.target}: {each.problem}"
+        elif each.age is not None and each.age > max(OLD, OLD_INTERVALS * (each.interval or 0.0)):
+            yield f"{each.target}: the last reconcile pass ended {_age(each.age)} ago"
+    for file, found in report.rejected.items():
+        yield f"{file} is rejected, and its last valid version stays active: {found[0]}"
+
+
+def _age(seconds: float | None) -> str:
+    """Return an age in seconds below two minutes, in minutes below two hours, then in hours."""
+    if seconds is None:
+        return UNKNOWN
+    unit = 1 if seconds < 120 else 60 if seconds < 7_200 else 3_600
+    return duration_text(int(seconds) // unit * unit)
+
+
+def _number(value: int | None) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
+def _part(part: Replicas | Seats | Pods | None, name: str) -> str:
+    """Return one number of a part that may not be known."""
+    return _number(getattr(part, name, None))
+
+
+def _users(status: PolicyStatus) -> str:
+    """Return the sessions, with a plus where pods that should tell do not."""
+    return _number(status.sessions) + ("+" if status.without_data else "")
+
+
+def _replicas(status: PolicyStatus) -> str:
+    found = status.replicas
+    if found is None:
+        return UNKNOWN
+    if found.desired == found.current:
+        return str(found.current)
+    return f"{found.current} -> {found.desired}"
+
+
+def _draining(status: PolicyStatus) -> str:
+    pods = status.pods
+    if pods is None:
+        return UNKNOWN
+    return (
+        f"{pods.draining} ({counted(pods.waiting, 'user')})" if pods.waiting else f"{pods.draining}"
+    )
+
+
+COLUMNS = (
+    Column("TARGET", lambda status: status.target),
+    Column("USERS", _users),
+    Column("SEATS", lambda status: _part(status.seats, "capacity")),
+    Column("FREE", lambda status: _part(status.seats, "free"), is_wide=True),
+    Column("SPARE", lambda status: _part(status.seats, "spare"), is_wide=True),
+    Column("REPLICAS", _replicas),
+    Column("READY", lambda status: _part(status.replicas, "ready"), True),
+    Column("WANTED", lambda status: _part(status.replicas, "wanted"), True),
+    Column("RESERVE", lambda status: _part(status.pods, "reserve"), is_wide=True),
+    Column("DRAINING", _draining),
+    Column("REASON", lambda status: status.reason or UNKNOWN),
+    Column("AGE", lambda status: _age(status.held_for)),
+    Column("PASS", lambda status: _age(status.age), is_wide=True),
+    Column("POLICY", lambda status: status.policy, is_wide=True),
+    Column("DETAIL", lambda status: status.detail, is_wide=True),
+)
+
+
+class Screen:
+    """Where lines are shown. On a terminal they replace those before; elsewhere they follow them.
+
+    On a terminal they are cut to its size, because a line that wraps cannot be drawn over.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown = 0
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Show lines in place of the last ones."""
+        if self._stream.isatty():
+            size = shutil.get_terminal_size()
+            cut = [line[: size.columns - 1] for line in lines[: max(1, size.lines - 1)]]
+            up = f"\x1b[{self._shown}A" if self._shown else ""
+            self._stream.write(f"{up}\r\x1b[J")
+            self._shown, lines = len(cut), cut
+        self._stream.writelines(f"{line}\n" for line in lines)
+        self._stream.flush()

@@ -1,0 +1,140 @@
+"""The daemon's `/status` page: its shape, which the daemon writes and `autoscaler status` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from autoscaler.errors import AutoscalerError
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """Replicas of a target. wanted: the most that one metric asks for; None: none has data."""
+
+    current: int
+    desired: int
+    wanted: int | None
+    ready: int
+    min: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Seats of the pods that get new sessions, and of the reserve.
+
+    free: how many of them are known to be free. spare: how many the policy keeps free; None where
+    it is not known.
+    """
+
+    capacity: int
+    free: int
+    spare: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """Active pods, each counted once. waiting: sessions on the draining pods."""
+
+    open: int
+    reserve: int
+    full: int
+    draining: int
+    starting: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStatus:
+    """What a daemon knows of one policy. Ages are in seconds, by the daemon's steady clock.
+
+    leader: whether it leads in the namespace; if not, only `problem` says more. reason, detail: the
+    last word of the decision, or of the problem that prevented one. problem: why the last pass
+    could not read the target or carry out its decision; "" if nothing did. held_for: for how long
+    the reason has been the same, as far as this daemon knows. age: of the last pass. sessions: with
+    a connection, where a pod has told; without_data: pods that should tell and do not. paused: who
+    paused it and why. decision: as `autoscaler decide --json` prints it.
+    """
+
+    policy: str
+    namespace: str
+    deployment: str
+    leader: bool
+    reason: str
+    detail: str
+    problem: str = ""
+    held_for: float | None = None
+    age: float | None = None
+    interval: float | None = None
+    paused: str | None = None
+    sessions: int | None = None
+    without_data: int = 0
+    replicas: Replicas | None = None
+    seats: Seats | None = None
+    pods: Pods | None = None
+    decision: Mapping[str, Any] | None = None
+
+    @property
+    def target(self) -> str:
+        """The Deployment as kubectl names it with its namespace."""
+        return f"{self.namespace}/{self.deployment}"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """The page. rejected: what is wrong with policy files, by file name."""
+
+    policies: tuple[PolicyStatus, ...] = ()
+    rejected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+_REPORT = TypeAdapter(StatusReport)
+
+
+def to_json(report: StatusReport) -> bytes:
+    """Return the page."""
+    return _REPORT.dump_json(report)
+
+
+def to_plain(report: StatusReport) -> Any:
+    """Return the page as plain dicts and lists."""
+    return _REPORT.dump_python(report, mode="json")
+
+
+def from_plain(page: object, where: str) -> StatusReport:
+    """Return what the parsed page of a daemon says; keys of a newer daemon are ignored.
+
+    where: the daemon in words. Raises AutoscalerError.
+    """
+    try:
+        return _REPORT.validate_python(page)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the page"
+        raise AutoscalerError(
+            f"{where} does not answer as a daemon of this version: {place}: {first['msg']}; "
+            "update the older one of the two"
+        ) from None
+
+
+def merged(reports: list[StatusReport]) -> StatusReport:
+    """Return one report of several daemons: of each policy what its leader says, else the newest.
+
+    The policies are sorted by their targets.
+    """
+    best: dict[tuple[str, str], PolicyStatus] = {}
+    for each in (policy for report in reports for policy in report.policies):
+        key = (each.target, each.policy)
+        last = best.get(key)
+        if last is None or _rank(each) < _rank(last):
+            best[key] = each
+    rejected = {file: found for report in reports for file, found in report.rejected.items()}
+    return StatusReport(tuple(best[key] for key in sorted(best)), rejected)
+
+
+def _rank(status: PolicyStatus) -> tuple[bool, float]:
+    return not status.leader, float("inf") if status.age is None else status.age
