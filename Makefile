@@ -22,7 +22,7 @@ endif
 export TEST_COUNTS
 
 .DEFAULT_GOAL := help
-.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves node pages lint format demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale soak audit sbom lock clean
+.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves node pages lint format docs demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale soak audit sbom lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -43,6 +43,7 @@ parts: install ## Get the programs that the tests need (Prometheus, Kubernetes, 
 	@$(BIN)/python -m tests.lab.parts
 	@$(BIN)/python -m tests.lab.newer_bokeh
 	@$(BIN)/python -m tests.lab.big_data_environment
+	@$(BIN)/python -m tests.lab.docs_environment
 
 # Built before the tests that need them, so that builds do not count towards their timeouts.
 images: parts
@@ -109,6 +110,9 @@ format: install ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+docs: install ## Build the pages as a site into build/docs; needs no network once it has its packages
+	@$(BIN)/python -m tests.docs.site
+
 demo: install ## Scale real Bokeh servers on this machine with the real controller (two minutes)
 	@$(BIN)/autoscaler demo
 
@@ -146,7 +150,8 @@ lock: install ## Update the pinned requirements and their hashes
 	@echo uv | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url - -o requirements/uv.txt > /dev/null
 	@for set in "--all-extras --group dev:dev" "--extra daemon:daemon" ":exporter" \
-	  "--group big-data:big-data" "--group big-data-service:big-data-service"; do \
+	  "--group big-data:big-data" "--group big-data-service:big-data-service" \
+	  "--group docs:docs"; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url $${set%%:*} pyproject.toml -o requirements/$${set##*:}.txt > /dev/null; \
 	done
@@ -154,4 +159,4 @@ lock: install ## Update the pinned requirements and their hashes
 	  --no-emit-index-url requirements/bokeh-3.10.in -o requirements/bokeh-3.10.txt > /dev/null
 
 clean: ## Delete everything that these targets created in this folder
-	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

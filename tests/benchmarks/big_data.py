@@ -16,7 +16,7 @@ from tests.benchmarks.figure import Figure, median_seconds
 from tests.big_data.sight import Sight, sight
 from tests.lab import big_data_servers as servers
 from tests.lab import browser
-from tests.lab.big_data_environment import ENVIRONMENT, HOW
+from tests.lab.big_data_environment import ENVIRONMENT
 from tests.lab.big_data_servers import Service
 from tests.lab.bokeh_servers import Served
 from tests.lab.live_big_data import POINTS, made
@@ -38,7 +38,7 @@ def measure(points: int = POINTS, turns: int = TURNS) -> Iterator[Figure]:
 
     turns: of the wheel at each place; and the most visits after the first one.
     """
-    for there, how in ((ENVIRONMENT.python(), HOW), (browser.driver(), browser.HOW)):
+    for there, how in ((ENVIRONMENT.python(), ENVIRONMENT.how), (browser.driver(), browser.HOW)):
         if not there:
             print(f"big data: something is missing for this: {how}", file=sys.stderr)
             return

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.lab import big_data_servers as servers
-from tests.lab.big_data_environment import ENVIRONMENT, HOW
+from tests.lab.big_data_environment import ENVIRONMENT
 
 POINTS, SHARD_ROWS = 250_000, 100_000
 READ = """
@@ -47,7 +47,7 @@ class Stars:
 def python() -> str:
     found = ENVIRONMENT.python()
     if not found:
-        pytest.skip(f"NO PACKAGES FOR BIG DATA: {HOW}")
+        pytest.skip(f"NO PACKAGES FOR BIG DATA: {ENVIRONMENT.how}")
     return found
 
 

@@ -38,6 +38,14 @@ PAGES = (
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
     *(UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE),
 )
+# And whatever else is written for people.
+_FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")
+WITH_LINKS = sorted(
+    {
+        *FIRST_PAGE.parent.glob("*.md"),
+        *(page for each in _FOLDERS for page in (FIRST_PAGE.parent / each).rglob("*.md")),
+    }
+)
 
 
 def blocks(page: Path, language: str, section: str = "") -> list[str]:

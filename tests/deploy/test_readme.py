@@ -17,16 +17,13 @@ from tests.deploy.pages import (
     BIG_DATA_PAGE,
     DEPLOY_PAGE,
     KUBERNETES_PAGE,
+    WITH_LINKS,
     anchors,
     blocks,
 )
 
 ROOT = FOLDER.parents[1]
-FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")
 NAME = "app.kubernetes.io/name"
-WITH_LINKS = sorted(
-    {*ROOT.glob("*.md"), *(page for each in FOLDERS for page in (ROOT / each).rglob("*.md"))}
-)
 
 
 @pytest.mark.parametrize("page", WITH_LINKS, ids=lambda page: f"{page.parent.name}/{page.name}")

@@ -33,6 +33,7 @@ SIMULATED = "tests/docs/test_command_line.py::test_what_the_page_of_the_simulati
 TUNED = "tests/docs/test_command_line.py::test_what_the_page_prints_of_tuning_works"
 HISTORY = "tests/adapters/test_prometheus_history.py::test_a_morning_is_rebuilt"
 JOURNALED = "tests/replay/test_page.py::test_a_command_prints_what_the_page_shows"
+SITE = "tests/docs/test_site.py::test_the_site_has_every_page"
 FIDELITY = "tests/hpa/test_against_the_simulation.py::test_the_area_between_both_trajectories"
 REMOVED = "tests/kubernetes/test_remove.py"
 UNINSTALLED = f"{REMOVED}::test_the_printed_commands_uninstall_in_their_order"
@@ -51,6 +52,7 @@ RUN_BY = {
     "make test": SUITE,
     "make install": SUITE,
     "make cluster": "tests/lab/test_live_cluster.py::test_it_says_where_everything_is",
+    "make docs": SITE,
     "make help": COMMAND_LINE,
     "make lint": SUITE,
     "autoscaler check": COMMAND_LINE,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.go import cache
+from tests.lab.parts import missing
 
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 
@@ -31,6 +32,17 @@ class Environment:
         """Its Python; empty where it has not been filled."""
         whole = (self.folder / ".installed").is_file()
         return str(self.folder / "bin" / "python") if whole else ""
+
+    @property
+    def how(self) -> str:
+        """How to get it, for the line of a test that has to do without."""
+        return f"`make parts` installs it ({self.takes})"
+
+    def line(self) -> str:
+        """Fill it unless it is there. One line: where it is, or why not."""
+        problem = self.get()
+        ready = f"{self.name}: {self.python()}"
+        return missing(self.name, problem, "fix this, then make parts") if problem else ready
 
     def get(self, python: str = sys.executable) -> str:
         """Fill it unless it is there. Empty when it is, else why not."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.cli import main
-from tests.lab.big_data_environment import ENVIRONMENT, HOW
+from tests.lab.big_data_environment import ENVIRONMENT
 from tests.lab.bokeh_servers import end, free_port, wait_until
 from tests.simulation.traces import some_days
 
@@ -52,7 +52,7 @@ def words(tmp_path: Path) -> list[str]:
 def python() -> str:
     found = ENVIRONMENT.python()
     if not found:
-        pytest.skip(f"NO DASK: {HOW}")
+        pytest.skip(f"NO DASK: {ENVIRONMENT.how}")
     return str(found)
 
 
