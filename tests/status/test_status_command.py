@@ -73,7 +73,15 @@ def test_it_prints_each_target(url: str, capsys: pytest.CaptureFixture[str]) -> 
         (["-n", "team-a"], {"dash"}),
         (["-n", "team-a", "-n", "bokeh"], {"bokeh-app", "dash"}),
     ],
-    ids=" ".join,
+    ids=[
+        "all",
+        "a namespace and a name",
+        "a name",
+        "the name of a policy",
+        "names",
+        "a namespace",
+        "namespaces",
+    ],
 )
 @pytest.mark.parametrize("form", ["json", "yaml"])
 def test_names_and_namespaces_choose(
