@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "run the daemon, which scales the targets of all policies",
     "check": "check policy files and print every error in them",
     "decide": "print one scaling decision and how it was made, without scaling",
+    "doctor": "report all that will hurt in a set-up, with fixes",
     "replay": "decide again what a journal recorded, and print the share reproduced",
     "explain": "explain one decision of a journal in words",
     "simulate": "simulate a policy on recorded or generated sessions",

@@ -1,0 +1,204 @@
+"""What `autoscaler doctor` reads of one target: its objects, and what the daemon may do.
+
+Nothing is written. What cannot be read is named and is None, which differs from an empty list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from kubernetes import client
+
+from autoscaler.adapters.kubernetes.calls import ask
+from autoscaler.adapters.kubernetes.pods import Json, label_selector
+from autoscaler.adapters.kubernetes.rights import Right, needed
+from autoscaler.errors import ForbiddenError, TargetNotFoundError
+from autoscaler.model import TargetRef
+
+Found = tuple[Json, ...] | None
+DEFAULT_LEASE = "bokeh-autoscaler"
+
+
+class Daemon(NamedTuple):
+    """Where the daemon runs: the namespace and the name of its Deployment."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """All that was seen. A list is None if it could not be read.
+
+    pods: of the Deployment's selector. missing_rights: what the daemon may not do; None if that is
+    not known. unexamined: why something is not known, a line each.
+    """
+
+    deployment: Json | None = None
+    daemon: Json | None = None
+    pods: Found = None
+    services: Found = None
+    endpoint_slices: Found = None
+    ingresses: Found = None
+    autoscalers: Found = None
+    scaled_objects: Found = None
+    budgets: Found = None
+    network_policies: Found = None
+    missing_rights: tuple[Right, ...] | None = None
+    unexamined: tuple[str, ...] = ()
+
+
+class Inspector:
+    """Reads with the rights of whoever runs the command.
+
+    Requests raise AutoscalerError if the API server does not answer; what it refuses is named in
+    `unexamined`.
+    """
+
+    def __init__(self, api: client.ApiClient, progress: Callable[[float], None]) -> None:
+        self._apps: Any = client.AppsV1Api(api)
+        self._core: Any = client.CoreV1Api(api)
+        self._network: Any = client.NetworkingV1Api(api)
+        self._discovery: Any = client.DiscoveryV1Api(api)
+        self._scaling: Any = client.AutoscalingV2Api(api)
+        self._policy: Any = client.PolicyV1Api(api)
+        self._custom: Any = client.CustomObjectsApi(api)
+        self._authorization: Any = client.AuthorizationV1Api(api)
+        self._progress = progress
+        self._unexamined: list[str] = []
+
+    def inspect(self, ref: TargetRef, daemon: Daemon) -> Inspection:
+        """Return what is there of one target and of the daemon."""
+        self._unexamined = []
+        deployment = self._deployment(*ref)
+        self._progress(0.1)
+        if deployment is None:
+            return Inspection(unexamined=tuple(self._unexamined))
+        ours = self._deployment(*daemon)
+        rights = None if ours is None else self._missing(ref, ours)
+        self._progress(0.6)
+        selector = label_selector(deployment["spec"]["selector"])
+        listed = {
+            "pods": self._list(
+                "pods", self._core.list_namespaced_pod, ref, label_selector=selector
+            ),
+            "services": self._list("services", self._core.list_namespaced_service, ref),
+            "endpoint_slices": self._list(
+                "endpointslices", self._discovery.list_namespaced_endpoint_slice, ref
+            ),
+            "ingresses": self._list("ingresses", self._network.list_namespaced_ingress, ref),
+            "autoscalers": self._list(
+                "horizontalpodautoscalers",
+                self._scaling.list_namespaced_horizontal_pod_autoscaler,
+                ref,
+            ),
+            "scaled_objects": self._scaled_objects(ref),
+            "budgets": self._list(
+                "poddisruptionbudgets", self._policy.list_namespaced_pod_disruption_budget, ref
+            ),
+            "network_policies": self._list(
+                "networkpolicies", self._network.list_namespaced_network_policy, ref
+            ),
+        }
+        return Inspection(
+            deployment,
+            ours,
+            missing_rights=rights,
+            unexamined=tuple(self._unexamined),
+            **listed,
+        )
+
+    def _deployment(self, namespace: str, name: str) -> Json | None:
+        """Return a Deployment; None if there is none, or if it may not be read."""
+        what = ("get", "deployments", namespace, name)
+        try:
+            return ask(what, self._apps.read_namespaced_deployment, name, namespace)
+        except TargetNotFoundError:
+            return None
+        except ForbiddenError as error:
+            self._unexamined.append(str(error))
+            return None
+
+    def _list(
+        self, resource: str, call: Callable[..., Any], ref: TargetRef, **options: Any
+    ) -> Found:
+        try:
+            answer = ask(("list", resource, ref.namespace, ""), call, ref.namespace, **options)
+        except ForbiddenError as error:
+            self._unexamined.append(str(error))
+            return None
+        return tuple(answer.get("items") or ())
+
+    def _scaled_objects(self, ref: TargetRef) -> Found:
+        """Return those of KEDA; none if the cluster does not know the kind."""
+        call = self._custom.list_namespaced_custom_object
+
+        def listed(namespace: str, **options: Any) -> Any:
+            return call("keda.sh", "v1alpha1", namespace, "scaledobjects", **options)
+
+        try:
+            return self._list("scaledobjects", listed, ref)
+        except TargetNotFoundError:
+            return ()
+
+    def _missing(self, ref: TargetRef, daemon: Json) -> tuple[Right, ...] | None:
+        """Return what the daemon's ServiceAccount may not do, by the API server's own answer."""
+        namespace = daemon["metadata"]["namespace"]
+        spec = daemon["spec"]["template"]["spec"]
+        account = spec.get("serviceAccountName") or "default"
+        wanted = needed(
+            ref,
+            argument(daemon, "--lease-namespace") or namespace,
+            argument(daemon, "--lease") or DEFAULT_LEASE,
+            int(argument(daemon, "--shards") or 1),
+        )
+        missing = []
+        for done, right in enumerate(wanted):
+            self._progress(0.1 + 0.5 * done / len(wanted))
+            try:
+                allowed = self._may(f"system:serviceaccount:{namespace}:{account}", right)
+            except ForbiddenError as error:
+                self._unexamined.append(f"what the daemon may do: {error}")
+                return None
+            if not allowed:
+                missing.append(right)
+        return tuple(missing)
+
+    def _may(self, user: str, right: Right) -> bool:
+        resource, _, subresource = right.resource.partition("/")
+        attributes = {**right._asdict(), "resource": resource, "subresource": subresource}
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}"]
+        review = {
+            "spec": {
+                "user": user,
+                "groups": [*groups, "system:authenticated"],
+                "resourceAttributes": attributes,
+            }
+        }
+        what = ("create", "subjectaccessreviews", "", right.verb)
+        answer = ask(what, self._authorization.create_subject_access_review, review)
+        return bool(answer["status"].get("allowed"))
+
+
+def words(container: Json) -> Sequence[str]:
+    """Return the command and the arguments of a container, as far as its manifest has them."""
+    return [*(container.get("command") or ()), *(container.get("args") or ())]
+
+
+def option(arguments: Sequence[str], name: str) -> str | None:
+    """Return the value of an option on a command line: `--name=value` or `--name value`."""
+    for number, word in enumerate(arguments):
+        if word == name and number + 1 < len(arguments):
+            return arguments[number + 1]
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+    return None
+
+
+def argument(deployment: Json, name: str) -> str | None:
+    """Return the value of an option in any container of a Deployment, or None."""
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    found = (option(words(each), name) for each in containers)
+    return next((each for each in found if each is not None), None)
