@@ -8,6 +8,7 @@ from autoscaler.adapters.kubernetes.pods import ROUTABLE, selects_by
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
 from autoscaler.doctor.manifests import (
+    await_rollout,
     deployment_at,
     field_at,
     is_headless,
@@ -60,9 +61,7 @@ def pods_without_label(facts: Facts) -> Iterator[Finding]:
             where(lacking[0], "Pod", "metadata.labels"),
             f"{counted(len(lacking), 'running pod')} without the label cannot be cordoned, and a "
             "Service that selects by it sends nobody there.",
-            kubectl(
-                facts, f"rollout status deployment/{facts.ref.deployment if facts.ref else ''}"
-            ),
+            await_rollout(facts),
         )
 
 

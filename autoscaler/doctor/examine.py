@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from autoscaler.doctor import checks_label, checks_page, checks_scaling
+from autoscaler.doctor import (
+    checks_ending,
+    checks_exporter,
+    checks_label,
+    checks_page,
+    checks_scaling,
+    checks_server,
+)
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, Severity
 
@@ -28,11 +35,27 @@ CHECKS: tuple[Check, ...] = (
     checks_label.pods_without_label,
     checks_label.service_sends_to_cordoned,
     checks_scaling.replicas_in_manifest,
+    checks_ending.no_launcher,
+    checks_ending.grace_too_short,
+    checks_ending.recreated,
+    checks_server.probe_creates_sessions,
+    checks_exporter.no_exporter,
+    checks_exporter.pods_without_exporter,
+    checks_exporter.exporter_not_running,
+    checks_exporter.exporter_blocked,
     checks_scaling.rights_missing,
     checks_scaling.no_daemon,
     checks_label.no_service,
+    checks_server.no_affinity,
+    checks_server.no_key,
     checks_page.header_limit,
     checks_page.token_expires,
+    checks_server.token_expiration,
+    checks_server.any_origin,
+    checks_server.resources_unset,
+    checks_ending.budget_blocks,
+    checks_ending.budget_missing,
+    checks_server.memory_evicted,
     checks_scaling.paused,
 )
 ORDER = list(Severity)

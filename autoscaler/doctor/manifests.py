@@ -183,3 +183,14 @@ def port_number(container: Json, port: Any) -> Any:
     ports: Sequence[Json] = container.get("ports") or ()
     named = {each.get("name"): each.get("containerPort") for each in ports}
     return named.get(port, port)
+
+
+def container_yaml(container: Json, *lines: str) -> str:
+    """Return lines of YAML of one container of the template."""
+    below = (f"      {line}" for line in lines)
+    return template_yaml("spec:", "  containers:", f"    - name: {container['name']}", *below)
+
+
+def await_rollout(facts: Facts) -> str:
+    """Return the command that waits until all pods are those of the template."""
+    return kubectl(facts, f"rollout status deployment/{facts.ref.deployment if facts.ref else ''}")

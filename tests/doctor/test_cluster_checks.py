@@ -14,6 +14,7 @@ from tests.doctor.set_ups import (
     REF,
     Break,
     Seen,
+    app,
     broken,
     facts,
     found,
@@ -123,6 +124,115 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         "replicas-in-manifest",
         Severity.ERROR,
     ),
+    "the template has no exporter": (
+        lambda seen: (template(seen)["spec"].pop("initContainers"), seen["pods"].clear()),
+        "no-exporter",
+        Severity.ERROR,
+    ),
+    "pods are from before the exporter": (
+        lambda seen: [pod["spec"].update(initContainers=[]) for pod in seen["pods"]],
+        "pods-without-exporter",
+        Severity.ERROR,
+    ),
+    "an exporter crashes": (
+        lambda seen: seen["pods"][0]["status"]["initContainerStatuses"][0].update(
+            state={"waiting": {"reason": "CrashLoopBackOff"}}
+        ),
+        "exporter-not-running",
+        Severity.ERROR,
+    ),
+    "nobody may connect to the pods": (
+        lambda seen: seen["network_policies"][0]["spec"].update(ingress=[]),
+        "exporter-blocked",
+        Severity.ERROR,
+    ),
+    "only Prometheus may connect to the exporter": (
+        lambda seen: seen["network_policies"][0]["spec"]["ingress"][1]["from"].pop(),
+        "exporter-blocked",
+        Severity.ERROR,
+    ),
+    "the server is the first process": (
+        lambda seen: app(seen).update(command=["/usr/local/bin/bokeh", "serve"]),
+        "no-launcher",
+        Severity.ERROR,
+    ),
+    "Kubernetes waits for 30 s": (
+        lambda seen: template(seen)["spec"].pop("terminationGracePeriodSeconds"),
+        "grace-too-short",
+        Severity.ERROR,
+    ),
+    "Kubernetes waits for less than a longer drain": (
+        lambda seen: app(seen).update(
+            command=["bokeh-exporter", "launch", "--drain-deadline=2h", "--"]
+        ),
+        "grace-too-short",
+        Severity.ERROR,
+    ),
+    "a rollout ends all pods first": (
+        lambda seen: seen["deployment"]["spec"].update(strategy={"type": "Recreate"}),
+        "strategy-recreate",
+        Severity.ERROR,
+    ),
+    "there is no budget": (
+        lambda seen: seen["budgets"].clear(),
+        "no-disruption-budget",
+        Severity.WARNING,
+    ),
+    "the budget allows nothing": (
+        lambda seen: seen["budgets"][0]["spec"].update(maxUnavailable=0),
+        "disruption-budget-blocks",
+        Severity.WARNING,
+    ),
+    "a probe opens the page": (
+        lambda seen: app(seen).update(readinessProbe={"httpGet": {"path": "/app", "port": "http"}}),
+        "probe-creates-sessions",
+        Severity.ERROR,
+    ),
+    "there are no requests": (
+        lambda seen: app(seen)["resources"]["requests"].pop("cpu"),
+        "no-cpu-request",
+        Severity.WARNING,
+    ),
+    "there are no limits": (
+        lambda seen: app(seen).update(resources={"requests": {"cpu": "1"}}),
+        "no-memory-limit",
+        Severity.WARNING,
+    ),
+    "less memory is requested than may be used": (
+        lambda seen: app(seen)["resources"]["requests"].update(memory="64Mi"),
+        "memory-not-reserved",
+        Severity.NOTE,
+    ),
+    "nobody signs": (
+        lambda seen: app(seen).pop("envFrom"),
+        "no-signing-key",
+        Severity.WARNING,
+    ),
+    "each pod signs with its own key": (
+        lambda seen: app(seen).update(
+            envFrom=[], env=[{"name": "BOKEH_SIGN_SESSIONS", "value": "yes"}]
+        ),
+        "no-signing-key",
+        Severity.ERROR,
+    ),
+    "tokens are valid for five minutes": (
+        lambda seen: app(seen)["args"].remove("--session-token-expiration=86400"),
+        "token-expires-early",
+        Severity.WARNING,
+    ),
+    "every site may open WebSockets": (
+        lambda seen: app(seen)["args"].append("--allow-websocket-origin=*"),
+        "any-origin-allowed",
+        Severity.WARNING,
+    ),
+    "several pods without affinity": (
+        lambda seen: (
+            service(seen)["spec"].pop("sessionAffinity"),
+            seen["deployment"]["spec"].update(replicas=2),
+        ),
+        "no-session-affinity",
+        Severity.WARNING,
+    ),
 }
 
 
@@ -142,15 +252,41 @@ def test_what_is_wrong_is_found_and_nothing_else(case: str) -> None:
     assert findings[wanted].feel.endswith(".")
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_fix_of_yaml_is_yaml(case: str) -> None:
+def is_applicable(case: str) -> bool:
+    """Whether the fix is YAML of the Deployment, which can be added to it as it stands."""
+    change, wanted, _ = CASES[case]
+    return found(broken(change))[wanted].fix.startswith("spec:\n  template:")
+
+
+def merged(old: Any, new: Any) -> Any:
+    """Both as `kubectl apply` merges them: lists of named things by name."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {key: merged(old.get(key), new.get(key)) for key in {**old, **new}}
+    if isinstance(old, list) and isinstance(new, list) and all("name" in e for e in [*old, *new]):
+        by_name = {each["name"]: each for each in old}
+        changed = {each["name"]: merged(by_name.get(each["name"]), each) for each in new}
+        return [*{**by_name, **changed}.values()]
+    return old if new is None else new
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if is_applicable(case)])
+def test_the_fix_of_a_template_cures_it(case: str) -> None:
+    change, wanted, _ = CASES[case]
+    seen = right()
+    change(seen)
+    fix = yaml.safe_load(found(facts(seen))[wanted].fix)
+
+    seen["deployment"] = merged(seen["deployment"], fix)
+
+    assert wanted not in found(facts(seen))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not is_applicable(case)])
+def test_any_other_fix_is_a_command_or_yaml(case: str) -> None:
     change, wanted, _ = CASES[case]
     fix = found(broken(change))[wanted].fix
 
-    if fix.startswith(("spec:", "rules:", "kind:", "args:", "envFrom:", "containers:")):
-        assert isinstance(yaml.safe_load(fix), dict)
-    else:
-        assert "kubectl" in fix or "docs/" in fix
+    assert "kubectl" in fix or "docs/" in fix or isinstance(yaml.safe_load(fix), dict)
 
 
 # What looks like a fault and is none.
@@ -172,6 +308,37 @@ FINE: dict[str, Break] = {
     "a Service of the exporter's port": lambda seen: seen["services"].append(
         named("metrics", selector={"app.kubernetes.io/name": "bokeh-app"}, ports=[{"port": 9550}])
     ),
+    "one pod without affinity": lambda seen: service(seen)["spec"].pop("sessionAffinity"),
+    "affinity by an ingress": lambda seen: (
+        service(seen)["spec"].pop("sessionAffinity"),
+        seen["deployment"]["spec"].update(replicas=2),
+        seen["ingresses"].append(
+            {
+                "metadata": {
+                    "name": "web",
+                    "annotations": {"nginx.ingress.kubernetes.io/affinity": "cookie"},
+                }
+            }
+        ),
+    ),
+    "a launcher of zero-touch": lambda seen: app(seen).update(
+        command=["python", "/bokeh-exporter", "launch", "--"]
+    ),
+    "a launcher that serves the exporter's pages": lambda seen: (
+        template(seen)["spec"].pop("initContainers"),
+        app(seen).update(command=["bokeh-exporter", "launch", "--metrics-port=9550", "--"]),
+        seen["pods"].clear(),
+    ),
+    "a probe that creates no session": lambda seen: app(seen).update(
+        livenessProbe={"httpGet": {"path": "/app/metadata", "port": "http"}}
+    ),
+    "no policy of the network": lambda seen: seen["network_policies"].clear(),
+    "a policy of the network for other pods": lambda seen: seen["network_policies"].append(
+        named("others", podSelector={"matchLabels": {"app": "another"}}, ingress=[])
+    ),
+    "an exporter that starts": lambda seen: seen["pods"][0]["status"]["initContainerStatuses"][
+        0
+    ].update(state={"waiting": {"reason": "PodInitializing"}}),
     "replicas that the daemon wrote": meta(**written_by("bokeh-autoscaler", "Update")),
     "replicas that were handed over": meta(**written_by("handover", "Apply")),
     "replicas that somebody scaled by hand": meta(**written_by("kubectl", "Update")),
