@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING
 
 from autoscaler.adapters.policies.files import PolicyFiles
 from autoscaler.commands.arguments import duration
-from autoscaler.commands.connect import add_kubeconfig, header
+from autoscaler.commands.connect import (
+    add_kubeconfig,
+    add_prometheus,
+    header,
+    prometheus_settings,
+)
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.doctor.facts import EXPORTER_PORT, Facts
 from autoscaler.errors import AutoscalerError
 from autoscaler.model import TargetRef
+from autoscaler.units import seconds
 
 if TYPE_CHECKING:
-    from autoscaler.adapters.kubernetes.inspection import Daemon
+    from autoscaler.adapters.kubernetes.inspection import Daemon, Inspection
+    from autoscaler.adapters.prometheus.scrapes import Scrapes
 
 FAILED, USAGE = 1, 2
 DAEMON = "bokeh-autoscaler/bokeh-autoscaler"
@@ -84,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", "-o", choices=("text", "json"), default="text", help="format (default: text)"
     )
     add_kubeconfig(parser.add_argument_group("Kubernetes"))
+    add_prometheus(parser, required=False)
 
 
 def _place(text: str) -> Daemon:
@@ -125,6 +133,8 @@ def _misuse(args: argparse.Namespace) -> str:
         return "--namespace and --deployment belong together"
     if not (args.url or args.deployment or args.policies):
         return "name a URL, --namespace with --deployment, or --policies"
+    if args.prometheus_url and not (args.deployment or args.policies):
+        return "--prometheus-url needs a target: --namespace with --deployment, or --policies"
     if args.url and not args.url.startswith(("http://", "https://")):
         return f"{args.url}: expected an address that begins with http:// or https://"
     return ""
@@ -148,12 +158,34 @@ def _of_cluster(args: argparse.Namespace, targets: list[Facts], show: Show) -> I
     for target in targets:
         if target.ref is None:
             continue
+        seen = inspector.inspect(target.ref, args.daemon)
         yield replace(
             target,
             daemon=args.daemon,
-            cluster=inspector.inspect(target.ref, args.daemon),
+            cluster=seen,
             exporter_port=args.exporter_port,
+            scrapes=_scrapes(args, target.ref.namespace),
+            scrape_interval=_scrape_interval(seen) or args.scrape_interval,
         )
+
+
+def _scrape_interval(seen: Inspection) -> float | None:
+    """Return what the daemon was told, or None if it is not there or not told."""
+    from autoscaler.adapters.kubernetes.inspection import argument
+
+    try:
+        return seconds(argument(seen.daemon, "--scrape-interval") if seen.daemon else None)
+    except ValueError:
+        return None
+
+
+def _scrapes(args: argparse.Namespace, namespace: str) -> Scrapes | None:
+    """Return how Prometheus scrapes a namespace, if it may be asked. Raises AutoscalerError."""
+    if args.prometheus_url is None:
+        return None
+    from autoscaler.adapters.prometheus.scrapes import scrapes
+
+    return scrapes(prometheus_settings(args, patience=args.prometheus_timeout), namespace)
 
 
 def _report(args: argparse.Namespace, seen: list[Facts]) -> int:

@@ -11,6 +11,7 @@ from autoscaler.doctor.manifests import (
     await_rollout,
     deployment_at,
     field_at,
+    is_drained,
     is_headless,
     is_seen,
     kubectl,
@@ -27,7 +28,7 @@ FROM_TEMPLATE = "metadata:", "  labels:", f'    {ROUTABLE}: "true"'
 
 def label_missing(facts: Facts) -> Iterator[Finding]:
     """The pod template must have the label, or no pod can be cordoned."""
-    if is_seen(facts) and labels(facts).get(ROUTABLE) != "true":
+    if is_drained(facts) and labels(facts).get(ROUTABLE) != "true":
         yield error(
             "label-missing-from-template",
             field_at(facts, "metadata.labels"),
@@ -38,7 +39,7 @@ def label_missing(facts: Facts) -> Iterator[Finding]:
 
 def label_in_selector(facts: Facts) -> Iterator[Finding]:
     """The Deployment's own selector must not have it, or a cordoned pod would leave it."""
-    if facts.cluster is None or facts.cluster.deployment is None:
+    if facts.cluster is None or facts.cluster.deployment is None or not is_drained(facts):
         return
     if selects_by(facts.cluster.deployment["spec"]["selector"], ROUTABLE):
         yield error(
@@ -55,7 +56,7 @@ def pods_without_label(facts: Facts) -> Iterator[Finding]:
     """A pod from before the rollout lacks what the template has."""
     pods = (facts.cluster.pods if facts.cluster else None) or ()
     lacking = [p for p in pods if ROUTABLE not in (p["metadata"].get("labels") or {})]
-    if lacking and labels(facts).get(ROUTABLE) == "true":
+    if lacking and is_drained(facts) and labels(facts).get(ROUTABLE) == "true":
         yield error(
             "pods-without-label",
             where(lacking[0], "Pod", "metadata.labels"),
@@ -71,7 +72,7 @@ def service_sends_to_cordoned(facts: Facts) -> Iterator[Finding]:
     Those of sticky proxies are headless, and one of them has all pods on purpose.
     """
     for service in selecting(facts):
-        if not is_headless(service) and not selects_routable(service):
+        if is_drained(facts) and not is_headless(service) and not selects_routable(service):
             name = service["metadata"]["name"]
             patch = f'{{"spec": {{"selector": {{"{ROUTABLE}": "true"}}}}}}'
             yield error(

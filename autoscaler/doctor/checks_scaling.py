@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, Json
+from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, PAUSED, Json, pause
 from autoscaler.adapters.kubernetes.rights import Right
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
@@ -15,6 +15,25 @@ HANDED_OVER = "handover"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # Managers whose every upgrade sets what their manifest says, without server-side apply.
 RESETTERS = ("helm", "argocd-controller", "Terraform", "pulumi-kubernetes")
+
+SERVER_SIDE = (
+    "# before you remove `replicas` from the manifest, transfer the field, or the removal sets 1\n"
+    "# (docs/adopt.md, In place):\n"
+    "kubectl apply --server-side --field-manager=handover --validate=false -f REPLICAS_ALONE.yaml"
+)
+# By who sets the field: how to make it stop without setting 1.
+WAYS = {
+    "kubectl apply": "# remove `replicas` from the manifest, but first from what kubectl "
+    "remembers, or the\n# next apply sets 1 (docs/adopt.md, In place):\n"
+    "kubectl apply set-last-applied -f MANIFEST_WITHOUT_REPLICAS.yaml",
+    "argocd-controller": "# in the Application (docs/adopt.md, Argo CD), before you remove "
+    "`replicas` from Git:\n"
+    "spec:\n  ignoreDifferences:\n"
+    "    - {group: apps, kind: Deployment, jsonPointers: [/spec/replicas]}\n"
+    "  syncPolicy: {syncOptions: [RespectIgnoreDifferences=true]}",
+    "helm": "# a chart that stops to render `replicas` sets 1: create a second Deployment without\n"
+    "# `replicas` beside this one, and move the users (docs/adopt.md)",
+}
 
 
 def no_deployment(facts: Facts) -> Iterator[Finding]:
@@ -106,9 +125,7 @@ def replicas_in_manifest(facts: Facts) -> Iterator[Finding]:
             "replicas-in-manifest",
             deployment_at(facts, f"spec.replicas (set by {', '.join(writers)})"),
             "Each apply resets the replicas, which deletes pods with sessions.",
-            "# remove `replicas` from the manifest in the order of docs/adopt.md (In place), so\n"
-            "# that no apply sets 1; with client-side kubectl:\n"
-            "kubectl apply set-last-applied -f MANIFEST_WITHOUT_REPLICAS.yaml",
+            "\n".join(dict.fromkeys(WAYS.get(each, SERVER_SIDE) for each in writers)),
         )
 
 
@@ -129,6 +146,15 @@ def _resetters(meta: Json) -> set[str]:
 
 def paused(facts: Facts) -> Iterator[Finding]:
     """A pause that somebody forgot."""
+    deployment = facts.cluster.deployment if facts.cluster else None
+    why = pause(deployment["metadata"]) if deployment else None
+    if why is not None:
+        yield note(
+            "paused",
+            deployment_at(facts, f"annotation {PAUSED} ({why})"),
+            "Nothing is scaled during a pause.",
+            kubectl(facts, f"annotate deployment {facts.ref and facts.ref.deployment} {PAUSED}-"),
+        )
     if facts.policy is not None and facts.policy.paused:
         yield note(
             "paused",

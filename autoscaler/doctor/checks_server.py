@@ -24,17 +24,12 @@ from autoscaler.doctor.manifests import (
     template,
     where,
 )
+from autoscaler.model import Resources
 
 # Ends and beginnings of paths of a Bokeh or Panel server that create no session.
 QUIET_ENDS = ("/favicon.ico", "/metadata", "/healthz", "/readyz", "/health", "/liveness", "/ready")
 QUIET_BEGINNINGS = ("/static/", "/liveness", "/api/")
 SHORTEST_TOKEN = 3600
-EFFECTS = {
-    "cpu": "A policy with a cpu metric never has a number, and the pods get too little CPU on a "
-    "full node.",
-    "memory": "One pod can take the memory of its node, whose kernel then ends others with their "
-    "sessions, and a policy with a memory metric never has a number.",
-}
 SIGNED = ("signed", "external-signed")
 # Annotations of ingress controllers and of Traefik's Services for cookies.
 COOKIES = ("affinity", "sticky.cookie", "session-cookie")
@@ -64,32 +59,46 @@ def _is_quiet(path: str) -> bool:
     return path.endswith(QUIET_ENDS) or path.startswith(QUIET_BEGINNINGS)
 
 
-def resources_unset(facts: Facts) -> Iterator[Finding]:
-    """The metrics cpu and memory need requests and limits."""
-    if not is_seen(facts):
-        return
+def no_cpu_request(facts: Facts) -> Iterator[Finding]:
+    """The metric cpu is a share of the requests."""
+    asked = _resources(facts)
+    if asked is not None and asked.cpu_request is None:
+        yield Finding(
+            "no-cpu-request",
+            _severity(facts, "cpu"),
+            field_at(facts, "spec.containers, resources.requests.cpu"),
+            "A policy with a cpu metric never has a number, and the app gets too little CPU on a "
+            "full node.",
+            container_yaml(apps(facts)[0], "resources: {requests: {cpu: 100m}}"),
+        )
+
+
+def no_memory_limit(facts: Facts) -> Iterator[Finding]:
+    """The metric memory is a share of the limit."""
+    asked = _resources(facts)
+    if asked is not None and not asked.memory_limits:
+        yield Finding(
+            "no-memory-limit",
+            _severity(facts, "memory"),
+            field_at(facts, "spec.containers, resources.limits.memory"),
+            "One pod can take the memory of its node, whose kernel then ends others with their "
+            "sessions, and a policy with a memory metric never has a number.",
+            container_yaml(apps(facts)[0], "resources: {limits: {memory: 384Mi}}"),
+        )
+
+
+def _resources(facts: Facts) -> Resources | None:
+    """Return the requests and limits of the template, or None if they cannot be known."""
     try:
-        asked = resources(template(facts)["spec"])
+        return resources(template(facts)["spec"]) if is_seen(facts) else None
     except (ValueError, KeyError):
-        return
-    kinds = {metric.type for metric in facts.policy.metrics} if facts.policy else set()
-    for kind, amount, what in (
-        ("cpu", asked.cpu_request, "requests: {cpu: 100m}"),
-        ("memory", asked.memory_limits or None, "limits: {memory: 384Mi}"),
-    ):
-        if amount is None:
-            field = "requests.cpu" if kind == "cpu" else "limits.memory"
-            effect = EFFECTS[kind]
-            yield Finding(
-                f"no-{kind}-{'request' if kind == 'cpu' else 'limit'}",
-                Severity.ERROR if kind in kinds else Severity.WARNING,
-                field_at(facts, f"spec.containers, resources.{field}"),
-                effect,
-                container_yaml(
-                    apps(facts)[0],
-                    f"resources: {{{what}}}    # of each container",
-                ),
-            )
+        return None
+
+
+def _severity(facts: Facts, metric: str) -> Severity:
+    """Return how bad it is that a metric has no number."""
+    kinds = {each.type for each in facts.policy.metrics} if facts.policy else set()
+    return Severity.ERROR if metric in kinds else Severity.WARNING
 
 
 def memory_evicted(facts: Facts) -> Iterator[Finding]:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autoscaler.adapters.kubernetes.inspection import Daemon, Inspection
+    from autoscaler.adapters.prometheus.scrapes import Scrapes
     from autoscaler.adapters.visitor import Visit
     from autoscaler.model import TargetRef
     from autoscaler.policy import Policy
 
 # What the commands and manifests of the daemon and the sidecar use unless they say otherwise.
 EXPORTER_PORT = 9550
+SCRAPE_INTERVAL = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +22,20 @@ class Facts:
     """What was seen. Each part is None if it was not asked for.
 
     policy: the one of the target, if policies were given. exporter_port: of the sidecars.
+    scrape_interval: seconds, as the daemon was told.
     """
 
     ref: TargetRef | None = None
     daemon: Daemon | None = None
     policy: Policy | None = None
     cluster: Inspection | None = None
+    scrapes: Scrapes | None = None
+    scrape_interval: float = SCRAPE_INTERVAL
     visit: Visit | None = None
     exporter_port: int = EXPORTER_PORT
 
     @property
     def unexamined(self) -> tuple[str, ...]:
         """What could not be examined, a line each."""
-        return self.cluster.unexamined if self.cluster else ()
+        problem = self.scrapes.problem if self.scrapes else ""
+        return (*(self.cluster.unexamined if self.cluster else ()), *([problem] if problem else ()))

@@ -31,6 +31,11 @@ def is_seen(facts: Facts) -> bool:
     return facts.cluster is not None and facts.cluster.deployment is not None
 
 
+def is_drained(facts: Facts) -> bool:
+    """Return whether pods are cordoned before they are removed, as they are by default."""
+    return is_seen(facts) and (facts.policy is None or facts.policy.drain is not None)
+
+
 def labels(facts: Facts) -> Mapping[str, str]:
     """Return the labels of the pod template."""
     return (template(facts).get("metadata") or {}).get("labels") or {}

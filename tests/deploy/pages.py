@@ -25,6 +25,7 @@ SIMULATE_PAGE = FOLDER.parents[1] / "docs" / "simulate.md"
 JOURNAL_PAGE = FOLDER.parents[1] / "docs" / "journal.md"
 UNINSTALL_PAGE = FOLDER.parents[1] / "docs" / "uninstall.md"
 PAUSE_PAGE = FOLDER.parents[1] / "docs" / "pause.md"
+DOCTOR_PAGE = FOLDER.parents[1] / "docs" / "doctor.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
@@ -32,7 +33,7 @@ PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" 
 PAGES = (
     *(DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE),
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
-    UNINSTALL_PAGE,
+    *(UNINSTALL_PAGE, DOCTOR_PAGE),
 )
 
 

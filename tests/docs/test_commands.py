@@ -36,6 +36,7 @@ JOURNALED = "tests/replay/test_page.py::test_a_command_prints_what_the_page_show
 FIDELITY = "tests/hpa/test_against_the_simulation.py::test_the_area_between_both_trajectories"
 REMOVED = "tests/kubernetes/test_remove.py"
 UNINSTALLED = f"{REMOVED}::test_the_printed_commands_uninstall_in_their_order"
+DOCTOR = "tests/kubernetes/test_doctor.py::test_all_that_is_wrong_is_reported_at_once"
 PAUSES = "tests/kubernetes/test_pauses.py"
 PAUSED = f"{PAUSES}::test_the_printed_commands_pause_a_deployment_and_end_the_pause"
 DAEMON = "tests/kubernetes/test_daemon.py"
@@ -55,6 +56,8 @@ RUN_BY = {
     "autoscaler tune": TUNED,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",
     "autoscaler remove": UNINSTALLED,
+    "autoscaler doctor": DOCTOR,
+    "autoscaler doctor https": "tests/proxies/test_doctor.py::test_what_a_proxy_breaks_is_found",
     "autoscaler replay": JOURNALED,
     "autoscaler explain": JOURNALED,
     "autoscaler run": f"{DAEMON}::test_it_scales_up_and_down_with_the_sessions",
@@ -130,6 +133,7 @@ READ_BY = {
     ("docs/simulate.md", "yaml"): SIMULATED,
     ("docs/simulate.md", "text"): SIMULATED,
     ("docs/journal.md", "text"): JOURNALED,
+    ("docs/doctor.md", "text"): DOCTOR,
     ("policies", ""): "tests/docs/test_command_line.py::test_a_wrong_file_says_what_the_page_says",
     ("policies", "yaml"): f"{SCHEDULED}::test_the_policy_on_the_page_does_what_the_page_says",
     ("deploy/helm", ""): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",

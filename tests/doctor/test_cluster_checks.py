@@ -9,6 +9,7 @@ import yaml
 
 from autoscaler.adapters.kubernetes.rights import Right, needed
 from autoscaler.doctor.findings import Severity
+from autoscaler.policy import Policy
 from tests.doctor.set_ups import (
     DAEMON,
     REF,
@@ -379,3 +380,55 @@ def test_the_rights_are_those_of_the_role_that_we_ship() -> None:
     asked = {(each.verb, each.resource) for each in needed(REF, DAEMON.namespace, DAEMON.name, 1)}
 
     assert asked == set(single_rights())
+
+
+@pytest.mark.parametrize(
+    ("metric", "lacks", "wanted"),
+    [
+        ({"type": "cpu", "utilization": "70%"}, "requests", "no-cpu-request"),
+        ({"type": "memory", "utilization": "70%"}, "limits", "no-memory-limit"),
+    ],
+)
+def test_what_a_metric_of_the_policy_needs_is_an_error(
+    metric: dict[str, str], lacks: str, wanted: str
+) -> None:
+    seen = right()
+    app(seen)["resources"].pop(lacks)
+    policy = a_policy(metric)
+
+    said = found(facts(seen, policy=policy))
+
+    assert said[wanted].severity is Severity.ERROR
+
+
+def test_a_policy_that_is_paused_is_noted() -> None:
+    policy = a_policy({"type": "sessions", "seats": 20}).model_copy(update={"paused": True})
+
+    assert list(found(facts(right(), policy=policy))) == ["paused"]
+
+
+def test_the_annotation_of_a_pause_is_noted() -> None:
+    note = meta(annotations={"bokeh-autoscaler/paused": "INC-7"})
+
+    assert "INC-7" in found(broken(note))["paused"].where
+
+
+def test_without_drains_nobody_needs_the_label() -> None:
+    sessions = {"type": "sessions", "seats": 20}
+    policy = a_policy(sessions).model_copy(update={"drain": None})
+
+    for change in (unlabel, unlabel_pods, select_by_label):
+        seen = right()
+        change(seen)
+        assert found(facts(seen, policy=policy)) == {}
+
+
+def a_policy(metric: dict[str, Any]) -> Policy:
+    return Policy.model_validate(
+        {
+            "name": "app",
+            "target": {"namespace": "bokeh", "deployment": "bokeh-app"},
+            "replicas": {"min": 2, "max": 20},
+            "metrics": [metric],
+        }
+    )

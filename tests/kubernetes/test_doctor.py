@@ -10,6 +10,7 @@ import pytest
 from kubernetes import client
 
 from autoscaler.cli import main
+from tests.deploy.pages import DOCTOR_PAGE, blocks
 from tests.doctor.set_ups import shipped
 from tests.lab.access import Access
 from tests.lab.processes import wait_until
@@ -117,10 +118,13 @@ def test_all_that_is_wrong_is_reported_at_once(
         },
     )
 
-    code = set_up.doctor("-o", "json")
+    code = set_up.doctor()
 
-    said = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr().out.replace(namespace, "bokeh")
+    assert said == blocks(DOCTOR_PAGE, "text")[0]
     assert code == 1
+    assert set_up.doctor("-o", "json") == 1
+    said = json.loads(capsys.readouterr().out)
     assert [each["id"] for each in said["findings"]] == [
         "other-autoscaler",
         "label-missing-from-service",

@@ -152,7 +152,7 @@ class Inspector:
             ref,
             argument(daemon, "--lease-namespace") or namespace,
             argument(daemon, "--lease") or DEFAULT_LEASE,
-            int(argument(daemon, "--shards") or 1),
+            int(shards) if (shards := argument(daemon, "--shards") or "").isdecimal() else 1,
         )
         missing = []
         for done, right in enumerate(wanted):
