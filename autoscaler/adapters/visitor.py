@@ -14,7 +14,7 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
@@ -97,15 +97,21 @@ class _Browser:
                     request_timeout=ANSWER_WITHIN,
                 )
                 answer = await client.fetch(request, raise_error=False)
-                for line in answer.headers.get_list("Set-Cookie"):
-                    with suppress(CookieError):
-                        self.jar.load(line)
+                self._keep(url, answer.headers.get_list("Set-Cookie"))
                 if answer.code not in (301, 302, 303, 307, 308):
                     return answer
                 url = urljoin(url, answer.headers.get("Location", ""))
             raise OSError(f"more than {REDIRECTS} redirects, at last to {url}")
         finally:
             client.close()
+
+    def _keep(self, url: str, cookies: Iterable[str]) -> None:
+        """Keep the cookies of an answer; a browser does not keep `Secure` ones without TLS."""
+        for line in cookies:
+            with suppress(CookieError):
+                found = SimpleCookie(line)
+                if url.startswith("https:") or not any(each["secure"] for each in found.values()):
+                    self.jar.update(found)
 
     @asynccontextmanager
     async def connected(self, page: str, token: str) -> AsyncIterator[WebSocketClientConnection]:

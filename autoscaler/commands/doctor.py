@@ -20,7 +20,7 @@ from autoscaler.commands.connect import (
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.doctor.facts import EXPORTER_PORT, Facts
-from autoscaler.errors import AutoscalerError
+from autoscaler.errors import AutoscalerError, ClusterError
 from autoscaler.model import TargetRef
 from autoscaler.units import seconds
 
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with progress("examining") as show:
             seen = list(_seen(args, targets, show))
-    except AutoscalerError as error:
+    except AutoscalerError as error:  # of options, such as a file that cannot be read
         complain(f"autoscaler doctor: {error}")
         return FAILED
     return _report(args, seen)
@@ -133,6 +133,8 @@ def _misuse(args: argparse.Namespace) -> str:
         return "--namespace and --deployment belong together"
     if not (args.url or args.deployment or args.policies):
         return "name a URL, --namespace with --deployment, or --policies"
+    if (args.wait or args.header) and not args.url:
+        return "--wait and --header need a URL"
     if args.prometheus_url and not (args.deployment or args.policies):
         return "--prometheus-url needs a target: --namespace with --deployment, or --policies"
     if args.url and not args.url.startswith(("http://", "https://")):
@@ -142,8 +144,10 @@ def _misuse(args: argparse.Namespace) -> str:
 
 def _seen(args: argparse.Namespace, targets: list[Facts], show: Show) -> Iterator[Facts]:
     """Yield what was seen of each target, and of the URL. Raises AutoscalerError."""
-    if targets:
-        yield from _of_cluster(args, targets, show)
+    try:
+        yield from _of_cluster(args, targets, show) if targets else ()
+    except ClusterError as error:
+        yield Facts(failure=str(error))
     if args.url:
         from autoscaler.adapters.visitor import visit
 
@@ -198,4 +202,5 @@ def _report(args: argparse.Namespace, seen: list[Facts]) -> int:
         sys.stdout.write(as_json(findings, unexamined) + "\n")
     else:
         say(*as_lines(findings, unexamined))
-    return FAILED if has_errors(findings) else 0
+    failed = any(facts.failure for facts in seen)
+    return FAILED if has_errors(findings) or failed else 0

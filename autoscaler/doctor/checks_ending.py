@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from autoscaler.adapters.kubernetes.inspection import words
 from autoscaler.doctor.facts import Facts
-from autoscaler.doctor.findings import Finding, error, warning
+from autoscaler.doctor.findings import Finding, error, note, warning
 from autoscaler.doctor.manifests import (
+    LAUNCH,
     STOP,
     apps,
     container_yaml,
@@ -15,6 +18,7 @@ from autoscaler.doctor.manifests import (
     drain_deadline,
     field_at,
     is_seen,
+    is_shell,
     labels,
     launched,
     matches,
@@ -24,6 +28,7 @@ from autoscaler.doctor.manifests import (
     where,
 )
 
+EXEC = re.compile(r"\bexec\s+(\S+/)?(python\S*\s+\S*)?bokeh-exporter launch\b")
 # What a pod has if its template does not say.
 DEFAULT_GRACE = 30
 
@@ -43,6 +48,36 @@ def no_launcher(facts: Facts) -> Iterator[Finding]:
                 "args: [bokeh, serve, app.py]",
             ),
         )
+
+
+def launcher_behind_shell(facts: Facts) -> Iterator[Finding]:
+    """A shell in front of the launcher does not pass SIGTERM on, unless it becomes the launcher."""
+    for container in apps(facts):
+        line = words(container)[-1] if is_shell(container) else ""
+        if LAUNCH.search(line) and not EXEC.search(line):
+            yield error(
+                "launcher-behind-shell",
+                field_at(facts, f"spec.containers, {container['name']}, command"),
+                "A rollout or a node drain ends all sessions of a pod after the grace period, "
+                "because the shell does not pass SIGTERM on.",
+                "# begin the last command with `exec`: exec bokeh-exporter launch -- bokeh serve "
+                "app.py\n" + container_yaml(container, "command: [bokeh-exporter, launch, --]"),
+            )
+
+
+def pods_end_first(facts: Facts) -> Iterator[Finding]:
+    """A rollout should start a pod before it ends another one."""
+    strategy = _strategy(facts)
+    rolling = strategy.get("rollingUpdate") or {}
+    if is_seen(facts) and strategy.get("type") != "Recreate":
+        most = rolling.get("maxUnavailable", "25%")
+        if most not in (0, "0%"):
+            yield note(
+                "rollout-ends-pods-first",
+                deployment_at(facts, f"spec.strategy.rollingUpdate.maxUnavailable ({most})"),
+                "In a rollout, new users find fewer pods than before.",
+                "spec:\n  strategy:\n    rollingUpdate: {maxSurge: 25%, maxUnavailable: 0}",
+            )
 
 
 def grace_too_short(facts: Facts) -> Iterator[Finding]:

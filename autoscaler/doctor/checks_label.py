@@ -23,6 +23,7 @@ from autoscaler.doctor.manifests import (
 )
 from autoscaler.units import counted
 
+PROXIES = ("sticky-routable", "sticky-all")
 FROM_TEMPLATE = "metadata:", "  labels:", f'    {ROUTABLE}: "true"'
 
 
@@ -123,6 +124,29 @@ def service_without_pods(facts: Facts) -> Iterator[Finding]:
                     f'\'{{"spec": {{"selector": {{"{ROUTABLE}": null}}}}}}\'',
                 ),
             )
+
+
+def sticky_proxy_without_pods(facts: Facts) -> Iterator[Finding]:
+    """The Services of our proxies must select the pods of an app; by default, of bokeh-app."""
+    seen = facts.cluster
+    if seen is None or seen.services is None or not labels(facts):
+        return
+    ours = [each for each in seen.services if each["metadata"]["name"] in PROXIES]
+    if ours and not any(each in selecting(facts) for each in ours):
+        chosen = (ours[0]["spec"].get("selector") or {}).items()
+        selector = ", ".join(f"{key}={value}" for key, value in chosen)
+        yield warning(
+            "sticky-proxy-without-pods",
+            where(
+                ours[0],
+                "Service",
+                f"spec.selector ({selector})",
+            ),
+            "Users who come through the sticky proxy do not reach this Deployment, because its "
+            "Services select other pods.",
+            "# docs: deploy/kubernetes/README.md, An app of another name\nspec:\n  selector:\n"
+            + "\n".join(f"    {key}: {value!r}" for key, value in labels(facts).items()),
+        )
 
 
 def _service_of(meta: object) -> str:

@@ -159,6 +159,18 @@ def token_expiration(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def session_discarded(facts: Facts) -> Iterator[Finding]:
+    """A session must wait for a user who reconnects, for longer than Bokeh's 15 s."""
+    command = server_words(facts)
+    if "serve" in command and option(command, "--unused-session-lifetime") is None:
+        yield note(
+            "session-discarded-early",
+            field_at(facts, "spec.containers, args, --unused-session-lifetime (15 s)"),
+            "A user whose connection is broken for longer than 15 s has lost the session.",
+            "args: [bokeh, serve, app.py, --unused-session-lifetime=60000]    # milliseconds",
+        )
+
+
 def any_origin(facts: Facts) -> Iterator[Finding]:
     """Not every site may open the app's WebSockets."""
     words = server_words(facts)

@@ -37,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     checks_label.service_sends_to_cordoned,
     checks_scaling.replicas_in_manifest,
     checks_ending.no_launcher,
+    checks_ending.launcher_behind_shell,
     checks_ending.grace_too_short,
     checks_ending.recreated,
     checks_server.probe_creates_sessions,
@@ -50,6 +51,7 @@ CHECKS: tuple[Check, ...] = (
     checks_prometheus.scraped_twice,
     checks_scaling.no_daemon,
     checks_label.no_service,
+    checks_label.sticky_proxy_without_pods,
     checks_server.no_affinity,
     checks_server.no_key,
     checks_page.header_limit,
@@ -60,7 +62,9 @@ CHECKS: tuple[Check, ...] = (
     checks_server.no_memory_limit,
     checks_ending.budget_blocks,
     checks_ending.budget_missing,
+    checks_server.session_discarded,
     checks_server.memory_evicted,
+    checks_ending.pods_end_first,
     checks_scaling.paused,
 )
 ORDER = list(Severity)

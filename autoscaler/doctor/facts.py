@@ -22,6 +22,7 @@ class Facts:
     """What was seen. Each part is None if it was not asked for.
 
     policy: the one of the target, if policies were given. exporter_port: of the sidecars.
+    failure: why the cluster could not be examined at all.
     scrape_interval: seconds, as the daemon was told.
     """
 
@@ -32,10 +33,12 @@ class Facts:
     scrapes: Scrapes | None = None
     scrape_interval: float = SCRAPE_INTERVAL
     visit: Visit | None = None
+    failure: str = ""
     exporter_port: int = EXPORTER_PORT
 
     @property
     def unexamined(self) -> tuple[str, ...]:
         """What could not be examined, a line each."""
-        problem = self.scrapes.problem if self.scrapes else ""
-        return (*(self.cluster.unexamined if self.cluster else ()), *([problem] if problem else ()))
+        problems = (self.failure, self.scrapes.problem if self.scrapes else "")
+        seen = self.cluster.unexamined if self.cluster else ()
+        return (*filter(None, problems), *seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,10 @@ PORT_NAME = "bokeh-metrics"
 DRAIN_DEADLINE = 3600.0
 # Seconds from the launcher's stop signal to SIGKILL.
 STOP = 30.0
-SERVERS = ("bokeh", "panel", "python", "python3", "gunicorn", "uvicorn")
+SHELLS = ("sh", "bash", "dash", "ash")
+LAUNCH = re.compile(r"exporter launch\b")
+# The beginning of a command that starts a server.
+SERVE = re.compile(r"(^|[\s/;&])(bokeh|panel|python[\d.]*|gunicorn|uvicorn)\b")
 
 
 def template(facts: Facts) -> Json:
@@ -63,12 +67,18 @@ def apps(facts: Facts) -> list[Json]:
 def launched(facts: Facts) -> bool | None:
     """Return whether the app's first process is the launcher; None: the image decides."""
     for container in apps(facts):
-        if "launch" in words(container):
+        line = " ".join(words(container))
+        if LAUNCH.search(line):
             return True
-        command = container.get("command") or ()
-        if command and command[0].rpartition("/")[2] in SERVERS:
+        if SERVE.search(line if is_shell(container) else " ".join(container.get("command") or ())):
             return False
     return None
+
+
+def is_shell(container: Json) -> bool:
+    """Return whether a container starts its server by a line of a shell."""
+    command = words(container)
+    return bool(command) and command[0].rpartition("/")[2] in SHELLS and "-c" in command
 
 
 def server_words(facts: Facts) -> list[str]:

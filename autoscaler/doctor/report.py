@@ -18,7 +18,7 @@ def as_lines(findings: Sequence[Finding], unexamined: Sequence[str]) -> Iterator
         yield "  fix:"
         yield from (f"    {line}" for line in each.fix.splitlines())
         yield ""
-    yield _summary(findings)
+    yield _summary(findings, is_whole=not unexamined)
     yield from (f"not examined: {each}" for each in unexamined)
 
 
@@ -37,7 +37,8 @@ def has_errors(findings: Sequence[Finding]) -> bool:
     return any(each.severity is Severity.ERROR for each in findings)
 
 
-def _summary(findings: Sequence[Finding]) -> str:
+def _summary(findings: Sequence[Finding], *, is_whole: bool) -> str:
     counts = {kind: sum(each.severity is kind for each in findings) for kind in Severity}
     told = [counted(count, kind.value) for kind, count in counts.items() if count]
-    return ", ".join(told) or "nothing found"
+    nothing = "nothing found" if is_whole else "nothing found in what could be examined"
+    return ", ".join(told) or nothing

@@ -157,6 +157,35 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         "no-launcher",
         Severity.ERROR,
     ),
+    "a shell starts the server": (
+        lambda seen: app(seen).update(command=["sh", "-c", "cd /app && bokeh serve ."], args=[]),
+        "no-launcher",
+        Severity.ERROR,
+    ),
+    "a shell starts the launcher": (
+        lambda seen: app(seen).update(
+            command=["/bin/sh", "-c"], args=["cd /app && bokeh-exporter launch -- bokeh serve ."]
+        ),
+        "launcher-behind-shell",
+        Severity.ERROR,
+    ),
+    "a rollout ends pods first": (
+        lambda seen: seen["deployment"]["spec"].pop("strategy"),
+        "rollout-ends-pods-first",
+        Severity.NOTE,
+    ),
+    "a session waits for 15 s": (
+        lambda seen: app(seen)["args"].remove("--unused-session-lifetime=60000"),
+        "session-discarded-early",
+        Severity.NOTE,
+    ),
+    "the proxy's Services are those of another app": (
+        lambda seen: seen["services"].append(
+            named("sticky-all", clusterIP="None", selector={"app": "b"}, ports=[{"port": 5006}])
+        ),
+        "sticky-proxy-without-pods",
+        Severity.WARNING,
+    ),
     "Kubernetes waits for 30 s": (
         lambda seen: template(seen)["spec"].pop("terminationGracePeriodSeconds"),
         "grace-too-short",
@@ -321,6 +350,9 @@ FINE: dict[str, Break] = {
                 }
             }
         ),
+    ),
+    "a launcher that a shell becomes": lambda seen: app(seen).update(
+        command=["sh", "-c", "cd /app && exec bokeh-exporter launch -- bokeh serve ."], args=[]
     ),
     "a launcher of zero-touch": lambda seen: app(seen).update(
         command=["python", "/bokeh-exporter", "launch", "--"]

@@ -10,6 +10,7 @@ import pytest
 from kubernetes import client
 
 from autoscaler.cli import main
+from tests.deploy.manifests import FOLDER
 from tests.deploy.pages import DOCTOR_PAGE, blocks
 from tests.doctor.set_ups import shipped
 from tests.lab.access import Access
@@ -143,7 +144,7 @@ def test_what_may_not_be_read_is_said(set_up: SetUp, capsys: pytest.CaptureFixtu
 
     said = capsys.readouterr().out.splitlines()
     assert code == 0
-    assert said[0] == "nothing found"
+    assert said[0] == "nothing found in what could be examined"
     assert all(line.startswith("not examined: ") for line in said[1:])
     for resource in ("subjectaccessreviews", "pods", "services", "networkpolicies"):
         assert sum(f" {resource} in " in line for line in said) == 1, resource
@@ -169,7 +170,22 @@ def test_a_cluster_that_does_not_answer_is_one_line(
 
     code = set_up.doctor(kubeconfig=file)
 
-    said = capsys.readouterr().err
+    first, second = capsys.readouterr().out.splitlines()
     assert code == 1
-    assert said.count("\n") == 1
-    assert said.startswith("autoscaler doctor: cannot get deployments ")
+    assert first == "nothing found in what could be examined"
+    assert second.startswith("not examined: cannot get deployments ")
+
+
+def test_the_targets_of_policies_are_examined_with_what_their_metrics_need(
+    set_up: SetUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up.create(our_rules())
+    policy = tmp_path / "policy.yaml"
+    text = (FOLDER / "base" / "policies" / "bokeh-app.yaml").read_text()
+    policy.write_text(text.replace("namespace: bokeh", f"namespace: {set_up.namespace}"))
+
+    words = ["--daemon", f"{set_up.namespace}/bokeh-autoscaler", "--policies", str(policy)]
+    code = main(["doctor", *words, "--kubeconfig", str(set_up.cluster.admin)])
+
+    assert capsys.readouterr().out == "nothing found\n"
+    assert code == 0
