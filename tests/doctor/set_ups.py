@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,34 +31,48 @@ def shipped() -> list[Any]:
 
 def right() -> Seen:
     """What is seen of the set-up that we ship, with two ready pods, as plain values to change."""
-    objects = shipped()
+    return seen_of(shipped())
 
-    def of(kind: str, namespace: str = REF.namespace) -> list[Any]:
+
+def seen_of(objects: Sequence[Any]) -> Seen:
+    """What is seen of applied objects, with two ready pods behind each Service."""
+
+    def of(kind: str) -> list[Any]:
         return [
             each
             for each in objects
-            if each["kind"] == kind and each["metadata"]["namespace"] == namespace
+            if each["kind"] == kind and each["metadata"].get("namespace") == REF.namespace
         ]
 
-    [deployment], [daemon] = of("Deployment"), of("Deployment", DAEMON.namespace)
+    def deployment(namespace: str, name: str) -> Any:
+        place = {"namespace": namespace, "name": name}
+        return next(
+            each
+            for each in objects
+            if each["kind"] == "Deployment" and place.items() <= each["metadata"].items()
+        )
+
+    target = deployment(*REF)
     return {
-        "deployment": deployment,
-        "daemon": daemon,
-        "pods": [_pod(deployment, number) for number in range(2)],
+        "deployment": target,
+        "daemon": deployment(*DAEMON),
+        "pods": [_pod(target, number) for number in range(2)],
         "services": of("Service"),
-        "endpoint_slices": [
-            {
-                "metadata": {"labels": {"kubernetes.io/service-name": "bokeh-app"}},
-                "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
-            }
-        ],
-        "ingresses": [],
-        "autoscalers": [],
+        "endpoint_slices": [_slice(each["metadata"]["name"]) for each in of("Service")],
+        "ingresses": of("Ingress"),
+        "autoscalers": of("HorizontalPodAutoscaler"),
         "scaled_objects": [],
         "budgets": of("PodDisruptionBudget"),
         "network_policies": of("NetworkPolicy"),
         "missing_rights": [],
         "unexamined": [],
+    }
+
+
+def _slice(service: str) -> Any:
+    return {
+        "metadata": {"labels": {"kubernetes.io/service-name": service}},
+        "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
     }
 
 
