@@ -7,7 +7,7 @@ from typing import Any
 
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.doctor.facts import Facts
-from autoscaler.doctor.findings import Finding, error
+from autoscaler.doctor.findings import Finding, error, warning
 from autoscaler.doctor.manifests import (
     all_containers,
     await_rollout,
@@ -17,10 +17,12 @@ from autoscaler.doctor.manifests import (
     kubectl,
     labels,
     matches,
+    pods,
     template,
     template_yaml,
     where,
 )
+from autoscaler.model import Reason
 from autoscaler.units import counted
 
 NAMESPACE = "kubernetes.io/metadata.name"
@@ -53,8 +55,7 @@ def no_exporter(facts: Facts) -> Iterator[Finding]:
 
 def pods_without_exporter(facts: Facts) -> Iterator[Finding]:
     """A running pod may be from before the template had one."""
-    pods = (facts.cluster.pods if facts.cluster else None) or ()
-    lacking = [pod for pod in pods if not _exporters(pod["spec"], facts)]
+    lacking = [pod for pod in pods(facts) if not _exporters(pod["spec"], facts)]
     if lacking and _exporters(template(facts).get("spec") or {}, facts):
         yield error(
             "pods-without-exporter",
@@ -66,7 +67,7 @@ def pods_without_exporter(facts: Facts) -> Iterator[Finding]:
 
 def exporter_not_running(facts: Facts) -> Iterator[Finding]:
     """The exporter of a pod may be there and not run."""
-    for pod in (facts.cluster.pods if facts.cluster else None) or ():
+    for pod in pods(facts):
         names = {each["name"] for each in _exporters(pod["spec"], facts)}
         for status in _statuses(pod):
             waiting = (status.get("state") or {}).get("waiting") or {}
@@ -111,6 +112,22 @@ def exporter_blocked(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def exporter_unreachable(facts: Facts) -> Iterator[Finding]:
+    """The daemon says itself what it cannot reach; Kubernetes keeps its Events for an hour."""
+    events = (facts.cluster.events if facts.cluster else None) or ()
+    told = [each for each in events if each.get("reason") == Reason.SIDECAR_UNREACHABLE]
+    if told:
+        last = max(told, key=lambda each: each.get("lastTimestamp") or "")
+        yield warning(
+            "exporter-unreachable",
+            f"Deployment {facts.ref}, Event {last['reason']} at {last.get('lastTimestamp')}: "
+            f"{last.get('message', '')}",
+            f"The daemon could not ask all pods within the last hour; a pod that it cannot ask is "
+            f"one {BLIND}.",
+            "# docs/runbook.md, BokehSidecarUnreachable\n" + kubectl(facts, "get networkpolicies"),
+        )
+
+
 def _exporters(spec: Json, facts: Facts) -> list[Json]:
     return [each for each in all_containers(spec) if is_exporter(each, facts.exporter_port)]
 
@@ -147,8 +164,8 @@ def _is_from(rule: Json, namespace: str, of_daemon: Mapping[str, str], facts: Fa
 
 
 def _is_peer(peer: Json, namespace: str, of_daemon: Mapping[str, str], facts: Facts) -> bool:
-    spaces, pods = peer.get("namespaceSelector"), peer.get("podSelector")
-    if pods is not None and not matches(pods, of_daemon):
+    spaces, chosen = peer.get("namespaceSelector"), peer.get("podSelector")
+    if chosen is not None and not matches(chosen, of_daemon):
         return False
     if spaces is None:
         return facts.ref is not None and namespace == facts.ref.namespace

@@ -16,6 +16,7 @@ from autoscaler.doctor.manifests import (
     is_seen,
     kubectl,
     labels,
+    pods,
     selecting,
     selects_routable,
     template_yaml,
@@ -55,8 +56,7 @@ def label_in_selector(facts: Facts) -> Iterator[Finding]:
 
 def pods_without_label(facts: Facts) -> Iterator[Finding]:
     """A pod from before the rollout lacks what the template has."""
-    pods = (facts.cluster.pods if facts.cluster else None) or ()
-    lacking = [p for p in pods if ROUTABLE not in (p["metadata"].get("labels") or {})]
+    lacking = [p for p in pods(facts) if ROUTABLE not in (p["metadata"].get("labels") or {})]
     if lacking and is_drained(facts) and labels(facts).get(ROUTABLE) == "true":
         yield error(
             "pods-without-label",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
+from autoscaler.doctor.manifests import is_ready, pods
 from autoscaler.units import counted, duration_text
 
 # The daemon ignores samples that are older than two scrapes.
@@ -24,11 +25,10 @@ def not_scraped(facts: Facts) -> Iterator[Finding]:
     seen = facts.scrapes
     if seen is None or seen.problem or facts.ref is None:
         return
-    pods = (facts.cluster.pods if facts.cluster else None) or ()
-    running = {pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == "Running"}
-    missing = sorted(running - seen.pods)
+    ready = {pod["metadata"]["name"] for pod in pods(facts) if is_ready(pod)}
+    missing = sorted(ready - seen.pods)
     if missing or not seen.pods:
-        what = f"{counted(len(missing), 'running pod')}, such as {missing[0]}" if missing else "any"
+        what = f"{counted(len(missing), 'ready pod')}, such as {missing[0]}" if missing else "any"
         why = f" ({seen.hint})" if seen.hint else ""
         yield error(
             "not-scraped",

@@ -8,7 +8,7 @@ from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, PAUSED, Json, pau
 from autoscaler.adapters.kubernetes.rights import Right
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
-from autoscaler.doctor.manifests import deployment_at, is_seen, kubectl, where
+from autoscaler.doctor.manifests import deployment_at, kubectl, where
 
 # The manager to which docs/adopt.md transfers the field, until the daemon writes it.
 HANDED_OVER = "handover"
@@ -38,11 +38,11 @@ WAYS = {
 
 def no_deployment(facts: Facts) -> Iterator[Finding]:
     """The target must exist."""
-    if facts.cluster is not None and facts.cluster.deployment is None:
+    if facts.cluster is not None and "deployment" in facts.cluster.absent:
         yield error(
             "no-deployment",
             f"Deployment {facts.ref}",
-            "Nothing is scaled: there is no such Deployment, or it may not be read.",
+            "Nothing is scaled, because there is no such Deployment.",
             f"kubectl get deployments --all-namespaces | grep {facts.ref and facts.ref.deployment}",
         )
 
@@ -79,12 +79,12 @@ def _of_keda(item: Json) -> bool:
 
 def no_daemon(facts: Facts) -> Iterator[Finding]:
     """Somebody must scale it."""
-    if facts.cluster is not None and facts.cluster.daemon is None and is_seen(facts):
+    if facts.cluster is not None and "daemon" in facts.cluster.absent:
         place = facts.daemon
         yield warning(
             "no-daemon",
             f"Deployment {place.namespace}/{place.name}" if place else "the daemon",
-            "Nothing is scaled by this daemon: it is not there, or it may not be read.",
+            "Nothing is scaled by this daemon, because it is not there.",
             "kubectl apply -k deploy/kubernetes/recommended\n"
             "# or, if it runs elsewhere: autoscaler doctor --daemon NAMESPACE/NAME",
         )

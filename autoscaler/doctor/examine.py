@@ -45,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     checks_exporter.pods_without_exporter,
     checks_exporter.exporter_not_running,
     checks_exporter.exporter_blocked,
+    checks_exporter.exporter_unreachable,
     checks_scaling.rights_missing,
     checks_prometheus.not_scraped,
     checks_prometheus.scraped_too_rarely,

@@ -45,6 +45,23 @@ def labels(facts: Facts) -> Mapping[str, str]:
     return (template(facts).get("metadata") or {}).get("labels") or {}
 
 
+def pods(facts: Facts) -> list[Json]:
+    """Return the target's pods that neither end, as in a rollout, nor have ended."""
+    found = (facts.cluster.pods if facts.cluster else None) or ()
+    return [
+        pod
+        for pod in found
+        if pod["status"].get("phase") in ("Pending", "Running")
+        and not pod["metadata"].get("deletionTimestamp")
+    ]
+
+
+def is_ready(pod: Json) -> bool:
+    """Return whether a pod is Ready."""
+    conditions = pod["status"].get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
 def all_containers(spec: Json) -> list[Json]:
     """Return the containers of a pod with its init containers, native sidecars among them."""
     return [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]

@@ -63,6 +63,7 @@ def seen_of(objects: Sequence[Any]) -> Seen:
         "autoscalers": of("HorizontalPodAutoscaler"),
         "scaled_objects": [],
         "budgets": of("PodDisruptionBudget"),
+        "events": [],
         "network_policies": of("NetworkPolicy"),
         "missing_rights": [],
         "unexamined": [],
@@ -87,7 +88,8 @@ def _pod(deployment: Any, number: int) -> Any:
             ("initContainerStatuses", template["spec"].get("initContainers", ())),
         )
     }
-    return {"metadata": meta, "spec": template["spec"], "status": {"phase": "Running", **statuses}}
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], **statuses}
+    return {"metadata": meta, "spec": template["spec"], "status": status}
 
 
 def facts(seen: Seen, **more: Any) -> Facts:

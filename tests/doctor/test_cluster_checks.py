@@ -59,7 +59,7 @@ def meta(**fields: Any) -> Break:
 # What is wrong: how to make it so, what is found, how bad it is.
 CASES: dict[str, tuple[Break, str, Severity]] = {
     "there is no such Deployment": (
-        lambda seen: seen.update(deployment=None),
+        lambda seen: seen.update(deployment=None, absent=frozenset({"deployment"})),
         "no-deployment",
         Severity.ERROR,
     ),
@@ -104,7 +104,11 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         "right-missing",
         Severity.ERROR,
     ),
-    "there is no daemon": (lambda seen: seen.update(daemon=None), "no-daemon", Severity.WARNING),
+    "there is no daemon": (
+        lambda seen: seen.update(daemon=None, absent=frozenset({"daemon"})),
+        "no-daemon",
+        Severity.WARNING,
+    ),
     "kubectl applied replicas": (
         meta(annotations={LAST_APPLIED: '{"spec":{"replicas":3}}'}),
         "replicas-in-manifest",
@@ -151,6 +155,13 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         lambda seen: seen["network_policies"][0]["spec"]["ingress"][1]["from"].pop(),
         "exporter-blocked",
         Severity.ERROR,
+    ),
+    "the daemon says that it reaches nobody": (
+        lambda seen: seen["events"].append(
+            {"reason": "SidecarUnreachable", "lastTimestamp": "2027-01-15T08:00:00Z"}
+        ),
+        "exporter-unreachable",
+        Severity.WARNING,
     ),
     "the server is the first process": (
         lambda seen: app(seen).update(command=["/usr/local/bin/bokeh", "serve"]),
@@ -372,6 +383,15 @@ FINE: dict[str, Break] = {
     "an exporter that starts": lambda seen: seen["pods"][0]["status"]["initContainerStatuses"][
         0
     ].update(state={"waiting": {"reason": "PodInitializing"}}),
+    "pods without the label that end": lambda seen: (
+        unlabel_pods(seen),
+        [pod["metadata"].update(deletionTimestamp="now") for pod in seen["pods"]],
+    ),
+    "pods without the label that have ended": lambda seen: (
+        unlabel_pods(seen),
+        [pod["status"].update(phase="Failed") for pod in seen["pods"]],
+    ),
+    "an Event of a decision": lambda seen: seen["events"].append({"reason": "ScaledUp"}),
     "replicas that the daemon wrote": meta(**written_by("bokeh-autoscaler", "Update")),
     "replicas that were handed over": meta(**written_by("handover", "Apply")),
     "replicas that somebody scaled by hand": meta(**written_by("kubectl", "Update")),
@@ -400,7 +420,9 @@ def test_what_could_not_be_read_is_no_finding() -> None:
     lists = [key for key, value in right().items() if isinstance(value, list)]
 
     def read_nothing(seen: Seen) -> None:
-        seen.update(dict.fromkeys(lists, None), unexamined=["not allowed to list pods"])
+        seen.update(
+            dict.fromkeys([*lists, "daemon"], None), unexamined=["not allowed to list pods"]
+        )
 
     seen = broken(read_nothing)
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
 from autoscaler.cli import main
+from autoscaler.model import TargetRef
 from tests.deploy.manifests import FOLDER
 from tests.deploy.pages import DOCTOR_PAGE, blocks
 from tests.doctor.set_ups import shipped
@@ -148,6 +150,23 @@ def test_what_may_not_be_read_is_said(set_up: SetUp, capsys: pytest.CaptureFixtu
     assert all(line.startswith("not examined: ") for line in said[1:])
     for resource in ("subjectaccessreviews", "pods", "services", "networkpolicies"):
         assert sum(f" {resource} in " in line for line in said) == 1, resource
+
+
+def test_what_the_daemon_itself_cannot_reach_is_repeated(
+    set_up: SetUp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up.create(our_rules())
+    cluster = KubernetesCluster.connect(set_up.cluster.admin)
+    ref = TargetRef(set_up.namespace, APP)
+    uid = set_up.cluster.apps.read_namespaced_deployment(APP, set_up.namespace).metadata.uid
+    cluster.announce(ref, uid, "SidecarUnreachable", "bokeh-app-1 refused", warning=True)
+
+    code = set_up.doctor("-o", "json")
+
+    [finding] = json.loads(capsys.readouterr().out)["findings"]
+    assert code == 0
+    assert finding["id"] == "exporter-unreachable"
+    assert finding["where"].endswith("bokeh-app-1 refused")
 
 
 def test_a_target_that_is_not_there_is_an_error(

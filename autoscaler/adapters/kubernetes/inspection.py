@@ -32,12 +32,15 @@ class Daemon(NamedTuple):
 class Inspection:
     """All that was seen. A list is None if it could not be read.
 
-    pods: of the Deployment's selector. missing_rights: what the daemon may not do; None if that is
-    not known. unexamined: why something is not known, a line each.
+    absent: which of `deployment` and `daemon` do not exist; one that may not be read is only None.
+    pods: of the Deployment's selector. events: about the Deployment. missing_rights: what the
+    daemon may not do; None if that is not known. unexamined: why something is not known, a line
+    each.
     """
 
     deployment: Json | None = None
     daemon: Json | None = None
+    absent: frozenset[str] = frozenset()
     pods: Found = None
     services: Found = None
     endpoint_slices: Found = None
@@ -46,6 +49,7 @@ class Inspection:
     scaled_objects: Found = None
     budgets: Found = None
     network_policies: Found = None
+    events: Found = None
     missing_rights: tuple[Right, ...] | None = None
     unexamined: tuple[str, ...] = ()
 
@@ -59,89 +63,88 @@ class Inspector:
 
     def __init__(self, api: client.ApiClient, progress: Callable[[float], None]) -> None:
         self._apps: Any = client.AppsV1Api(api)
-        self._core: Any = client.CoreV1Api(api)
-        self._network: Any = client.NetworkingV1Api(api)
-        self._discovery: Any = client.DiscoveryV1Api(api)
-        self._scaling: Any = client.AutoscalingV2Api(api)
-        self._policy: Any = client.PolicyV1Api(api)
         self._custom: Any = client.CustomObjectsApi(api)
         self._authorization: Any = client.AuthorizationV1Api(api)
+        core: Any = client.CoreV1Api(api)
+        network: Any = client.NetworkingV1Api(api)
+        discovery: Any = client.DiscoveryV1Api(api)
+        scaling: Any = client.AutoscalingV2Api(api)
+        policy: Any = client.PolicyV1Api(api)
+        # By the field: the resource as a Role names it, and its list request.
+        self._lists: dict[str, tuple[str, Callable[..., Any]]] = {
+            "pods": ("pods", core.list_namespaced_pod),
+            "services": ("services", core.list_namespaced_service),
+            "endpoint_slices": ("endpointslices", discovery.list_namespaced_endpoint_slice),
+            "ingresses": ("ingresses", network.list_namespaced_ingress),
+            "autoscalers": (
+                "horizontalpodautoscalers",
+                scaling.list_namespaced_horizontal_pod_autoscaler,
+            ),
+            "scaled_objects": ("scaledobjects", self._scaled_objects),
+            "budgets": ("poddisruptionbudgets", policy.list_namespaced_pod_disruption_budget),
+            "network_policies": ("networkpolicies", network.list_namespaced_network_policy),
+            "events": ("events", core.list_namespaced_event),
+        }
         self._progress = progress
         self._unexamined: list[str] = []
+        self._absent: set[str] = set()
 
     def inspect(self, ref: TargetRef, daemon: Daemon) -> Inspection:
         """Return what is there of one target and of the daemon."""
-        self._unexamined = []
-        deployment = self._deployment(*ref)
+        self._unexamined, self._absent = [], set()
+        deployment = self._deployment("deployment", *ref)
         self._progress(0.1)
         if deployment is None:
-            return Inspection(unexamined=tuple(self._unexamined))
-        ours = self._deployment(*daemon)
+            return Inspection(absent=frozenset(self._absent), unexamined=tuple(self._unexamined))
+        ours = self._deployment("daemon", *daemon)
         rights = None if ours is None else self._missing(ref, ours)
         self._progress(0.6)
-        selector = label_selector(deployment["spec"]["selector"])
+        about = f"involvedObject.kind=Deployment,involvedObject.name={ref.deployment}"
+        options = {
+            "pods": {"label_selector": label_selector(deployment["spec"]["selector"])},
+            "events": {"field_selector": about},
+        }
         listed = {
-            "pods": self._list(
-                "pods", self._core.list_namespaced_pod, ref, label_selector=selector
-            ),
-            "services": self._list("services", self._core.list_namespaced_service, ref),
-            "endpoint_slices": self._list(
-                "endpointslices", self._discovery.list_namespaced_endpoint_slice, ref
-            ),
-            "ingresses": self._list("ingresses", self._network.list_namespaced_ingress, ref),
-            "autoscalers": self._list(
-                "horizontalpodautoscalers",
-                self._scaling.list_namespaced_horizontal_pod_autoscaler,
-                ref,
-            ),
-            "scaled_objects": self._scaled_objects(ref),
-            "budgets": self._list(
-                "poddisruptionbudgets", self._policy.list_namespaced_pod_disruption_budget, ref
-            ),
-            "network_policies": self._list(
-                "networkpolicies", self._network.list_namespaced_network_policy, ref
-            ),
+            field: self._list(resource, call, ref, **options.get(field, {}))
+            for field, (resource, call) in self._lists.items()
         }
         return Inspection(
             deployment,
             ours,
+            frozenset(self._absent),
             missing_rights=rights,
             unexamined=tuple(self._unexamined),
             **listed,
         )
 
-    def _deployment(self, namespace: str, name: str) -> Json | None:
+    def _deployment(self, field: str, namespace: str, name: str) -> Json | None:
         """Return a Deployment; None if there is none, or if it may not be read."""
         what = ("get", "deployments", namespace, name)
         try:
             return ask(what, self._apps.read_namespaced_deployment, name, namespace)
         except TargetNotFoundError:
-            return None
+            self._absent.add(field)
         except ForbiddenError as error:
             self._unexamined.append(str(error))
-            return None
+        return None
 
     def _list(
         self, resource: str, call: Callable[..., Any], ref: TargetRef, **options: Any
     ) -> Found:
+        """Return the objects of a kind; none if the cluster does not know it, as without KEDA."""
         try:
             answer = ask(("list", resource, ref.namespace, ""), call, ref.namespace, **options)
+        except TargetNotFoundError:
+            return ()
         except ForbiddenError as error:
             self._unexamined.append(str(error))
             return None
         return tuple(answer.get("items") or ())
 
-    def _scaled_objects(self, ref: TargetRef) -> Found:
-        """Return those of KEDA; none if the cluster does not know the kind."""
-        call = self._custom.list_namespaced_custom_object
-
-        def listed(namespace: str, **options: Any) -> Any:
-            return call("keda.sh", "v1alpha1", namespace, "scaledobjects", **options)
-
-        try:
-            return self._list("scaledobjects", listed, ref)
-        except TargetNotFoundError:
-            return ()
+    def _scaled_objects(self, namespace: str, **options: Any) -> Any:
+        """Request those of KEDA."""
+        group = ("keda.sh", "v1alpha1", namespace, "scaledobjects")
+        return self._custom.list_namespaced_custom_object(*group, **options)
 
     def _missing(self, ref: TargetRef, daemon: Json) -> tuple[Right, ...] | None:
         """Return what the daemon's ServiceAccount may not do, by the API server's own answer."""
