@@ -86,7 +86,10 @@ class _Browser:
         return {**self.headers, **({"Cookie": "; ".join(pairs)} if pairs else {}), **more}
 
     async def get(self, url: str) -> HTTPResponse:
-        """GET a page and follow its redirects with the cookies that they set."""
+        """GET a page and follow its redirects with the cookies that they set.
+
+        No other host is asked: it must not learn the headers and cookies of this one.
+        """
         client = AsyncHTTPClient(force_instance=True)  # a new connection, as of a new browser
         try:
             for _ in range(REDIRECTS):
@@ -98,9 +101,11 @@ class _Browser:
                 )
                 answer = await client.fetch(request, raise_error=False)
                 self._keep(url, answer.headers.get_list("Set-Cookie"))
-                if answer.code not in (301, 302, 303, 307, 308):
+                place = urljoin(url, answer.headers.get("Location", ""))
+                is_here = urlsplit(place).hostname == urlsplit(url).hostname
+                if answer.code not in (301, 302, 303, 307, 308) or not is_here:
                     return answer
-                url = urljoin(url, answer.headers.get("Location", ""))
+                url = place
             raise OSError(f"more than {REDIRECTS} redirects, at last to {url}")
         finally:
             client.close()

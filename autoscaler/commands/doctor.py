@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Look at a set-up from outside (URL), in the cluster (--deployment or --policies) or both, "
         "and report all that will hurt at once, with what users feel and how to fix it. Nothing is "
-        "changed, but a visit of the URL creates about 20 sessions, as 20 users do."
+        "changed, but a visit of the URL creates about ten sessions, as ten users do."
     )
     parser.epilog = (
         "Exit code: 0 if nothing is an error; 1 if something is, or if the cluster does not "

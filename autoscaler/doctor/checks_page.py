@@ -13,8 +13,10 @@ FORBIDDEN = 403
 # Seconds for which a page should be able to reconnect; Bokeh's default is five minutes.
 LONG_ENOUGH = 3600.0
 STICKY = (
-    "# a sticky proxy in front: deploy/README.md, A proxy in front\n"
-    "components:\n  - ../bokeh-autoscaler/deploy/kubernetes/components/sticky-haproxy"
+    "# several pods: a sticky proxy in front (deploy/README.md)\n"
+    "components:\n  - ../bokeh-autoscaler/deploy/kubernetes/components/sticky-haproxy\n"
+    "# several processes in one pod: the launcher, whose workers hand connections to each other\n"
+    "# bokeh-exporter launch -- bokeh serve app.py --num-procs 4"
 )
 EXPIRATION = "args: [bokeh, serve, app.py, --session-token-expiration=86400]"
 

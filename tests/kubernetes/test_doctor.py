@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes import client
+from kubernetes.client.exceptions import ApiException
 
 from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
 from autoscaler.cli import main
 from autoscaler.model import TargetRef
+from autoscaler.ports import TargetState
 from tests.deploy.manifests import FOLDER
 from tests.deploy.pages import DOCTOR_PAGE, blocks
 from tests.doctor.set_ups import shipped
@@ -150,6 +154,92 @@ def test_what_may_not_be_read_is_said(set_up: SetUp, capsys: pytest.CaptureFixtu
     assert all(line.startswith("not examined: ") for line in said[1:])
     for resource in ("subjectaccessreviews", "pods", "services", "networkpolicies"):
         assert sum(f" {resource} in " in line for line in said) == 1, resource
+
+
+def test_who_applies_replicas_is_found_until_the_daemon_has_set_them(
+    set_up: SetUp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up.create(our_rules())
+    applied = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 2}}
+    set_up.cluster.apps.patch_namespaced_deployment(
+        APP,
+        set_up.namespace,
+        applied,
+        field_manager="kustomize-controller",
+        force=True,
+        _content_type="application/apply-patch+yaml",
+    )
+
+    assert set_up.doctor() == 1
+    said = capsys.readouterr().out
+    assert "ERROR replicas-in-manifest" in said
+    assert "kustomize-controller" in said
+
+    set_up.cluster.settle(set_up.namespace, APP, 2)
+    cluster, ref = KubernetesCluster.connect(set_up.cluster.admin), TargetRef(set_up.namespace, APP)
+    state = cluster.read_target(ref)
+    assert isinstance(state, TargetState)
+    cluster.scale(state, 3)
+
+    assert set_up.doctor() == 0
+    assert capsys.readouterr().out == "nothing found\n"
+
+
+def test_a_scaled_object_of_keda_is_found(
+    set_up: SetUp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up.create(our_rules())
+    objects: Any = client.CustomObjectsApi(set_up.cluster.api)
+    kind = ("keda.sh", "v1alpha1", set_up.namespace, "scaledobjects")
+    with keda(set_up.cluster):
+        body = {
+            "apiVersion": "keda.sh/v1alpha1",
+            "kind": "ScaledObject",
+            "metadata": {"name": "by-cron"},
+            "spec": {"scaleTargetRef": {"name": APP}},
+        }
+        wait_until(lambda: created(objects, kind, body), 20, "the API of ScaledObjects")
+
+        assert set_up.doctor("-o", "json") == 1
+
+    [finding] = json.loads(capsys.readouterr().out)["findings"]
+    assert finding["id"] == "other-autoscaler"
+    assert finding["where"].startswith(f"ScaledObject {set_up.namespace}/by-cron")
+
+
+@contextmanager
+def keda(cluster: Access) -> Iterator[None]:
+    """The cluster knows KEDA's kind, without its operator."""
+    definitions: Any = client.ApiextensionsV1Api(cluster.api)
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True}
+    names = {"kind": "ScaledObject", "plural": "scaledobjects", "singular": "scaledobject"}
+    definitions.create_custom_resource_definition(
+        {
+            "metadata": {"name": "scaledobjects.keda.sh"},
+            "spec": {
+                "group": "keda.sh",
+                "scope": "Namespaced",
+                "names": names,
+                "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
+            },
+        }
+    )
+    try:
+        yield
+    finally:
+        definitions.delete_custom_resource_definition("scaledobjects.keda.sh")
+
+
+def created(objects: Any, kind: tuple[str, ...], body: Any) -> bool:
+    """Whether an object could be created: the API of a new kind comes some time later."""
+    try:
+        objects.create_namespaced_custom_object(*kind, body)
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        return False
+    return True
 
 
 def test_what_the_daemon_itself_cannot_reach_is_repeated(

@@ -18,6 +18,7 @@ from autoscaler.errors import ForbiddenError, TargetNotFoundError
 from autoscaler.model import TargetRef
 
 Found = tuple[Json, ...] | None
+Call = Callable[..., Any]
 DEFAULT_LEASE = "bokeh-autoscaler"
 
 
@@ -71,7 +72,7 @@ class Inspector:
         scaling: Any = client.AutoscalingV2Api(api)
         policy: Any = client.PolicyV1Api(api)
         # By the field: the resource as a Role names it, and its list request.
-        self._lists: dict[str, tuple[str, Callable[..., Any]]] = {
+        self._lists: dict[str, tuple[str, Call]] = {
             "pods": ("pods", core.list_namespaced_pod),
             "services": ("services", core.list_namespaced_service),
             "endpoint_slices": ("endpointslices", discovery.list_namespaced_endpoint_slice),
@@ -128,9 +129,7 @@ class Inspector:
             self._unexamined.append(str(error))
         return None
 
-    def _list(
-        self, resource: str, call: Callable[..., Any], ref: TargetRef, **options: Any
-    ) -> Found:
+    def _list(self, resource: str, call: Call, ref: TargetRef, **options: Any) -> Found:
         """Return the objects of a kind; none if the cluster does not know it, as without KEDA."""
         try:
             answer = ask(("list", resource, ref.namespace, ""), call, ref.namespace, **options)
