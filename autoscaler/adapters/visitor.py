@@ -50,6 +50,7 @@ class Visit:
     another session than the page's, and lost: whose reconnect did. cookies: names of those that
     were set. too_large: bytes of cookies with which it no longer opens, and the step. idle_end:
     seconds after which an idle WebSocket was closed; watched: seconds for which one was kept.
+    unexamined: what was not looked at, and why, or "".
     """
 
     url: str
@@ -66,6 +67,7 @@ class Visit:
     too_large: tuple[int, str] | None = None
     idle_end: float | None = None
     watched: float = 0.0
+    unexamined: str = ""
 
 
 @dataclass(slots=True)
@@ -123,13 +125,15 @@ class _Browser:
         """Open the WebSocket of a page, as a page of the same site does, and close it again."""
         parts = urlsplit(page)
         origin = f"{parts.scheme}://{parts.netloc}"
-        connection = await open_socket(page, token, self.sends(Origin=origin))
+        async with asyncio.timeout(ANSWER_WITHIN):
+            connection = await open_socket(page, token, self.sends(Origin=origin))
         try:
             yield connection
         finally:
             connection.close()
             with suppress(TimeoutError):
-                await asyncio.wait_for(until_closed(connection), CLOSE_WITHIN)
+                async with asyncio.timeout(CLOSE_WITHIN):
+                    await until_closed(connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,8 @@ async def _visit(
 ) -> Visit:
     seen = await _first(Visit(url), headers)
     if seen.problem or not seen.is_bokeh or seen.refused or seen.closed:
-        return seen
+        behind = "its page or its WebSocket does not open"
+        return replace(seen, unexamined=f"sessions, headers and timeouts of {url}: {behind}")
     for number in range(TRIES):
         progress(number / (TRIES + 2))
         seen = await _again(seen, headers)
@@ -195,7 +200,8 @@ async def _again(seen: Visit, headers: Mapping[str, str]) -> Visit:
         async with browser.connected(page.url, page.token) as first:
             document = await _document(first)
             mark = {"kind": TITLE, "title": f"autoscaler doctor {secrets.token_hex(4)}"}
-            await ask(first, "PATCH-DOC", {"events": [mark]}, "OK")
+            async with asyncio.timeout(ANSWER_WITHIN):
+                await ask(first, "PATCH-DOC", {"events": [mark]}, "OK")
         async with browser.connected(page.url, page.token) as second:
             returned = await _document(second)
     except FAILURES as failure:
@@ -236,11 +242,11 @@ async def _idle(
     try:
         page = _page(await browser.get(seen.url))
         if page is None:
-            return seen
+            raise OSError("the page has no session token")
         async with browser.connected(page.url, page.token) as connection:
             lasted, ended = await _watch(connection, wait, progress)
-    except FAILURES:
-        return seen
+    except FAILURES as failure:
+        return replace(seen, unexamined=f"idle timeouts of {seen.url}: {_reason(failure)}")
     return replace(seen, watched=lasted, idle_end=lasted if ended else None)
 
 
@@ -276,8 +282,8 @@ def _embedded(text: str) -> list[str]:
 
 
 async def _document(connection: WebSocketClientConnection) -> Any:
-    pulling = ask(connection, "PULL-DOC-REQ", {}, "PULL-DOC-REPLY")
-    return (await asyncio.wait_for(pulling, ANSWER_WITHIN))["doc"]
+    async with asyncio.timeout(ANSWER_WITHIN):
+        return (await ask(connection, "PULL-DOC-REQ", {}, "PULL-DOC-REPLY"))["doc"]
 
 
 def _roots(document: Any) -> frozenset[str]:
@@ -296,4 +302,6 @@ def _lasts(token: str, answer: HTTPResponse) -> float | None:
 
 
 def _reason(failure: BaseException) -> str:
+    if isinstance(failure, TimeoutError):
+        return f"no answer within {ANSWER_WITHIN:g} s"
     return visible(" ".join(str(failure).split()) or type(failure).__name__, LONGEST_REASON)

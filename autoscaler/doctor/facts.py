@@ -39,6 +39,10 @@ class Facts:
     @property
     def unexamined(self) -> tuple[str, ...]:
         """What could not be examined, a line each."""
-        problems = (self.failure, self.scrapes.problem if self.scrapes else "")
+        problems = (
+            self.failure,
+            self.scrapes.problem if self.scrapes else "",
+            self.visit.unexamined if self.visit else "",
+        )
         seen = self.cluster.unexamined if self.cluster else ()
         return (*filter(None, problems), *seen)

@@ -51,5 +51,6 @@ def test_a_cluster_without_a_kubeconfig_hides_nothing_of_the_page(
 
     said = capsys.readouterr().out
     assert code == 1
+    assert said.count("not examined: ") == 2
     assert "ERROR page-does-not-open" in said
     assert "not examined: cannot connect to the Kubernetes API" in said

@@ -84,6 +84,20 @@ def test_another_host_does_not_learn_the_cookies_of_this_one() -> None:
     assert seen.status == 302
 
 
+def test_a_token_that_has_expired_is_found(tmp_path: Path) -> None:
+    with bokeh_serve(tmp_path, "--session-token-expiration", "1") as server:
+        server.wait_workers(1)
+
+        assert look(f"{server.url}?busy=2") == ["websocket-closed", "token-expires-early"]
+
+
+def test_what_is_behind_a_page_that_does_not_open_is_said() -> None:
+    facts = Facts(visit=visit("http://127.0.0.1:1/app", {}, 60.0, lambda _: None))
+
+    [said] = facts.unexamined
+    assert said.startswith("sessions, headers and timeouts of http://127.0.0.1:1/app: ")
+
+
 def test_a_login_is_no_page_of_the_app(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(PANEL)
     port = free_port()
