@@ -11,6 +11,7 @@ COMMANDS = {
     "check": "check policy files and print every error in them",
     "convert": "write a policy for an HPA or a ScaledObject, and name what has no equivalent",
     "decide": "print one scaling decision and how it was made, without scaling",
+    "doctor": "report all that will hurt in a set-up, with fixes",
     "status": "show what the daemon sees and decides now, one line for each Deployment",
     "replay": "decide again what a journal recorded, and print the share reproduced",
     "explain": "explain one decision of a journal in words",

@@ -88,7 +88,7 @@ def add_prometheus(
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        type=_header,
+        type=header,
         help="additional header for each query, such as X-Scope-OrgID=team (repeatable)",
     )
     prometheus.add_argument(
@@ -208,7 +208,7 @@ def prometheus_settings(args: argparse.Namespace, *, patience: float) -> Prometh
         username=args.prometheus_username,
         password_file=args.prometheus_password_file,
         ca_file=args.prometheus_ca_file,
-        headers=dict(args.prometheus_header),
+        headers=dict(args.prometheusheader),
         match=",".join(args.prometheus_match),
         timeout=args.prometheus_timeout,
         patience=patience,
@@ -225,7 +225,8 @@ def _matchers(text: str) -> str:
     return inside.strip()
 
 
-def _header(text: str) -> tuple[str, str]:
+def header(text: str) -> tuple[str, str]:
+    """Return the name and the value of a header, such as X-Scope-OrgID=team."""
     name, sign, value = text.partition("=")
     if not sign or not name.strip():
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE")

@@ -1,29 +1,27 @@
 """Simulated users of a Bokeh app: each opens a page and keeps its WebSocket, as a browser does.
 
-The handshake: GET the page, take the token from its `render_items`, open `/ws` with the
-subprotocols `bokeh` and that token, wait for ACK, pull the document. A user must keep reading,
-because otherwise the server's pings are not answered and the session becomes stale.
+The handshake is that of `adapters.bokeh_pages`. A user must keep reading, because otherwise the
+server's pings are not answered and the session becomes stale.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any
-from urllib.parse import urlsplit
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
-from tornado.httputil import HTTPHeaders
-from tornado.websocket import WebSocketClientConnection, websocket_connect
+from tornado.httpclient import AsyncHTTPClient
+from tornado.websocket import WebSocketClientConnection
 
-_TOKEN = re.compile(r'"token"\s*:\s*"([^"]+)"')
-PAGE_WITHIN = 15.0
-# A message of the protocol has three frames; the server reads none before it has sent its ACK.
-ACK_FRAMES = ("header", "metadata", "content")
-PULL_DOC = ('{"msgid":"1","msgtype":"PULL-DOC-REQ"}', "{}", "{}")
+from autoscaler.adapters.bokeh_pages import (
+    ANSWER_WITHIN,
+    PULL_DOC,
+    cookies_of,
+    open_socket,
+    token_in,
+)
 
 
 class User:
@@ -37,19 +35,12 @@ class User:
 
     async def arrive(self, page: str) -> None:
         """Open the page at this URL. Raises OSError or HTTPError if it cannot be opened."""
-        answer = await AsyncHTTPClient().fetch(page, request_timeout=PAGE_WITHIN)
-        found = _TOKEN.search(answer.body.decode())
-        if found is None:
+        answer = await AsyncHTTPClient().fetch(page, request_timeout=ANSWER_WITHIN)
+        token = token_in(answer.body.decode())
+        if token is None:
             raise OSError(f"{page} is not a Bokeh page; it has no session token")
-        request = HTTPRequest(
-            web_socket_of(answer.effective_url),
-            headers=cookies_of(answer.headers),
-            request_timeout=PAGE_WITHIN,
-        )
-        self._connection = await websocket_connect(request, subprotocols=["bokeh", found.group(1)])
-        for _ in ACK_FRAMES:
-            if await self._connection.read_message() is None:
-                raise OSError(f"{page} closed the connection before its acknowledgment")
+        cookies = cookies_of(answer.headers)
+        self._connection = await open_socket(answer.effective_url, token, cookies)
         for frame in PULL_DOC:
             await self._connection.write_message(frame)
 
@@ -65,22 +56,6 @@ class User:
         self._leaving = True
         if self._connection is not None:
             self._connection.close()
-
-
-def web_socket_of(page: str) -> str:
-    """Return where the page at this URL opens its WebSocket."""
-    parts = urlsplit(page)
-    scheme = "wss" if parts.scheme == "https" else "ws"
-    return parts._replace(scheme=scheme, path=f"{parts.path.rstrip('/')}/ws").geturl()
-
-
-def cookies_of(headers: HTTPHeaders) -> dict[str, str]:
-    """Return the headers by which a browser sends back the cookies that it was given.
-
-    Without them a proxy in front sends the WebSocket to another pod than the page.
-    """
-    cookies = [each.split(";")[0] for each in headers.get_list("Set-Cookie")]
-    return {"Cookie": "; ".join(cookies)} if cookies else {}
 
 
 class ClientPool:
@@ -104,7 +79,7 @@ class ClientPool:
         """Add a user on this replica. Returns False if the page could not be opened."""
         user = User(replica)
         try:
-            self._run(user.arrive(page)).result(2 * PAGE_WITHIN)
+            self._run(user.arrive(page)).result(2 * ANSWER_WITHIN)
         except Exception:  # for whatever reason the page did not open, the user was refused
             self.refused += 1
             return False
@@ -123,7 +98,7 @@ class ClientPool:
         for user in list(self.present):
             self.leave(user)
         for staying in self._staying.values():
-            staying.result(PAGE_WITHIN)
+            staying.result(ANSWER_WITHIN)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -37,6 +37,7 @@ SITE = "tests/docs/test_site.py::test_the_site_has_every_page"
 FIDELITY = "tests/hpa/test_against_the_simulation.py::test_the_area_between_both_trajectories"
 REMOVED = "tests/kubernetes/test_remove.py"
 UNINSTALLED = f"{REMOVED}::test_the_printed_commands_uninstall_in_their_order"
+DOCTOR = "tests/kubernetes/test_doctor.py::test_all_that_is_wrong_is_reported_at_once"
 PAUSES = "tests/kubernetes/test_pauses.py"
 PAUSED = f"{PAUSES}::test_the_printed_commands_pause_a_deployment_and_end_the_pause"
 MIGRATED = "tests/kubernetes/test_migration.py::test_the_daemon_goes_on_from_the_replicas"
@@ -66,6 +67,8 @@ RUN_BY = {
     "autoscaler tune": TUNED,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",
     "autoscaler remove": UNINSTALLED,
+    "autoscaler doctor": DOCTOR,
+    "autoscaler doctor https": "tests/proxies/test_doctor.py::test_what_a_proxy_breaks_is_found",
     "autoscaler replay": JOURNALED,
     "autoscaler explain": JOURNALED,
     "autoscaler status": STATUS,
@@ -161,6 +164,7 @@ READ_BY = {
     ("docs/simulate.md", "yaml"): SIMULATED,
     ("docs/simulate.md", "text"): SIMULATED,
     ("docs/journal.md", "text"): JOURNALED,
+    ("docs/doctor.md", "text"): DOCTOR,
     ("policies", ""): "tests/docs/test_command_line.py::test_a_wrong_file_says_what_the_page_says",
     ("policies", "yaml"): f"{SCHEDULED}::test_the_policy_on_the_page_does_what_the_page_says",
     ("deploy/helm", ""): f"{HELM_PAGE}::test_a_wrong_key_is_refused_as_the_page_says",

@@ -132,6 +132,7 @@ CODE = (
     "autoscaler/control/*.py",
     "autoscaler/core/**/*.py",
     "autoscaler/demo/*.py",
+    "autoscaler/doctor/*.py",
     "autoscaler/model/*.py",
     "autoscaler/reporting/*.py",
     "autoscaler/simulation/*.py",

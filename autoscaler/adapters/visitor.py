@@ -1,0 +1,307 @@
+"""A visitor of an app's public URL, who opens it as browsers do and looks at what comes back.
+
+Each try is a new browser without cookies: it opens the page, its WebSocket, changes the title of
+its own session's document, breaks the connection and returns as a page does that reconnects. The
+answers show whether page, WebSocket and reconnect reached the same session, which nothing else
+shows from outside: a Bokeh server silently makes a second session for a token that it does not
+know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.websocket import WebSocketClientConnection, WebSocketError
+
+from autoscaler.adapters.bokeh_pages import ANSWER_WITHIN, ask, open_socket, token_in, until_closed
+from exporter.texts import visible
+
+# As many as two pods without stickiness need to be noticed with near certainty.
+TRIES = 6
+REDIRECTS = 5
+# Seconds for the end of a connection.
+CLOSE_WITHIN = 2.0
+# Bytes of cookies: one of the largest that browsers store, and three, as of a single sign-on.
+COOKIES = (4 << 10, 12 << 10)
+LONGEST_REASON = 200
+TITLE = "TitleChanged"
+FAILURES = (OSError, HTTPClientError, WebSocketError, ValueError, KeyError, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a visitor saw. problem: why the page could not be opened, in one line.
+
+    status: of the page. is_bokeh: whether the page has a session token. token_lasts: seconds for
+    which it is valid. refused: HTTP status with which the WebSocket was refused. closed: why it
+    ended before its acknowledgment. tries: opened pages; of these, strangers: whose WebSocket found
+    another session than the page's, and lost: whose reconnect did. cookies: names of those that
+    were set. too_large: bytes of cookies with which it no longer opens, and the step. idle_end:
+    seconds after which an idle WebSocket was closed; watched: seconds for which one was kept.
+    unexamined: what was not looked at, and why, or "".
+    """
+
+    url: str
+    problem: str = ""
+    status: int = 0
+    is_bokeh: bool = False
+    token_lasts: float | None = None
+    refused: int | None = None
+    closed: str = ""
+    tries: int = 0
+    strangers: int = 0
+    lost: int = 0
+    cookies: tuple[str, ...] = ()
+    too_large: tuple[int, str] | None = None
+    idle_end: float | None = None
+    watched: float = 0.0
+    unexamined: str = ""
+
+
+@dataclass(slots=True)
+class _Browser:
+    """One browser: its cookies, and what it sends with each request.
+
+    headers: further ones, such as those of a login.
+    """
+
+    headers: Mapping[str, str]
+    jar: SimpleCookie = field(default_factory=SimpleCookie)
+    ballast: str = ""
+
+    def sends(self, **more: str) -> dict[str, str]:
+        pairs = [f"{each.key}={each.coded_value}" for each in self.jar.values()]
+        pairs += [self.headers["Cookie"]] if "Cookie" in self.headers else []
+        pairs += [f"doctor={self.ballast}"] if self.ballast else []
+        return {**self.headers, **({"Cookie": "; ".join(pairs)} if pairs else {}), **more}
+
+    async def get(self, url: str) -> HTTPResponse:
+        """GET a page and follow its redirects with the cookies that they set.
+
+        No other host is asked: it must not learn the headers and cookies of this one.
+        """
+        client = AsyncHTTPClient(force_instance=True)  # a new connection, as of a new browser
+        try:
+            for _ in range(REDIRECTS):
+                request = HTTPRequest(
+                    url,
+                    headers=self.sends(),
+                    follow_redirects=False,
+                    request_timeout=ANSWER_WITHIN,
+                )
+                answer = await client.fetch(request, raise_error=False)
+                self._keep(url, answer.headers.get_list("Set-Cookie"))
+                place = urljoin(url, answer.headers.get("Location", ""))
+                is_here = urlsplit(place).hostname == urlsplit(url).hostname
+                if answer.code not in (301, 302, 303, 307, 308) or not is_here:
+                    return answer
+                url = place
+            raise OSError(f"more than {REDIRECTS} redirects, at last to {url}")
+        finally:
+            client.close()
+
+    def _keep(self, url: str, cookies: Iterable[str]) -> None:
+        """Keep the cookies of an answer; a browser does not keep `Secure` ones without TLS."""
+        for line in cookies:
+            with suppress(CookieError):
+                found = SimpleCookie(line)
+                if url.startswith("https:") or not any(each["secure"] for each in found.values()):
+                    self.jar.update(found)
+
+    @asynccontextmanager
+    async def connected(self, page: str, token: str) -> AsyncIterator[WebSocketClientConnection]:
+        """Open the WebSocket of a page, as a page of the same site does, and close it again."""
+        parts = urlsplit(page)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        async with asyncio.timeout(ANSWER_WITHIN):
+            connection = await open_socket(page, token, self.sends(Origin=origin))
+        try:
+            yield connection
+        finally:
+            connection.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_WITHIN):
+                    await until_closed(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """An opened page. roots: ids of the roots that its session has."""
+
+    url: str
+    token: str
+    roots: frozenset[str]
+
+
+def visit(
+    url: str, headers: Mapping[str, str], wait: float, progress: Callable[[float], None]
+) -> Visit:
+    """Open an app as browsers do, and return what was seen. Never raises.
+
+    wait: seconds for which to keep one idle connection; 0: none.
+    """
+    return asyncio.run(_visit(url, headers, wait, progress))
+
+
+async def _visit(
+    url: str, headers: Mapping[str, str], wait: float, progress: Callable[[float], None]
+) -> Visit:
+    seen = await _first(Visit(url), headers)
+    if seen.problem or not seen.is_bokeh or seen.refused or seen.closed:
+        behind = "its page or its WebSocket does not open"
+        return replace(seen, unexamined=f"sessions, headers and timeouts of {url}: {behind}")
+    for number in range(TRIES):
+        progress(number / (TRIES + 2))
+        seen = await _again(seen, headers)
+    seen = replace(seen, too_large=await _too_large(url, headers))
+    return await _idle(seen, headers, wait, progress) if wait else seen
+
+
+async def _first(seen: Visit, headers: Mapping[str, str]) -> Visit:
+    """Open the page once, with its WebSocket; say which of them does not open."""
+    browser = _Browser(headers)
+    try:
+        answer = await browser.get(seen.url)
+    except FAILURES as failure:
+        return replace(seen, problem=_reason(failure))
+    page = _page(answer)
+    seen = replace(seen, status=answer.code, cookies=tuple(browser.jar), is_bokeh=page is not None)
+    if page is None:
+        return seen
+    seen = replace(seen, token_lasts=_lasts(page.token, answer))
+    try:
+        async with browser.connected(page.url, page.token):
+            return seen
+    except HTTPClientError as failure:
+        return replace(seen, refused=failure.code)
+    except FAILURES as failure:
+        return replace(seen, closed=_reason(failure))
+
+
+async def _again(seen: Visit, headers: Mapping[str, str]) -> Visit:
+    """Open the page as another browser, and return to it after its connection broke."""
+    browser = _Browser(headers)
+    try:
+        page = _page(await browser.get(seen.url))
+        if page is None:
+            return replace(seen, tries=seen.tries + 1, closed="some pages have no session token")
+        async with browser.connected(page.url, page.token) as first:
+            document = await _document(first)
+            mark = {"kind": TITLE, "title": f"autoscaler doctor {secrets.token_hex(4)}"}
+            async with asyncio.timeout(ANSWER_WITHIN):
+                await ask(first, "PATCH-DOC", {"events": [mark]}, "OK")
+        async with browser.connected(page.url, page.token) as second:
+            returned = await _document(second)
+    except FAILURES as failure:
+        return replace(seen, tries=seen.tries + 1, closed=_reason(failure))
+    strange = not page.roots <= _roots(document)
+    lost = _roots(document) != _roots(returned) or returned["title"] == document["title"]
+    return replace(
+        seen,
+        tries=seen.tries + 1,
+        strangers=seen.strangers + strange,
+        lost=seen.lost + lost,
+    )
+
+
+async def _too_large(url: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
+    """Return with how many bytes of cookies the page, or its WebSocket, no longer opens."""
+    for size in COOKIES:
+        browser = _Browser(headers, ballast=secrets.token_urlsafe(size)[:size])
+        try:
+            page = _page(await browser.get(url))
+            if page is None:
+                return size, "page"
+        except FAILURES:
+            return size, "page"
+        try:
+            async with browser.connected(page.url, page.token):
+                continue
+        except FAILURES:
+            return size, "WebSocket"
+    return None
+
+
+async def _idle(
+    seen: Visit, headers: Mapping[str, str], wait: float, progress: Callable[[float], None]
+) -> Visit:
+    """Keep a connection on which only the server's pings are exchanged."""
+    browser = _Browser(headers)
+    try:
+        page = _page(await browser.get(seen.url))
+        if page is None:
+            raise OSError("the page has no session token")
+        async with browser.connected(page.url, page.token) as connection:
+            lasted, ended = await _watch(connection, wait, progress)
+    except FAILURES as failure:
+        return replace(seen, unexamined=f"idle timeouts of {seen.url}: {_reason(failure)}")
+    return replace(seen, watched=lasted, idle_end=lasted if ended else None)
+
+
+async def _watch(
+    connection: WebSocketClientConnection, wait: float, progress: Callable[[float], None]
+) -> tuple[float, bool]:
+    """Return for how many seconds a connection lasted, and whether it ended before the time."""
+    began = time.monotonic()
+    reading = asyncio.ensure_future(until_closed(connection))
+    while not reading.done() and (passed := time.monotonic() - began) < wait:
+        progress(passed / wait)
+        await asyncio.wait([reading], timeout=min(1.0, wait - passed))
+    reading.cancel()
+    return time.monotonic() - began, reading.done() and not reading.cancelled()
+
+
+def _page(answer: HTTPResponse) -> _Page | None:
+    """Return a page of a Bokeh server, or None if it is something else."""
+    text = answer.body.decode(errors="replace") if answer.body else ""
+    token = token_in(text)
+    if answer.code != 200 or token is None:
+        return None
+    return _Page(answer.effective_url, token, frozenset(_embedded(text)))
+
+
+def _embedded(text: str) -> list[str]:
+    """Return the ids of the roots for which a page has places."""
+    _, found, rest = text.partition('"root_ids":')
+    with suppress(ValueError):
+        ids, _ = json.JSONDecoder().raw_decode(rest.lstrip()) if found else ([], 0)
+        return [each for each in ids if isinstance(each, str)]
+    return []
+
+
+async def _document(connection: WebSocketClientConnection) -> Any:
+    async with asyncio.timeout(ANSWER_WITHIN):
+        return (await ask(connection, "PULL-DOC-REQ", {}, "PULL-DOC-REPLY"))["doc"]
+
+
+def _roots(document: Any) -> frozenset[str]:
+    return frozenset(each["id"] for each in document["roots"])
+
+
+def _lasts(token: str, answer: HTTPResponse) -> float | None:
+    """Return for how many seconds a token is valid, by the clock of the server, if it says."""
+    try:
+        text = token.partition(".")[0]
+        payload = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        now = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        return max(0.0, float(payload["session_expiry"]) - now)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _reason(failure: BaseException) -> str:
+    if isinstance(failure, TimeoutError):
+        return f"no answer within {ANSWER_WITHIN:g} s"
+    return visible(" ".join(str(failure).split()) or type(failure).__name__, LONGEST_REASON)

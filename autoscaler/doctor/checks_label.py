@@ -1,0 +1,154 @@
+"""The label by which the daemon cordons pods: on the pods, in the Services, not in the selector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoscaler.adapters.kubernetes.pods import ROUTABLE, selects_by
+from autoscaler.doctor.facts import Facts
+from autoscaler.doctor.findings import Finding, error, warning
+from autoscaler.doctor.manifests import (
+    await_rollout,
+    deployment_at,
+    field_at,
+    is_drained,
+    is_headless,
+    is_seen,
+    kubectl,
+    labels,
+    pods,
+    selecting,
+    selects_routable,
+    template_yaml,
+    where,
+)
+from autoscaler.units import counted
+
+PROXIES = ("sticky-routable", "sticky-all")
+FROM_TEMPLATE = "metadata:", "  labels:", f'    {ROUTABLE}: "true"'
+
+
+def label_missing(facts: Facts) -> Iterator[Finding]:
+    """The pod template must have the label, or no pod can be cordoned."""
+    if is_drained(facts) and labels(facts).get(ROUTABLE) != "true":
+        yield error(
+            "label-missing-from-template",
+            field_at(facts, "metadata.labels"),
+            "Nothing is scaled down, because the daemon cannot cordon a pod without the label.",
+            template_yaml(*FROM_TEMPLATE),
+        )
+
+
+def label_in_selector(facts: Facts) -> Iterator[Finding]:
+    """The Deployment's own selector must not have it, or a cordoned pod would leave it."""
+    if facts.cluster is None or facts.cluster.deployment is None or not is_drained(facts):
+        return
+    if selects_by(facts.cluster.deployment["spec"]["selector"], ROUTABLE):
+        yield error(
+            "label-in-deployment-selector",
+            deployment_at(facts, "spec.selector"),
+            "Nothing is scaled down, because a cordoned pod would no longer belong to the "
+            "Deployment.",
+            "A selector cannot be changed: create a second Deployment whose selector lacks "
+            f"{ROUTABLE}, as docs/adopt.md describes.",
+        )
+
+
+def pods_without_label(facts: Facts) -> Iterator[Finding]:
+    """A pod from before the rollout lacks what the template has."""
+    lacking = [p for p in pods(facts) if ROUTABLE not in (p["metadata"].get("labels") or {})]
+    if lacking and is_drained(facts) and labels(facts).get(ROUTABLE) == "true":
+        yield error(
+            "pods-without-label",
+            where(lacking[0], "Pod", "metadata.labels"),
+            f"{counted(len(lacking), 'running pod')} without the label cannot be cordoned, and a "
+            "Service that selects by it sends nobody there.",
+            await_rollout(facts),
+        )
+
+
+def service_sends_to_cordoned(facts: Facts) -> Iterator[Finding]:
+    """A Service without the label in its selector sends new users to cordoned pods.
+
+    Those of sticky proxies are headless, and one of them has all pods on purpose.
+    """
+    for service in selecting(facts):
+        if is_drained(facts) and not is_headless(service) and not selects_routable(service):
+            name = service["metadata"]["name"]
+            patch = f'{{"spec": {{"selector": {{"{ROUTABLE}": "true"}}}}}}'
+            yield error(
+                "label-missing-from-service",
+                where(service, "Service", "spec.selector"),
+                "New users come to pods that are to be removed, so these never become empty.",
+                "# once every pod has the label, and not before:\n"
+                + kubectl(facts, f"patch service {name} --type=merge --patch '{patch}'"),
+            )
+
+
+def no_service(facts: Facts) -> Iterator[Finding]:
+    """Some Service must select the pods."""
+    services = facts.cluster.services if facts.cluster else None
+    if services is not None and is_seen(facts) and not selecting(facts):
+        yield warning(
+            "no-service",
+            deployment_at(facts, "spec.template.metadata.labels"),
+            "No Service of the namespace selects the pods, so no user reaches them.",
+            "kind: Service\nspec:\n  selector:\n"
+            + "\n".join(f"    {key}: {value!r}" for key, value in labels(facts).items()),
+        )
+
+
+def service_without_pods(facts: Facts) -> Iterator[Finding]:
+    """A Service that selects the target's pods must have a ready one."""
+    slices = facts.cluster.endpoint_slices if facts.cluster else None
+    if slices is None:
+        return
+    for service in selecting(facts):
+        name = service["metadata"]["name"]
+        ours = [s for s in slices if _service_of(s["metadata"]) == name]
+        ready = any(
+            (each.get("conditions") or {}).get("ready", True)
+            for part in ours
+            for each in part.get("endpoints") or ()
+        )
+        if not ready:
+            yield error(
+                "service-without-ready-pods",
+                where(service, "Service", "spec.selector"),
+                "The app is down: no ready pod has all labels that the Service selects by.",
+                kubectl(facts, f"describe service {name}")
+                + "\n# if the pods lack the label, remove it until the rollout is done:\n"
+                + kubectl(
+                    facts,
+                    f"patch service {name} --type=merge --patch "
+                    f'\'{{"spec": {{"selector": {{"{ROUTABLE}": null}}}}}}\'',
+                ),
+            )
+
+
+def sticky_proxy_without_pods(facts: Facts) -> Iterator[Finding]:
+    """The Services of our proxies must select the pods of an app; by default, of bokeh-app."""
+    seen = facts.cluster
+    if seen is None or seen.services is None or not labels(facts):
+        return
+    ours = [each for each in seen.services if each["metadata"]["name"] in PROXIES]
+    if ours and not any(each in selecting(facts) for each in ours):
+        chosen = (ours[0]["spec"].get("selector") or {}).items()
+        selector = ", ".join(f"{key}={value}" for key, value in chosen)
+        yield warning(
+            "sticky-proxy-without-pods",
+            where(
+                ours[0],
+                "Service",
+                f"spec.selector ({selector})",
+            ),
+            "Users who come through the sticky proxy do not reach this Deployment, because its "
+            "Services select other pods.",
+            "# docs: deploy/kubernetes/README.md, An app of another name\nspec:\n  selector:\n"
+            + "\n".join(f"    {key}: {value!r}" for key, value in labels(facts).items()),
+        )
+
+
+def _service_of(meta: object) -> str:
+    found = meta.get("labels") if isinstance(meta, dict) else None
+    return str((found or {}).get("kubernetes.io/service-name", ""))

@@ -1,0 +1,71 @@
+"""Whether Prometheus has what the daemon reads, once, and as often as the daemon expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoscaler.doctor.facts import Facts
+from autoscaler.doctor.findings import Finding, error, warning
+from autoscaler.doctor.manifests import is_ready, pods
+from autoscaler.units import counted, duration_text
+
+# The daemon ignores samples that are older than two scrapes.
+SCRAPES = 2.0
+# An interval that is a little longer is one of a busy Prometheus.
+TOLERANCE = 1.2
+JOB = (
+    "# a PodMonitor, or the job of deploy/kubernetes/components/prometheus/prometheus.yml\n"
+    "apiVersion: monitoring.coreos.com/v1\nkind: PodMonitor\nspec:\n"
+    "  podMetricsEndpoints:\n    - {port: bokeh-metrics}"
+)
+
+
+def not_scraped(facts: Facts) -> Iterator[Finding]:
+    """Prometheus must have the sessions of each pod."""
+    seen = facts.scrapes
+    if seen is None or seen.problem or facts.ref is None:
+        return
+    ready = {pod["metadata"]["name"] for pod in pods(facts) if is_ready(pod)}
+    missing = sorted(ready - seen.pods)
+    if missing or not seen.pods:
+        what = f"{counted(len(missing), 'ready pod')}, such as {missing[0]}" if missing else "any"
+        why = f" ({seen.hint})" if seen.hint else ""
+        yield error(
+            "not-scraped",
+            f'Prometheus, bokeh_sessions{{namespace="{facts.ref.namespace}"}} of {what}{why}',
+            "A pod without a session count is taken for full and busy: pods are added for nothing "
+            "and none is removed.",
+            JOB,
+        )
+
+
+def scraped_twice(facts: Facts) -> Iterator[Finding]:
+    """Each series must be there once."""
+    for pod, jobs in (facts.scrapes.twice if facts.scrapes else ())[:1]:
+        yield warning(
+            "scraped-twice",
+            f"Prometheus, bokeh_sessions of {pod}, by the jobs {' and '.join(jobs)}",
+            "The daemon counts each pod once, but sums in dashboards, alerts and the PromQL of "
+            "policies count every user several times.",
+            "# keep one of the jobs; for the other one\nrelabel_configs:\n"
+            "  - {source_labels: [__meta_kubernetes_pod_container_port_name], regex: bokeh-metrics,"
+            " action: drop}",
+        )
+
+
+def scraped_too_rarely(facts: Facts) -> Iterator[Finding]:
+    """The daemon must know how old a sample may be."""
+    interval = facts.scrapes.interval if facts.scrapes else None
+    if interval is None or interval <= TOLERANCE * facts.scrape_interval:
+        return
+    make = error if interval > SCRAPES * facts.scrape_interval else warning
+    real, told = duration_text(round(interval)), duration_text(facts.scrape_interval)
+    place = facts.daemon
+    yield make(
+        "scrape-interval-too-short",
+        f"daemon, --scrape-interval={told}, but Prometheus scrapes every {real}",
+        "The daemon takes samples for missing that are older than two scrapes, so it adds pods and "
+        "removes none.",
+        f"args: [run, --scrape-interval={real}]    # "
+        + (f"Deployment {place.namespace}/{place.name}" if place else "of the daemon"),
+    )

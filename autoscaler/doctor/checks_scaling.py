@@ -1,0 +1,164 @@
+"""Who else scales the target, and what the daemon needs to scale it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, PAUSED, Json, pause
+from autoscaler.adapters.kubernetes.rights import Right
+from autoscaler.doctor.facts import Facts
+from autoscaler.doctor.findings import Finding, error, note, warning
+from autoscaler.doctor.manifests import deployment_at, kubectl, where
+
+# The manager to which docs/adopt.md transfers the field, until the daemon writes it.
+HANDED_OVER = "handover"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+# Managers whose every upgrade sets what their manifest says, without server-side apply.
+RESETTERS = ("helm", "argocd-controller", "Terraform", "pulumi-kubernetes")
+
+SERVER_SIDE = (
+    "# before you remove `replicas` from the manifest, transfer the field, or the removal sets 1\n"
+    "# (docs/adopt.md, In place):\n"
+    "kubectl apply --server-side --field-manager=handover --validate=false -f REPLICAS_ALONE.yaml"
+)
+# By who sets the field: how to make it stop without setting 1.
+WAYS = {
+    "kubectl apply": "# remove `replicas` from the manifest, but first from what kubectl "
+    "remembers, or the\n# next apply sets 1 (docs/adopt.md, In place):\n"
+    "kubectl apply set-last-applied -f MANIFEST_WITHOUT_REPLICAS.yaml",
+    "argocd-controller": "# in the Application (docs/adopt.md, Argo CD), before you remove "
+    "`replicas` from Git:\n"
+    "spec:\n  ignoreDifferences:\n"
+    "    - {group: apps, kind: Deployment, jsonPointers: [/spec/replicas]}\n"
+    "  syncPolicy: {syncOptions: [RespectIgnoreDifferences=true]}",
+    "helm": "# a chart that stops to render `replicas` sets 1: create a second Deployment without\n"
+    "# `replicas` beside this one, and move the users (docs/adopt.md)",
+}
+
+
+def no_deployment(facts: Facts) -> Iterator[Finding]:
+    """The target must exist."""
+    if facts.cluster is not None and "deployment" in facts.cluster.absent:
+        yield error(
+            "no-deployment",
+            f"Deployment {facts.ref}",
+            "Nothing is scaled, because there is no such Deployment.",
+            f"kubectl get deployments --all-namespaces | grep {facts.ref and facts.ref.deployment}",
+        )
+
+
+def other_autoscaler(facts: Facts) -> Iterator[Finding]:
+    """Two autoscalers of one Deployment revert each other's changes, so the daemon holds."""
+    if facts.cluster is None or facts.ref is None:
+        return
+    for kind, objects in (
+        ("ScaledObject", facts.cluster.scaled_objects),
+        ("HorizontalPodAutoscaler", facts.cluster.autoscalers),
+    ):
+        for each in objects or ():
+            if _scales(each, facts.ref.deployment) and not _of_keda(each):
+                yield error(
+                    "other-autoscaler",
+                    where(each, kind, "spec.scaleTargetRef"),
+                    "It deletes pods with sessions, and the daemon scales nothing as long as it "
+                    "exists.",
+                    kubectl(facts, f"delete {kind.lower()} {each['metadata']['name']}"),
+                )
+
+
+def _scales(item: Json, name: str) -> bool:
+    scaled = item["spec"].get("scaleTargetRef") or {}
+    return scaled.get("kind", "Deployment") == "Deployment" and scaled.get("name") == name
+
+
+def _of_keda(item: Json) -> bool:
+    """Return whether KEDA made it for a ScaledObject, which is told of itself."""
+    owners = item["metadata"].get("ownerReferences") or ()
+    return any(each.get("kind") == "ScaledObject" for each in owners)
+
+
+def no_daemon(facts: Facts) -> Iterator[Finding]:
+    """Somebody must scale it."""
+    if facts.cluster is not None and "daemon" in facts.cluster.absent:
+        place = facts.daemon
+        yield warning(
+            "no-daemon",
+            f"Deployment {place.namespace}/{place.name}" if place else "the daemon",
+            "Nothing is scaled by this daemon, because it is not there.",
+            "kubectl apply -k deploy/kubernetes/recommended\n"
+            "# or, if it runs elsewhere: autoscaler doctor --daemon NAMESPACE/NAME",
+        )
+
+
+def rights_missing(facts: Facts) -> Iterator[Finding]:
+    """The daemon must be allowed to make each of its requests."""
+    for right in (facts.cluster.missing_rights if facts.cluster else None) or ():
+        yield error(
+            "right-missing",
+            f"Role of the daemon in namespace {right.namespace}, {right.verb} on {right.resource}"
+            + (f" {right.name}" if right.name else ""),
+            f"Nothing is scaled, because the daemon may not {right.verb} {right.resource}.",
+            _rule(right),
+        )
+
+
+def _rule(right: Right) -> str:
+    named = [f"    resourceNames: [{right.name}]"] if right.name else []
+    group = right.group or '""'
+    lines = (
+        "rules:",
+        f"  - apiGroups: [{group}]",
+        f"    resources: [{right.resource}]",
+        *named,
+        f"    verbs: [{right.verb}]",
+    )
+    return "\n".join(lines)
+
+
+def replicas_in_manifest(facts: Facts) -> Iterator[Finding]:
+    """What applies `replicas` resets them at each apply."""
+    if facts.cluster is None or facts.cluster.deployment is None:
+        return
+    writers = sorted(_resetters(facts.cluster.deployment["metadata"]))
+    if writers:
+        yield error(
+            "replicas-in-manifest",
+            deployment_at(facts, f"spec.replicas (set by {', '.join(writers)})"),
+            "Each apply resets the replicas, which deletes pods with sessions.",
+            "\n".join(dict.fromkeys(WAYS.get(each, SERVER_SIDE) for each in writers)),
+        )
+
+
+def _resetters(meta: Json) -> set[str]:
+    """Return the field managers that will set `spec.replicas` again."""
+    found = set()
+    if '"replicas":' in (meta.get("annotations") or {}).get(LAST_APPLIED, "").replace(" ", ""):
+        found.add("kubectl apply")
+    for entry in meta.get("managedFields") or ():
+        spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        manager = entry.get("manager", "")
+        if "f:replicas" not in spec or manager in (FIELD_MANAGER, HANDED_OVER):
+            continue
+        if entry.get("operation") == "Apply" or manager in RESETTERS:
+            found.add(manager)
+    return found
+
+
+def paused(facts: Facts) -> Iterator[Finding]:
+    """A pause that somebody forgot."""
+    deployment = facts.cluster.deployment if facts.cluster else None
+    why = pause(deployment["metadata"]) if deployment else None
+    if why is not None:
+        yield note(
+            "paused",
+            deployment_at(facts, f"annotation {PAUSED} ({why})"),
+            "Nothing is scaled during a pause.",
+            kubectl(facts, f"annotate deployment {facts.ref and facts.ref.deployment} {PAUSED}-"),
+        )
+    if facts.policy is not None and facts.policy.paused:
+        yield note(
+            "paused",
+            f"policy {facts.policy.name}, paused",
+            "Nothing is scaled during a pause.",
+            "paused: false",
+        )

@@ -1,0 +1,48 @@
+"""All that was seen of one set-up. Pure: the adapters have gathered it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autoscaler.adapters.kubernetes.inspection import Daemon, Inspection
+    from autoscaler.adapters.prometheus.scrapes import Scrapes
+    from autoscaler.adapters.visitor import Visit
+    from autoscaler.model import TargetRef
+    from autoscaler.policy import Policy
+
+# What the commands and manifests of the daemon and the sidecar use unless they say otherwise.
+EXPORTER_PORT = 9550
+SCRAPE_INTERVAL = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was seen. Each part is None if it was not asked for.
+
+    policy: the one of the target, if policies were given. exporter_port: of the sidecars.
+    failure: why the cluster could not be examined at all.
+    scrape_interval: seconds, as the daemon was told.
+    """
+
+    ref: TargetRef | None = None
+    daemon: Daemon | None = None
+    policy: Policy | None = None
+    cluster: Inspection | None = None
+    scrapes: Scrapes | None = None
+    scrape_interval: float = SCRAPE_INTERVAL
+    visit: Visit | None = None
+    failure: str = ""
+    exporter_port: int = EXPORTER_PORT
+
+    @property
+    def unexamined(self) -> tuple[str, ...]:
+        """What could not be examined, a line each."""
+        problems = (
+            self.failure,
+            self.scrapes.problem if self.scrapes else "",
+            self.visit.unexamined if self.visit else "",
+        )
+        seen = self.cluster.unexamined if self.cluster else ()
+        return (*filter(None, problems), *seen)

@@ -1,0 +1,228 @@
+"""Reading the manifests of a target: its containers, their commands, and who selects its pods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from autoscaler.adapters.kubernetes.inspection import option, words
+from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
+from autoscaler.doctor.facts import Facts
+from autoscaler.units import seconds
+
+PORT_NAME = "bokeh-metrics"
+# What the launcher waits for after SIGTERM, unless its command says otherwise.
+DRAIN_DEADLINE = 3600.0
+# Seconds from the launcher's stop signal to SIGKILL.
+STOP = 30.0
+SHELLS = ("sh", "bash", "dash", "ash")
+LAUNCH = re.compile(r"exporter launch\b")
+# The beginning of a command that starts a server.
+SERVE = re.compile(r"(^|[\s/;&])(bokeh|panel|python[\d.]*|gunicorn|uvicorn)\b")
+
+
+def template(facts: Facts) -> Json:
+    """Return the pod template of the target, or an empty one if it was not seen."""
+    if facts.cluster is None or facts.cluster.deployment is None:
+        return {}
+    found: Json = facts.cluster.deployment["spec"]["template"]
+    return found
+
+
+def is_seen(facts: Facts) -> bool:
+    """Return whether the Deployment was seen; most checks of the cluster are about it."""
+    return facts.cluster is not None and facts.cluster.deployment is not None
+
+
+def is_drained(facts: Facts) -> bool:
+    """Return whether pods are cordoned before they are removed, as they are by default."""
+    return is_seen(facts) and (facts.policy is None or facts.policy.drain is not None)
+
+
+def labels(facts: Facts) -> Mapping[str, str]:
+    """Return the labels of the pod template."""
+    return (template(facts).get("metadata") or {}).get("labels") or {}
+
+
+def pods(facts: Facts) -> list[Json]:
+    """Return the target's pods that neither end, as in a rollout, nor have ended."""
+    found = (facts.cluster.pods if facts.cluster else None) or ()
+    return [
+        pod
+        for pod in found
+        if pod["status"].get("phase") in ("Pending", "Running")
+        and not pod["metadata"].get("deletionTimestamp")
+    ]
+
+
+def is_ready(pod: Json) -> bool:
+    """Return whether a pod is Ready."""
+    conditions = pod["status"].get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def all_containers(spec: Json) -> list[Json]:
+    """Return the containers of a pod with its init containers, native sidecars among them."""
+    return [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+
+
+def is_exporter(container: Json, port: int) -> bool:
+    """Return whether a container serves the exporter's pages: a sidecar, or such a launcher."""
+    ports = container.get("ports") or ()
+    by_port = any(p.get("containerPort") == port or p.get("name") == PORT_NAME for p in ports)
+    said = words(container)
+    return by_port or "sidecar" in said or option(said, "--metrics-port") is not None
+
+
+def apps(facts: Facts) -> list[Json]:
+    """Return the containers of the template that serve the app: all but a sidecar of ours."""
+    containers = (template(facts).get("spec") or {}).get("containers") or ()
+    return [each for each in containers if "sidecar" not in words(each)]
+
+
+def launched(facts: Facts) -> bool | None:
+    """Return whether the app's first process is the launcher; None: the image decides."""
+    for container in apps(facts):
+        line = " ".join(words(container))
+        if LAUNCH.search(line):
+            return True
+        if SERVE.search(line if is_shell(container) else " ".join(container.get("command") or ())):
+            return False
+    return None
+
+
+def is_shell(container: Json) -> bool:
+    """Return whether a container starts its server by a line of a shell."""
+    command = words(container)
+    return bool(command) and command[0].rpartition("/")[2] in SHELLS and "-c" in command
+
+
+def server_words(facts: Facts) -> list[str]:
+    """Return the words of the app's command line, as far as the manifest has them."""
+    return [word for container in apps(facts) for word in words(container)]
+
+
+def drain_deadline(facts: Facts) -> float:
+    """Return for how many seconds the launcher waits for users after SIGTERM."""
+    text = option(server_words(facts), "--drain-deadline")
+    try:
+        return DRAIN_DEADLINE if text is None else seconds(text)
+    except ValueError:
+        return DRAIN_DEADLINE
+
+
+def pre_stop(facts: Facts) -> float:
+    """Return the longest sleep of a container before SIGTERM."""
+    hooks = ((c.get("lifecycle") or {}).get("preStop") or {} for c in apps(facts))
+    return max((float((hook.get("sleep") or {}).get("seconds", 0)) for hook in hooks), default=0.0)
+
+
+def environment(facts: Facts) -> tuple[set[str], bool]:
+    """Return the names of the app's variables, and whether a Secret or ConfigMap adds others."""
+    names = {each["name"] for c in apps(facts) for each in c.get("env") or ()}
+    return names, any(container.get("envFrom") for container in apps(facts))
+
+
+def selecting(facts: Facts) -> list[Json]:
+    """Return the Services that send users to the target's pods, cordoned or not."""
+    services = (facts.cluster.services if facts.cluster else None) or ()
+    return [each for each in services if _selects(each, labels(facts)) and _has_users(each, facts)]
+
+
+def _selects(service: Json, of_pods: Mapping[str, str]) -> bool:
+    """Return whether a Service selects such pods, if these had the routable label."""
+    selector = dict(service["spec"].get("selector") or {})
+    selector.pop(ROUTABLE, None)
+    return bool(selector) and selector.items() <= of_pods.items()
+
+
+def _has_users(service: Json, facts: Facts) -> bool:
+    """Return whether a Service has a port that is not the exporter's."""
+    exporters = (facts.exporter_port, PORT_NAME)
+    ports = service["spec"].get("ports") or ()
+    return any(port.get("targetPort", port["port"]) not in exporters for port in ports)
+
+
+def is_headless(service: Json) -> bool:
+    """Return whether a Service only has DNS entries, as those of a sticky proxy."""
+    return bool(service["spec"].get("clusterIP") == "None")
+
+
+def selects_routable(service: Json) -> bool:
+    """Return whether a Service leaves cordoned pods out."""
+    return (service["spec"].get("selector") or {}).get(ROUTABLE) == "true"
+
+
+def matches(selector: Json, found: Mapping[str, str]) -> bool:
+    """Return whether a selector of labels selects an object with these labels."""
+    equal: Mapping[str, str] = selector.get("matchLabels") or {}
+    return equal.items() <= found.items() and all(
+        _satisfies(each, found) for each in selector.get("matchExpressions") or ()
+    )
+
+
+def _satisfies(expression: Json, found: Mapping[str, str]) -> bool:
+    key, values = expression["key"], expression.get("values") or ()
+    match expression["operator"]:
+        case "In":
+            return found.get(key) in values
+        case "NotIn":
+            return found.get(key) not in values
+        case "Exists":
+            return key in found
+        case _:
+            return key not in found
+
+
+def where(item: Json, kind: str, field: str = "") -> str:
+    """Return which object and field: `Service bokeh/app, spec.selector`."""
+    meta = item["metadata"]
+    return f"{kind} {meta.get('namespace', '')}/{meta['name']}" + (f", {field}" if field else "")
+
+
+def deployment_at(facts: Facts, field: str) -> str:
+    """Return where in the target's Deployment."""
+    return f"Deployment {facts.ref}, {field}"
+
+
+def field_at(facts: Facts, field: str) -> str:
+    """Return where in the target's pod template."""
+    return deployment_at(facts, f"spec.template.{field}")
+
+
+def kubectl(facts: Facts, command: str) -> str:
+    """Return a command in the namespace of the target."""
+    namespace = facts.ref.namespace if facts.ref else ""
+    return f"kubectl -n {namespace} {command}"
+
+
+def template_yaml(*lines: str) -> str:
+    """Return lines of YAML below `spec.template` of a Deployment."""
+    return "\n".join(("spec:", "  template:", *(f"    {line}" for line in lines)))
+
+
+def probes(containers: Iterable[Json]) -> Iterator[tuple[Json, str, Json]]:
+    """Yield container, kind and `httpGet` of each probe by HTTP."""
+    for container in containers:
+        for kind in ("readinessProbe", "livenessProbe", "startupProbe"):
+            if get := (container.get(kind) or {}).get("httpGet"):
+                yield container, kind, get
+
+
+def port_number(container: Json, port: Any) -> Any:
+    """Return the number of a port that a container may name."""
+    ports: Sequence[Json] = container.get("ports") or ()
+    named = {each.get("name"): each.get("containerPort") for each in ports}
+    return named.get(port, port)
+
+
+def container_yaml(container: Json, *lines: str) -> str:
+    """Return lines of YAML of one container of the template."""
+    below = (f"      {line}" for line in lines)
+    return template_yaml("spec:", "  containers:", f"    - name: {container['name']}", *below)
+
+
+def await_rollout(facts: Facts) -> str:
+    """Return the command that waits until all pods are those of the template."""
+    return kubectl(facts, f"rollout status deployment/{facts.ref.deployment if facts.ref else ''}")

@@ -1,0 +1,488 @@
+"""Each way to break the set-up that we ship is found, with its place and a fix; nothing else is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from autoscaler.adapters.kubernetes.rights import Right, needed
+from autoscaler.doctor.findings import Severity
+from autoscaler.policy import Policy
+from tests.doctor.set_ups import (
+    DAEMON,
+    REF,
+    Break,
+    Seen,
+    app,
+    broken,
+    facts,
+    found,
+    right,
+    service,
+    template,
+)
+from tests.lab.role import single_rights
+
+ROUTABLE = "bokeh-autoscaler/routable"
+SCALES = {"scaleTargetRef": {"kind": "Deployment", "name": "bokeh-app"}}
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def named(name: str, **spec: Any) -> Any:
+    return {"metadata": {"name": name, "namespace": REF.namespace}, "spec": spec}
+
+
+def written_by(manager: str, operation: str) -> Any:
+    fields = {"f:spec": {"f:replicas": {}}}
+    return {"managedFields": [{"manager": manager, "operation": operation, "fieldsV1": fields}]}
+
+
+def unlabel(seen: Seen) -> None:
+    del template(seen)["metadata"]["labels"][ROUTABLE]
+
+
+def unlabel_pods(seen: Seen) -> None:
+    for pod in seen["pods"]:
+        del pod["metadata"]["labels"][ROUTABLE]
+
+
+def select_by_label(seen: Seen) -> None:
+    seen["deployment"]["spec"]["selector"]["matchLabels"][ROUTABLE] = "true"
+
+
+def meta(**fields: Any) -> Break:
+    return lambda seen: seen["deployment"]["metadata"].update(fields)
+
+
+# What is wrong: how to make it so, what is found, how bad it is.
+CASES: dict[str, tuple[Break, str, Severity]] = {
+    "there is no such Deployment": (
+        lambda seen: seen.update(deployment=None, absent=frozenset({"deployment"})),
+        "no-deployment",
+        Severity.ERROR,
+    ),
+    "an HPA scales it": (
+        lambda seen: seen["autoscalers"].append(named("cpu", **SCALES)),
+        "other-autoscaler",
+        Severity.ERROR,
+    ),
+    "KEDA scales it": (
+        lambda seen: seen["scaled_objects"].append(
+            named("keda", scaleTargetRef={"name": "bokeh-app"})
+        ),
+        "other-autoscaler",
+        Severity.ERROR,
+    ),
+    "the template lacks the label": (unlabel, "label-missing-from-template", Severity.ERROR),
+    "pods lack the label": (unlabel_pods, "pods-without-label", Severity.ERROR),
+    "the Deployment selects by the label": (
+        select_by_label,
+        "label-in-deployment-selector",
+        Severity.ERROR,
+    ),
+    "the Service does not select by the label": (
+        lambda seen: service(seen)["spec"]["selector"].pop(ROUTABLE),
+        "label-missing-from-service",
+        Severity.ERROR,
+    ),
+    "no Service selects the pods": (
+        lambda seen: service(seen)["spec"].update(selector={"app": "another"}),
+        "no-service",
+        Severity.WARNING,
+    ),
+    "no pod behind the Service is ready": (
+        lambda seen: seen["endpoint_slices"][0].update(endpoints=[]),
+        "service-without-ready-pods",
+        Severity.ERROR,
+    ),
+    "the daemon may not patch the scale": (
+        lambda seen: seen["missing_rights"].append(
+            Right("patch", "apps", "deployments/scale", "bokeh", "bokeh-app")
+        ),
+        "right-missing",
+        Severity.ERROR,
+    ),
+    "there is no daemon": (
+        lambda seen: seen.update(daemon=None, absent=frozenset({"daemon"})),
+        "no-daemon",
+        Severity.WARNING,
+    ),
+    "kubectl applied replicas": (
+        meta(annotations={LAST_APPLIED: '{"spec":{"replicas":3}}'}),
+        "replicas-in-manifest",
+        Severity.ERROR,
+    ),
+    "Flux applies replicas": (
+        meta(**written_by("kustomize-controller", "Apply")),
+        "replicas-in-manifest",
+        Severity.ERROR,
+    ),
+    "Argo CD applies replicas": (
+        meta(**written_by("argocd-controller", "Update")),
+        "replicas-in-manifest",
+        Severity.ERROR,
+    ),
+    "a Helm release has replicas": (
+        meta(**written_by("helm", "Update")),
+        "replicas-in-manifest",
+        Severity.ERROR,
+    ),
+    "the template has no exporter": (
+        lambda seen: (template(seen)["spec"].pop("initContainers"), seen["pods"].clear()),
+        "no-exporter",
+        Severity.ERROR,
+    ),
+    "pods are from before the exporter": (
+        lambda seen: [pod["spec"].update(initContainers=[]) for pod in seen["pods"]],
+        "pods-without-exporter",
+        Severity.ERROR,
+    ),
+    "an exporter crashes": (
+        lambda seen: seen["pods"][0]["status"]["initContainerStatuses"][0].update(
+            state={"waiting": {"reason": "CrashLoopBackOff"}}
+        ),
+        "exporter-not-running",
+        Severity.ERROR,
+    ),
+    "nobody may connect to the pods": (
+        lambda seen: seen["network_policies"][0]["spec"].update(ingress=[]),
+        "exporter-blocked",
+        Severity.ERROR,
+    ),
+    "only Prometheus may connect to the exporter": (
+        lambda seen: seen["network_policies"][0]["spec"]["ingress"][1]["from"].pop(),
+        "exporter-blocked",
+        Severity.ERROR,
+    ),
+    "the daemon says that it reaches nobody": (
+        lambda seen: seen["events"].append(
+            {"reason": "SidecarUnreachable", "lastTimestamp": "2027-01-15T08:00:00Z"}
+        ),
+        "exporter-unreachable",
+        Severity.WARNING,
+    ),
+    "the server is the first process": (
+        lambda seen: app(seen).update(command=["/usr/local/bin/bokeh", "serve"]),
+        "no-launcher",
+        Severity.ERROR,
+    ),
+    "a shell starts the server": (
+        lambda seen: app(seen).update(command=["sh", "-c", "cd /app && bokeh serve ."], args=[]),
+        "no-launcher",
+        Severity.ERROR,
+    ),
+    "a shell starts the launcher": (
+        lambda seen: app(seen).update(
+            command=["/bin/sh", "-c"], args=["cd /app && bokeh-exporter launch -- bokeh serve ."]
+        ),
+        "launcher-behind-shell",
+        Severity.ERROR,
+    ),
+    "a rollout ends pods first": (
+        lambda seen: seen["deployment"]["spec"].pop("strategy"),
+        "rollout-ends-pods-first",
+        Severity.NOTE,
+    ),
+    "a session waits for 15 s": (
+        lambda seen: app(seen)["args"].remove("--unused-session-lifetime=60000"),
+        "session-discarded-early",
+        Severity.NOTE,
+    ),
+    "the proxy's Services are those of another app": (
+        lambda seen: seen["services"].append(
+            named("sticky-all", clusterIP="None", selector={"app": "b"}, ports=[{"port": 5006}])
+        ),
+        "sticky-proxy-without-pods",
+        Severity.WARNING,
+    ),
+    "Kubernetes waits for 30 s": (
+        lambda seen: template(seen)["spec"].pop("terminationGracePeriodSeconds"),
+        "grace-too-short",
+        Severity.ERROR,
+    ),
+    "Kubernetes waits for less than a longer drain": (
+        lambda seen: app(seen).update(
+            command=["bokeh-exporter", "launch", "--drain-deadline=2h", "--"]
+        ),
+        "grace-too-short",
+        Severity.ERROR,
+    ),
+    "a rollout ends all pods first": (
+        lambda seen: seen["deployment"]["spec"].update(strategy={"type": "Recreate"}),
+        "strategy-recreate",
+        Severity.ERROR,
+    ),
+    "there is no budget": (
+        lambda seen: seen["budgets"].clear(),
+        "no-disruption-budget",
+        Severity.WARNING,
+    ),
+    "the budget allows nothing": (
+        lambda seen: seen["budgets"][0]["spec"].update(maxUnavailable=0),
+        "disruption-budget-blocks",
+        Severity.WARNING,
+    ),
+    "a probe opens the page": (
+        lambda seen: app(seen).update(readinessProbe={"httpGet": {"path": "/app", "port": "http"}}),
+        "probe-creates-sessions",
+        Severity.ERROR,
+    ),
+    "there are no requests": (
+        lambda seen: app(seen)["resources"]["requests"].pop("cpu"),
+        "no-cpu-request",
+        Severity.WARNING,
+    ),
+    "there are no limits": (
+        lambda seen: app(seen).update(resources={"requests": {"cpu": "1"}}),
+        "no-memory-limit",
+        Severity.WARNING,
+    ),
+    "less memory is requested than may be used": (
+        lambda seen: app(seen)["resources"]["requests"].update(memory="64Mi"),
+        "memory-not-reserved",
+        Severity.NOTE,
+    ),
+    "nobody signs": (
+        lambda seen: app(seen).pop("envFrom"),
+        "no-signing-key",
+        Severity.WARNING,
+    ),
+    "each pod signs with its own key": (
+        lambda seen: app(seen).update(
+            envFrom=[], env=[{"name": "BOKEH_SIGN_SESSIONS", "value": "yes"}]
+        ),
+        "no-signing-key",
+        Severity.ERROR,
+    ),
+    "tokens are valid for five minutes": (
+        lambda seen: app(seen)["args"].remove("--session-token-expiration=86400"),
+        "token-expires-early",
+        Severity.WARNING,
+    ),
+    "every site may open WebSockets": (
+        lambda seen: app(seen)["args"].append("--allow-websocket-origin=*"),
+        "any-origin-allowed",
+        Severity.WARNING,
+    ),
+    "several pods without affinity": (
+        lambda seen: (
+            service(seen)["spec"].pop("sessionAffinity"),
+            seen["deployment"]["spec"].update(replicas=2),
+        ),
+        "no-session-affinity",
+        Severity.WARNING,
+    ),
+}
+
+
+def test_nothing_is_found_in_what_we_ship() -> None:
+    assert found(facts(right())) == {}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_wrong_is_found_and_nothing_else(case: str) -> None:
+    change, wanted, severity = CASES[case]
+
+    findings = found(broken(change))
+
+    assert list(findings) == [wanted]
+    assert findings[wanted].severity is severity
+    assert findings[wanted].where
+    assert findings[wanted].feel.endswith(".")
+
+
+def is_applicable(case: str) -> bool:
+    """Whether the fix is YAML of the Deployment, which can be added to it as it stands."""
+    change, wanted, _ = CASES[case]
+    return found(broken(change))[wanted].fix.startswith("spec:\n  template:")
+
+
+def merged(old: Any, new: Any) -> Any:
+    """Both as `kubectl apply` merges them: lists of named things by name."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {key: merged(old.get(key), new.get(key)) for key in {**old, **new}}
+    if isinstance(old, list) and isinstance(new, list) and all("name" in e for e in [*old, *new]):
+        by_name = {each["name"]: each for each in old}
+        changed = {each["name"]: merged(by_name.get(each["name"]), each) for each in new}
+        return [*{**by_name, **changed}.values()]
+    return old if new is None else new
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if is_applicable(case)])
+def test_the_fix_of_a_template_cures_it(case: str) -> None:
+    change, wanted, _ = CASES[case]
+    seen = right()
+    change(seen)
+    fix = yaml.safe_load(found(facts(seen))[wanted].fix)
+
+    seen["deployment"] = merged(seen["deployment"], fix)
+
+    assert wanted not in found(facts(seen))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not is_applicable(case)])
+def test_any_other_fix_is_a_command_or_yaml(case: str) -> None:
+    change, wanted, _ = CASES[case]
+    fix = found(broken(change))[wanted].fix
+
+    assert "kubectl" in fix or "docs/" in fix or isinstance(yaml.safe_load(fix), dict)
+
+
+# What looks like a fault and is none.
+FINE: dict[str, Break] = {
+    "an HPA of another Deployment": lambda seen: seen["autoscalers"].append(
+        named("cpu", scaleTargetRef={"kind": "Deployment", "name": "another"})
+    ),
+    "an HPA of a StatefulSet of the same name": lambda seen: seen["autoscalers"].append(
+        named("cpu", scaleTargetRef={"kind": "StatefulSet", "name": "bokeh-app"})
+    ),
+    "a headless Service with all pods, as of a sticky proxy": lambda seen: seen["services"].append(
+        named(
+            "bokeh-app",
+            clusterIP="None",
+            selector={"app.kubernetes.io/name": "bokeh-app"},
+            ports=[{"port": 5006}],
+        )
+    ),
+    "a Service of the exporter's port": lambda seen: seen["services"].append(
+        named("metrics", selector={"app.kubernetes.io/name": "bokeh-app"}, ports=[{"port": 9550}])
+    ),
+    "one pod without affinity": lambda seen: service(seen)["spec"].pop("sessionAffinity"),
+    "affinity by an ingress": lambda seen: (
+        service(seen)["spec"].pop("sessionAffinity"),
+        seen["deployment"]["spec"].update(replicas=2),
+        seen["ingresses"].append(
+            {
+                "metadata": {
+                    "name": "web",
+                    "annotations": {"nginx.ingress.kubernetes.io/affinity": "cookie"},
+                }
+            }
+        ),
+    ),
+    "a launcher that a shell becomes": lambda seen: app(seen).update(
+        command=["sh", "-c", "cd /app && exec bokeh-exporter launch -- bokeh serve ."], args=[]
+    ),
+    "a launcher of zero-touch": lambda seen: app(seen).update(
+        command=["python", "/bokeh-exporter", "launch", "--"]
+    ),
+    "a launcher that serves the exporter's pages": lambda seen: (
+        template(seen)["spec"].pop("initContainers"),
+        app(seen).update(command=["bokeh-exporter", "launch", "--metrics-port=9550", "--"]),
+        seen["pods"].clear(),
+    ),
+    "a probe that creates no session": lambda seen: app(seen).update(
+        livenessProbe={"httpGet": {"path": "/app/metadata", "port": "http"}}
+    ),
+    "no policy of the network": lambda seen: seen["network_policies"].clear(),
+    "a policy of the network for other pods": lambda seen: seen["network_policies"].append(
+        named("others", podSelector={"matchLabels": {"app": "another"}}, ingress=[])
+    ),
+    "an exporter that starts": lambda seen: seen["pods"][0]["status"]["initContainerStatuses"][
+        0
+    ].update(state={"waiting": {"reason": "PodInitializing"}}),
+    "pods without the label that end": lambda seen: (
+        unlabel_pods(seen),
+        [pod["metadata"].update(deletionTimestamp="now") for pod in seen["pods"]],
+    ),
+    "pods without the label that have ended": lambda seen: (
+        unlabel_pods(seen),
+        [pod["status"].update(phase="Failed") for pod in seen["pods"]],
+    ),
+    "an Event of a decision": lambda seen: seen["events"].append({"reason": "ScaledUp"}),
+    "replicas that the daemon wrote": meta(**written_by("bokeh-autoscaler", "Update")),
+    "replicas that were handed over": meta(**written_by("handover", "Apply")),
+    "replicas that somebody scaled by hand": meta(**written_by("kubectl", "Update")),
+}
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_what_is_right_is_not_found(case: str) -> None:
+    assert found(broken(FINE[case])) == {}
+
+
+def test_an_hpa_of_keda_is_told_of_once() -> None:
+    def with_keda(seen: Seen) -> None:
+        owner = {"kind": "ScaledObject", "name": "keda"}
+        hpa = named("keda-hpa-keda", **SCALES)
+        hpa["metadata"]["ownerReferences"] = [owner]
+        seen["scaled_objects"].append(named("keda", scaleTargetRef={"name": "bokeh-app"}))
+        seen["autoscalers"].append(hpa)
+
+    findings = found(broken(with_keda))
+
+    assert findings["other-autoscaler"].where.startswith("ScaledObject bokeh/keda")
+
+
+def test_what_could_not_be_read_is_no_finding() -> None:
+    lists = [key for key, value in right().items() if isinstance(value, list)]
+
+    def read_nothing(seen: Seen) -> None:
+        seen.update(
+            dict.fromkeys([*lists, "daemon"], None), unexamined=["not allowed to list pods"]
+        )
+
+    seen = broken(read_nothing)
+
+    assert found(seen) == {}
+    assert seen.unexamined == ("not allowed to list pods",)
+
+
+def test_the_rights_are_those_of_the_role_that_we_ship() -> None:
+    asked = {(each.verb, each.resource) for each in needed(REF, DAEMON.namespace, DAEMON.name, 1)}
+
+    assert asked == set(single_rights())
+
+
+@pytest.mark.parametrize(
+    ("metric", "lacks", "wanted"),
+    [
+        ({"type": "cpu", "utilization": "70%"}, "requests", "no-cpu-request"),
+        ({"type": "memory", "utilization": "70%"}, "limits", "no-memory-limit"),
+    ],
+)
+def test_what_a_metric_of_the_policy_needs_is_an_error(
+    metric: dict[str, str], lacks: str, wanted: str
+) -> None:
+    seen = right()
+    app(seen)["resources"].pop(lacks)
+    policy = a_policy(metric)
+
+    said = found(facts(seen, policy=policy))
+
+    assert said[wanted].severity is Severity.ERROR
+
+
+def test_a_policy_that_is_paused_is_noted() -> None:
+    policy = a_policy({"type": "sessions", "seats": 20}).model_copy(update={"paused": True})
+
+    assert list(found(facts(right(), policy=policy))) == ["paused"]
+
+
+def test_the_annotation_of_a_pause_is_noted() -> None:
+    note = meta(annotations={"bokeh-autoscaler/paused": "INC-7"})
+
+    assert "INC-7" in found(broken(note))["paused"].where
+
+
+def test_without_drains_nobody_needs_the_label() -> None:
+    sessions = {"type": "sessions", "seats": 20}
+    policy = a_policy(sessions).model_copy(update={"drain": None})
+
+    for change in (unlabel, unlabel_pods, select_by_label):
+        seen = right()
+        change(seen)
+        assert found(facts(seen, policy=policy)) == {}
+
+
+def a_policy(metric: dict[str, Any]) -> Policy:
+    return Policy.model_validate(
+        {
+            "name": "app",
+            "target": {"namespace": "bokeh", "deployment": "bokeh-app"},
+            "replicas": {"min": 2, "max": 20},
+            "metrics": [metric],
+        }
+    )

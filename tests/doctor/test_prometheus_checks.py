@@ -1,0 +1,104 @@
+"""Whether a real Prometheus has each pod once, and as often as the daemon expects."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from autoscaler.adapters.prometheus.http import PrometheusSettings
+from autoscaler.adapters.prometheus.scrapes import scrapes
+from autoscaler.doctor.findings import Severity
+from tests.doctor.set_ups import facts, found, right
+from tests.lab.prometheus_server import PrometheusServer, Series, series
+
+pytestmark = [pytest.mark.slow, pytest.mark.prometheus]
+
+PODS = ("bokeh-app-0", "bokeh-app-1")
+INTERVAL = 5.0
+
+
+def sessions(pod: str, job: str = "pods", **labels: str) -> Series:
+    where = {"namespace": "bokeh", "pod": pod, **labels}
+    return series(
+        "bokeh_sessions", state="connected", quality="exact", app="/app", job=job, **where
+    )
+
+
+def every(interval: float) -> list[tuple[float, float]]:
+    now = time.time()
+    return [(now - interval * number, 1.0) for number in range(4, 0, -1)]
+
+
+def findings(prometheus: PrometheusServer) -> Any:
+    seen = scrapes(PrometheusSettings(prometheus.url), "bokeh")
+    return found(facts(right(), scrapes=seen, scrape_interval=INTERVAL))
+
+
+def test_nothing_is_found_if_each_pod_is_there_once(prometheus: PrometheusServer) -> None:
+    prometheus.push({sessions(pod): every(INTERVAL) for pod in PODS})
+
+    assert findings(prometheus) == {}
+
+
+def test_two_workers_of_a_pod_are_not_twice_the_same(prometheus: PrometheusServer) -> None:
+    prometheus.push({sessions(pod, worker=w): every(INTERVAL) for pod in PODS for w in ("0", "1")})
+
+    assert findings(prometheus) == {}
+
+
+def test_a_pod_that_is_not_scraped_is_named(prometheus: PrometheusServer) -> None:
+    prometheus.push({sessions(PODS[0]): every(INTERVAL)})
+
+    said = findings(prometheus)
+
+    assert list(said) == ["not-scraped"]
+    assert PODS[1] in said["not-scraped"].where
+
+
+def test_series_that_lost_their_labels_are_named_with_the_rule(
+    prometheus: PrometheusServer,
+) -> None:
+    lost = series("bokeh_sessions", state="connected", kubernetes_pod_name=PODS[0], job="pods")
+    prometheus.push({lost: every(INTERVAL)})
+
+    said = findings(prometheus)
+
+    assert list(said) == ["not-scraped"]
+    assert "kubernetes_pod_name" in said["not-scraped"].where
+    assert "target_label: pod" in said["not-scraped"].where
+
+
+def test_a_pod_that_two_jobs_scrape_is_found(prometheus: PrometheusServer) -> None:
+    jobs = ("kubernetes-pods", "podMonitor/bokeh/app")
+    prometheus.push({sessions(pod, job): every(INTERVAL) for pod in PODS for job in jobs})
+
+    said = findings(prometheus)
+
+    assert list(said) == ["scraped-twice"]
+    assert " and ".join(jobs) in said["scraped-twice"].where
+
+
+@pytest.mark.parametrize(
+    ("interval", "severity"), [(9.0, Severity.WARNING), (30.0, Severity.ERROR)]
+)
+def test_an_interval_that_the_daemon_does_not_know_is_found(
+    prometheus: PrometheusServer, interval: float, severity: Severity
+) -> None:
+    prometheus.push({sessions(pod): every(interval) for pod in PODS})
+
+    said = findings(prometheus)
+
+    assert list(said) == ["scrape-interval-too-short"]
+    assert said["scrape-interval-too-short"].severity is severity
+    assert f"every {interval:g}s" in said["scrape-interval-too-short"].where
+
+
+def test_a_prometheus_that_does_not_answer_is_no_finding_and_is_said() -> None:
+    seen = scrapes(PrometheusSettings("http://127.0.0.1:1"), "bokeh")
+    about = facts(right(), scrapes=seen)
+
+    assert found(about) == {}
+    assert len(about.unexamined) == 1
+    assert "http://127.0.0.1:1" in about.unexamined[0]
