@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from autoscaler.commands.arguments import positive_duration, whole
@@ -145,24 +145,25 @@ def _chosen(
 
     whole_report = merged(reports)
     every = whole_report.policies
-    found = tuple(each for each in every if _is_asked_for(each, args))
-    if every and not found:
-        asked = " ".join([*args.targets, *(f"-n {name}" for name in args.namespaces)])
-        known = ", ".join(dict.fromkeys(each.target for each in every))
+    there = [each for each in every if not args.namespaces or each.namespace in args.namespaces]
+    unknown = [name for name in args.targets if not any(name in _names(each) for each in there)]
+    if unknown or (args.namespaces and not there):
+        asked = " ".join([*unknown, *(f"-n {name}" for name in args.namespaces)])
+        known = ", ".join(dict.fromkeys(each.target for each in every)) or "no Deployment"
         problem = problems[0] if problems else f"there are policies for {known}"
         raise AutoscalerError(f"the daemon has no policy for {asked}; {problem}")
+    wanted = set(args.targets)
+    found = tuple(each for each in there if not wanted or wanted & _names(each))
     return Answer(StatusReport(found, whole_report.rejected), problems)
 
 
-def _is_asked_for(status: PolicyStatus, args: argparse.Namespace) -> bool:
-    names = {status.target, status.deployment, status.policy}
-    is_there = not args.namespaces or status.namespace in args.namespaces
-    return is_there and (not args.targets or not names.isdisjoint(args.targets))
+def _names(status: PolicyStatus) -> set[str]:
+    return {status.target, status.deployment, status.policy}
 
 
 def _show(answer: Answer, args: argparse.Namespace) -> int:
     print("\n".join(_lines(answer.report, args.output)))
-    complain(*(f"autoscaler status: {each}" for each in answer.problems))
+    complain(*_told(answer.problems))
     return FAILED if answer.problems else 0
 
 
@@ -181,6 +182,10 @@ def _lines(report: StatusReport, form: str | None) -> Iterator[str]:
         yield from table(report, wide=form == "wide")
 
 
+def _told(problems: Iterable[str]) -> list[str]:
+    return [f"autoscaler status: {each}" for each in problems]
+
+
 def _watch(ask: Callable[[], Answer], args: argparse.Namespace) -> int:
     """Show it again and again, and go on while no daemon answers. Raises if the first look fails.
 
@@ -193,14 +198,13 @@ def _watch(ask: Callable[[], Answer], args: argparse.Namespace) -> int:
         answer: Answer | None = ask()
         while True:
             if answer is not None:
-                notes = [f"autoscaler status: {each}" for each in answer.problems]
-                screen.show([*_lines(answer.report, args.output), *notes])
+                screen.show([*_lines(answer.report, args.output)], _told(answer.problems))
             time.sleep(args.every)
             try:
                 answer = ask()
             except AutoscalerError as error:
                 answer = None
-                screen.show([f"autoscaler status: {error}"])
+                screen.show([], _told([str(error)]))
     except KeyboardInterrupt:
         return 0
 

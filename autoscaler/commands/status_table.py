@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TextIO
 
+from autoscaler.commands.lines import complain
 from autoscaler.reporting.status_report import Pods, PolicyStatus, Replicas, Seats, StatusReport
 from autoscaler.units import counted, duration_text
 from exporter.texts import visible
@@ -47,7 +48,8 @@ def _notes(report: StatusReport) -> Iterator[str]:
         elif each.age is not None and each.age > max(OLD, OLD_INTERVALS * (each.interval or 0.0)):
             yield f"{each.target}: the last reconcile pass ended {_age(each.age)} ago"
     for file, found in report.rejected.items():
-        yield f"{file} is rejected, and its last valid version stays active: {found[0]}"
+        why = "; ".join(found)
+        yield f"{file} is rejected, and its last valid version stays active: {why}"
 
 
 def _age(seconds: float | None) -> str:
@@ -119,13 +121,16 @@ class Screen:
         self._stream = stream
         self._shown = 0
 
-    def show(self, lines: Sequence[str]) -> None:
-        """Show lines in place of the last ones."""
+    def show(self, lines: Sequence[str], problems: Sequence[str] = ()) -> None:
+        """Show lines in place of the last ones. problems: on standard error where that is apart."""
         if self._stream.isatty():
+            lines = [*lines, *problems]
             size = shutil.get_terminal_size()
             cut = [line[: size.columns - 1] for line in lines[: max(1, size.lines - 1)]]
             up = f"\x1b[{self._shown}A" if self._shown else ""
             self._stream.write(f"{up}\r\x1b[J")
             self._shown, lines = len(cut), cut
+        else:
+            complain(*problems)
         self._stream.writelines(f"{line}\n" for line in lines)
         self._stream.flush()

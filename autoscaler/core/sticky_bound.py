@@ -10,12 +10,15 @@ decides.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import heapify, heappop
 from itertools import chain, count
 from typing import NamedTuple
 
 from autoscaler.model import BEGINNING_STEP, PodState
 
+# Sessions of a target, beyond which none is followed: a count may be wrong by any factor.
+MOST = 20_000
 # Multiples of it spread evenly between whole numbers.
 GOLDEN = 0.6180339887498949
 
@@ -50,12 +53,15 @@ def count_pods(packed: Packed) -> int:
     return len(set(_all(packed)))
 
 
-def follow(before: Packed, pods: Iterable[PodState], seats: int, at: float) -> Packed:
+def follow(before: Packed | None, pods: Iterable[PodState], seats: int, at: float) -> Packed | None:
     """Return where the sessions are after a pass; those of a pod without data are where they were.
 
-    before: where they were after the last one. seats: of each pod.
+    before: where they were after the last one. seats: of each pod. None: there are more than MOST.
     """
     seen = {pod.uid: pod for pod in pods if pod.is_billed}
+    if sum(pod.sessions.value for pod in seen.values() if pod.sessions is not None) > MOST:
+        return None
+    before = before or {}
     packed = {uid: _left(before.get(uid, NOBODY), pod, at) for uid, pod in seen.items()}
     came = {
         uid: pod.sessions.value - len(packed[uid].pods)
@@ -64,10 +70,11 @@ def follow(before: Packed, pods: Iterable[PodState], seats: int, at: float) -> P
     }
     if not any(came.values()):
         return packed
-    fleet = Counter(_all(packed))
+    taken = _free_seats(Counter(_all(packed)), seats)
     for uid, sessions in came.items():
         here = packed[uid]
-        packed[uid] = here._replace(pods=(*here.pods, *_seated(fleet, seats, sessions)))
+        numbers = (next(taken) for _ in range(sessions))
+        packed[uid] = here._replace(pods=(*here.pods, *numbers))
     return packed
 
 
@@ -92,16 +99,21 @@ def _left(before: Placed, pod: PodState, at: float) -> Placed:
     return Placed(tuple(pods), oldest)
 
 
-def _seated(fleet: Counter[int], seats: int, sessions: int) -> Iterable[int]:
-    """Let sessions come, and yield the number of the pod that each of them takes."""
-    while sessions > 0:
-        open_pods = [fullness(taken, number) for number, taken in fleet.items() if taken < seats]
-        number = -max(open_pods)[1] if open_pods else _unused(fleet)
-        together = min(sessions, seats - fleet[number])
-        fleet[number] += together
-        sessions -= together
-        yield from [number] * together
+def _free_seats(fleet: Mapping[int, int], seats: int) -> Iterator[int]:
+    """Yield the number of the pod that the next session takes, and the next, for as long as asked.
+
+    fleet: the sessions of each pod by its number.
+    """
+    unused = (number for number in count() if number not in fleet)
+    waiting = [_order(taken, number) for number, taken in fleet.items() if taken < seats]
+    heapify(waiting)
+    while True:
+        number = heappop(waiting)[1] if waiting else next(unused)
+        for _ in range(fleet.get(number, 0), seats):
+            yield number
 
 
-def _unused(fleet: Counter[int]) -> int:
-    return next(number for number in count() if number not in fleet)
+def _order(sessions: int, number: int) -> tuple[int, int]:
+    """Return what sorts the pod that `fullness` prefers before the others."""
+    taken, first = fullness(sessions, number)
+    return -taken, -first

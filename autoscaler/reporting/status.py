@@ -95,14 +95,14 @@ class Row(NamedTuple):
 class Seen(NamedTuple):
     """What was seen of a policy; it holds as long as its outcome stands, until a time.
 
-    packed: where the sticky bound has the sessions. unread_since: when a pass could not read the
-    target, if none has read it since (Unix seconds).
+    packed: where the sticky bound has the sessions; None: nobody knows. unread_since: when a pass
+    could not read the target, if none has read it since (Unix seconds).
     """
 
     outcome: Outcome
     rows: Sequence[Row]
     holds_until: float
-    packed: Packed
+    packed: Packed | None
     unread_since: float | None = None
 
     def unread(self, at: float) -> Seen:
@@ -144,7 +144,7 @@ class StatusCollector(Collector):
         if last and last.outcome is outcome and at < last.holds_until:
             return last._replace(unread_since=None)
         now = Now(at)
-        packed = _packed(outcome, last.packed if last else {}, at)
+        packed = _packed(outcome, last, at)
         rows = tuple(_rows(outcome, packed, now))
         return Seen(outcome, rows, now.holds_until, packed) if rows else last and last.unread(at)
 
@@ -172,15 +172,20 @@ def _own(label: str | None) -> tuple[str, ...]:
     return () if label is None else (label,)
 
 
-def _packed(outcome: Outcome, before: Packed, at: float) -> Packed:
-    """Return where the sticky bound has the sessions, if the policy says how many a pod has."""
+def _packed(outcome: Outcome, last: Seen | None, at: float) -> Packed | None:
+    """Return where the sticky bound has the sessions, if the policy says how many a pod has.
+
+    With other seats than before, they are packed anew.
+    """
     metric, observed = outcome.policy.sessions, outcome.observed
     if metric is None or observed is None:
-        return {}
+        return None
+    known = last and last.outcome.policy.sessions
+    before = last.packed if last and known and known.seats == metric.seats else None
     return sticky_bound.follow(before, observed.pods, metric.seats, at)
 
 
-def _rows(outcome: Outcome, packed: Packed, now: Now) -> Iterator[Row]:
+def _rows(outcome: Outcome, packed: Packed | None, now: Now) -> Iterator[Row]:
     """Yield what an outcome says; counts of what is wrong or rare only where they are not zero."""
     policy, decision, observed = outcome.policy, outcome.decision, outcome.observed
     if decision is None or observed is None:
@@ -213,9 +218,9 @@ def _rows(outcome: Outcome, packed: Packed, now: Now) -> Iterator[Row]:
         yield Row("seats", "free", found.free)
 
 
-def _costs(policy: Policy, observed: Observation, packed: Packed) -> Iterator[Row]:
+def _costs(policy: Policy, observed: Observation, packed: Packed | None) -> Iterator[Row]:
     yield Row("cost_replicas", "billed", sum(pod.is_billed for pod in observed.pods))
-    if policy.sessions is not None:
+    if policy.sessions is not None and packed is not None:
         least, needed = policy.replicas.min, sticky_bound.count_sessions(packed)
         fluid = replicas.sessions(needed, 0, policy.sessions.seats)
         sticky = sticky_bound.count_pods(packed)

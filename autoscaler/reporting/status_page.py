@@ -86,11 +86,18 @@ class StatusPage:
         self, policy: Policy, leadership: LeadershipStatus | None, now: float
     ) -> PolicyStatus:
         seen = self._seen.get(policy.name)
+        if seen is not None and (seen.outcome.policy.target != policy.target or _lost(seen)):
+            seen = None
         if leadership is not None and not leadership.is_leader:
             return _silent(policy, leadership.detail, leader=False)
         if seen is None:
             return _silent(policy, UNSEEN, leader=True)
         return _status(seen, now)
+
+
+def _lost(seen: _Seen) -> bool:
+    """Return whether the daemon did not lead any more when it last looked."""
+    return seen.outcome.failure == NOT_LEADER
 
 
 def _silent(policy: Policy, detail: str, *, leader: bool) -> PolicyStatus:

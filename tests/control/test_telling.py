@@ -184,6 +184,16 @@ def test_what_a_target_costs_is_a_metric_beside_the_bounds_of_its_sessions(world
     assert world.metric("cost_replicas", kind="billed", **DASHBOARDS) is None
 
 
+def test_with_other_seats_the_sessions_of_the_bound_are_packed_anew(world: World) -> None:
+    world.cluster.deploy(APP, 9, 9)
+    world.run(passes=1)
+
+    few = [{"type": "sessions", "seats": 3}]
+    world.policies.policies = (policy(metrics=few),)
+    world.run(passes=1)
+    assert world.metric("cost_replicas", kind="sticky_bound", **DASHBOARDS) == 6
+
+
 def test_without_seats_there_are_no_bounds() -> None:
     world = World(policy(metrics=[{"type": "cpu", "utilization": "70%"}]))
     world.cluster.deploy(APP, 9, 1)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.core.sticky_bound import Packed, count_pods, count_sessions, follow
+from autoscaler.core.sticky_bound import MOST, Packed, count_pods, count_sessions, follow
 from autoscaler.model import PodState, Sample
 from tests.builders import NOW, pod, pods
 
@@ -31,10 +31,20 @@ def told(seen: Seen) -> tuple[PodState, ...]:
 
 def through(*phases: Seen, seats: int = 2) -> Packed:
     """Return where the sessions are after these passes."""
-    packed: Packed = {}
+    packed: Packed | None = None
     for number, seen in enumerate(phases):
         packed = follow(packed, told(seen), seats, NOW + number * TICK)
+    assert packed is not None
     return packed
+
+
+@pytest.mark.parametrize("sessions", [MOST + 1, 10**9], ids=["one too many", "a wrong count"])
+def test_nobody_follows_more_sessions_than_a_pass_has_time_for(sessions: int) -> None:
+    assert follow(None, told([sessions]), 10, NOW) is None
+
+
+def test_up_to_this_number_all_are_followed() -> None:
+    assert count_pods(through([MOST - 1, 1], seats=10)) == MOST / 10
 
 
 @pytest.mark.parametrize(

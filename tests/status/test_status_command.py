@@ -103,13 +103,22 @@ def test_names_and_namespaces_choose(
             1,
             "no policy for nobody -n bokeh; there are policies for bokeh/bokeh-app, team-a/dash",
         ),
+        (["dash", "typo"], 1, "the daemon has no policy for typo; there are policies for"),
         (["--url", "http://127.0.0.1:1"], 1, "cannot ask the daemon at http://127.0.0.1:1: Conn"),
         (["--url", "localhost:9551"], 1, "expected an address such as http://localhost:9551"),
         (["--output", "xml"], 2, "invalid choice: 'xml'"),
         (["--every", "0s"], 2, "'0s': expected more than 0s"),
         (["--port", "0"], 2, "'0': expected a whole number, 1 to 65535"),
     ],
-    ids=["a name", "nobody listens", "no address", "a format", "an interval", "a port"],
+    ids=[
+        "a name",
+        "one of several names",
+        "nobody listens",
+        "no address",
+        "a format",
+        "an interval",
+        "a port",
+    ],
 )
 def test_what_is_wrong_is_one_line_and_an_exit_code(
     url: str, options: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]
@@ -171,13 +180,16 @@ def test_a_watch_goes_on_while_no_daemon_answers() -> None:
     server.start()
     command = [sys.executable, "-m", "autoscaler.cli", "status", "--watch", "--every", "0.1s"]
     with subprocess.Popen(
-        [*command, "--url", f"http://127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True
+        [*command, "--url", f"http://127.0.0.1:{port}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as watch:
         assert watch.stdout is not None
+        assert watch.stderr is not None
         assert watch.stdout.readline().startswith("TARGET")
         server.stop()
-        while not (line := watch.stdout.readline()).startswith("autoscaler status: cannot ask"):
-            assert line, "it has ended"
+        assert watch.stderr.readline().startswith("autoscaler status: cannot ask")
         again = made.web_server(("127.0.0.1", port))
         again.start()
         try:
