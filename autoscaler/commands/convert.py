@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoscaler.adapters.policies.convert import Conversion, Conversions, convert
-from autoscaler.adapters.policies.files import MAX_BYTES, read_documents
+from autoscaler.adapters.policies.files import MAX_MANIFEST_BYTES, read_documents
 from autoscaler.commands.check import describe
 from autoscaler.commands.lines import complain, say
 from autoscaler.errors import AutoscalerError
@@ -77,7 +77,8 @@ def _convert(args: argparse.Namespace) -> Conversions:
     """Return the policies, at least one. Raises PolicyError."""
     is_file = args.manifest != "-"
     path = Path(args.manifest if is_file else STDIN)
-    documents = read_documents(path, None if is_file else sys.stdin.buffer.read(MAX_BYTES + 1))
+    data = None if is_file else sys.stdin.buffer.read(MAX_MANIFEST_BYTES + 1)
+    documents = read_documents(path, data)
     name = visible(path)
     conversions = convert(documents, name, args.seats)
     if not conversions.found:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from autoscaler.cli import main
+from tests.policies.files import table
 from tests.policies.manifests import a_list, asked, cpu, external, hpa, scaled
 
 HPA = hpa(metrics=[cpu()])
@@ -61,6 +62,66 @@ def test_what_kubectl_prints_is_read_from_standard_input(monkeypatch, capsys):
     said = capsys.readouterr()
     assert "  - {type: sessions, seats: 20, spare: {refuse: 0.1%}}\n" in said.out
     assert said.err == ""
+
+
+CONDITIONS = [
+    {"type": f"Condition{n}", "status": "True", "reason": "Reason", "lastTransitionTime": "2026"}
+    for n in range(3)
+]
+
+
+def stored(number: int) -> dict[str, Any]:
+    """An HPA as `kubectl get hpa -o yaml` prints it."""
+    rules = {
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}],
+    }
+    value = hpa(
+        metrics=[cpu(), external("queue", value="30")],
+        behavior={"scaleUp": rules, "scaleDown": rules},
+    )
+    return {
+        **value,
+        "metadata": {
+            **value["metadata"],
+            "name": f"app-{number}",
+            "annotations": {"kubectl.kubernetes.io/last-applied": json.dumps(value)},
+        },
+        "status": {"conditions": CONDITIONS, "currentMetrics": value["spec"]["metrics"]},
+    }
+
+
+@pytest.mark.parametrize("number", [25, 400])
+def test_what_kubectl_prints_of_a_whole_cluster_is_read(manifest, tmp_path, number):
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    file = manifest(a_list("List", *map(stored, range(number))))
+
+    assert run(file, "--seats", 20, "--output", policies) == 0
+
+    assert len([*policies.iterdir()]) == number
+
+
+BOMB = "a: &a [1]\n" + "".join(
+    f"{one}: &{one} [*{other}, *{other}]\n"
+    for other, one in zip("abcdefghijkl", "bcdefghijklm", strict=True)
+)
+TOO_LARGE = {
+    "more bytes": ("#" * (4 * 1024**2 + 1), "is larger than 4096 KiB"),
+    "more values": ("[" + "1," * 100_001 + "]", "more than 50000 values"),
+    "aliases that unfold": ("---\n".join([BOMB] * 50), "more than 50000 values"),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), table(TOO_LARGE))
+def test_a_manifest_that_is_too_large_is_told_in_one_line(tmp_path, text, told, capsys):
+    file = tmp_path / "hpa.yaml"
+    file.write_text(text)
+
+    assert run(file) == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert told in line
 
 
 def test_a_file_that_is_written_is_valid_and_named(manifest, tmp_path, capsys):
