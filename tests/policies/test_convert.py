@@ -149,6 +149,41 @@ def test_each_metric_is_one_of_a_policy(write, manifest, metrics):
     assert load_policy(write(found.text)) == found.policy
 
 
+WITHOUT_RULES = {"scaleUp": None, "scaleDown": {"policies": None, "selectPolicy": None}}
+NULLS = {
+    "the minimum of an HPA": (hpa(minReplicas=None), hpa(minReplicas=1)),
+    "the metrics of an HPA": (
+        hpa(metrics=None, targetCPUUtilizationPercentage=None),
+        hpa(),
+    ),
+    "the rules of an HPA": (hpa(behavior=WITHOUT_RULES), hpa(behavior={"scaleDown": {}})),
+    "the bounds of a ScaledObject": (
+        scaled(asked("sum(x)", "8"), minReplicaCount=None, maxReplicaCount=None),
+        scaled(asked("sum(x)", "8")),
+    ),
+    "all that is optional in a ScaledObject": (
+        scaled(
+            asked("sum(x)", "8", metricType=None, authenticationRef=None),
+            scaleTargetRef={"kind": None, "name": "dash"},
+            advanced={"restoreToOriginalReplicaCount": None, "scalingModifiers": None},
+            fallback={"replicas": 3, "behavior": None, "failureThreshold": None},
+            idleReplicaCount=None,
+            pollingInterval=None,
+        ),
+        scaled(asked("sum(x)", "8"), fallback={"replicas": 3}, advanced={}),
+    ),
+    "a namespace": (
+        {**hpa(metrics=[pods("load", "7")]), "metadata": {"name": "dash", "namespace": None}},
+        {**hpa(metrics=[pods("load", "7")]), "metadata": {"name": "dash"}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("manifest", "same"), table(NULLS))
+def test_null_is_unset_as_for_the_api_server(manifest, same):
+    assert converted(manifest, seats=20) == converted(same, seats=20)
+
+
 def test_with_seats_the_sessions_come_first(write):
     found = converted(hpa(metrics=[cpu()]), seats=20)
 

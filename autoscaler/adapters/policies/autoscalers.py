@@ -14,6 +14,7 @@ from autoscaler.adapters.policies.foreign_metrics import (
     one_of_a_kind,
     part,
     trigger_metric,
+    without_nulls,
 )
 from autoscaler.adapters.policies.yaml import Path
 from autoscaler.model import TargetRef
@@ -111,10 +112,26 @@ def scaled_object_settings(value: Mapping[str, Any]) -> Settings:
     return settings
 
 
-READ: Mapping[str, Callable[[Mapping[str, Any]], Settings]] = {
+_READ: Mapping[str, Callable[[Mapping[str, Any]], Settings]] = {
     HPA: hpa_settings,
     SCALED_OBJECT: scaled_object_settings,
 }
+
+
+class Autoscaler(NamedTuple):
+    """Another autoscaler. value: its object, without nulls."""
+
+    value: Mapping[str, Any]
+    settings: Settings
+
+
+def autoscaler(value: Mapping[str, Any]) -> Autoscaler | None:
+    """Return an object as an autoscaler; None if it is another kind."""
+    read = _READ.get(value["kind"])
+    if read is None:
+        return None
+    value = without_nulls(value)
+    return Autoscaler(value, read(value))
 
 
 def _ref(value: Mapping[str, Any], target: Mapping[str, Any]) -> TargetRef:

@@ -8,7 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-from autoscaler.adapters.policies.autoscalers import HPA, NO_NAMESPACE, READ, Note, Settings
+from autoscaler.adapters.policies.autoscalers import (
+    HPA,
+    NO_NAMESPACE,
+    Note,
+    Settings,
+    autoscaler,
+)
 from autoscaler.adapters.policies.foreign_lines import Lines
 from autoscaler.adapters.policies.foreign_metrics import ForeignMetric, MetricDict, listed, part
 from autoscaler.adapters.policies.foreign_rest import rest
@@ -56,13 +62,14 @@ def convert(documents: Iterable[Document], file: str, seats: int | None) -> Conv
     skipped = []
     for document in documents:
         for value, place in objects(document.value):
-            if value["kind"] in READ:
-                lines, settings = Lines(file, document, place), READ[value["kind"]](value)
-                if why := _no_policy(value, settings):
-                    skipped.append(lines.told(("kind",), why))
-                else:
-                    lines.check()
-                    found.append((lines, value, settings))
+            each, lines = autoscaler(value), Lines(file, document, place)
+            if each is None:
+                continue
+            if why := _no_policy(each.value, each.settings):
+                skipped.append(lines.told(("kind",), why))
+            else:
+                lines.check()
+                found.append((lines, each.value, each.settings))
     names = Counter(_name(each) for _, _, each in found)
     return Conversions(
         tuple(_conversion(*each, seats, is_shared=names[_name(each[2])] > 1) for each in found),

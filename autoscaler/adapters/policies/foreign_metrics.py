@@ -181,6 +181,15 @@ def _text(value: Any) -> str:
     return json.dumps(str(value), ensure_ascii=False)
 
 
+def without_nulls(value: Any) -> Any:
+    """Return a value without the keys that are null, which are unset for the API server."""
+    if isinstance(value, dict):
+        return {key: without_nulls(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [without_nulls(each) for each in value]
+    return value
+
+
 def part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Return the mapping under a key; an empty one if there is none."""
     found = value.get(key)
