@@ -17,6 +17,8 @@ from exporter.texts import visible
 
 BAD_INPUT = 2
 STDIN = "standard input"
+# Kinds of other objects that one message names.
+MOST_KINDS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,9 +84,9 @@ def _convert(args: argparse.Namespace) -> Conversions:
     name = visible(path)
     conversions = convert(documents, name, args.seats)
     if not conversions.found:
-        nothing = (
-            f"{name}: has nothing to convert, expected a HorizontalPodAutoscaler or ScaledObject"
-        )
+        wanted = "expected a HorizontalPodAutoscaler or ScaledObject"
+        seen = ", ".join(conversions.others[:MOST_KINDS])
+        nothing = f"{name}: has nothing to convert, {wanted}{seen and f', found {seen}'}"
         raise AutoscalerError("\n".join([*conversions.skipped, nothing]))
     return conversions
 

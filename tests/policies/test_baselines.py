@@ -87,7 +87,9 @@ def test_a_cron_trigger_never_exceeds_the_maximum_of_its_object(
     baseline = against(scaled(asked("sum(x)", "10"), cron(), minReplicaCount=1, maxReplicaCount=3))
 
     assert [window.min for window in baseline.policy.schedule] == [3]
-    assert baseline.left_out == ("the 4 replicas of a cron trigger above maxReplicaCount (3)",)
+    assert baseline.left_out == (
+        "the part above maxReplicaCount (3) of a cron trigger for 4 replicas",
+    )
 
 
 @pytest.mark.parametrize(

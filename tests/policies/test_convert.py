@@ -246,6 +246,24 @@ metrics:
     )
 
 
+def test_what_is_left_out_is_a_comment_too():
+    manifest = scaled(asked("sum(x)", "8"), cron(start="0 8 * * 1", end="0 18 * * 5"))
+    told = "decide: a cron trigger that does not open and close daily is left out"
+    assert f"# spec.triggers[1]: {told}\n" in converted(manifest, seats=20).text
+
+
+def test_an_hpa_without_metrics_has_the_default_of_kubernetes():
+    text = converted(hpa(), seats=20).text
+    assert "targetCPUUtilizationPercentage" not in text
+    assert "  # spec.metrics: decide: no metric is set, for which Kubernetes takes 80 %" in text
+
+
+def test_a_calendar_is_split_at_any_spaces_as_by_cron():
+    manifest = scaled(cron(start="0  8 * * 1-5", end=" 0 18\t* *  1-5 "))
+    [window] = converted(manifest, seats=20).policy.schedule
+    assert window.hours == "08:00 to 18:00 Europe/Berlin"
+
+
 def test_several_of_one_name_are_named_by_their_namespaces_too():
     other = {**hpa(), "metadata": {"name": "dash", "namespace": "staging"}}
     found = conversions(a_list("List", hpa(), other), {"kind": "Deployment"}).found

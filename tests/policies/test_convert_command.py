@@ -193,7 +193,12 @@ NOTHING = "has nothing to convert, expected a HorizontalPodAutoscaler or ScaledO
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        pytest.param({"kind": "Deployment"}, [NOTHING], id="another object"),
+        pytest.param({"kind": "Deployment"}, [f"{NOTHING}, found Deployment"], id="another object"),
+        pytest.param(
+            a_list("List", {"kind": "Service"}, {"kind": "ScaledJob"}, {"kind": "Service"}),
+            ["items[1].kind: ScaledJob: not converted", f"{NOTHING}, found Service, ScaledJob"],
+            id="several objects",
+        ),
         pytest.param({"name": "dash", "target": {}}, [NOTHING], id="a policy"),
         pytest.param([1], [NOTHING], id="a list of numbers"),
         pytest.param(

@@ -94,7 +94,7 @@ NOTES = {
     ),
     "an HPA that was read as version 1": said(
         {
-            **hpa("autoscaling/v1"),
+            **hpa("autoscaling/v1", targetCPUUtilizationPercentage=65),
             "metadata": {
                 **hpa()["metadata"],
                 "annotations": {"autoscaling.alpha.kubernetes.io/metrics": "[]", "a": "b"},
@@ -136,7 +136,22 @@ NOTES = {
     ),
     "a calendar over several days": said(
         scaled(cron(start="0 8 * * 1", end="0 18 * * 5"), **KEPT),
-        "spec.triggers[0]: a cron trigger that does not open and close daily",
+        "spec.triggers[0]: a cron trigger that does not open and close daily is left out",
+    ),
+    "a calendar within the minimum": said(
+        scaled(asked("sum(x)", "8"), cron(replicas="2"), minReplicaCount=2),
+        "spec.triggers[1]: a cron trigger within minReplicaCount (2) is left out",
+    ),
+    "a calendar above the maximum": said(
+        scaled(asked("sum(x)", "8"), cron(replicas="40"), maxReplicaCount=30, **KEPT),
+        "spec.triggers[1]: the part above maxReplicaCount (30) of a cron trigger for 40 replicas "
+        "is left out",
+    ),
+    "an HPA without a metric": said(
+        hpa(), "spec.metrics: no metric is set, for which Kubernetes takes 80 % of the requested"
+    ),
+    "an HPA of version 1 with a metric": said(
+        hpa("autoscaling/v1", targetCPUUtilizationPercentage=80)
     ),
     "a formula": said(
         scaled(asked("sum(x)", "8"), advanced={"scalingModifiers": {"formula": "a + b"}}, **KEPT),
@@ -241,6 +256,23 @@ def test_what_no_policy_can_scale_is_skipped_and_said_so(manifest, why):
 
     assert [each.policy.name for each in found.found] == ["dash"]
     assert found.skipped == (f"hpa.yaml:1: items[0].kind: {why}",)
+
+
+OTHERS = {
+    "HTTP requests": ("HTTPScaledObject", "it scales by HTTP requests"),
+    "Jobs": ("ScaledJob", "it starts Jobs, and the target of a policy is a Deployment"),
+    "requests of pods": ("VerticalPodAutoscaler", "it sets requests and no replicas"),
+}
+
+
+@pytest.mark.parametrize(("kind", "why"), table(OTHERS))
+def test_what_scales_in_another_way_is_named_beside_an_hpa(kind, why):
+    other = {"kind": kind, "metadata": {"name": "web"}}
+    found = conversions(hpa(), {"kind": "Service"}, other, seats=20)
+
+    assert [each.policy.name for each in found.found] == ["dash"]
+    [told] = found.skipped
+    assert told.startswith(f"hpa.yaml:5: kind: {kind} web: not converted, {why}")
 
 
 WRONG = {

@@ -21,6 +21,8 @@ from autoscaler.model import TargetRef
 
 HPA, SCALED_OBJECT = "HorizontalPodAutoscaler", "ScaledObject"
 NO_NAMESPACE = "default"
+_PERCENT = 80
+_NO_METRICS = f"no metric is set, for which Kubernetes takes {_PERCENT} % of the requested CPU"
 
 
 class Note(NamedTuple):
@@ -68,10 +70,11 @@ def hpa_settings(value: Mapping[str, Any]) -> Settings:
         for index, each in enumerate(listed(spec, "metrics"))
     ]
     if not found:  # as version 1 says it, and by default
-        percent = spec.get("targetCPUUtilizationPercentage", 80)
-        goal = {"name": "cpu", "target": {"averageUtilization": percent}}
-        path: Path = ("spec", "targetCPUUtilizationPercentage")
-        found = [hpa_metric({"type": "Resource", "resource": goal}, path, _ref(value, target))]
+        key = "targetCPUUtilizationPercentage"
+        goal = {"name": "cpu", "target": {"averageUtilization": spec.get(key, _PERCENT)}}
+        path: Path = ("spec", key if key in spec else "metrics")
+        metric = hpa_metric({"type": "Resource", "resource": goal}, path, _ref(value, target))
+        found = [metric if key in spec else metric._replace(note=_NO_METRICS)]
     return Settings(
         HPA,
         part(value, "metadata").get("name"),
@@ -153,7 +156,7 @@ def _with_window(settings: Settings, path: Path, cron: Mapping[str, Any]) -> Set
     if isinstance(low, int) and replicas <= low:
         return _without(settings, path, f"a cron trigger within minReplicaCount ({low})")
     if isinstance(high, int) and replicas > high:
-        above = f"the {replicas} replicas of a cron trigger above maxReplicaCount ({high})"
+        above = f"the part above maxReplicaCount ({high}) of a cron trigger for {replicas} replicas"
         settings = _without(settings, path, above)
         found["min"] = high  # as the HPA that KEDA makes
     return settings._replace(windows=(*settings.windows, found))

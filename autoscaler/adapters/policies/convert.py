@@ -19,7 +19,7 @@ from autoscaler.adapters.policies.foreign_lines import Lines
 from autoscaler.adapters.policies.foreign_metrics import ForeignMetric, MetricDict, listed, part
 from autoscaler.adapters.policies.foreign_rest import rest
 from autoscaler.adapters.policies.kinds import objects
-from autoscaler.adapters.policies.yaml import Document, flow_text, path_text
+from autoscaler.adapters.policies.yaml import Document, flow_text, path_text, shown
 from autoscaler.errors import PolicyError
 from autoscaler.policy import Policy
 from exporter.texts import visible
@@ -31,6 +31,14 @@ _NO_SEATS = (
     "it scales by no sessions: set --seats N, the number of sessions that one pod may hold, or add "
     "a sessions metric, so that pods are added before users find no seat"
 )
+# Objects that scale too, and why there is no policy for them.
+_OTHERS = {
+    "HTTPScaledObject": "it scales by HTTP requests: write a policy with a sessions metric",
+    "ScaledJob": "it starts Jobs, and the target of a policy is a Deployment",
+    "VerticalPodAutoscaler": (
+        "it sets requests and no replicas; if it changes requests, utilization of them changes too"
+    ),
+}
 _NO_BEHAVIOR = (
     "behavior is not set: scale-ups have no rate limit here, where an HPA makes at most twice the "
     "pods, or 4, every 15 s."
@@ -46,10 +54,14 @@ class Conversion(NamedTuple):
 
 
 class Conversions(NamedTuple):
-    """The policies for all autoscalers of a file. skipped: a line for each that can have none."""
+    """The policies for all autoscalers of a file.
+
+    skipped: a line for each that can have none. others: kinds of the other objects.
+    """
 
     found: tuple[Conversion, ...]
     skipped: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
 
 def convert(documents: Iterable[Document], file: str, seats: int | None) -> Conversions:
@@ -59,13 +71,15 @@ def convert(documents: Iterable[Document], file: str, seats: int | None) -> Conv
     for each problem.
     """
     found: list[tuple[Lines, Mapping[str, Any], Settings]] = []
-    skipped = []
+    skipped, others = [], []
     for document in documents:
         for value, place in objects(document.value):
             each, lines = autoscaler(value), Lines(file, document, place)
             if each is None:
-                continue
-            if why := _no_policy(each.value, each.settings):
+                others.append(shown(value["kind"])[1:-1])
+                if why := _OTHERS.get(value["kind"]):
+                    skipped.append(_not_converted(lines, value, why))
+            elif why := _no_policy(each.value, each.settings):
                 skipped.append(lines.told(("kind",), why))
             else:
                 lines.check()
@@ -74,7 +88,15 @@ def convert(documents: Iterable[Document], file: str, seats: int | None) -> Conv
     return Conversions(
         tuple(_conversion(*each, seats, is_shared=names[_name(each[2])] > 1) for each in found),
         tuple(skipped),
+        tuple(dict.fromkeys(others)),
     )
+
+
+def _not_converted(lines: Lines, value: Mapping[str, Any], why: str) -> str:
+    """Return a line about an object that scales in another way than a policy."""
+    name = part(value, "metadata").get("name")
+    what = f"{value['kind']} {shown(name)[1:-1]}" if isinstance(name, str) else value["kind"]
+    return lines.told(("kind",), f"{what}: not converted, {why}")
 
 
 def _no_policy(value: Mapping[str, Any], settings: Settings) -> str:
@@ -102,7 +124,7 @@ def _conversion(
     is_shared: whether another one of the file has the same name. Raises PolicyError.
     """
     others = rest(value, settings)
-    notes = [*_metric_notes(settings), *settings.left_out, *others.notes]
+    notes = [*_metric_notes(settings), *_left_out(settings), *others.notes]
     if seats is None:
         path = ("spec", "triggers" if settings.kind != HPA else "metrics")
         notes.append(Note(path, _NO_SEATS))
@@ -150,6 +172,10 @@ def _metric_notes(settings: Settings) -> Iterator[Note]:
             yield Note(each.path, text)
 
 
+def _left_out(settings: Settings) -> list[Note]:
+    return [Note(path, f"{what} is left out") for path, what in settings.left_out]
+
+
 def _told(metric: ForeignMetric) -> str:
     """Return what to know of a metric: that it is left out, or how ours differs from it."""
     if metric.ours is None:
@@ -176,6 +202,8 @@ def _file(settings: Settings, whole: Mapping[str, Any], seats: int | None) -> It
             yield from (f"  {direction}: {flow_text(rules)}" for direction, rules in value.items())
         else:
             yield f"{key}: {flow_text(value)}"
+    for path, told in _left_out(settings):
+        yield from _comment(f"{path_text(path)}: decide: {told}")
     if settings.behavior is None:
         yield from _comment(_NO_BEHAVIOR)
 
