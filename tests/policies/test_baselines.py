@@ -228,17 +228,17 @@ def test_another_policy_is_itself(against: Callable[[Any], Baseline], write: Wri
         ),
         pytest.param(
             hpa(metrics=[cpu()], maxReplicas=1),
-            "policy.yaml:1: replicas: min (2) is above max (1): expected min <= max",
+            "policy.yaml:1: spec.minReplicas: min (2) is above max (1): expected min <= max",
             id="a minimum over the maximum",
         ),
         pytest.param(
             hpa(maxReplicas="12"),
-            'policy.yaml:1: replicas.max: got "12", expected a whole number without quotes',
+            'policy.yaml:1: spec.maxReplicas: got "12", expected a whole number without quotes',
             id="a maximum in quotes",
         ),
         pytest.param(
             hpa(behavior={"scaleUp": {"selectPolicy": "Most"}}),
-            'policy.yaml:1: behavior.scaleUp.selectPolicy: got "Most", expected ',
+            'policy.yaml:1: spec.behavior.scaleUp.selectPolicy: got "Most", expected ',
             id="an unknown rule",
         ),
         *(

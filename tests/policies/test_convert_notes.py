@@ -278,17 +278,50 @@ def test_what_scales_in_another_way_is_named_beside_an_hpa(kind, why):
 WRONG = {
     "a minimum above the maximum": (
         hpa(maxReplicas=1),
-        "hpa.yaml:1: replicas: min (2) is above max (1): expected min <= max",
+        "hpa.yaml:1: spec.minReplicas: min (2) is above max (1): expected min <= max",
     ),
-    "no maximum": (hpa(maxReplicas=None), "hpa.yaml:1: replicas.max: got nothing, expected"),
+    "no maximum": (hpa(maxReplicas=None), "hpa.yaml:1: spec.maxReplicas: got nothing, expected"),
     "an unknown rule": (
         hpa(behavior={"scaleUp": {"selectPolicy": "Most"}}),
-        'hpa.yaml:1: behavior.scaleUp.selectPolicy: got "Most", expected',
+        'hpa.yaml:1: spec.behavior.scaleUp.selectPolicy: got "Most", expected',
     ),
-    "no target": (hpa(scaleTargetRef={"kind": "Deployment"}), "hpa.yaml:1: target.deployment: got"),
+    "no target": (
+        hpa(scaleTargetRef={"kind": "Deployment"}),
+        "hpa.yaml:1: spec.scaleTargetRef.name: got nothing, expected",
+    ),
+    "a minimum of a ScaledObject that is none": (
+        scaled(asked("sum(x)", "8"), minReplicaCount="2"),
+        'hpa.yaml:1: spec.minReplicaCount: got "2", expected a whole number',
+    ),
+    "a rule of a ScaledObject that is none": (
+        scaled(
+            asked("sum(x)", "8"),
+            advanced={"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": 1}}},
+        ),
+        "hpa.yaml:1: spec.advanced.horizontalPodAutoscalerConfig.behavior.scaleUp: got 1, expected",
+    ),
+    "a timezone that is none": (
+        scaled(
+            asked("sum(x)", "8"),
+            {**cron(), "metadata": {**cron()["metadata"], "timezone": "Mars"}},
+        ),
+        "hpa.yaml:1: spec.triggers[1].metadata.timezone: ",
+    ),
+    "a query that is too long": (
+        scaled({"type": "kafka"}, asked("x" * 100_000, "8")),
+        "hpa.yaml:1: spec.triggers[1]: ",
+    ),
+    "a fallback that is none": (
+        scaled(asked("sum(x)", "8"), fallback={"replicas": "3"}),
+        'hpa.yaml:1: spec.fallback.replicas: got "3", expected a whole number',
+    ),
+    "an item of a list": (
+        a_list("List", {"kind": "Service"}, hpa(maxReplicas=None)),
+        "hpa.yaml:1: items[1].spec.maxReplicas: got nothing, expected",
+    ),
     "a namespace that is none": (
         {**hpa(), "metadata": {"name": "dash", "namespace": "Bokeh!"}},
-        'hpa.yaml:1: target.namespace: got "Bokeh!", expected',
+        'hpa.yaml:1: metadata.namespace: got "Bokeh!", expected',
     ),
     "a time without quotes": (
         "kind: HorizontalPodAutoscaler\nspec: {minReplicas: 8:00}\n"

@@ -36,7 +36,8 @@ class Settings(NamedTuple):
     """The settings of another autoscaler that decide how many replicas there are.
 
     name, namespace, low, high, behavior: as they are there, whether valid or not. windows: of a
-    policy's schedule. left_out: windows that a policy cannot express as they are.
+    policy's schedule. window_paths: of their cron triggers. left_out: windows that a policy cannot
+    express as they are.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Settings(NamedTuple):
     metrics: tuple[ForeignMetric, ...]
     behavior: Any
     windows: tuple[dict[str, Any], ...] = ()
+    window_paths: tuple[Path, ...] = ()
     left_out: tuple[Note, ...] = ()
 
     @property
@@ -159,7 +161,9 @@ def _with_window(settings: Settings, path: Path, cron: Mapping[str, Any]) -> Set
         above = f"the part above maxReplicaCount ({high}) of a cron trigger for {replicas} replicas"
         settings = _without(settings, path, above)
         found["min"] = high  # as the HPA that KEDA makes
-    return settings._replace(windows=(*settings.windows, found))
+    return settings._replace(
+        windows=(*settings.windows, found), window_paths=(*settings.window_paths, path)
+    )
 
 
 def _without(settings: Settings, path: Path, text: str) -> Settings:

@@ -113,6 +113,6 @@ def _baseline(lines: Lines, settings: Settings) -> Baseline:
         "drain": "none",
         "schedule": settings.windows,
     }
-    policy = lines.policy(value, settings.kind)
+    policy = lines.policy(value, settings)
     name = settings.name if isinstance(settings.name, str) else Path(lines.file).name
     return Baseline(f"{kind} {visible(name)}", policy, tuple(left_out), HPA_CPU_WINDOW)

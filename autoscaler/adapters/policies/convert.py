@@ -134,7 +134,7 @@ def _conversion(
         problems = [lines.told(*each) for each in notes]
         raise PolicyError("\n".join([*problems, f"{lines.file}: no metric is left: set --seats N"]))
     whole = {**_values(settings, metrics, is_shared=is_shared), **others.values}
-    policy = lines.policy(whole, settings.kind)
+    policy = lines.policy(whole, settings)
     text = "".join(f"{line}\n" for line in _file(settings, whole, seats))
     return Conversion(policy, text, tuple(lines.told(*each) for each in notes))
 
