@@ -104,6 +104,14 @@ METRICS: dict[str, tuple[Any, list[Any]]] = {
             )
         ],
     ),
+    "an external metric of another namespace": (
+        hpa(metrics=[external("q", {"matchLabels": {"namespace": "kafka"}}, value="30")]),
+        [queried('sum(q{namespace="kafka"})', value=30)],
+    ),
+    "a label that PromQL cannot name": (
+        hpa(metrics=[external("q", {"matchLabels": {"5xx": "a", "b": "c"}}, value="30")]),
+        [queried('sum(q{namespace="bokeh",b="c"})', value=30)],
+    ),
     "a name that PromQL does not know": (
         hpa(metrics=[external("s0-rabbit/x", value="30")]),
         [queried('sum({__name__="s0-rabbit/x",namespace="bokeh"})', value=30)],

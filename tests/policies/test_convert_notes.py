@@ -18,6 +18,7 @@ from tests.policies.manifests import (
     converted,
     cpu,
     cron,
+    external,
     hpa,
     pods,
     resource,
@@ -71,6 +72,10 @@ NOTES = {
     "a metric of an adapter": said(
         hpa(metrics=[cpu(), pods("load", "7")]),
         f"spec.metrics[1]: {FROM_ADAPTER}",
+    ),
+    "a label that PromQL cannot name": said(
+        hpa(metrics=[external("q", {"matchLabels": {"5xx": "a"}}, value="30")]),
+        'spec.metrics[0]: the label "5xx", which PromQL cannot name, is left out; an adapter',
     ),
     "another resource": said(
         hpa(metrics=[resource("nvidia.com/gpu", averageUtilization=80)]),
