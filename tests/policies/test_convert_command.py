@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -173,8 +175,65 @@ def test_two_of_one_name_and_namespace_overwrite_no_file(manifest, tmp_path, cap
     assert run(manifest(both), "--seats", 20, "--output", tmp_path) == 2
 
     told = capsys.readouterr().err
-    assert told == "several autoscalers have one name and namespace: convert each alone\n"
+    both_of = "dash-bokeh for bokeh/dash and bokeh/dash"
+    assert told == f"policies of one name: {both_of}; convert each alone\n"
     assert [each.name for each in tmp_path.iterdir()] == ["manifest.yaml"]
+
+
+def test_a_name_with_its_namespace_that_is_the_name_of_another_is_told(manifest, tmp_path, capsys):
+    other = {**in_staging(HPA), "metadata": {"name": "dash-bokeh", "namespace": "staging"}}
+
+    assert run(manifest(a_list("List", HPA, in_staging(HPA), other)), "--output", tmp_path) == 2
+
+    told = capsys.readouterr().err
+    both_of = "dash-bokeh for bokeh/dash and staging/dash"
+    assert told == f"policies of one name: {both_of}; convert each alone\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["manifest.yaml"]
+
+
+@pytest.mark.parametrize("end", ["/", "/."])
+def test_a_directory_that_is_not_there_becomes_no_file(manifest, tmp_path, end, capsys):
+    output = f"{tmp_path}/policies{end}"
+
+    assert run(manifest(HPA), "--output", output) == 2
+
+    told = capsys.readouterr().err
+    assert told == f"{output}: is no directory; create it, or name a file\n"
+    assert not (tmp_path / "policies").exists()
+
+
+CLOSED = {
+    "no standard input": ("- <&-", 2, "standard input: cannot be read (it is closed); name a"),
+    "a standard input that cannot be read": (
+        "- 0>OUTPUT",
+        2,
+        "standard input: cannot be read (Bad file descriptor)",
+    ),
+    "no standard output": ("FILE >&-", 1, "standard output: cannot be written (it is closed)"),
+    "a full disk": ("FILE >/dev/full", 1, "standard output: cannot be written (No space left on"),
+    "a full disk for the name of a file": (
+        "FILE --output OUTPUT >/dev/full",
+        1,
+        "standard output: cannot be written (No space left on",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "code", "told"), table(CLOSED))
+def test_closed_streams_and_full_disks_are_one_line(manifest, tmp_path, words, code, told):
+    words = words.replace("FILE", str(manifest(HPA))).replace("OUTPUT", f"{tmp_path}/dash.yaml")
+    main_of = "import sys; from autoscaler.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -c '{main_of}' convert --seats 20 {words}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == code, done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith(told)
 
 
 def test_an_autoscaler_that_is_skipped_is_named_beside_the_others(manifest, capsys):
