@@ -110,6 +110,10 @@ BOMB = "a: &a [1]\n" + "".join(
 )
 TOO_LARGE = {
     "more bytes": ("#" * (4 * 1024**2 + 1), "is larger than 4096 KiB"),
+    "more values, with what looks like a template": (
+        "[" + "1," * 100_001 + "'{{ a }}']",
+        "more than 50000 values",
+    ),
     "more values": ("[" + "1," * 100_001 + "]", "more than 50000 values"),
     "aliases that unfold": ("---\n".join([BOMB] * 50), "more than 50000 values"),
 }

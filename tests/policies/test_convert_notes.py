@@ -134,10 +134,25 @@ NOTES = {
         f'spec.triggers[0]: trigger "kafka" {GONE}',
     ),
     "a query that is none": said(
-        scaled(asked("", "20"), **KEPT), f'spec.triggers[0]: the query "" {GONE}'
+        scaled(asked("", "20"), **KEPT), f"spec.triggers[0]: a trigger without a query {GONE}"
     ),
     "a threshold that is no number": said(
-        scaled(asked("sum(x)", "a lot"), **KEPT), f'spec.triggers[0]: the query "sum(x)" {GONE}'
+        scaled(asked("sum(x)", "a lot"), **KEPT),
+        'spec.triggers[0]: the query "sum(x)" with a threshold that is no number above 0 ("a lot") '
+        f"{GONE}",
+    ),
+    "a threshold of 0": said(
+        scaled(asked("sum(x)", "0"), **KEPT),
+        'spec.triggers[0]: the query "sum(x)" with a threshold that is no number above 0 ("0")',
+    ),
+    "no threshold": said(
+        scaled({"type": "prometheus", "metadata": {"query": "sum(x)"}}, **KEPT),
+        f'spec.triggers[0]: the query "sum(x)" without a threshold {GONE}',
+    ),
+    "a percentage in quotes": said(
+        hpa(metrics=[resource("cpu", averageUtilization="80")]),
+        'spec.metrics[0]: "cpu" with a percentage that is no whole number from 1 to 1000 ("80") '
+        f"{GONE}",
     ),
     "a calendar over several days": said(
         scaled(cron(start="0 8 * * 1", end="0 18 * * 5"), **KEPT),
@@ -248,6 +263,10 @@ SKIPPED = {
         {**hpa(), **OWNED},
         "KEDA makes this HPA of the ScaledObject dash: convert that in its place",
     ),
+    "an HPA without a target": (
+        hpa(scaleTargetRef=None),
+        "its scaleTargetRef has no kind, and the target of a policy is a Deployment",
+    ),
     "an HPA of a StatefulSet": (
         hpa(scaleTargetRef={**DEPLOYMENT, "kind": "StatefulSet"}),
         "it scales a StatefulSet, and the target of a policy is a Deployment",
@@ -327,6 +346,10 @@ WRONG = {
     "a namespace that is none": (
         {**hpa(), "metadata": {"name": "dash", "namespace": "Bokeh!"}},
         'hpa.yaml:1: metadata.namespace: got "Bokeh!", expected',
+    ),
+    "a template of Helm": (
+        "kind: HorizontalPodAutoscaler\n{{- if .Values.hpa }}\nspec: {}\n{{- end }}\n",
+        'hpa.yaml:2: "{{- if .Values.hpa }}" is a template, expected plain values',
     ),
     "a time without quotes": (
         "kind: HorizontalPodAutoscaler\nspec: {minReplicas: 8:00}\n"

@@ -106,6 +106,8 @@ def _no_policy(value: Mapping[str, Any], settings: Settings) -> str:
             name = owner.get("name")
             return f"KEDA makes this HPA of the ScaledObject {name}: convert that in its place"
     kind = settings.target.get("kind")
+    if kind is None:
+        return "its scaleTargetRef has no kind, and the target of a policy is a Deployment"
     if kind != "Deployment":
         return f"it scales a {kind}, and the target of a policy is a Deployment"
     return ""

@@ -16,9 +16,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from autoscaler.adapters.policies.kinds import kind_in_text, other_kind, other_target
+from autoscaler.adapters.policies.kinds import (
+    kind_in_text,
+    other_kind,
+    other_target,
+    template_in_text,
+)
 from autoscaler.adapters.policies.messages import explain
 from autoscaler.adapters.policies.yaml import (
+    NOT_YAML,
     ODD_KEY,
     Document,
     Problem,
@@ -91,10 +97,14 @@ def read_documents(path: Path, data: bytes | None = None) -> list[Document]:
 
     Raises PolicyFileError.
     """
+    text = ""
     try:
-        return parse_all(_text(path, data, MAX_MANIFEST_BYTES), MAX_MANIFEST_VALUES)
+        text = _text(path, data, MAX_MANIFEST_BYTES)
+        return parse_all(text, MAX_MANIFEST_VALUES)
     except UnreadableError as error:
-        raise PolicyFileError((_message(visible(path), error.problem),)) from None
+        is_syntax = error.problem.message.startswith(NOT_YAML)
+        problem = (template_in_text(text) if is_syntax else None) or error.problem
+        raise PolicyFileError((_message(visible(path), problem),)) from None
 
 
 def policy_in(document: Document, path: Path) -> Policy:

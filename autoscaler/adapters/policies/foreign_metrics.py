@@ -90,9 +90,14 @@ def trigger_metric(trigger: Mapping[str, Any], path: Path, target: TargetRef) ->
         return _resource(path, target, kind, percent, amount, metadata.get("containerName"))
     if kind != "prometheus":
         return ForeignMetric(path, None, f"trigger {shown(kind)}")
-    threshold, query = _number(metadata.get("threshold")), metadata.get("query")
-    if threshold is None or not isinstance(query, str) or not query:
-        return ForeignMetric(path, None, f"the query {shown(query)}")
+    goal_text, query = metadata.get("threshold"), metadata.get("query")
+    if not isinstance(query, str) or not query:
+        return ForeignMetric(path, None, "a trigger without a query")
+    threshold = _number(goal_text)
+    if threshold is None:
+        wrong = f"with a threshold that is no number above 0 ({shown(goal_text)})"
+        why = "without a threshold" if goal_text is None else wrong
+        return ForeignMetric(path, None, f"the query {shown(query)} {why}")
     key = "value" if goal == "Value" else "perReplica"
     return ForeignMetric(path, _query(query, key, threshold))
 
@@ -125,7 +130,9 @@ def _resource(
         return ForeignMetric(path, ours, "; ".join(notes))
     used = _quantity(amount)
     if used is None:
-        return ForeignMetric(path, None, f"{shown(name)} without a percentage")
+        wrong = f"with a percentage that is no whole number from 1 to 1000 ({shown(percent)})"
+        why = "without a percentage" if percent is None else wrong
+        return ForeignMetric(path, None, f"{shown(name)} {why}")
     notes.append(f"{shown(name)} without a percentage")
     query = _USED[name] % pods_of(*target)
     return ForeignMetric(path, _query(query, "perReplica", used), "; ".join(notes), is_load=False)

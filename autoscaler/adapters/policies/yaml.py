@@ -72,6 +72,7 @@ class Document(NamedTuple):
 
 
 REFUSED: Final = object()
+NOT_YAML: Final = "not valid YAML"
 ODD_KEY: Final = "a key is a list or a mapping, expected a word"
 
 
@@ -203,7 +204,7 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
     hint = next((hint for words, hint in _HINTS.items() if words in what), _HINT)
     if "\u00a0" in text:
         hint = "expected ordinary spaces, but the file has no-break spaces"
-    return Problem(line, "", f"not valid YAML: {what}, {hint}")
+    return Problem(line, "", f"{NOT_YAML}: {what}, {hint}")
 
 
 class _Builder:
