@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "is one line on standard error, with its line and path in the manifest."
     )
     parser.epilog = (
-        "Exit code: 0 if a policy was written; 2 for wrong input, and nothing is written."
+        "Exit code: 0 if a policy was written; 1 if standard output takes no more; 2 for wrong "
+        "input, and nothing is written."
     )
     parser.add_argument(
         "manifest",
@@ -72,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
                 stream.write(each.text)
         except OSError as error:
             complain(f"{visible(file)}: cannot be written ({error.strerror})")
+            if not isinstance(error, FileExistsError):
+                with suppress(OSError):
+                    file.unlink()  # what a full disk left of it
             return BAD_INPUT
     lines = [visible(f"{file}: {describe(each.policy)}") for file, each in files.items()]
     return _print("\n".join([*lines, ""]) if files else conversions.found[0].text)

@@ -93,15 +93,14 @@ def stored(number: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("number", [25, 400])
-def test_what_kubectl_prints_of_a_whole_cluster_is_read(manifest, tmp_path, number):
+def test_what_kubectl_prints_of_a_whole_cluster_is_read(manifest, tmp_path):
     policies = tmp_path / "policies"
     policies.mkdir()
-    file = manifest(a_list("List", *map(stored, range(number))))
+    file = manifest(a_list("List", *map(stored, range(400))))
 
     assert run(file, "--seats", 20, "--output", policies) == 0
 
-    assert len([*policies.iterdir()]) == number
+    assert len([*policies.iterdir()]) == 400
 
 
 BOMB = "a: &a [1]\n" + "".join(
@@ -223,17 +222,30 @@ CLOSED = {
 }
 
 
-@pytest.mark.parametrize(("words", "code", "told"), table(CLOSED))
-def test_closed_streams_and_full_disks_are_one_line(manifest, tmp_path, words, code, told):
-    words = words.replace("FILE", str(manifest(HPA))).replace("OUTPUT", f"{tmp_path}/dash.yaml")
+def in_shell(words: str, before: str = "") -> subprocess.CompletedProcess[str]:
     main_of = "import sys; from autoscaler.cli import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"{sys.executable} -c '{main_of}' convert --seats 20 {words}"],
+    return subprocess.run(
+        ["/bin/sh", "-c", f"{before}{sys.executable} -Bc '{main_of}' convert --seats 20 {words}"],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_left(manifest, tmp_path):
+    output = tmp_path / "dash.yaml"
+    done = in_shell(f"{manifest(HPA)} --output {output}", "ulimit -f 0; ")
+
+    assert done.stderr == f"{output}: cannot be written (File too large)\n"
+    assert done.returncode == 2
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(("words", "code", "told"), table(CLOSED))
+def test_closed_streams_and_full_disks_are_one_line(manifest, tmp_path, words, code, told):
+    words = words.replace("FILE", str(manifest(HPA))).replace("OUTPUT", f"{tmp_path}/dash.yaml")
+    done = in_shell(words)
 
     assert done.returncode == code, done.stderr
     [line] = done.stderr.splitlines()
