@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from autoscaler.adapters.policies.convert import Conversion, Conversions, convert
-from autoscaler.adapters.policies.files import MAX_BYTES, read_documents
+from autoscaler.adapters.policies.files import MAX_MANIFEST_BYTES, read_documents
 from autoscaler.commands.check import describe
-from autoscaler.commands.lines import complain, say
+from autoscaler.commands.lines import complain
 from autoscaler.errors import AutoscalerError
+from autoscaler.policy import Policy
 from autoscaler.policy.fields import MAX_REPLICAS
 from exporter.texts import visible
 
-BAD_INPUT = 2
+FAILED, BAD_INPUT = 1, 2
 STDIN = "standard input"
+# Kinds of other objects that one message names.
+MOST_KINDS = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "is one line on standard error, with its line and path in the manifest."
     )
     parser.epilog = (
-        "Exit code: 0 if a policy was written; 2 for wrong input, and nothing is written."
+        "Exit code: 0 if a policy was written; 1 if standard output takes no more; 2 for wrong "
+        "input, and nothing is written."
     )
     parser.add_argument(
         "manifest",
@@ -44,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
         metavar="FILE",
         help="file to write, which must not exist, in place of standard output; a directory gets "
         "a file for each policy",
@@ -52,7 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the policies, and print what has no equivalent. Return 2 for wrong input, else 0."""
+    """Write the policies, and print what has no equivalent.
+
+    Return 2 for wrong input, 1 if standard output takes no more, else 0.
+    """
     try:
         conversions = _convert(args)
         files = _files(args.output, conversions.found)
@@ -60,16 +67,33 @@ def run(args: argparse.Namespace) -> int:
         complain(*str(error).split("\n"))
         return BAD_INPUT
     complain(*conversions.skipped, *(note for each in conversions.found for note in each.notes))
-    if not files:
-        sys.stdout.write(conversions.found[0].text)
     for file, each in files.items():
         try:
-            with file.open("x") as stream:
+            with file.open("x", encoding="utf-8") as stream:
                 stream.write(each.text)
         except OSError as error:
             complain(f"{visible(file)}: cannot be written ({error.strerror})")
+            if not isinstance(error, FileExistsError):
+                with suppress(OSError):
+                    file.unlink()  # what a full disk left of it
             return BAD_INPUT
-        say(f"{file}: {describe(each.policy)}")
+    lines = [visible(f"{file}: {describe(each.policy)}") for file, each in files.items()]
+    return _print("\n".join([*lines, ""]) if files else conversions.found[0].text)
+
+
+def _print(text: str) -> int:
+    """Print a text at once, for a disk may be full. Return the exit code."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (AttributeError, OSError) as error:  # standard output is None if it is closed
+        reason = error.strerror if isinstance(error, OSError) else "it is closed"
+        complain(f"standard output: cannot be written ({reason})")
+        with suppress(AttributeError, OSError):
+            sys.stdout.close()  # or Python writes what is left once more, and fails again
+        return FAILED
     return 0
 
 
@@ -77,33 +101,56 @@ def _convert(args: argparse.Namespace) -> Conversions:
     """Return the policies, at least one. Raises PolicyError."""
     is_file = args.manifest != "-"
     path = Path(args.manifest if is_file else STDIN)
-    documents = read_documents(path, None if is_file else sys.stdin.buffer.read(MAX_BYTES + 1))
+    documents = read_documents(path, None if is_file else _stdin())
     name = visible(path)
     conversions = convert(documents, name, args.seats)
     if not conversions.found:
-        nothing = (
-            f"{name}: has nothing to convert, expected a HorizontalPodAutoscaler or ScaledObject"
-        )
+        wanted = "expected a HorizontalPodAutoscaler or ScaledObject"
+        seen = ", ".join(conversions.others[:MOST_KINDS])
+        nothing = f"{name}: has nothing to convert, {wanted}{seen and f', found {seen}'}"
         raise AutoscalerError("\n".join([*conversions.skipped, nothing]))
     return conversions
 
 
-def _files(output: Path | None, found: Sequence[Conversion]) -> dict[Path, Conversion]:
+def _stdin() -> bytes:
+    """Return what standard input has, at most a byte more than allowed. Raises AutoscalerError."""
+    if sys.stdin is None:
+        raise AutoscalerError(f"{STDIN}: cannot be read (it is closed); name a file in place of -")
+    try:
+        return sys.stdin.buffer.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise AutoscalerError(f"{STDIN}: cannot be read ({error.strerror})") from None
+
+
+def _files(name: str | None, found: Sequence[Conversion]) -> dict[Path, Conversion]:
     """Return the files to write; none for standard output. Raises AutoscalerError."""
+    output = None if name is None else Path(name)
     into = output is not None and output.is_dir()
+    if name is not None and not into and name.endswith(("/", "/.")):
+        raise AutoscalerError(f"{visible(name)}: is no directory; create it, or name a file")
     if len(found) > 1 and not into:
         names = ", ".join(each.policy.name for each in found)
         wanted = "set --output to a directory that exists, such as policies/"
         raise AutoscalerError(f"{len(found)} policies ({names}), and a file has one: {wanted}")
     if output is None:
         return {}
+    if clash := _clash([each.policy for each in found]):
+        raise AutoscalerError(clash)
     files = {output / f"{each.policy.name}.yaml" if into else output: each for each in found}
     for file in files:
         if file.exists():
             raise AutoscalerError(f"{visible(file)}: exists; remove it, or set another --output")
-    if len(files) < len(found):
-        raise AutoscalerError("several autoscalers have one name and namespace: convert each alone")
     return files
+
+
+def _clash(policies: Sequence[Policy]) -> str:
+    """Return which policies have one name, or ""."""
+    by_name: dict[str, list[str]] = {}
+    for each in policies:
+        by_name.setdefault(each.name, []).append(str(each.target.ref))
+    shared = {name: targets for name, targets in by_name.items() if len(targets) > 1}
+    told = (f"{name} for {' and '.join(targets)}" for name, targets in shared.items())
+    return f"policies of one name: {', '.join(told)}; convert each alone" if shared else ""
 
 
 def _seats(text: str) -> int:

@@ -87,7 +87,9 @@ def test_a_cron_trigger_never_exceeds_the_maximum_of_its_object(
     baseline = against(scaled(asked("sum(x)", "10"), cron(), minReplicaCount=1, maxReplicaCount=3))
 
     assert [window.min for window in baseline.policy.schedule] == [3]
-    assert baseline.left_out == ("the 4 replicas of a cron trigger above maxReplicaCount (3)",)
+    assert baseline.left_out == (
+        "the part above maxReplicaCount (3) of a cron trigger for 4 replicas",
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,17 +228,17 @@ def test_another_policy_is_itself(against: Callable[[Any], Baseline], write: Wri
         ),
         pytest.param(
             hpa(metrics=[cpu()], maxReplicas=1),
-            "policy.yaml:1: replicas: min (2) is above max (1): expected min <= max",
+            "policy.yaml:1: spec.minReplicas: min (2) is above max (1): expected min <= max",
             id="a minimum over the maximum",
         ),
         pytest.param(
             hpa(maxReplicas="12"),
-            'policy.yaml:1: replicas.max: got "12", expected a whole number without quotes',
+            'policy.yaml:1: spec.maxReplicas: got "12", expected a whole number without quotes',
             id="a maximum in quotes",
         ),
         pytest.param(
             hpa(behavior={"scaleUp": {"selectPolicy": "Most"}}),
-            'policy.yaml:1: behavior.scaleUp.selectPolicy: got "Most", expected ',
+            'policy.yaml:1: spec.behavior.scaleUp.selectPolicy: got "Most", expected ',
             id="an unknown rule",
         ),
         *(

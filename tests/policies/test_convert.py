@@ -104,6 +104,14 @@ METRICS: dict[str, tuple[Any, list[Any]]] = {
             )
         ],
     ),
+    "an external metric of another namespace": (
+        hpa(metrics=[external("q", {"matchLabels": {"namespace": "kafka"}}, value="30")]),
+        [queried('sum(q{namespace="kafka"})', value=30)],
+    ),
+    "a label that PromQL cannot name": (
+        hpa(metrics=[external("q", {"matchLabels": {"5xx": "a", "b": "c"}}, value="30")]),
+        [queried('sum(q{namespace="bokeh",b="c"})', value=30)],
+    ),
     "a name that PromQL does not know": (
         hpa(metrics=[external("s0-rabbit/x", value="30")]),
         [queried('sum({__name__="s0-rabbit/x",namespace="bokeh"})', value=30)],
@@ -147,6 +155,41 @@ def test_each_metric_is_one_of_a_policy(write, manifest, metrics):
 
     assert [*found.policy.metrics] == metrics
     assert load_policy(write(found.text)) == found.policy
+
+
+WITHOUT_RULES = {"scaleUp": None, "scaleDown": {"policies": None, "selectPolicy": None}}
+NULLS = {
+    "the minimum of an HPA": (hpa(minReplicas=None), hpa(minReplicas=1)),
+    "the metrics of an HPA": (
+        hpa(metrics=None, targetCPUUtilizationPercentage=None),
+        hpa(),
+    ),
+    "the rules of an HPA": (hpa(behavior=WITHOUT_RULES), hpa(behavior={"scaleDown": {}})),
+    "the bounds of a ScaledObject": (
+        scaled(asked("sum(x)", "8"), minReplicaCount=None, maxReplicaCount=None),
+        scaled(asked("sum(x)", "8")),
+    ),
+    "all that is optional in a ScaledObject": (
+        scaled(
+            asked("sum(x)", "8", metricType=None, authenticationRef=None),
+            scaleTargetRef={"kind": None, "name": "dash"},
+            advanced={"restoreToOriginalReplicaCount": None, "scalingModifiers": None},
+            fallback={"replicas": 3, "behavior": None, "failureThreshold": None},
+            idleReplicaCount=None,
+            pollingInterval=None,
+        ),
+        scaled(asked("sum(x)", "8"), fallback={"replicas": 3}, advanced={}),
+    ),
+    "a namespace": (
+        {**hpa(metrics=[pods("load", "7")]), "metadata": {"name": "dash", "namespace": None}},
+        {**hpa(metrics=[pods("load", "7")]), "metadata": {"name": "dash"}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("manifest", "same"), table(NULLS))
+def test_null_is_unset_as_for_the_api_server(manifest, same):
+    assert converted(manifest, seats=20) == converted(same, seats=20)
 
 
 def test_with_seats_the_sessions_come_first(write):
@@ -209,6 +252,24 @@ metrics:
 # or 4, every 15 s.
 """
     )
+
+
+def test_what_is_left_out_is_a_comment_too():
+    manifest = scaled(asked("sum(x)", "8"), cron(start="0 8 * * 1", end="0 18 * * 5"))
+    told = "decide: a cron trigger that does not open and close daily is left out"
+    assert f"# spec.triggers[1]: {told}\n" in converted(manifest, seats=20).text
+
+
+def test_an_hpa_without_metrics_has_the_default_of_kubernetes():
+    text = converted(hpa(), seats=20).text
+    assert "targetCPUUtilizationPercentage" not in text
+    assert "  # spec.metrics: decide: no metric is set, for which Kubernetes takes 80 %" in text
+
+
+def test_a_calendar_is_split_at_any_spaces_as_by_cron():
+    manifest = scaled(cron(start="0  8 * * 1-5", end=" 0 18\t* *  1-5 "))
+    [window] = converted(manifest, seats=20).policy.schedule
+    assert window.hours == "08:00 to 18:00 Europe/Berlin"
 
 
 def test_several_of_one_name_are_named_by_their_namespaces_too():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from autoscaler.cli import main
+from tests.policies.files import table
 from tests.policies.manifests import a_list, asked, cpu, external, hpa, scaled
 
 HPA = hpa(metrics=[cpu()])
@@ -63,6 +66,69 @@ def test_what_kubectl_prints_is_read_from_standard_input(monkeypatch, capsys):
     assert said.err == ""
 
 
+CONDITIONS = [
+    {"type": f"Condition{n}", "status": "True", "reason": "Reason", "lastTransitionTime": "2026"}
+    for n in range(3)
+]
+
+
+def stored(number: int) -> dict[str, Any]:
+    """An HPA as `kubectl get hpa -o yaml` prints it."""
+    rules = {
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}],
+    }
+    value = hpa(
+        metrics=[cpu(), external("queue", value="30")],
+        behavior={"scaleUp": rules, "scaleDown": rules},
+    )
+    return {
+        **value,
+        "metadata": {
+            **value["metadata"],
+            "name": f"app-{number}",
+            "annotations": {"kubectl.kubernetes.io/last-applied": json.dumps(value)},
+        },
+        "status": {"conditions": CONDITIONS, "currentMetrics": value["spec"]["metrics"]},
+    }
+
+
+def test_what_kubectl_prints_of_a_whole_cluster_is_read(manifest, tmp_path):
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    file = manifest(a_list("List", *map(stored, range(400))))
+
+    assert run(file, "--seats", 20, "--output", policies) == 0
+
+    assert len([*policies.iterdir()]) == 400
+
+
+BOMB = "a: &a [1]\n" + "".join(
+    f"{one}: &{one} [*{other}, *{other}]\n"
+    for other, one in zip("abcdefghijkl", "bcdefghijklm", strict=True)
+)
+TOO_LARGE = {
+    "more bytes": ("#" * (4 * 1024**2 + 1), "is larger than 4096 KiB"),
+    "more values, with what looks like a template": (
+        "[" + "1," * 100_001 + "'{{ a }}']",
+        "more than 50000 values",
+    ),
+    "more values": ("[" + "1," * 100_001 + "]", "more than 50000 values"),
+    "aliases that unfold": ("---\n".join([BOMB] * 50), "more than 50000 values"),
+}
+
+
+@pytest.mark.parametrize(("text", "told"), table(TOO_LARGE))
+def test_a_manifest_that_is_too_large_is_told_in_one_line(tmp_path, text, told, capsys):
+    file = tmp_path / "hpa.yaml"
+    file.write_text(text)
+
+    assert run(file) == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
 def test_a_file_that_is_written_is_valid_and_named(manifest, tmp_path, capsys):
     output = tmp_path / "dash.yaml"
 
@@ -112,8 +178,78 @@ def test_two_of_one_name_and_namespace_overwrite_no_file(manifest, tmp_path, cap
     assert run(manifest(both), "--seats", 20, "--output", tmp_path) == 2
 
     told = capsys.readouterr().err
-    assert told == "several autoscalers have one name and namespace: convert each alone\n"
+    both_of = "dash-bokeh for bokeh/dash and bokeh/dash"
+    assert told == f"policies of one name: {both_of}; convert each alone\n"
     assert [each.name for each in tmp_path.iterdir()] == ["manifest.yaml"]
+
+
+def test_a_name_with_its_namespace_that_is_the_name_of_another_is_told(manifest, tmp_path, capsys):
+    other = {**in_staging(HPA), "metadata": {"name": "dash-bokeh", "namespace": "staging"}}
+
+    assert run(manifest(a_list("List", HPA, in_staging(HPA), other)), "--output", tmp_path) == 2
+
+    told = capsys.readouterr().err
+    both_of = "dash-bokeh for bokeh/dash and staging/dash"
+    assert told == f"policies of one name: {both_of}; convert each alone\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["manifest.yaml"]
+
+
+@pytest.mark.parametrize("end", ["/", "/."])
+def test_a_directory_that_is_not_there_becomes_no_file(manifest, tmp_path, end, capsys):
+    output = f"{tmp_path}/policies{end}"
+
+    assert run(manifest(HPA), "--output", output) == 2
+
+    told = capsys.readouterr().err
+    assert told == f"{output}: is no directory; create it, or name a file\n"
+    assert not (tmp_path / "policies").exists()
+
+
+CLOSED = {
+    "no standard input": ("- <&-", 2, "standard input: cannot be read (it is closed); name a"),
+    "a standard input that cannot be read": (
+        "- 0>OUTPUT",
+        2,
+        "standard input: cannot be read (Bad file descriptor)",
+    ),
+    "no standard output": ("FILE >&-", 1, "standard output: cannot be written (it is closed)"),
+    "a full disk": ("FILE >/dev/full", 1, "standard output: cannot be written (No space left on"),
+    "a full disk for the name of a file": (
+        "FILE --output OUTPUT >/dev/full",
+        1,
+        "standard output: cannot be written (No space left on",
+    ),
+}
+
+
+def in_shell(words: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    main_of = "import sys; from autoscaler.cli import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.run(
+        ["/bin/sh", "-c", f"{before}{sys.executable} -Bc '{main_of}' convert --seats 20 {words}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_left(manifest, tmp_path):
+    output = tmp_path / "dash.yaml"
+    done = in_shell(f"{manifest(HPA)} --output {output}", "ulimit -f 0; ")
+
+    assert done.stderr == f"{output}: cannot be written (File too large)\n"
+    assert done.returncode == 2
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(("words", "code", "told"), table(CLOSED))
+def test_closed_streams_and_full_disks_are_one_line(manifest, tmp_path, words, code, told):
+    words = words.replace("FILE", str(manifest(HPA))).replace("OUTPUT", f"{tmp_path}/dash.yaml")
+    done = in_shell(words)
+
+    assert done.returncode == code, done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith(told)
 
 
 def test_an_autoscaler_that_is_skipped_is_named_beside_the_others(manifest, capsys):
@@ -132,7 +268,12 @@ NOTHING = "has nothing to convert, expected a HorizontalPodAutoscaler or ScaledO
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        pytest.param({"kind": "Deployment"}, [NOTHING], id="another object"),
+        pytest.param({"kind": "Deployment"}, [f"{NOTHING}, found Deployment"], id="another object"),
+        pytest.param(
+            a_list("List", {"kind": "Service"}, {"kind": "ScaledJob"}, {"kind": "Service"}),
+            ["items[1].kind: ScaledJob: not converted", f"{NOTHING}, found Service, ScaledJob"],
+            id="several objects",
+        ),
         pytest.param({"name": "dash", "target": {}}, [NOTHING], id="a policy"),
         pytest.param([1], [NOTHING], id="a list of numbers"),
         pytest.param(

@@ -18,6 +18,7 @@ from tests.policies.manifests import (
     converted,
     cpu,
     cron,
+    external,
     hpa,
     pods,
     resource,
@@ -72,6 +73,10 @@ NOTES = {
         hpa(metrics=[cpu(), pods("load", "7")]),
         f"spec.metrics[1]: {FROM_ADAPTER}",
     ),
+    "a label that PromQL cannot name": said(
+        hpa(metrics=[external("q", {"matchLabels": {"5xx": "a"}}, value="30")]),
+        'spec.metrics[0]: the label "5xx", which PromQL cannot name, is left out; an adapter',
+    ),
     "another resource": said(
         hpa(metrics=[resource("nvidia.com/gpu", averageUtilization=80)]),
         f'spec.metrics[0]: the resource "nvidia.com/gpu", which nobody measures {GONE}',
@@ -94,7 +99,7 @@ NOTES = {
     ),
     "an HPA that was read as version 1": said(
         {
-            **hpa("autoscaling/v1"),
+            **hpa("autoscaling/v1", targetCPUUtilizationPercentage=65),
             "metadata": {
                 **hpa()["metadata"],
                 "annotations": {"autoscaling.alpha.kubernetes.io/metrics": "[]", "a": "b"},
@@ -129,14 +134,44 @@ NOTES = {
         f'spec.triggers[0]: trigger "kafka" {GONE}',
     ),
     "a query that is none": said(
-        scaled(asked("", "20"), **KEPT), f'spec.triggers[0]: the query "" {GONE}'
+        scaled(asked("", "20"), **KEPT), f"spec.triggers[0]: a trigger without a query {GONE}"
     ),
     "a threshold that is no number": said(
-        scaled(asked("sum(x)", "a lot"), **KEPT), f'spec.triggers[0]: the query "sum(x)" {GONE}'
+        scaled(asked("sum(x)", "a lot"), **KEPT),
+        'spec.triggers[0]: the query "sum(x)" with a threshold that is no number above 0 ("a lot") '
+        f"{GONE}",
+    ),
+    "a threshold of 0": said(
+        scaled(asked("sum(x)", "0"), **KEPT),
+        'spec.triggers[0]: the query "sum(x)" with a threshold that is no number above 0 ("0")',
+    ),
+    "no threshold": said(
+        scaled({"type": "prometheus", "metadata": {"query": "sum(x)"}}, **KEPT),
+        f'spec.triggers[0]: the query "sum(x)" without a threshold {GONE}',
+    ),
+    "a percentage in quotes": said(
+        hpa(metrics=[resource("cpu", averageUtilization="80")]),
+        'spec.metrics[0]: "cpu" with a percentage that is no whole number from 1 to 1000 ("80") '
+        f"{GONE}",
     ),
     "a calendar over several days": said(
         scaled(cron(start="0 8 * * 1", end="0 18 * * 5"), **KEPT),
-        "spec.triggers[0]: a cron trigger that does not open and close daily",
+        "spec.triggers[0]: a cron trigger that does not open and close daily is left out",
+    ),
+    "a calendar within the minimum": said(
+        scaled(asked("sum(x)", "8"), cron(replicas="2"), minReplicaCount=2),
+        "spec.triggers[1]: a cron trigger within minReplicaCount (2) is left out",
+    ),
+    "a calendar above the maximum": said(
+        scaled(asked("sum(x)", "8"), cron(replicas="40"), maxReplicaCount=30, **KEPT),
+        "spec.triggers[1]: the part above maxReplicaCount (30) of a cron trigger for 40 replicas "
+        "is left out",
+    ),
+    "an HPA without a metric": said(
+        hpa(), "spec.metrics: no metric is set, for which Kubernetes takes 80 % of the requested"
+    ),
+    "an HPA of version 1 with a metric": said(
+        hpa("autoscaling/v1", targetCPUUtilizationPercentage=80)
     ),
     "a formula": said(
         scaled(asked("sum(x)", "8"), advanced={"scalingModifiers": {"formula": "a + b"}}, **KEPT),
@@ -228,6 +263,10 @@ SKIPPED = {
         {**hpa(), **OWNED},
         "KEDA makes this HPA of the ScaledObject dash: convert that in its place",
     ),
+    "an HPA without a target": (
+        hpa(scaleTargetRef=None),
+        "its scaleTargetRef has no kind, and the target of a policy is a Deployment",
+    ),
     "an HPA of a StatefulSet": (
         hpa(scaleTargetRef={**DEPLOYMENT, "kind": "StatefulSet"}),
         "it scales a StatefulSet, and the target of a policy is a Deployment",
@@ -243,20 +282,74 @@ def test_what_no_policy_can_scale_is_skipped_and_said_so(manifest, why):
     assert found.skipped == (f"hpa.yaml:1: items[0].kind: {why}",)
 
 
+OTHERS = {
+    "HTTP requests": ("HTTPScaledObject", "it scales by HTTP requests"),
+    "Jobs": ("ScaledJob", "it starts Jobs, and the target of a policy is a Deployment"),
+    "requests of pods": ("VerticalPodAutoscaler", "it sets requests and no replicas"),
+}
+
+
+@pytest.mark.parametrize(("kind", "why"), table(OTHERS))
+def test_what_scales_in_another_way_is_named_beside_an_hpa(kind, why):
+    other = {"kind": kind, "metadata": {"name": "web"}}
+    found = conversions(hpa(), {"kind": "Service"}, other, seats=20)
+
+    assert [each.policy.name for each in found.found] == ["dash"]
+    [told] = found.skipped
+    assert told.startswith(f"hpa.yaml:5: kind: {kind} web: not converted, {why}")
+
+
 WRONG = {
     "a minimum above the maximum": (
         hpa(maxReplicas=1),
-        "hpa.yaml:1: replicas: min (2) is above max (1): expected min <= max",
+        "hpa.yaml:1: spec.minReplicas: min (2) is above max (1): expected min <= max",
     ),
-    "no maximum": (hpa(maxReplicas=None), "hpa.yaml:1: replicas.max: got nothing, expected"),
+    "no maximum": (hpa(maxReplicas=None), "hpa.yaml:1: spec.maxReplicas: got nothing, expected"),
     "an unknown rule": (
         hpa(behavior={"scaleUp": {"selectPolicy": "Most"}}),
-        'hpa.yaml:1: behavior.scaleUp.selectPolicy: got "Most", expected',
+        'hpa.yaml:1: spec.behavior.scaleUp.selectPolicy: got "Most", expected',
     ),
-    "no target": (hpa(scaleTargetRef={"kind": "Deployment"}), "hpa.yaml:1: target.deployment: got"),
+    "no target": (
+        hpa(scaleTargetRef={"kind": "Deployment"}),
+        "hpa.yaml:1: spec.scaleTargetRef.name: got nothing, expected",
+    ),
+    "a minimum of a ScaledObject that is none": (
+        scaled(asked("sum(x)", "8"), minReplicaCount="2"),
+        'hpa.yaml:1: spec.minReplicaCount: got "2", expected a whole number',
+    ),
+    "a rule of a ScaledObject that is none": (
+        scaled(
+            asked("sum(x)", "8"),
+            advanced={"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": 1}}},
+        ),
+        "hpa.yaml:1: spec.advanced.horizontalPodAutoscalerConfig.behavior.scaleUp: got 1, expected",
+    ),
+    "a timezone that is none": (
+        scaled(
+            asked("sum(x)", "8"),
+            {**cron(), "metadata": {**cron()["metadata"], "timezone": "Mars"}},
+        ),
+        "hpa.yaml:1: spec.triggers[1].metadata.timezone: ",
+    ),
+    "a query that is too long": (
+        scaled({"type": "kafka"}, asked("x" * 100_000, "8")),
+        "hpa.yaml:1: spec.triggers[1]: ",
+    ),
+    "a fallback that is none": (
+        scaled(asked("sum(x)", "8"), fallback={"replicas": "3"}),
+        'hpa.yaml:1: spec.fallback.replicas: got "3", expected a whole number',
+    ),
+    "an item of a list": (
+        a_list("List", {"kind": "Service"}, hpa(maxReplicas=None)),
+        "hpa.yaml:1: items[1].spec.maxReplicas: got nothing, expected",
+    ),
     "a namespace that is none": (
         {**hpa(), "metadata": {"name": "dash", "namespace": "Bokeh!"}},
-        'hpa.yaml:1: target.namespace: got "Bokeh!", expected',
+        'hpa.yaml:1: metadata.namespace: got "Bokeh!", expected',
+    ),
+    "a template of Helm": (
+        "kind: HorizontalPodAutoscaler\n{{- if .Values.hpa }}\nspec: {}\n{{- end }}\n",
+        'hpa.yaml:2: "{{- if .Values.hpa }}" is a template, expected plain values',
     ),
     "a time without quotes": (
         "kind: HorizontalPodAutoscaler\nspec: {minReplicas: 8:00}\n"

@@ -14,12 +14,15 @@ from autoscaler.adapters.policies.foreign_metrics import (
     one_of_a_kind,
     part,
     trigger_metric,
+    without_nulls,
 )
 from autoscaler.adapters.policies.yaml import Path
 from autoscaler.model import TargetRef
 
 HPA, SCALED_OBJECT = "HorizontalPodAutoscaler", "ScaledObject"
 NO_NAMESPACE = "default"
+_PERCENT = 80
+_NO_METRICS = f"no metric is set, for which Kubernetes takes {_PERCENT} % of the requested CPU"
 
 
 class Note(NamedTuple):
@@ -33,7 +36,8 @@ class Settings(NamedTuple):
     """The settings of another autoscaler that decide how many replicas there are.
 
     name, namespace, low, high, behavior: as they are there, whether valid or not. windows: of a
-    policy's schedule. left_out: windows that a policy cannot express as they are.
+    policy's schedule. window_paths: of their cron triggers. left_out: windows that a policy cannot
+    express as they are.
     """
 
     kind: str
@@ -45,6 +49,7 @@ class Settings(NamedTuple):
     metrics: tuple[ForeignMetric, ...]
     behavior: Any
     windows: tuple[dict[str, Any], ...] = ()
+    window_paths: tuple[Path, ...] = ()
     left_out: tuple[Note, ...] = ()
 
     @property
@@ -67,10 +72,11 @@ def hpa_settings(value: Mapping[str, Any]) -> Settings:
         for index, each in enumerate(listed(spec, "metrics"))
     ]
     if not found:  # as version 1 says it, and by default
-        percent = spec.get("targetCPUUtilizationPercentage", 80)
-        goal = {"name": "cpu", "target": {"averageUtilization": percent}}
-        path: Path = ("spec", "targetCPUUtilizationPercentage")
-        found = [hpa_metric({"type": "Resource", "resource": goal}, path, _ref(value, target))]
+        key = "targetCPUUtilizationPercentage"
+        goal = {"name": "cpu", "target": {"averageUtilization": spec.get(key, _PERCENT)}}
+        path: Path = ("spec", key if key in spec else "metrics")
+        metric = hpa_metric({"type": "Resource", "resource": goal}, path, _ref(value, target))
+        found = [metric if key in spec else metric._replace(note=_NO_METRICS)]
     return Settings(
         HPA,
         part(value, "metadata").get("name"),
@@ -111,10 +117,26 @@ def scaled_object_settings(value: Mapping[str, Any]) -> Settings:
     return settings
 
 
-READ: Mapping[str, Callable[[Mapping[str, Any]], Settings]] = {
+_READ: Mapping[str, Callable[[Mapping[str, Any]], Settings]] = {
     HPA: hpa_settings,
     SCALED_OBJECT: scaled_object_settings,
 }
+
+
+class Autoscaler(NamedTuple):
+    """Another autoscaler. value: its object, without nulls."""
+
+    value: Mapping[str, Any]
+    settings: Settings
+
+
+def autoscaler(value: Mapping[str, Any]) -> Autoscaler | None:
+    """Return an object as an autoscaler; None if it is another kind."""
+    read = _READ.get(value["kind"])
+    if read is None:
+        return None
+    value = without_nulls(value)
+    return Autoscaler(value, read(value))
 
 
 def _ref(value: Mapping[str, Any], target: Mapping[str, Any]) -> TargetRef:
@@ -136,10 +158,12 @@ def _with_window(settings: Settings, path: Path, cron: Mapping[str, Any]) -> Set
     if isinstance(low, int) and replicas <= low:
         return _without(settings, path, f"a cron trigger within minReplicaCount ({low})")
     if isinstance(high, int) and replicas > high:
-        above = f"the {replicas} replicas of a cron trigger above maxReplicaCount ({high})"
+        above = f"the part above maxReplicaCount ({high}) of a cron trigger for {replicas} replicas"
         settings = _without(settings, path, above)
         found["min"] = high  # as the HPA that KEDA makes
-    return settings._replace(windows=(*settings.windows, found))
+    return settings._replace(
+        windows=(*settings.windows, found), window_paths=(*settings.window_paths, path)
+    )
 
 
 def _without(settings: Settings, path: Path, text: str) -> Settings:

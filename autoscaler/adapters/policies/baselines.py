@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from autoscaler.adapters.policies.autoscalers import HPA, READ, SCALED_OBJECT, Settings
+from autoscaler.adapters.policies.autoscalers import HPA, SCALED_OBJECT, Settings, autoscaler
 from autoscaler.adapters.policies.files import load_policy, policy_in, read_documents
 from autoscaler.adapters.policies.foreign_lines import Lines
 from autoscaler.adapters.policies.kinds import objects
@@ -66,8 +66,8 @@ def _baselines(document: Document, path: Path) -> Iterator[Baseline]:
         yield Baseline(f"policy {policy.name}", policy)
         return
     for each, place in objects(value):
-        if each["kind"] in READ:
-            yield _baseline(Lines(visible(path), document, place), READ[each["kind"]](each))
+        if found := autoscaler(each):
+            yield _baseline(Lines(visible(path), document, place), found.settings)
 
 
 def _static(policy: Policy, text: str) -> Baseline:
@@ -113,6 +113,6 @@ def _baseline(lines: Lines, settings: Settings) -> Baseline:
         "drain": "none",
         "schedule": settings.windows,
     }
-    policy = lines.policy(value, settings.kind)
+    policy = lines.policy(value, settings)
     name = settings.name if isinstance(settings.name, str) else Path(lines.file).name
     return Baseline(f"{kind} {visible(name)}", policy, tuple(left_out), HPA_CPU_WINDOW)

@@ -8,12 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-from autoscaler.adapters.policies.autoscalers import HPA, NO_NAMESPACE, READ, Note, Settings
+from autoscaler.adapters.policies.autoscalers import (
+    HPA,
+    NO_NAMESPACE,
+    Note,
+    Settings,
+    autoscaler,
+)
 from autoscaler.adapters.policies.foreign_lines import Lines
 from autoscaler.adapters.policies.foreign_metrics import ForeignMetric, MetricDict, listed, part
 from autoscaler.adapters.policies.foreign_rest import rest
 from autoscaler.adapters.policies.kinds import objects
-from autoscaler.adapters.policies.yaml import Document, flow_text, path_text
+from autoscaler.adapters.policies.yaml import Document, flow_text, path_text, shown
 from autoscaler.errors import PolicyError
 from autoscaler.policy import Policy
 from exporter.texts import visible
@@ -25,6 +31,14 @@ _NO_SEATS = (
     "it scales by no sessions: set --seats N, the number of sessions that one pod may hold, or add "
     "a sessions metric, so that pods are added before users find no seat"
 )
+# Objects that scale too, and why there is no policy for them.
+_OTHERS = {
+    "HTTPScaledObject": "it scales by HTTP requests: write a policy with a sessions metric",
+    "ScaledJob": "it starts Jobs, and the target of a policy is a Deployment",
+    "VerticalPodAutoscaler": (
+        "it sets requests and no replicas; if it changes requests, utilization of them changes too"
+    ),
+}
 _NO_BEHAVIOR = (
     "behavior is not set: scale-ups have no rate limit here, where an HPA makes at most twice the "
     "pods, or 4, every 15 s."
@@ -40,10 +54,14 @@ class Conversion(NamedTuple):
 
 
 class Conversions(NamedTuple):
-    """The policies for all autoscalers of a file. skipped: a line for each that can have none."""
+    """The policies for all autoscalers of a file.
+
+    skipped: a line for each that can have none. others: kinds of the other objects.
+    """
 
     found: tuple[Conversion, ...]
     skipped: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
 
 def convert(documents: Iterable[Document], file: str, seats: int | None) -> Conversions:
@@ -53,21 +71,32 @@ def convert(documents: Iterable[Document], file: str, seats: int | None) -> Conv
     for each problem.
     """
     found: list[tuple[Lines, Mapping[str, Any], Settings]] = []
-    skipped = []
+    skipped, others = [], []
     for document in documents:
         for value, place in objects(document.value):
-            if value["kind"] in READ:
-                lines, settings = Lines(file, document, place), READ[value["kind"]](value)
-                if why := _no_policy(value, settings):
-                    skipped.append(lines.told(("kind",), why))
-                else:
-                    lines.check()
-                    found.append((lines, value, settings))
+            each, lines = autoscaler(value), Lines(file, document, place)
+            if each is None:
+                others.append(shown(value["kind"])[1:-1])
+                if why := _OTHERS.get(value["kind"]):
+                    skipped.append(_not_converted(lines, value, why))
+            elif why := _no_policy(each.value, each.settings):
+                skipped.append(lines.told(("kind",), why))
+            else:
+                lines.check()
+                found.append((lines, each.value, each.settings))
     names = Counter(_name(each) for _, _, each in found)
     return Conversions(
         tuple(_conversion(*each, seats, is_shared=names[_name(each[2])] > 1) for each in found),
         tuple(skipped),
+        tuple(dict.fromkeys(others)),
     )
+
+
+def _not_converted(lines: Lines, value: Mapping[str, Any], why: str) -> str:
+    """Return a line about an object that scales in another way than a policy."""
+    name = part(value, "metadata").get("name")
+    what = f"{value['kind']} {shown(name)[1:-1]}" if isinstance(name, str) else value["kind"]
+    return lines.told(("kind",), f"{what}: not converted, {why}")
 
 
 def _no_policy(value: Mapping[str, Any], settings: Settings) -> str:
@@ -77,6 +106,8 @@ def _no_policy(value: Mapping[str, Any], settings: Settings) -> str:
             name = owner.get("name")
             return f"KEDA makes this HPA of the ScaledObject {name}: convert that in its place"
     kind = settings.target.get("kind")
+    if kind is None:
+        return "its scaleTargetRef has no kind, and the target of a policy is a Deployment"
     if kind != "Deployment":
         return f"it scales a {kind}, and the target of a policy is a Deployment"
     return ""
@@ -95,7 +126,7 @@ def _conversion(
     is_shared: whether another one of the file has the same name. Raises PolicyError.
     """
     others = rest(value, settings)
-    notes = [*_metric_notes(settings), *settings.left_out, *others.notes]
+    notes = [*_metric_notes(settings), *_left_out(settings), *others.notes]
     if seats is None:
         path = ("spec", "triggers" if settings.kind != HPA else "metrics")
         notes.append(Note(path, _NO_SEATS))
@@ -105,7 +136,7 @@ def _conversion(
         problems = [lines.told(*each) for each in notes]
         raise PolicyError("\n".join([*problems, f"{lines.file}: no metric is left: set --seats N"]))
     whole = {**_values(settings, metrics, is_shared=is_shared), **others.values}
-    policy = lines.policy(whole, settings.kind)
+    policy = lines.policy(whole, settings)
     text = "".join(f"{line}\n" for line in _file(settings, whole, seats))
     return Conversion(policy, text, tuple(lines.told(*each) for each in notes))
 
@@ -143,6 +174,10 @@ def _metric_notes(settings: Settings) -> Iterator[Note]:
             yield Note(each.path, text)
 
 
+def _left_out(settings: Settings) -> list[Note]:
+    return [Note(path, f"{what} is left out") for path, what in settings.left_out]
+
+
 def _told(metric: ForeignMetric) -> str:
     """Return what to know of a metric: that it is left out, or how ours differs from it."""
     if metric.ours is None:
@@ -169,6 +204,8 @@ def _file(settings: Settings, whole: Mapping[str, Any], seats: int | None) -> It
             yield from (f"  {direction}: {flow_text(rules)}" for direction, rules in value.items())
         else:
             yield f"{key}: {flow_text(value)}"
+    for path, told in _left_out(settings):
+        yield from _comment(f"{path_text(path)}: decide: {told}")
     if settings.behavior is None:
         yield from _comment(_NO_BEHAVIOR)
 

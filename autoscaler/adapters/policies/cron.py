@@ -16,7 +16,7 @@ _WHOLE = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 
 def window(cron: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the window of a cron trigger that opens and closes daily; None for any other."""
-    start, end = (_CRON.fullmatch(str(cron.get(key)).strip()) for key in ("start", "end"))
+    start, end = (_CRON.fullmatch(" ".join(str(cron.get(key)).split())) for key in ("start", "end"))
     replicas = str(cron.get("desiredReplicas", 1))
     if start is None or end is None or not _WHOLE.fullmatch(replicas):
         return None

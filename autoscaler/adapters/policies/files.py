@@ -16,9 +16,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from autoscaler.adapters.policies.kinds import kind_in_text, other_kind, other_target
+from autoscaler.adapters.policies.kinds import (
+    kind_in_text,
+    other_kind,
+    other_target,
+    template_in_text,
+)
 from autoscaler.adapters.policies.messages import explain
 from autoscaler.adapters.policies.yaml import (
+    NOT_YAML,
     ODD_KEY,
     Document,
     Problem,
@@ -33,6 +39,9 @@ from exporter.texts import visible
 
 # A policy has about 50 lines; a ConfigMap holds at most 1 MiB for all of its files.
 MAX_BYTES = 256 * 1024
+# What kubectl prints of all autoscalers in a cluster: an HPA has about 100 values and 3 KiB.
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+MAX_MANIFEST_VALUES = 50_000
 MAX_PROBLEMS = 100
 # Characters of a value's path, whose keys may have any length.
 LONGEST_PATH = 400
@@ -84,14 +93,18 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
 
 
 def read_documents(path: Path, data: bytes | None = None) -> list[Document]:
-    """Return the values of all YAML documents of a file, or of `data` that is called so.
+    """Return the values of all YAML documents of a manifest, or of `data` that is called so.
 
     Raises PolicyFileError.
     """
+    text = ""
     try:
-        return parse_all(_text(path, data))
+        text = _text(path, data, MAX_MANIFEST_BYTES)
+        return parse_all(text, MAX_MANIFEST_VALUES)
     except UnreadableError as error:
-        raise PolicyFileError((_message(visible(path), error.problem),)) from None
+        is_syntax = error.problem.message.startswith(NOT_YAML)
+        problem = (template_in_text(text) if is_syntax else None) or error.problem
+        raise PolicyFileError((_message(visible(path), problem),)) from None
 
 
 def policy_in(document: Document, path: Path) -> Policy:
@@ -143,15 +156,15 @@ def _limited(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     return (*told, Problem(line, "", f"{more} more problems from here on"))
 
 
-def _text(path: Path, data: bytes | None = None) -> str:
+def _text(path: Path, data: bytes | None = None, max_bytes: int = MAX_BYTES) -> str:
     """Return a file's text. Raises UnreadableError unless it is a small regular UTF-8 file."""
     try:
-        data = _bytes(path) if data is None else data
+        data = _bytes(path, max_bytes) if data is None else data
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _unreadable(f"cannot be read ({reason}), expected a policy file") from None
-    if len(data) > MAX_BYTES:
-        raise _unreadable(f"is larger than {MAX_BYTES // 1024} KiB, expected a policy file")
+    if len(data) > max_bytes:
+        raise _unreadable(f"is larger than {max_bytes // 1024} KiB, expected a policy file")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise _unreadable("is UTF-16 or UTF-32 text, expected UTF-8")
     try:
@@ -164,7 +177,7 @@ def _text(path: Path, data: bytes | None = None) -> str:
 _NOT_TEXT = "is binary or in another encoding, expected UTF-8 text"
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, max_bytes: int) -> bytes:
     """Return the content, at most one byte more than allowed.
 
     Raises OSError, ValueError or UnreadableError.
@@ -176,7 +189,7 @@ def _bytes(path: Path) -> bytes:
     if not stat.S_ISREG(mode):
         raise _unreadable("is not a regular file, expected a policy file")
     with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
+        return file.read(max_bytes + 1)
 
 
 def _unreadable(message: str) -> UnreadableError:

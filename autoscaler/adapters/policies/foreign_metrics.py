@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +29,7 @@ _OF_ADAPTER = (
     "the query with the adapter's rule"
 )
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*", re.ASCII)
+_NOT_IN_LABELS = re.compile(r"[^A-Za-z0-9_]")
 _OPERATORS = {"In": "=~", "NotIn": "!~", "Exists": "!=", "DoesNotExist": "="}
 
 
@@ -58,18 +60,22 @@ def hpa_metric(entry: Mapping[str, Any], path: Path, target: TargetRef) -> Forei
     if kind in ("Resource", "ContainerResource"):
         percent, amount = goals["averageUtilization"], goals["averageValue"]
         return _resource(path, target, str(name), percent, amount, details.get("container"))
+    selected, unnamed = _selected(part(metric, "selector"))
+    in_namespace = [] if "namespace" in selected else [f'namespace="{target.namespace}"']
     matchers = {
         "Pods": [pods_of(*target)],
-        "Object": [f'namespace="{target.namespace}"', *_of_object(details)],
-        "External": [f'namespace="{target.namespace}"'],
+        "Object": [*in_namespace, *_of_object(details)],
+        "External": in_namespace,
     }
     goals = {"perReplica": goals["averageValue"], "value": goals["value"]}
     found = {key: number for key in goals if (number := _quantity(goals[key])) is not None}
     if kind not in matchers or not isinstance(name, str) or not found:
         return ForeignMetric(path, None, f"{shown(kind)[1:-1]} metric {shown(name)}")
     chosen = next(iter(found))
-    query = _sum(name, [*matchers[kind], *_selected(part(metric, "selector"))])
-    return ForeignMetric(path, _query(query, chosen, found[chosen]), _OF_ADAPTER)
+    query = _sum(name, [*matchers[kind], *itertools.chain(*selected.values())])
+    lost = [f"the label {shown(key)}, which PromQL cannot name, is left out" for key in unnamed]
+    note = "; ".join([*lost, _OF_ADAPTER])
+    return ForeignMetric(path, _query(query, chosen, found[chosen]), note)
 
 
 def trigger_metric(trigger: Mapping[str, Any], path: Path, target: TargetRef) -> ForeignMetric:
@@ -84,9 +90,14 @@ def trigger_metric(trigger: Mapping[str, Any], path: Path, target: TargetRef) ->
         return _resource(path, target, kind, percent, amount, metadata.get("containerName"))
     if kind != "prometheus":
         return ForeignMetric(path, None, f"trigger {shown(kind)}")
-    threshold, query = _number(metadata.get("threshold")), metadata.get("query")
-    if threshold is None or not isinstance(query, str) or not query:
-        return ForeignMetric(path, None, f"the query {shown(query)}")
+    goal_text, query = metadata.get("threshold"), metadata.get("query")
+    if not isinstance(query, str) or not query:
+        return ForeignMetric(path, None, "a trigger without a query")
+    threshold = _number(goal_text)
+    if threshold is None:
+        wrong = f"with a threshold that is no number above 0 ({shown(goal_text)})"
+        why = "without a threshold" if goal_text is None else wrong
+        return ForeignMetric(path, None, f"the query {shown(query)} {why}")
     key = "value" if goal == "Value" else "perReplica"
     return ForeignMetric(path, _query(query, key, threshold))
 
@@ -119,7 +130,9 @@ def _resource(
         return ForeignMetric(path, ours, "; ".join(notes))
     used = _quantity(amount)
     if used is None:
-        return ForeignMetric(path, None, f"{shown(name)} without a percentage")
+        wrong = f"with a percentage that is no whole number from 1 to 1000 ({shown(percent)})"
+        why = "without a percentage" if percent is None else wrong
+        return ForeignMetric(path, None, f"{shown(name)} {why}")
     notes.append(f"{shown(name)} without a percentage")
     query = _USED[name] % pods_of(*target)
     return ForeignMetric(path, _query(query, "perReplica", used), "; ".join(notes), is_load=False)
@@ -162,23 +175,41 @@ def _of_object(details: Mapping[str, Any]) -> list[str]:
     return [f"{kind.lower()}={_text(name)}"] if isinstance(kind, str) and is_known else []
 
 
-def _selected(selector: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the matchers of a label selector."""
+def _selected(selector: Mapping[str, Any]) -> tuple[Mapping[str, list[str]], list[str]]:
+    """Return the matchers of a label selector by label, and the keys that are no labels."""
+    matchers: dict[str, list[str]] = {}
+    unnamed = []
+    for key, matcher in _matchers(selector):
+        label = _NOT_IN_LABELS.sub("_", key)
+        if not label or label[0].isdigit():
+            unnamed.append(key)
+        else:
+            matchers.setdefault(label, []).append(f"{label}{matcher}")
+    return matchers, unnamed
+
+
+def _matchers(selector: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each key of a label selector with what its value must be, such as `="a"`."""
     for key, value in part(selector, "matchLabels").items():
-        yield f"{_label(key)}={_text(value)}"
+        yield key, f"={_text(value)}"
     for each in listed(selector, "matchExpressions"):
         operator, values = _OPERATORS.get(str(each.get("operator"))), each.get("values")
         if operator:
             words = map(re.escape, map(str, values)) if isinstance(values, list) else ()
-            yield f"{_label(each.get('key'))}{operator}{_text('|'.join(words))}"
-
-
-def _label(key: Any) -> str:
-    return re.sub(r"[^A-Za-z0-9_]", "_", str(key))
+            yield str(each.get("key")), f"{operator}{_text('|'.join(words))}"
 
 
 def _text(value: Any) -> str:
     return json.dumps(str(value), ensure_ascii=False)
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a value without the keys that are null, which are unset for the API server."""
+    if isinstance(value, dict):
+        return {key: without_nulls(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [without_nulls(each) for each in value]
+    return value
 
 
 def part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

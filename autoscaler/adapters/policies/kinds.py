@@ -47,12 +47,19 @@ def other_kind(document: Document) -> tuple[Problem, ...]:
     return ()
 
 
-def kind_in_text(text: str) -> tuple[Problem, ...]:
-    """Return the problem of a text that is not valid YAML if its kind is recognized; else none."""
+def template_in_text(text: str) -> Problem | None:
+    """Return the problem of a text that is not valid YAML if it is a template; else None."""
     for line, words in enumerate(text.split("\n"), 1):
         if mark := _template_mark(words):
             message = "is a template, expected plain values; check the rendered text, such as"
-            return (Problem(line, "", f"{shown(mark)} {message} that of `helm template`"),)
+            return Problem(line, "", f"{shown(mark)} {message} that of `helm template`")
+    return None
+
+
+def kind_in_text(text: str) -> tuple[Problem, ...]:
+    """Return the problem of a text that is not valid YAML if its kind is recognized; else none."""
+    if template := template_in_text(text):
+        return (template,)
     if found := _KIND_LINE.search(text):
         line = text.count("\n", 0, found.start()) + 1
         return (Problem(line, "kind", f"is a {found[1]}, {_WANTED}"),)

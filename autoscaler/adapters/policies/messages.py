@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -78,19 +78,27 @@ def explain(error: ValidationError, document: Document) -> tuple[Problem, ...]:
     Left out are values that are invalid as YAML, and missing keys that are present but misspelled,
     because other problems name these.
     """
-    details = [detail for detail in error.errors() if _path(detail) not in document.refused]
+    problems = (
+        Problem(document.line(path), path_text(path), message)
+        for path, message in faults(error, document.refused)
+    )
+    return tuple(sorted(problems, key=lambda problem: problem.line))
+
+
+def faults(error: ValidationError, refused: Set[Path] = frozenset()) -> list[Contradiction]:
+    """Return the path and the message of every error of a policy, save for refused values."""
+    details = [detail for detail in error.errors() if _path(detail) not in refused]
     misspelt = {
         (*_path(detail)[:-1], _nearest_key(detail))
         for detail in details
         if detail["type"] == "extra_forbidden"
     }
-    problems = [
-        problem
+    return [
+        fault
         for detail in details
         if detail["type"] != "missing" or _path(detail) not in misspelt
-        for problem in _problems(detail, document)
+        for fault in _faults(detail)
     ]
-    return tuple(sorted(problems, key=lambda problem: problem.line))
 
 
 def _path(detail: ErrorDetails) -> Path:
@@ -102,16 +110,13 @@ def _path(detail: ErrorDetails) -> Path:
     return (*path, "type") if detail["type"].startswith("union_tag") else path
 
 
-def _problems(detail: ErrorDetails, document: Document) -> Iterator[Problem]:
-    """Yield the problem of a value, or all contradictions within a policy."""
+def _faults(detail: ErrorDetails) -> Sequence[Contradiction]:
+    """Return what is wrong with a value, or all contradictions within a policy."""
     error = detail.get("ctx", {}).get("error")
     if isinstance(error, ContradictionsError):
-        told = error.found
-    else:
-        describe, path = _SPECIAL.get(detail["type"], _got_and_expected), _path(detail)
-        told = (Contradiction(path, describe(detail, path)),)
-    for path, message in told:
-        yield Problem(document.line(path), path_text(path), message)
+        return error.found
+    describe, path = _SPECIAL.get(detail["type"], _got_and_expected), _path(detail)
+    return (Contradiction(path, describe(detail, path)),)
 
 
 def _got_and_expected(detail: ErrorDetails, path: Path) -> str:

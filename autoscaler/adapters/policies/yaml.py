@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from itertools import islice
+from collections.abc import Callable, Mapping, Set
+from itertools import islice, takewhile
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -72,6 +72,7 @@ class Document(NamedTuple):
 
 
 REFUSED: Final = object()
+NOT_YAML: Final = "not valid YAML"
 ODD_KEY: Final = "a key is a list or a mapping, expected a word"
 
 
@@ -88,39 +89,36 @@ def parse(text: str) -> Document:
 
     Raises UnreadableError.
     """
-    roots, second = _roots(text, 1)
-    document = _document(roots[0])
+    roots, second = _roots(text, 1, MAX_VALUES)
+    document = _Builder(MAX_VALUES).document(roots[0])
     if second is None:
         return document
     message = "a second document starts here (---), expected one policy per file"
     return document._replace(problems=(*document.problems, Problem(second, "", message)))
 
 
-def parse_all(text: str) -> list[Document]:
-    """Return all documents of a YAML text. Raises UnreadableError."""
-    return [_document(root) for root in _roots(text, None)[0]]
+def parse_all(text: str, max_values: int) -> list[Document]:
+    """Return all documents of a YAML text. Raises UnreadableError.
+
+    max_values: values that all documents together may have, with expanded aliases.
+    """
+    builder = _Builder(max_values)
+    return [builder.document(root) for root in _roots(text, None, max_values)[0]]
 
 
-def _roots(text: str, most: int | None) -> tuple[list[Node], int | None]:
+def _roots(text: str, most: int | None, max_values: int) -> tuple[list[Node], int | None]:
     """Return the first documents, at least one, and the line of the second. Raises UnreadableError.
 
     most: number of documents to read; None: all.
     """
     try:
-        second = _bound(text)
+        second = _bound(text, max_values)
         roots = list(islice(yaml.compose_all(text, Loader=_LOADER), most))
     except yaml.YAMLError as error:
         raise UnreadableError(_syntax_problem(error, text)) from None
     if not roots:
         raise UnreadableError(Problem(0, "", "the file is empty, expected a policy"))
     return roots, second
-
-
-def _document(root: Node) -> Document:
-    builder = _Builder()
-    value = builder.build(root, (), 0)
-    problems, refused = tuple(builder.problems), frozenset(builder.refused)
-    return Document(value, builder.lines, problems, refused, builder.spans)
 
 
 def path_text(path: Path) -> str:
@@ -161,7 +159,7 @@ def flow_text(value: Any) -> str:
     return str(value) if plain else json.dumps(value)
 
 
-def _bound(text: str) -> int | None:
+def _bound(text: str, max_values: int) -> int | None:
     """Check the limits before anything is built; return the line of a second document, if any.
 
     Events are counted while they are parsed, because libyaml takes two minutes for 250 kB of `[`.
@@ -181,13 +179,13 @@ def _bound(text: str) -> int | None:
             raise UnreadableError(_too_deep(line))
         if documents == 2 and second is None:
             second = line
-        if nodes > 2 * MAX_VALUES:  # each value and its key
-            raise UnreadableError(_too_many(line))
+        if nodes > 2 * max_values:  # each value and its key
+            raise UnreadableError(_too_many(line, max_values))
     return second
 
 
-def _too_many(line: int) -> Problem:
-    message = f"more than {MAX_VALUES} values (with expanded aliases), expected fewer"
+def _too_many(line: int, max_values: int) -> Problem:
+    message = f"more than {max_values} values (with expanded aliases), expected fewer"
     return Problem(line, "", message)
 
 
@@ -206,20 +204,27 @@ def _syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
     hint = next((hint for words, hint in _HINTS.items() if words in what), _HINT)
     if "\u00a0" in text:
         hint = "expected ordinary spaces, but the file has no-break spaces"
-    return Problem(line, "", f"not valid YAML: {what}, {hint}")
+    return Problem(line, "", f"{NOT_YAML}: {what}, {hint}")
 
 
 class _Builder:
     """Converts nodes to values; an invalid value is recorded and does not stop the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_values: int) -> None:
+        self._max_values = max_values
+        self._built = 0
+
+    def document(self, root: Node) -> Document:
+        """Return the next document. Raises UnreadableError if expanded aliases are too many."""
         self.lines: dict[Path, int] = {}
         self.spans: dict[Path, tuple[int, int]] = {}
         self.problems: list[Problem] = []
         self.refused: set[Path] = set()
-        self._built = 0
+        value = self._build(root, (), 0)
+        problems, refused = tuple(self.problems), frozenset(self.refused)
+        return Document(value, self.lines, problems, refused, self.spans)
 
-    def build(self, node: Node, path: Path, depth: int) -> Any:
+    def _build(self, node: Node, path: Path, depth: int) -> Any:
         """Return the value of a node. Raises UnreadableError if expanded aliases are too many."""
         line = node.start_mark.line + 1
         self.lines.setdefault(path, line)
@@ -227,13 +232,14 @@ class _Builder:
         self._built += 1
         if depth > MAX_DEPTH:
             raise UnreadableError(_too_deep(line))
-        if self._built > MAX_VALUES:
-            raise UnreadableError(_too_many(line))
+        if self._built > self._max_values:
+            raise UnreadableError(_too_many(line, self._max_values))
         if isinstance(node, MappingNode) and node.tag == f"{_STANDARD}map":
             return self._mapping(node, path, depth)
         if isinstance(node, SequenceNode) and node.tag == f"{_STANDARD}seq":
             return [
-                self.build(item, (*path, index), depth + 1) for index, item in enumerate(node.value)
+                self._build(item, (*path, index), depth + 1)
+                for index, item in enumerate(node.value)
             ]
         try:
             return _scalar(node)
@@ -249,27 +255,37 @@ class _Builder:
         merged: dict[str, Any] = {}
         own: dict[str, Any] = {}
         first: dict[str, int] = {}
+        merges = [pair for pair in node.value if _is_merge(pair[0])]
+        others = [pair for pair in node.value if not _is_merge(pair[0])]
         # Merged keys first, because the mapping's own keys override them and their lines.
-        for key_node, value_node in sorted(node.value, key=lambda pair: not _is_merge(pair[0])):
+        for key_node, value_node in merges:
+            self.lines[(*path, key_node.value)] = key_node.start_mark.line + 1
+            merged |= self._merged(value_node, path, depth + 1)
+        keys = {key.value for key, _ in others if isinstance(key, ScalarNode)}
+        self._forget(path, keys & merged.keys())
+        for key_node, value_node in others:
             line = key_node.start_mark.line + 1
-            if _is_merge(key_node):
-                self.lines[(*path, key_node.value)] = line
-                merged |= self._merged(value_node, path, depth + 1)
-            elif not isinstance(key_node, ScalarNode):
+            if not isinstance(key_node, ScalarNode):
                 self.problems.append(Problem(line, path_text(path), ODD_KEY))
             elif (key := key_node.value) in own:
                 message = f"is a duplicate key (first on line {first[key]}), expected it once"
                 self.problems.append(Problem(line, path_text((*path, key)), message))
             else:
-                if key in merged:
-                    self._forget((*path, key))
                 first[key] = self.lines[(*path, key)] = line
-                own[key] = self.build(value_node, (*path, key), depth + 1)
+                own[key] = self._build(value_node, (*path, key), depth + 1)
         return merged | own
 
-    def _forget(self, path: Path) -> None:
-        """Drop the places of a value that another one overrides."""
-        for hidden in [each for each in self.lines if each[: len(path)] == path]:
+    def _forget(self, path: Path, keys: Set[str]) -> None:
+        """Drop the places of the values of a mapping that others override.
+
+        They come after the mapping itself; to look at all would take minutes for a large manifest.
+        """
+        if not keys:
+            return
+        inside = takewhile(lambda each: each != path, reversed(self.lines))
+        within = len(path) + 1
+        own = {(*path, key) for key in keys}
+        for hidden in [each for each in inside if each[:within] in own]:
             del self.lines[hidden]
             self.spans.pop(hidden, None)
 
@@ -278,7 +294,7 @@ class _Builder:
         sources = node.value if isinstance(node, SequenceNode) else [node]
         merged: dict[str, Any] = {}
         for source in reversed(sources):
-            value = self.build(source, path, depth)
+            value = self._build(source, path, depth)
             if not isinstance(value, dict):
                 self._refuse((*path, "<<"), "expected an alias of a mapping, such as *name")
                 return {}
