@@ -208,7 +208,7 @@ def prometheus_settings(args: argparse.Namespace, *, patience: float) -> Prometh
         username=args.prometheus_username,
         password_file=args.prometheus_password_file,
         ca_file=args.prometheus_ca_file,
-        headers=dict(args.prometheusheader),
+        headers=dict(args.prometheus_header),
         match=",".join(args.prometheus_match),
         timeout=args.prometheus_timeout,
         patience=patience,
