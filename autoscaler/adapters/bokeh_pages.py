@@ -55,9 +55,13 @@ async def open_socket(
     """
     request = HTTPRequest(web_socket_of(page), headers=dict(headers), request_timeout=ANSWER_WITHIN)
     connection = await websocket_connect(request, subprotocols=["bokeh", token])
-    for _ in ACK_FRAMES:
-        if await connection.read_message() is None:
-            raise OSError(f"{page} closed the connection before its acknowledgment")
+    try:
+        for _ in ACK_FRAMES:
+            if await connection.read_message() is None:
+                raise OSError(f"{page} closed the connection before its acknowledgment")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
