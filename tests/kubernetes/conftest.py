@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.deploy.manifests import kubectl
+from tests.deploy.pages import run_shell
 from tests.lab.access import Access
 from tests.lab.api_proxy import ApiProxy
 from tests.lab.build import KUBERNETES, installed
 from tests.lab.control_plane import ControlPlane
 from tests.lab.prometheus_server import PrometheusServer
 from tests.lab.scripted_node import ScriptedNode
-from tests.lab.world import World, a_world
+from tests.lab.world import AUTOSCALER, World, a_world
 
 HOW = "`make parts` builds it (Go 1.26 or PyPI, 5 min once), or set KUBEBUILDER_ASSETS/KUBECONFIG"
 
@@ -74,3 +77,18 @@ def world(
     node.network = "127.1"
     with a_world(control_plane, namespace, prometheus, tmp_path) as world:
         yield world
+
+
+@pytest.fixture
+def shell(world: World, tmp_path: Path) -> Callable[[str], str]:
+    """Run a printed command as an administrator, in the namespace of the test."""
+    program = kubectl()
+    if program is None:
+        pytest.skip("NO KUBECTL: `make parts` builds it")
+    path = f"{program.parent}:{AUTOSCALER.parent}:{os.environ['PATH']}"
+
+    def run(command: str) -> str:
+        here = re.sub(r"(-n|--namespace) [a-z-]+", rf"\1 {world.namespace}", command)
+        return run_shell(here, tmp_path, PATH=path, KUBECONFIG=str(world.access.admin))
+
+    return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ import yaml
 from kubernetes import client
 
 from autoscaler.adapters.policies.files import load_policy
-from tests.deploy.manifests import kubectl
-from tests.deploy.pages import MIGRATE_PAGE, commands, files, run_shell
+from tests.deploy.pages import MIGRATE_PAGE, commands, files
 from tests.hpa.registration import registered
 from tests.hpa.served_apis import GROUPS, ServedApis
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import wait_until
-from tests.lab.world import AUTOSCALER, WITHIN, World
+from tests.lab.world import WITHIN, World
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,21 +30,6 @@ EXTERNAL = "external.metrics.k8s.io"
 # Seconds: the controller looks at an HPA every 15 s.
 SYNCED_WITHIN = 60.0
 MOST_USERS = 45_000  # in thousandths, for 10 users a pod
-
-
-@pytest.fixture
-def shell(world: World, tmp_path: Path) -> Callable[[str], str]:
-    """Run a printed command as an administrator, in the namespace of the test."""
-    program = kubectl()
-    if program is None:
-        pytest.skip("NO KUBECTL: `make parts` builds it")
-    path = f"{program.parent}:{AUTOSCALER.parent}:{os.environ['PATH']}"
-
-    def run(command: str) -> str:
-        here = command.replace("-n bokeh ", f"-n {world.namespace} ")
-        return run_shell(here, tmp_path, PATH=path, KUBECONFIG=str(world.access.admin))
-
-    return run
 
 
 @pytest.fixture
@@ -75,6 +58,15 @@ def the_hpa(world: World) -> Any:
     return hpas.create_namespaced_horizontal_pod_autoscaler(world.namespace, body)
 
 
+def scaled_to_five(world: World, users: int) -> None:
+    """The HPA has made five replicas of two, each with so many users."""
+    world.users.per_pod = lambda _: users
+    world.deploy(2)
+    world.access.settle(world.namespace, "bokeh-app", 2)
+    the_hpa(world)
+    wait_until(lambda: world.replicas() == 5, SYNCED_WITHIN, "the HPA to make five replicas")
+
+
 def generation(world: World) -> int:
     """It changes with each write of the spec, thus of the replicas too."""
     found: Any = world.access.apps.read_namespaced_deployment("bokeh-app", world.namespace)
@@ -84,11 +76,7 @@ def generation(world: World) -> int:
 def test_the_daemon_goes_on_from_the_replicas_of_the_hpa(
     world: World, users: dict[str, int], shell: Callable[[str], str], tmp_path: Path
 ) -> None:
-    world.users.per_pod = lambda _: 9
-    world.deploy(2)
-    world.access.settle(world.namespace, "bokeh-app", 2)
-    the_hpa(world)
-    wait_until(lambda: world.replicas() == 5, SYNCED_WITHIN, "the HPA to make five replicas")
+    scaled_to_five(world, 9)
 
     shell(printed("kubectl -n bokeh get hpa"))
     converted = load_policy(tmp_path / "bokeh-app.yaml")
@@ -127,11 +115,7 @@ def test_beside_an_hpa_a_daemon_without_a_pause_holds_until_it_is_deleted(
     world: World, users: dict[str, int], shell: Callable[[str], str]
 ) -> None:
     """Nobody who forgets the pause has two writers."""
-    world.users.per_pod = lambda _: 18
-    world.deploy(2)
-    world.access.settle(world.namespace, "bokeh-app", 2)
-    the_hpa(world)
-    wait_until(lambda: world.replicas() == 5, SYNCED_WITHIN, "the HPA to make five replicas")
+    scaled_to_five(world, 18)
     world.start()
     wait_until(lambda: "OtherAutoscaler" in world.events(), WITHIN, "the Event")
     assert world.replicas() == 5

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.deploy.manifests import kubectl
-from tests.deploy.pages import PAUSE_PAGE, blocks, commands, run_shell
+from tests.deploy.pages import PAUSE_PAGE, blocks, commands
 from tests.lab.processes import wait_until
 from tests.lab.world import WITHIN, World
 
@@ -23,21 +20,6 @@ pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
 ]
-
-
-@pytest.fixture
-def shell(world: World, tmp_path: Path) -> Callable[[str], str]:
-    """Run a printed command as an administrator, in the namespace of the test."""
-    program = kubectl()
-    if program is None:
-        pytest.skip("NO KUBECTL: `make parts` builds it")
-    path = f"{program.parent}:{os.environ['PATH']}"
-
-    def run(command: str) -> str:
-        here = command.replace("-n bokeh ", f"-n {world.namespace} ")
-        return run_shell(here, tmp_path, PATH=path, KUBECONFIG=str(world.access.admin))
-
-    return run
 
 
 def drains_two_of_three(world: World) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,11 +12,10 @@ from kubernetes import dynamic
 
 from autoscaler.adapters.kubernetes.pods import CORDONED_AT, DELETION_COST, OUR_COST
 from autoscaler.cli import main
-from tests.deploy.manifests import kubectl
-from tests.deploy.pages import UNINSTALL_PAGE, commands, run_shell
+from tests.deploy.pages import UNINSTALL_PAGE, commands
 from tests.lab.objects import deployment
 from tests.lab.processes import wait_until
-from tests.lab.world import AUTOSCALER, WITHIN, World
+from tests.lab.world import WITHIN, World
 
 pytestmark = [
     pytest.mark.slow,
@@ -153,24 +149,16 @@ def test_who_may_not_list_pods_is_told_so_in_one_line(
 
 @once
 def test_the_printed_commands_uninstall_in_their_order(
-    world: World, before: set[tuple[str, str, str]], tmp_path: Path
+    world: World, before: set[tuple[str, str, str]], shell: Callable[[str], str]
 ) -> None:
     world.access.apps.create_namespaced_deployment(world.namespace, deployment(NAME, 0))
-    program = kubectl()
-    if program is None:
-        pytest.skip("NO KUBECTL: `make parts` builds it")
-    path = f"{program.parent}:{AUTOSCALER.parent}:{os.environ['PATH']}"
     delete, *removals = commands(UNINSTALL_PAGE)
 
-    def run(command: str) -> str:
-        here = re.sub(r"(-n|--namespace) [a-z-]+", rf"\1 {world.namespace}", command)
-        return run_shell(here, tmp_path, PATH=path, KUBECONFIG=str(world.access.admin))
-
-    run(delete)
+    shell(delete)
     [daemon] = world.running
     daemon.send_signal(signal.SIGTERM)  # as the kubelet does
     assert daemon.wait(60) == 0
-    dry, done = (run(f"{each} --lease-namespace {world.namespace}") for each in removals)
+    dry, done = (shell(f"{each} --lease-namespace {world.namespace}") for each in removals)
 
     assert dry.splitlines()[:-1] == done.splitlines()[:-1]
     assert mentions(world) == before
