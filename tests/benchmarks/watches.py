@@ -10,6 +10,8 @@ from typing import Any
 
 from urllib3.exceptions import HTTPError
 
+from tests.lab.access import end_watch
+
 Seen = Callable[[str, Mapping[str, Any]], None]
 LONGEST = 3_600  # seconds of one watch
 
@@ -34,5 +36,5 @@ def watching(list_objects: Callable[..., Any], namespace: str, seen: Seen) -> It
     try:
         yield
     finally:
-        stream.shutdown()
+        end_watch(stream)
         thread.join()

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from autoscaler.adapters.kubernetes.pods import pod_state
 from autoscaler.model import PodState
-from tests.lab.access import connected, raw
+from tests.lab.access import connected, end_watch, raw
 
 Json = dict[str, Any]
 
@@ -51,9 +51,7 @@ class PodsSeen:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        with suppress(RuntimeError, OSError):  # the watch is just being renewed, or has ended
-            if self._stream is not None:
-                self._stream.shutdown()  # ends the read that the watching thread sits in
+        end_watch(self._stream)
         self._thread.join()
 
     def changes(self) -> Iterator[Change]:

@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from tests.hpa.registration import registered
 from tests.hpa.served_apis import GROUPS, SCALE_GROUP, SCALE_VERSION, TARGET_KIND, ServedApis
+from tests.lab.access import end_watch
 from tests.lab.control_plane import ControlPlane
 
 NAMESPACE = "default"
@@ -108,5 +109,4 @@ class Oracle:
 
     def _stop(self) -> None:
         self._stopping.set()
-        if self._stream is not None:
-            self._stream.shutdown()
+        end_watch(self._stream)

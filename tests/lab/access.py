@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from urllib3 import BaseHTTPResponse
 
 from tests.lab.processes import wait_until
 
@@ -53,6 +54,17 @@ def raw(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     if answer.status >= 400:
         raise ApiException(status=answer.status, reason=answer.data.decode(errors="replace"))
     return json.loads(answer.data)
+
+
+def end_watch(stream: BaseHTTPResponse | None) -> None:
+    """End the read that another thread sits in.
+
+    That thread may be just done with the stream: the server ended it, and its connection is back
+    in the pool or closed.
+    """
+    if stream is not None:
+        with suppress(RuntimeError, ValueError, OSError):
+            stream.shutdown()
 
 
 class Access:

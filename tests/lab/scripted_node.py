@@ -21,7 +21,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
-from tests.lab.access import connected, raw
+from tests.lab.access import connected, end_watch, raw
 from tests.lab.pod_status import Health, pod_status
 
 Pod = Mapping[str, Any]
@@ -99,8 +99,7 @@ class ScriptedNode:
 
     def _stop(self) -> None:
         self._stopping.set()
-        if self._stream is not None:
-            self._stream.shutdown()  # ends the read that the watching thread sits in
+        end_watch(self._stream)
 
     def _watch(self) -> None:
         while not self._stopping.wait(TICK):
