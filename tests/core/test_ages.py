@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.decide import decide
-from autoscaler.core.drain.ages import EDGES, ENOUGH, KNOWN_AFTER, follow, time_to_empty
+from autoscaler.core.drain.ages import EDGES, ENOUGH, KNOWN_AFTER, MOST, follow, time_to_empty
 from autoscaler.core.drain.packing import Landing
 from autoscaler.core.drain.plan import plan_drain
 from autoscaler.core.now import Now
@@ -124,6 +124,11 @@ def test_each_session_of_a_pod_has_a_beginning_that_is_past(
 def test_what_is_gone_is_forgotten() -> None:
     ages = follow(None, [holding(2), pod("b", sessions=1)], NOW)
     assert follow(ages, [pod("b", sessions=1)], NOW + 2).begins.keys() == {"uid-b"}
+
+
+def test_a_pod_that_tells_an_absurd_number_costs_no_more_than_a_thousand_sessions() -> None:
+    ages = follow(follow(None, [holding(2**62)], NOW), [holding(2**61)], NOW + 60)
+    assert len(begins(ages)) == MOST
 
 
 def lasting(*minutes: float, many: int = 1_000) -> tuple[float, ...]:

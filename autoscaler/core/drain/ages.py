@@ -28,6 +28,8 @@ KNOWN_AFTER, KEPT = 86_400.0, 3_600.0
 # A session is counted at a scrape, so it began up to so many seconds before; an exporter's age of
 # it may be wrong by as few as that.
 COUNTED_LATE, INEXACT = 60.0, 3.0
+# A pod that says that it has more sessions than this is followed as if it had so many.
+MOST = 1_000
 # Two ages of which one is less than 1.1 times the other count as the same.
 SAME = log(1.1)
 
@@ -39,7 +41,7 @@ def follow(ages: Ages | None, pods: Sequence[PodState], at: float) -> Ages:
     for pod in pods:
         known, count = last.begins.get(pod.uid), users(pod)
         if 0 <= count < inf:
-            begins[pod.uid], ended = _counted(known, pod, int(count), at)
+            begins[pod.uid], ended = _counted(known, pod, int(min(count, MOST)), at)
             lengths += [at - begin for begin in ended]
         elif known is not None:
             begins[pod.uid] = known
