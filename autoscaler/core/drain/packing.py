@@ -124,7 +124,7 @@ def _opened(
     is_spread = room.spread(landing.pods) == spread
     if is_spread and room.suffices(landing):
         return chosen
-    closed = (pod for pod in pods if not pod.routable)
+    closed = [pod for pod in pods if not pod.routable]
     others = [*_first_to_close(fleet, closed)][::-1]
     others.sort(key=lambda pod: not _free_seats(fleet, pod))
     while others and not (is_spread and room.suffices(landing)):
@@ -152,7 +152,7 @@ def _closed(
     return [pod for pod in present if pod.uid not in closed]
 
 
-def _first_to_close(fleet: Fleet, pods: Iterable[PodState]) -> Iterator[PodState]:
+def _first_to_close(fleet: Fleet, pods: Sequence[PodState]) -> Iterator[PodState]:
     """Yield the emptiest first, of equal ones that which is expected to be empty first.
 
     Last come pods that stay anyway. How long a pod lasts takes long to compute, so it is asked of
@@ -162,7 +162,8 @@ def _first_to_close(fleet: Fleet, pods: Iterable[PodState]) -> Iterator[PodState
     def rank(pod: PodState) -> tuple[bool, int]:
         return is_straggling(fleet, pod), -_free_seats(fleet, pod)
 
-    for _, alike in groupby(sorted(pods, key=rank), key=rank):
+    last_first = pods[::-1]
+    for _, alike in groupby(sorted(last_first, key=rank), key=rank):
         yield from sorted(alike, key=lambda pod: (fleet.lasts(pod), -(pod.created_at or 0.0)))
 
 
