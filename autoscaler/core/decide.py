@@ -7,7 +7,7 @@ number pass or moves it and leaves a `Step` that says why. Nothing here does I/O
 from __future__ import annotations
 
 from autoscaler.core import foreign_writers, holds, schedule, sessions, starts
-from autoscaler.core.drain import cleanup, departures, sightings
+from autoscaler.core.drain import ages, cleanup, departures, sightings
 from autoscaler.core.drain.confirm import confirm_removal, expect_removal
 from autoscaler.core.drain.packing import Landing
 from autoscaler.core.drain.plan import plan_drain
@@ -135,9 +135,10 @@ def _remember_pods(policy: Policy, observed: Observation, state: State, now: flo
         return state
     seen = sightings.follow(state.sightings, observed.active, now)
     short = sightings.follow_shortage(state.shortage, observed.active, observed.replicas, now)
-    if seen == state.sightings and short == state.shortage:
+    known = ages.follow(state.ages, observed.active, now)
+    if seen == state.sightings and short == state.shortage and known is state.ages:
         return state
-    return state._replace(sightings=seen, shortage=short)
+    return state._replace(sightings=seen, shortage=short, ages=known)
 
 
 def _remember_starts(observed: Observation, state: State) -> State:

@@ -22,6 +22,7 @@ from autoscaler.model.observed import (
 )
 from autoscaler.model.reasons import Reason
 from autoscaler.model.state import (
+    Ages,
     Arrivals,
     Average,
     Departing,
@@ -40,6 +41,7 @@ from autoscaler.model.state import (
 )
 
 __all__ = [
+    "Ages",
     "BEGINNING_STEP",
     "Arrivals",
     "Average",

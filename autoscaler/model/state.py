@@ -124,6 +124,35 @@ class Stays(NamedTuple):
         )
 
 
+class Ages(NamedTuple):
+    """Since when the sessions of each pod are there, and how long others have lasted.
+
+    begins: by uid of the pod, in Unix seconds, the oldest first. at: when one was last seen to come
+    or leave. ended: how many that ended of late were of each length (`core.drain.ages`), and
+    lengths: the same as it was at the time `learned_at`; empty until they have been seen for long
+    enough, which is since `since`.
+    """
+
+    begins: Mapping[str, tuple[float, ...]]
+    at: float
+    ended: tuple[float, ...]
+    lengths: tuple[float, ...]
+    learned_at: float
+    since: float
+
+    def shifted(self, seconds: float) -> Ages:
+        """The same on a clock that was stepped by `seconds`."""
+        begins = {
+            uid: tuple(begin + seconds for begin in each) for uid, each in self.begins.items()
+        }
+        return self._replace(
+            begins=begins,
+            at=self.at + seconds,
+            learned_at=self.learned_at + seconds,
+            since=self.since + seconds,
+        )
+
+
 class Arrivals(NamedTuple):
     """Arrivals counted since `start`: so many until `since`, and `rate` a second from then on."""
 
@@ -240,7 +269,7 @@ class State(NamedTuple):
     sightings: by uid, while any pod is cordoned; a restart begins them anew. shortage: while there
     are fewer pods than replicas. told: by uid, when a pod that waits for its last sessions was
     named. replicas_seen: spec.replicas as it was last. reset: when somebody else wrote over it, or
-    over a label of ours. starts: how long pods take to become Ready.
+    over a label of ours. starts: how long pods take to become Ready. ages: of the sessions.
     """
 
     recommendations: tuple[Logged, ...] = ()
@@ -260,6 +289,7 @@ class State(NamedTuple):
     replicas_seen: int | None = None
     reset: Reset | None = None
     starts: Starts = Starts()
+    ages: Ages | None = None
 
     def again(self, at: float) -> State:
         """The memory after further passes, the last one at `at`, that saw and decided the same."""
@@ -294,6 +324,7 @@ class State(NamedTuple):
                 uid: each._replace(at=each.at + seconds) for uid, each in self.departing.items()
             },
             traffic=self.traffic and self.traffic.shifted(seconds),
+            ages=self.ages and self.ages.shifted(seconds),
             shortage=self.shortage and self.shortage._replace(since=self.shortage.since + seconds),
             told={uid: at + seconds for uid, at in self.told.items()},
             reset=self.reset and self.reset._replace(at=self.reset.at + seconds),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
+from autoscaler.core.drain.ages import time_to_empty
 from autoscaler.core.drain.deletion_order import deletion_order
 from autoscaler.core.drain.pods import (
     is_cordoned_by_hand,
     is_drained,
     is_draining,
     is_due_for_recycling,
+    users,
 )
 from autoscaler.core.drain.sightings import Sightings, cordoned_for, lacking
 from autoscaler.core.now import Now
-from autoscaler.model import Observation, PodState, State
+from autoscaler.model import Ages, Observation, PodState, State
 from autoscaler.policy import Drain, Policy
 
 
@@ -24,10 +27,11 @@ class Fleet:
 
     going: how many more there are, which the ReplicaSet still has to delete; they are left alone.
     unmade: replicas for which there has been no pod for some time. stay: seconds that a session
-    lasts on average; None where that is not known. serving: pods that are not
-    cordoned, or only in reserve. warm: those of them that are Ready. open: those of them that
-    accept new sessions. cordoned: for whatever reason. leaving: those of them that are being
-    drained. returnable: those of them that may be uncordoned when load returns. due: for recycling.
+    lasts on average; None where that is not known. ages: of the sessions on each pod. serving: pods
+    that are not cordoned, or only in reserve. warm: those of them that are Ready. open: those of
+    them that accept new sessions. cordoned: for whatever reason. leaving: those of them that are
+    being drained. returnable: those of them that may be uncordoned when load returns. due: for
+    recycling.
     """
 
     policy: Policy
@@ -40,6 +44,7 @@ class Fleet:
     seen: Sightings = field(default_factory=dict)
     unmade: int = 0
     stay: float | None = None
+    ages: Ages | None = None
     serving: Sequence[PodState] = field(init=False)
     warm: Sequence[PodState] = field(init=False)
     open: Sequence[PodState] = field(init=False)
@@ -78,6 +83,18 @@ class Fleet:
         """Whether every pod that is not cordoned, or only in reserve, is Ready."""
         return len(self.warm) == len(self.serving)
 
+    def lasts(self, pod: PodState) -> float:
+        """Return by what pods are ranked, those first that are expected to be empty first.
+
+        It is the time until they are, in seconds, or the number of sessions as long as nobody knows
+        how long these last. Below 0 for a pod that never served, and without an end for one that
+        tells nothing.
+        """
+        count = users(pod)
+        if self.ages is None or not self.ages.lengths or not 0 < count < inf:
+            return count
+        return time_to_empty(self.ages, pod.uid)
+
     def is_drained(self, pod: PodState) -> bool:
         """Whether a cordoned pod may be deleted now."""
         cordoned = cordoned_for(self.seen, pod, self.now.at)
@@ -93,7 +110,9 @@ def fleet_of(policy: Policy, drain: Drain, observed: Observation, state: State, 
     unmade = lacking(state.shortage, observed.replicas, now)
     stays = state.traffic and state.traffic.stays
     stay = stays.mean if stays else None
-    return Fleet(policy, drain, now, observed.replicas, pods, going, rolling, seen, unmade, stay)
+    return Fleet(
+        policy, drain, now, observed.replicas, pods, going, rolling, seen, unmade, stay, state.ages
+    )
 
 
 def remaining(pods: Iterable[PodState], replicas: int, now: Now) -> tuple[PodState, ...]:

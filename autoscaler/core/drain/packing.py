@@ -8,8 +8,9 @@ drained first when replicas are surplus.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 from autoscaler.core.drain.cleanup import SERVING
@@ -119,18 +120,19 @@ def _opened(
 
     spread: so much at least, for a node or a zone that fails takes all its pods along.
     """
-    chosen = list(present)
-    others = sorted((pod for pod in pods if not pod.routable), key=lambda pod: _rank(fleet, pod))
+    chosen, room = list(present), _Room(fleet, present)
+    is_spread = room.spread(landing.pods) == spread
+    if is_spread and room.suffices(landing):
+        return chosen
+    closed = [pod for pod in pods if not pod.routable]
+    others = [*_first_to_close(fleet, closed)][::-1]
     others.sort(key=lambda pod: not _free_seats(fleet, pod))
-    room = _Room(fleet, chosen)
-    while others:
-        is_spread = room.spread(landing.pods) == spread
-        if is_spread and room.suffices(landing):
-            break
+    while others and not (is_spread and room.suffices(landing)):
         pod = others[0] if is_spread else max(others, key=partial(room.gain, wanted=spread))
         others.remove(pod)
         chosen.append(pod)
         room.add(pod)
+        is_spread = room.spread(landing.pods) == spread
     return chosen
 
 
@@ -138,22 +140,31 @@ def _closed(
     fleet: Fleet, present: Sequence[PodState], landing: Landing, spread: Spread
 ) -> list[PodState]:
     """Return the open pods without those that new users do not need, the emptiest first."""
-    ranked, chosen = sorted(present, key=lambda pod: _rank(fleet, pod)), list[PodState]()
-    room = _Room(fleet, ranked)
-    while ranked:
-        pod = ranked.pop()
+    room, closed = _Room(fleet, present), set[str]()
+    for pod in _first_to_close(fleet, present):
         room.add(pod, -1)
         if not room.suffices(landing, CLOSING) or not pod.labelled:
-            return [*ranked, pod, *chosen]
-        if room.spread(landing.pods) != spread:
+            break
+        if room.spread(landing.pods) == spread:
+            closed.add(pod.uid)
+        else:
             room.add(pod)
-            chosen.append(pod)
-    return chosen
+    return [pod for pod in present if pod.uid not in closed]
 
 
-def _rank(fleet: Fleet, pod: PodState) -> tuple[float, ...]:
-    """Pods that stay anyway first, then the fullest."""
-    return not is_straggling(fleet, pod), _free_seats(fleet, pod), pod.created_at or 0.0
+def _first_to_close(fleet: Fleet, pods: Sequence[PodState]) -> Iterator[PodState]:
+    """Yield the emptiest first, of equal ones that which is expected to be empty first.
+
+    Last come pods that stay anyway. How long a pod lasts takes long to compute, so it is asked of
+    those alone whose turn it is.
+    """
+
+    def rank(pod: PodState) -> tuple[bool, int]:
+        return is_straggling(fleet, pod), -_free_seats(fleet, pod)
+
+    last_first = pods[::-1]
+    for _, alike in groupby(sorted(last_first, key=rank), key=rank):
+        yield from sorted(alike, key=lambda pod: (fleet.lasts(pod), -(pod.created_at or 0.0)))
 
 
 def _free_seats(fleet: Fleet, pod: PodState) -> int:

@@ -27,7 +27,6 @@ from autoscaler.core.drain.pods import (
     is_marked,
     is_near_memory_limit,
     never_served,
-    users,
 )
 from autoscaler.core.drain.progress import idle, sessions_told, told, waited
 from autoscaler.core.drain.scale_up import grow, room, surge
@@ -187,7 +186,7 @@ def _victims(fleet: Fleet, wanted: int) -> list[PodState]:
         age = -(pod.created_at or 0.0)
         new = never_served(pod)
         late = is_straggling(fleet, pod)
-        return pod not in due, not new, late, users(pod), pod.serving, pod.routable, age
+        return pod not in due, not new, late, fleet.lasts(pod), pod.serving, pod.routable, age
 
     ranks = {p.uid: rank(p) for p in fleet.pods if not is_draining(p)}
     ranked = sorted((p for p in fleet.pods if p.uid in ranks), key=lambda pod: ranks[pod.uid])

@@ -61,7 +61,7 @@ def grow(fleet: Fleet, goal: int, limit: Room) -> DrainPlan:
     """
 
     def rank(pod: PodState) -> tuple[bool, bool, float]:
-        known = -1.0 if users(pod) == inf else users(pod)
+        known = -1.0 if users(pod) == inf else fleet.lasts(pod)
         return pod.serving, is_straggling(fleet, pod), known
 
     helpful = [

@@ -33,5 +33,5 @@ def exchange(fleet: Fleet) -> tuple[list[PodState], list[PodState]]:
     if not late or not fleet.all_serve:
         return [], []
     sooner = [pod for pod in fleet.warm if users(pod) < inf and not is_straggling(fleet, pod)]
-    sooner = sorted(sooner, key=users)[: len(late)]
+    sooner = sorted(sooner, key=fleet.lasts)[: len(late)]
     return late[: len(sooner)], sooner
