@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoscaler.adapters.clock import SystemClock
-from autoscaler.adapters.policies.files import PolicyFile, PolicyFiles
+from autoscaler.adapters.policies.files import PolicyFiles
+from autoscaler.adapters.policies.policy_file import PolicyFile
 from autoscaler.commands import connect
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.survey import Finding, survey

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from autoscaler.adapters.policies.convert import Conversion, Conversions, convert
-from autoscaler.adapters.policies.files import MAX_MANIFEST_BYTES, read_documents
+from autoscaler.adapters.policies.policy_file import MAX_MANIFEST_BYTES, read_documents
 from autoscaler.commands.check import describe
 from autoscaler.commands.lines import complain
 from autoscaler.errors import AutoscalerError

@@ -194,7 +194,7 @@ def load(
     the simulation does not know. Raises AutoscalerError.
     """
     from autoscaler.adapters.policies.baselines import load_baselines
-    from autoscaler.adapters.policies.files import load_policy
+    from autoscaler.adapters.policies.policy_file import load_policy
     from autoscaler.simulation.comparison import Contender, distinct
 
     policy = load_policy(args.policy)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autoscaler.adapters.journals import JournalFiles
-from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.commands.arguments import add_journals
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.policy import Policy
 from exporter.metrics import TABLE
 from tests.deploy.manifests import BIG_DATA as FOLDER

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autoscaler.adapters.policies.files import PolicyFileError, load_policy
+from autoscaler.adapters.policies.policy_file import PolicyFileError, load_policy
 from autoscaler.cli import COMMANDS
 from tests.deploy.pages import (
     FIRST_PAGE,

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kubernetes import client
 
-from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.policies.policy_file import load_policy
 from tests.deploy.pages import MIGRATE_PAGE, commands, files
 from tests.hpa.registration import registered
 from tests.hpa.served_apis import GROUPS, ServedApis

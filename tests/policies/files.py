@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.adapters.policies.files import PolicyFileError, load_policy
+from autoscaler.adapters.policies.policy_file import PolicyFileError, load_policy
 
 GOOD = """\
 name: dashboards

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autoscaler.adapters.policies.convert import Conversion, Conversions, convert
-from autoscaler.adapters.policies.files import read_documents
+from autoscaler.adapters.policies.policy_file import read_documents
 
 DEPLOYMENT = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "dash"}
 QUIET = {"scaleDown": {"stabilizationWindowSeconds": 60}}

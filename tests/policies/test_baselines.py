@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autoscaler.adapters.policies.baselines import Baseline, load_baselines
-from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.errors import PolicyError
 from autoscaler.policy import Policy
 from tests.policies.files import GOOD

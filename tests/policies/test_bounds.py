@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.adapters.policies.files import MAX_BYTES
+from autoscaler.adapters.policies.policy_file import MAX_BYTES
 from tests.policies.files import GOOD
 
 CONFIG_MAP = "kind: ConfigMap\ndata:\n  policy.yaml: |\n"
@@ -67,7 +67,7 @@ import json, resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-from autoscaler.adapters.policies.files import read_policy_file
+from autoscaler.adapters.policies.policy_file import read_policy_file
 for line in sys.stdin:
     print(json.dumps(read_policy_file(Path(line.rstrip())).messages), flush=True)
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.policy import CpuMetric, MemoryMetric, PrometheusMetric
 from tests.policies.files import table
 from tests.policies.manifests import (

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.adapters.policies.baselines import load_baselines
-from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.core.now import Now
 from autoscaler.core.recommendations import recommendations
 from autoscaler.errors import PolicyError

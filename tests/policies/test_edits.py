@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autoscaler.adapters.policies.edits import edited_text, text_diff, value_diff, whole_text
-from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.adapters.policies.yaml import parse
 from autoscaler.policy import Policy
 from autoscaler.simulation.candidates import candidates, edited_policy, plain_policy

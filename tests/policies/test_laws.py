@@ -11,7 +11,8 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from autoscaler.adapters.policies.files import PolicyFileError, PolicyFiles, load_policy
+from autoscaler.adapters.policies.files import PolicyFiles
+from autoscaler.adapters.policies.policy_file import PolicyFileError, load_policy
 from autoscaler.policy import Policy
 from autoscaler.units import (
     DAYS,

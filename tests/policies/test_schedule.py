@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.core.schedule import is_open
 from autoscaler.policy.schedule import WEEK, Window, contradictions
 from autoscaler.units import DAYS

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from autoscaler.adapters.policies.files import PolicyFileError, load_policy
+from autoscaler.adapters.policies.policy_file import PolicyFileError, load_policy
 from autoscaler.units import Share
 from tests.policies.files import GOOD, edited, problems_of, table
 

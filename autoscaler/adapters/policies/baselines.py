@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autoscaler.adapters.policies.autoscalers import HPA, SCALED_OBJECT, Settings, autoscaler
-from autoscaler.adapters.policies.files import load_policy, policy_in, read_documents
 from autoscaler.adapters.policies.foreign_lines import Lines
 from autoscaler.adapters.policies.kinds import objects
+from autoscaler.adapters.policies.policy_file import load_policy, policy_in, read_documents
 from autoscaler.adapters.policies.yaml import Document
 from autoscaler.errors import PolicyError
 from autoscaler.policy import Policy
