@@ -28,6 +28,7 @@ from autoscaler.ports import (
     Clock,
     Cluster,
     MetricsSource,
+    PolicyResources,
     PolicySource,
     Sidecars,
 )
@@ -50,7 +51,8 @@ class Ports:
     """The adapters that the daemon uses. leases: None if no other daemon can run.
 
     ages: how old what `cluster` observes may be; None if it reads everything in each pass.
-    history: what forecasts begin with; None: with nothing.
+    history: what forecasts begin with; None: with nothing. resources: the policies that are
+    Kubernetes objects, which `policies` has as well; None: there are none.
     """
 
     policies: PolicySource
@@ -61,6 +63,7 @@ class Ports:
     leases: Leases | None = None
     ages: Callable[[], Iterable[CacheAge]] | None = None
     history: ArrivalHistory | None = None
+    resources: PolicyResources | None = None
 
 
 class Daemon:

@@ -201,6 +201,37 @@ class PolicySet:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ResourceStatus:
+    """What is told in a ScalingPolicy, the policy as a Kubernetes object.
+
+    problems: why its spec is not in force; then the last valid one is, if there was any. active:
+    whether its target is read and scaled; None: no pass has said. users: None where no pod has told
+    of any.
+    """
+
+    problems: tuple[str, ...] = ()
+    active: bool | None = None
+    reason: str = ""
+    message: str = ""
+    replicas: int | None = None
+    desired: int | None = None
+    users: int | None = None
+
+
+class PolicyResources(Protocol):
+    """The policies that are Kubernetes objects, and their statuses."""
+
+    def load(self) -> PolicySet:
+        """Return the active ones. Those in `PolicySet.files` have the names of these objects."""
+
+    def write(self, file: str, status: ResourceStatus) -> None:
+        """Write the status of an object, unless it says the same already.
+
+        file: as in `PolicySet.files`. Raises ClusterError.
+        """
+
+
 class PolicySource(Protocol):
     """The source of policies, read in every pass; reading is cheap if nothing has changed."""
 

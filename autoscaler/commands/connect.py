@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,17 +149,22 @@ def ports(
     policies: PolicySource,
     lease: Place | None = None,
     *,
+    resources: Sequence[str] = (),
     once: bool = False,
 ) -> Ports:
     """Return the adapters that the options describe. Raises AutoscalerError.
 
     lease: namespace of the Leases for leader election and the name with which theirs begin, or None
-    for no election. once: whether there is
-    only one pass, which must then wait for all answers, and lists instead of watching.
+    for no election. resources: namespaces of ScalingPolicies that count beside `policies`; "*"
+    stands for all. once: whether there is only one pass, which must then wait for all answers, and
+    lists instead of watching.
     """
     from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
+    from autoscaler.adapters.kubernetes.kinds import EVERYWHERE
     from autoscaler.adapters.kubernetes.leases import KubernetesLeases
+    from autoscaler.adapters.kubernetes.scaling_policies import ScalingPolicies
     from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
+    from autoscaler.adapters.policies.joined import FilesAndResources
     from autoscaler.adapters.prometheus.history import PrometheusHistory
     from autoscaler.adapters.sidecars import HttpSidecars
     from autoscaler.daemon import Ports
@@ -173,7 +179,12 @@ def ports(
     ages = None if watched is None else watched.ages
     settings = replace(prometheus_settings(args, patience=PATIENCE), timeout=HISTORY_TIMEOUT)
     history = None if once else PrometheusHistory(settings)
-    return Ports(policies, metrics, cluster, sidecars, clock, leases, ages, history)
+    ports = Ports(policies, metrics, cluster, sidecars, clock, leases, ages, history)
+    if not resources:
+        return ports
+    places = [EVERYWHERE] if "*" in resources else sorted(set(resources))
+    objects = ScalingPolicies(api.api, places, clock)
+    return replace(ports, policies=FilesAndResources(policies, objects), resources=objects)
 
 
 def _token(file: Path | None) -> TokenFile | None:

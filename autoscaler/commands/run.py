@@ -28,6 +28,7 @@ from autoscaler.errors import AutoscalerError
 from autoscaler.reporting.event_recorder import EventRecorder
 from autoscaler.reporting.journal import Journal
 from autoscaler.reporting.logs import LogRecorder, set_up_logging
+from autoscaler.reporting.resource_status import ResourceStatuses
 
 LOG = logging.getLogger("autoscaler")
 # Errors of a disk without room; they end the journal and nothing else, also at the start.
@@ -36,7 +37,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WRITTEN_WITHIN = 0.5
 # Where a pod finds the namespace that it runs in.
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-LEASE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # The answer of Prometheus for 10,000 pods makes so many objects, none of them in a cycle. With the
 # usual 700, searches for cycles among them take half of the CPU time of a pass.
 YOUNG_OBJECTS = 200_000
@@ -49,8 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         action="append",
         type=Path,
-        required=True,
+        default=[],
         help="policy file, or directory of policy files (repeatable); edited files are reloaded",
+    )
+    parser.add_argument(
+        "--scaling-policies",
+        metavar="NAMESPACE",
+        action="append",
+        type=_namespace,
+        default=[],
+        help="namespace whose ScalingPolicies are policies too (repeatable), or '*' for all "
+        "namespaces; at least one of this and --policies is required",
     )
     connect.add_arguments(parser)
     parser.add_argument("--once", action="store_true", help="run one reconcile pass, then exit")
@@ -132,19 +142,25 @@ def _add_journal(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM, or one pass with --once, and return the exit code.
 
-    It is 1 if the daemon cannot start, or if that one pass had a problem.
+    It is 1 if the daemon cannot start, or if that one pass had a problem, and 2 without policies.
     """
+    if not args.policies and not args.scaling_policies:
+        complain("autoscaler run: no policies; set --policies or --scaling-policies")
+        return 2
     set_up_logging(args.log_format)
     try:
         policies = PolicyFiles(args.policies)
         lease = None if args.dry_run else _lease_place(args)
-        ports = connect.ports(args, policies, lease, once=args.once)
+        resources = args.scaling_policies
+        ports = connect.ports(args, policies, lease, resources=resources, once=args.once)
         journal = _journal(args)
     except AutoscalerError as error:
         complain(f"autoscaler run: {error}")
         return 1
     recorders: list[Recorder] = [LogRecorder(dry_run=args.dry_run), EventRecorder(ports.cluster)]
     recorders += [journal] if journal else []
+    if ports.resources is not None and not args.dry_run:
+        recorders.append(ResourceStatuses(ports.resources, ports.clock.steady))
     listen = None if args.once else args.listen
     daemon = Daemon(
         ports,
@@ -222,6 +238,12 @@ def _verdict(result: PassResult | None) -> int:
     return int(any(outcome.problem for outcome in result.outcomes))
 
 
+def _namespace(text: str) -> str:
+    if text != "*" and not LABEL.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a namespace, or '*' for all of them")
+    return text
+
+
 def _megabytes(text: str) -> int:
     return whole(text, 1, 1_000_000) * 1_000_000
 
@@ -252,7 +274,7 @@ def _lease_place(args: argparse.Namespace) -> Place | None:
 def _lease(text: str) -> str | None:
     if text == "none":
         return None
-    if not LEASE_NAME.fullmatch(text):
+    if not LABEL.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a name of a-z, 0-9 and -, or none")
     return text
 

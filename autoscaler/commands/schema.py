@@ -7,20 +7,33 @@ import json
 import sys
 from typing import Any
 
+from autoscaler.adapters.policies.definition import definition
+from autoscaler.adapters.policies.yaml import block_text
 from autoscaler.policy import Policy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Set the description; the command has no options."""
+    """Add the options of the command."""
     parser.description = (
         "Print the JSON Schema of a policy, for editors: autoscaler schema > schema.json"
     )
+    parser.add_argument(
+        "--resource",
+        action="store_true",
+        help="print the CustomResourceDefinition of ScalingPolicies instead, as YAML",
+    )
 
 
-def run(_: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the schema and return 0."""
-    sys.stdout.write(schema_text())
+    sys.stdout.write(definition_text() if args.resource else schema_text())
     return 0
+
+
+def definition_text() -> str:
+    """Return the definition as it is kept in the component `scaling-policies`."""
+    note = "# Policies as Kubernetes objects; `autoscaler schema --resource` prints this file.\n"
+    return note + block_text(definition())
 
 
 def schema_text() -> str:

@@ -19,6 +19,8 @@ AtLeastOne = Annotated[int, Field(strict=True, ge=1, le=MAX_REPLICAS)]
 Amount = Annotated[float, Field(strict=True, ge=0.001, le=1e15)]
 # RFC 1123: namespaces are labels, and most other names in Kubernetes are subdomains.
 Label = Annotated[str, Field(strict=True, pattern=f"^{_LABEL}$", max_length=63)]
+# The name of a ScalingPolicy comes with its namespace.
+PolicyName = Annotated[str, Field(strict=True, pattern=f"^({_LABEL}/)?{_LABEL}$", max_length=127)]
 Subdomain = Annotated[str, Field(strict=True, pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)]
 
 

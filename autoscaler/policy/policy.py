@@ -19,6 +19,7 @@ from autoscaler.policy.fields import (
     AtLeastOne,
     Label,
     Model,
+    PolicyName,
     Subdomain,
     duration_field,
 )
@@ -71,7 +72,7 @@ class Fallback(Model):
 class Policy(Model):
     """One policy for one target."""
 
-    name: Label = Field(description="Name of the policy in logs, Events and metrics.")
+    name: PolicyName = Field(description="Name of the policy in logs, Events and metrics.")
     target: Target
     replicas: Replicas
     metrics: Annotated[tuple[Metric, ...], Field(max_length=20)] = Field(

@@ -113,8 +113,16 @@ def _reason(outcome: Outcome) -> str:
 
 
 def _status(seen: _Seen, now: float) -> PolicyStatus:
-    """Return the status of a policy that this daemon has evaluated."""
-    outcome = seen.outcome
+    """Return the status of a policy that this daemon has evaluated, with its ages."""
+    return replace(
+        policy_status(seen.outcome),
+        held_for=max(0.0, now - seen.since),
+        age=max(0.0, now - seen.at),
+    )
+
+
+def policy_status(outcome: Outcome) -> PolicyStatus:
+    """Return what a pass saw of a policy and decided."""
     decision, observed = outcome.decision, outcome.observed
     problem = outcome.problem or ""
     told = PolicyStatus(
@@ -124,13 +132,11 @@ def _status(seen: _Seen, now: float) -> PolicyStatus:
         reason=_reason(outcome),
         detail=problem or (decision.detail if decision else ""),
         problem=problem,
-        held_for=max(0.0, now - seen.since),
-        age=max(0.0, now - seen.at),
         interval=outcome.policy.interval,
     )
     if decision is None or observed is None:
         return told
-    return _with_numbers(told, outcome.policy, decision, observed, seen.outcome.decided)
+    return _with_numbers(told, outcome.policy, decision, observed, outcome.decided)
 
 
 def _with_numbers(

@@ -57,16 +57,16 @@ USUAL = Pace()
 class Watch:
     """Follows the objects of one kind, in one namespace or everywhere.
 
-    only: the namespaces whose objects are kept; `cover` adds others. heard_at: steady time at which
-    what the store says was last confirmed; None before the first list. problem: why the last
-    attempt failed, if it did. failures: how many attempts failed.
+    only: the namespaces whose objects are kept, and `cover` adds others; None: all. heard_at:
+    steady time at which what the store says was last confirmed; None before the first list.
+    problem: why the last attempt failed, if it did. failures: how many attempts failed.
     """
 
     def __init__(
         self,
         kind: Kind,
         namespace: str,
-        only: frozenset[str],
+        only: frozenset[str] | None,
         steady: Callable[[], float],
         pace: Pace,
     ) -> None:
@@ -77,7 +77,8 @@ class Watch:
         self.problem: AutoscalerError | None = None
         self.looked = threading.Event()
         self.failures = 0
-        self._wanted = only
+        self._keeps_all = only is None
+        self._wanted = only or frozenset()
         self._kept_of = self._listed = frozenset[str]()
         self._has_listed = threading.Condition()
         self._steady = steady
@@ -267,8 +268,11 @@ class Watch:
 
     def _kept(self, items: list[Json]) -> Iterator[Item[Any]]:
         for each in items:
-            if self.namespace != EVERYWHERE or each["metadata"]["namespace"] in self._kept_of:
+            if self._keeps(each["metadata"]["namespace"]):
                 yield self.kind.trim(each)
+
+    def _keeps(self, namespace: str) -> bool:
+        return self.namespace != EVERYWHERE or self._keeps_all or namespace in self._kept_of
 
 
 def pause_after(failures: int, luck: float) -> float:

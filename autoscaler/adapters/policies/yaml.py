@@ -159,6 +159,12 @@ def flow_text(value: Any) -> str:
     return str(value) if plain else json.dumps(value)
 
 
+def block_text(value: Any) -> str:
+    """Return plain values as YAML in blocks, in their own order."""
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
 def _bound(text: str, max_values: int) -> int | None:
     """Check the limits before anything is built; return the line of a second document, if any.
 

@@ -1,0 +1,205 @@
+"""ScalingPolicies, the policies that are Kubernetes objects: read by a watch, told by their status.
+
+As with files, a spec that is rejected leaves the last valid one in force. While the API server does
+not answer, or the kind is no longer defined, what was seen last counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kubernetes import client
+
+from autoscaler.adapters.kubernetes.calls import ask
+from autoscaler.adapters.kubernetes.kinds import Kind
+from autoscaler.adapters.kubernetes.objects import version_of
+from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, Json, rfc3339
+from autoscaler.adapters.kubernetes.store import Item
+from autoscaler.adapters.kubernetes.watching import USUAL, Pace, Watch
+from autoscaler.adapters.policies.files import settle
+from autoscaler.adapters.policies.policy_file import PolicyFile, policy_of_resource
+from autoscaler.adapters.policies.resource import GROUP, KIND, PLURAL, VERSION, document_of
+from autoscaler.errors import AutoscalerError, ForbiddenError, TargetNotFoundError
+from autoscaler.ports import Clock, PolicySet, ResourceStatus
+
+# Seconds that the first pass waits for the lists.
+FIRST_LISTS_WITHIN = 20.0
+# Characters of the problems that a condition tells; the API server takes 32,768.
+LONGEST_MESSAGE = 4_000
+UNDEFINED = "apply the component scaling-policies, which defines them"
+
+
+class Resource(NamedTuple):
+    """An object, and which version of its spec it has."""
+
+    uid: str
+    generation: int
+    content: Json
+
+    @property
+    def path(self) -> Path:
+        """Its name where files have a path."""
+        meta = self.content["metadata"]
+        return Path(KIND.lower(), meta["namespace"], meta["name"])
+
+
+class ScalingPolicies:
+    """Implements `ports.PolicyResources`.
+
+    namespaces: where they are read; EVERYWHERE alone stands for all.
+    """
+
+    def __init__(
+        self, api: client.ApiClient, namespaces: Sequence[str], clock: Clock, pace: Pace = USUAL
+    ) -> None:
+        self._objects = client.CustomObjectsApi(api)
+        self._clock = clock
+        kind = _kind(self._objects)
+        self._watches = [Watch(kind, each, None, clock.steady, pace) for each in namespaces]
+        for watch in self._watches:
+            watch.start()
+        self._until = clock.steady() + FIRST_LISTS_WITHIN
+        self._known: dict[Path, Resource] = {}
+        self._files: dict[Path, PolicyFile] = {}
+        self._active: dict[Path, PolicyFile] = {}
+        self._loaded = PolicySet()
+        self._state: tuple[object, ...] = ()
+
+    def load(self) -> PolicySet:
+        """Return the active policies; the first time, once all have been listed."""
+        for watch in self._watches:
+            watch.looked.wait(max(0.0, self._until - self._clock.steady()))
+        faults = {_name(watch): words for watch in self._watches if (words := _fault(watch))}
+        state = (faults, *(watch.store.version for watch in self._watches))
+        if state != self._state:
+            loaded, self._state = self._load(faults), state
+            if loaded != self._loaded:  # and not only a status
+                self._loaded = loaded
+        return self._loaded
+
+    def close(self) -> None:
+        """End all watches."""
+        for watch in self._watches:
+            watch.stop()
+
+    def write(self, file: str, status: ResourceStatus) -> None:
+        """Write the status of an object, unless it says the same already. Raises ClusterError."""
+        known = self._known.get(Path(file))
+        if known is None:
+            return
+        before = known.content.get("status") or {}
+        after = _status(status, known.generation, before)
+        if after == before:
+            return
+        meta = known.content["metadata"]
+        place = (meta["namespace"], PLURAL, meta["name"])
+        patch = {key: after.get(key) for key in before.keys() | after.keys()}
+        try:
+            ask(
+                ("patch", f"{PLURAL}/status", meta["namespace"], meta["name"]),
+                self._objects.patch_namespaced_custom_object_status,
+                GROUP,
+                VERSION,
+                *place,
+                {"status": patch},
+                field_manager=FIELD_MANAGER,
+                _content_type="application/merge-patch+json",
+            )
+        except TargetNotFoundError:  # it was deleted meanwhile
+            return
+
+    def _load(self, faults: Mapping[str, tuple[str, ...]]) -> PolicySet:
+        found = [item.value for watch in self._watches for item in watch.store.items()]
+        known = {resource.path: resource for resource in found}
+        current = {path: self._read(path, resource) for path, resource in known.items()}
+        before = {path: file for path, file in self._active.items() if path in known}
+        self._active, clashes = settle(current, before)
+        self._known, self._files = known, current
+        problems = {
+            file.name: (*file.messages, *(each.message for each in clashes.get(path, ())))
+            for path, file in current.items()
+            if file.problems or path in clashes
+        }
+        active = [(file.name, file.policy) for file in self._active.values() if file.policy]
+        return PolicySet(
+            tuple(policy for _, policy in active),
+            {**faults, **problems},
+            {policy.name: name for name, policy in active},
+        )
+
+    def _read(self, path: Path, resource: Resource) -> PolicyFile:
+        """Return the policy of an object, which is read again only if its spec has changed."""
+        last = self._known.get(path)
+        if last is not None and (last.uid, last.generation) == (resource.uid, resource.generation):
+            return self._files[path]
+        return policy_of_resource(path, document_of(resource.content))
+
+
+def _kind(objects: client.CustomObjectsApi) -> Kind:
+    def in_namespace(namespace: str, **options: Any) -> Any:
+        return objects.list_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, **options)
+
+    everywhere = partial(objects.list_cluster_custom_object, GROUP, VERSION, PLURAL)
+    return Kind(PLURAL, in_namespace, everywhere, _item)
+
+
+def _item(found: Json) -> Item[Resource]:
+    meta = found["metadata"]
+    meta.pop("managedFields", None)
+    key = (meta["namespace"], meta["name"])
+    resource = Resource(meta["uid"], meta.get("generation", 0), found)
+    return Item(key, version_of(meta), PLURAL, resource)
+
+
+def _name(watch: Watch) -> str:
+    """Return where problems of a watch are told, in the place of a file's name."""
+    return f"{PLURAL} in " + (watch.namespace or "all namespaces")
+
+
+def _fault(watch: Watch) -> tuple[str, ...]:
+    """Return why nothing can be known of what a watch follows, if nothing was listed so far."""
+    problem: AutoscalerError | None = watch.problem
+    if problem is None:
+        has_listed = watch.heard_at is not None
+        return () if has_listed else (f"the first list of {PLURAL} has not ended yet",)
+    if isinstance(problem, TargetNotFoundError):
+        return (f"{problem}; {UNDEFINED}",)
+    is_known = watch.heard_at is not None and not isinstance(problem, ForbiddenError)
+    return () if is_known else (str(problem),)
+
+
+def _status(status: ResourceStatus, generation: int, before: Json) -> Json:
+    """Return the status as JSON; a condition that stays keeps the time of its last change."""
+    is_valid = not status.problems
+    words = "\n".join(status.problems) or "the spec is in force"
+    conditions = [_condition("Valid", is_valid, "Valid" if is_valid else "Invalid", words)]
+    if status.active is not None:
+        conditions.append(_condition("Active", status.active, status.reason, status.message))
+    last = {each.get("type"): each for each in before.get("conditions") or ()}
+    for each in conditions:
+        known = last.get(each["type"]) or {}
+        same = known.get("status") == each["status"] and "lastTransitionTime" in known
+        each["observedGeneration"] = generation
+        each["lastTransitionTime"] = known["lastTransitionTime"] if same else rfc3339(time.time())
+    numbers = {
+        "replicas": status.replicas,
+        "desiredReplicas": status.desired,
+        "users": status.users,
+        "reason": status.reason or None,
+        "message": status.message or None,
+    }
+    known_numbers = {key: value for key, value in numbers.items() if value is not None}
+    return {"observedGeneration": generation, **known_numbers, "conditions": conditions}
+
+
+def _condition(kind: str, holds: bool, reason: str, message: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": str(holds),
+        "reason": reason or "Unknown",
+        "message": message[:LONGEST_MESSAGE],
+    }
