@@ -18,7 +18,14 @@ from autoscaler.model import (
     Unreachable,
 )
 from autoscaler.policy import Policy
-from autoscaler.ports import LeadershipStatus, PolicySet, Readings, Signal, TargetState
+from autoscaler.ports import (
+    LeadershipStatus,
+    PolicySet,
+    Readings,
+    ResourceStatus,
+    Signal,
+    TargetState,
+)
 from tests.builders import NOW
 
 
@@ -63,6 +70,26 @@ class FakePolicies:
     def load(self) -> PolicySet:
         files = {policy.name: f"{policy.name}.yaml" for policy in self.policies}
         return PolicySet(self.policies, self.problems, files)
+
+
+class FakeResources:
+    """Policies by their names, and the problems of some. written: the last status of each."""
+
+    def __init__(self, *policies: Policy, **problems: tuple[str, ...]) -> None:
+        self.hold(*policies, **problems)
+        self.written: dict[str, ResourceStatus] = {}
+        self.refusals: list[AutoscalerError] = []
+
+    def hold(self, *policies: Policy, **problems: tuple[str, ...]) -> None:
+        self.found = PolicySet(policies, problems, {each.name: each.name for each in policies})
+
+    def load(self) -> PolicySet:
+        return self.found
+
+    def write(self, file: str, status: ResourceStatus) -> None:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.written[file] = status
 
 
 @dataclass

@@ -17,6 +17,7 @@ LOG = logging.getLogger("autoscaler")
 # Where only the number of users or a message is another one, so many seconds pass between two
 # writes of the same object.
 NUMBERS_EVERY = 15.0
+AGAIN_EVERY = 60.0
 MOST_WAITING = 2_000
 WRITTEN_WITHIN = 0.5
 
@@ -38,10 +39,11 @@ class ResourceStatuses:
         self._resources = resources
         self._steady = steady
         self._told: dict[str, Told] = {}
+        self._failing: set[str] = set()  # only the outbox has it
         self._outbox = Outbox("statuses", "the API server", MOST_WAITING)
 
     def record(self, result: PassResult) -> None:
-        """Write what has changed; what cannot be written is logged, and written when it changes."""
+        """Write what has changed; what cannot be written is logged once, and tried again."""
         ours, rejected = self._resources.load(), result.policies.problems
         outcomes = {outcome.policy.name: outcome for outcome in result.outcomes}
         in_force = {policy.name for policy in result.policies.policies}
@@ -72,15 +74,23 @@ class ResourceStatuses:
         def write() -> None:
             try:
                 self._resources.write(file, status)
+                self._failing.discard(file)
             except AutoscalerError as error:
-                LOG.warning("%s: could not write the status: %s", file, error)
+                if file not in self._failing:
+                    LOG.warning("%s: could not write the status: %s", file, error)
+                self._failing.add(file)
 
         if self._outbox.put(write):
             self._told[file] = Told(status, now)
 
 
 def _must_tell(status: ResourceStatus, last: Told, now: float) -> bool:
-    """Whether it is news; that only the number of users or the words changed can wait."""
+    """Whether it is news; that only the number of users or the words changed can wait.
+
+    Now and then it is told all the same: a write may have failed, or somebody may have edited it.
+    """
+    if now - last.at >= AGAIN_EVERY:
+        return True
     if replace(status, users=last.status.users, message=last.status.message) != last.status:
         return True
     return status != last.status and now - last.at >= NUMBERS_EVERY

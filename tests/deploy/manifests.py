@@ -17,7 +17,15 @@ FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 RECOMMENDED = FOLDER / "recommended"
 BIG_DATA = FOLDER.parent / "examples" / "big-data"
 STICKY = ("sticky-haproxy", "sticky-nginx")  # one of them at a time
-OTHERS = ("gateway-api", "hpa-cpu-only", "monitoring", "prometheus", "sidecar-token", "zero-touch")
+OTHERS = (
+    "gateway-api",
+    "hpa-cpu-only",
+    "monitoring",
+    "prometheus",
+    "sidecar-token",
+    "zero-touch",
+    "scaling-policies",
+)
 COMPONENTS = (*STICKY, "sticky-services", *OTHERS)
 
 Object = Mapping[str, Any]

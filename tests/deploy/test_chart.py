@@ -86,6 +86,12 @@ def proxy_values(component: str, **further: Any) -> Values:
             {"sidecarToken": {"secretName": "sidecar-token"}},
             id="sidecar-token",
         ),
+        pytest.param(
+            ("scaling-policies",),
+            {},
+            {"scalingPolicies": {"enabled": True}},
+            id="scaling-policies",
+        ),
         pytest.param(("journal",), {}, {"journal": {"enabled": True}}, id="journal"),
         pytest.param(("hpa-cpu-only",), {}, {"hpaCpuOnly": {"enabled": True}}, id="hpa-cpu-only"),
     ],

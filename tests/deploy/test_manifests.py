@@ -132,6 +132,7 @@ def test_the_hpa_for_comparison_has_the_target_and_the_bounds_of_the_policy(
 
 # What there is once in a cluster. None of them grants a right.
 WITHOUT_NAMESPACE = {
+    ("CustomResourceDefinition", "scalingpolicies.bokeh-autoscaler.io"),
     ("Namespace", "bokeh"),
     ("Namespace", "bokeh-autoscaler"),
     ("PriorityClass", "bokeh-autoscaler"),

@@ -38,6 +38,7 @@ FIDELITY = "tests/hpa/test_against_the_simulation.py::test_the_area_between_both
 REMOVED = "tests/kubernetes/test_remove.py"
 UNINSTALLED = f"{REMOVED}::test_the_printed_commands_uninstall_in_their_order"
 DOCTOR = "tests/kubernetes/test_doctor.py::test_all_that_is_wrong_is_reported_at_once"
+RESOURCES = "tests/kubernetes/test_scaling_policies.py::test_the_object_of_the_page"
 PAUSES = "tests/kubernetes/test_pauses.py"
 PAUSED = f"{PAUSES}::test_the_printed_commands_pause_a_deployment_and_end_the_pause"
 MIGRATED = "tests/kubernetes/test_migration.py::test_the_daemon_goes_on_from_the_replicas"
@@ -157,6 +158,8 @@ READ_BY = {
     ("docs/costs.md", "promql"): ASKED,
     ("docs/migrate.md", "yaml"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
     ("docs/migrate.md", "text"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
+    ("docs/scaling-policies.md", "yaml"): RESOURCES,
+    ("docs/scaling-policies.md", "text"): RESOURCES,
     ("docs/pause.md", "yaml"): f"{PAUSES}::test_a_policy_that_says_so_pauses_too",
     ("docs/status.md", "text"): f"{SHOWN}::test_the_page_shows_what_is_printed",
     ("docs/status.md", "yaml"): "tests/kubernetes/test_status.py::rules",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adapters.policies.resource import API_VERSION, GROUP, KIND, PLURAL, VERSION
 from autoscaler.commands.schema import definition_text
+from tests.deploy.pages import RESOURCES_PAGE, blocks, commands
 from tests.lab.access import Access
 from tests.lab.processes import wait_until
 from tests.lab.role import our_rules
@@ -66,6 +66,12 @@ class Resources:
         conditions = self.status(name).get("conditions", ())
         return next((each for each in conditions if each["type"] == kind), {})
 
+    def await_condition(self, kind: str, status: str) -> None:
+        def has_come() -> bool:
+            return bool(self.condition(kind).get("status") == status)
+
+        wait_until(has_come, WITHIN, f"the condition {kind}: {status}")
+
 
 @pytest.fixture(scope="module")
 def defined(control_plane: Access) -> Iterator[None]:
@@ -106,8 +112,60 @@ def start(world: World) -> None:
     world.start("--scaling-policies", world.namespace)
 
 
-def test_a_deployment_is_scaled_by_its_scaling_policy_which_says_so(
-    world: World, resources: Resources, shell: Callable[[str], str]
+def test_where_the_kind_is_not_defined_yet_files_are_active(
+    world: World, request: pytest.FixtureRequest
+) -> None:
+    """It comes before all tests for which the kind is defined."""
+    rules = [*our_rules(), *component_rules()]
+    world.kubeconfig = world.access.service_account(world.namespace, "early", rules)
+    world.write_policy(replicas={"min": 2, "max": 8})
+    world.deploy(1)
+    start(world)
+    world.reaches(2)
+    world.says("apply the component scaling-policies, which defines them")
+
+    request.getfixturevalue("defined")
+    world.policy_file.unlink()
+    Resources(world.access, world.namespace).create(replicas={"min": 4, "max": 8})
+    world.reaches(4)
+
+
+def test_the_object_of_the_page_scales_its_deployment_and_says_so(
+    world: World, resources: Resources, shell: Callable[[str], str], tmp_path: Path
+) -> None:
+    [text] = blocks(RESOURCES_PAGE, "yaml")
+    body = yaml.safe_load(text)
+    here = text.replace("namespace: bokeh", f"namespace: {world.namespace}")
+    (tmp_path / "dashboards.yaml").write_text(here)
+    check, simulate, apply, get, _ = commands(RESOURCES_PAGE)
+    world.users.per_pod = lambda index: 12 if index < 2 else 0
+    world.deploy(2)
+    start(world)
+
+    assert "ok, policy" in shell(check)
+    assert "replica-hours" in shell(simulate)
+    shell(apply)
+    world.reaches(3)
+    name = body["metadata"]["name"]
+
+    def told() -> bool:
+        status = resources.status(name)
+        return (status.get("replicas"), status.get("users")) == (3, 24)
+
+    wait_until(told, WITHIN, "the status to tell replicas and users")
+    assert resources.condition("Valid", name)["status"] == "True"
+    assert resources.condition("ScalingActive", name)["status"] == "True"
+    [shown] = blocks(RESOURCES_PAGE, "text")
+    assert columns(shell(get)) == columns(shown)
+
+
+def columns(table: str) -> list[list[str]]:
+    """The words of a table of kubectl, but for the ages."""
+    return [line.split()[:-1] for line in table.splitlines()]
+
+
+def test_an_edit_that_is_rejected_leaves_the_last_valid_one_active(
+    world: World, resources: Resources
 ) -> None:
     world.users.per_pod = lambda index: 12 if index < 2 else 0
     world.deploy(2)
@@ -115,14 +173,113 @@ def test_a_deployment_is_scaled_by_its_scaling_policy_which_says_so(
     start(world)
     world.reaches(3)
 
-    def told() -> bool:
-        status = resources.status()
-        return (status.get("replicas"), status.get("users")) == (3, 24)
+    resources.edit(replicas={"min": 9, "max": 8})
+    resources.await_condition("Valid", "False")
+    message = resources.condition("Valid")["message"]
+    name = f"scalingpolicy/{world.namespace}/dashboards"
+    assert message == f"{name}: spec.replicas: min (9) is above max (8): expected min <= max"
+    world.says(message)
+    assert resources.condition("ScalingActive")["status"] == "True"
+    world.users.per_pod = lambda index: 12 if index < 4 else 0
+    world.reaches(5)
 
-    wait_until(told, WITHIN, "the status to tell replicas and users")
-    assert resources.condition("Valid")["status"] == "True"
-    assert resources.condition("Active")["status"] == "True"
-    shown = shell("kubectl get scalingpolicies -n bokeh")
-    assert shown.split()[:7] == "NAME TARGET REPLICAS DESIRED USERS REASON VALID".split()
-    assert shown.splitlines()[1].split()[:5] == ["dashboards", "bokeh-app", "3", "3", "24"]
-    print(shown, json.dumps(resources.status(), indent=1))
+    resources.edit(replicas={"min": 6, "max": 8})
+    world.reaches(6)
+    resources.await_condition("Valid", "True")
+
+
+def test_a_deleted_policy_scales_no_more_and_its_pods_are_open_again(
+    world: World, resources: Resources
+) -> None:
+    world.users.per_pod = lambda index: 1 if index < 3 else 0
+    world.deploy(3)
+    resources.create()
+    start(world)
+    wait_until(lambda: world.cordoned() == 2, WITHIN, "two pods to be left out for new users")
+
+    resources.delete()
+    wait_until(lambda: world.cordoned() == 0, WITHIN, "all pods to be open again")
+    assert world.replicas() == 3
+
+
+def test_beside_a_file_for_the_same_deployment_the_file_is_active(
+    world: World, resources: Resources
+) -> None:
+    world.deploy(1)
+    resources.create(replicas={"min": 4, "max": 8})
+    world.write_policy(replicas={"min": 2, "max": 8})
+    start(world)
+
+    world.reaches(2)
+    resources.await_condition("Valid", "False")
+    target = f"{world.namespace}/bokeh-app is also the target of"
+    assert target in resources.condition("Valid")["message"]
+    world.policy_file.unlink()
+    world.reaches(4)
+    resources.await_condition("Valid", "True")
+
+
+def test_a_policy_without_its_deployment_says_so(world: World, resources: Resources) -> None:
+    resources.create(target={"deployment": "gone"})
+    start(world)
+    wait_until(
+        lambda: resources.condition("ScalingActive").get("status") == "False", WITHIN, "the word"
+    )
+    assert "gone" in resources.condition("ScalingActive")["message"]
+    assert resources.condition("ScalingActive")["reason"] == "FailedGetScale"
+
+
+def test_what_the_schema_can_tell_is_refused_at_once(resources: Resources) -> None:
+    wrong: dict[str, Json] = {
+        "spec.replicas.min": {"replicas": {"min": "two", "max": 8}},
+        "spec.metrics[0].type": {"metrics": [{"type": "users", "seats": 10}]},
+        "spec.target.deployment": {"target": {}},
+    }
+    for path, edits in wrong.items():
+        with pytest.raises(ApiException) as refused:
+            resources.create(**edits)
+        assert path in str(refused.value.body)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path("policies").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_each_policy_that_we_ship_can_be_an_object(path: Path, resources: Resources) -> None:
+    policy = yaml.safe_load(path.read_text())
+    del policy["name"], policy["target"]["namespace"]
+    resources.create(**policy)
+
+
+@pytest.mark.parametrize(("verb", "resource"), [("list", PLURAL), ("watch", PLURAL)])
+def test_a_missing_right_is_named_and_files_stay_active(
+    world: World, resources: Resources, verb: str, resource: str
+) -> None:
+    rules = [
+        {
+            **rule,
+            "verbs": [v for v in rule["verbs"] if (v, rule["resources"][0]) != (verb, resource)],
+        }
+        for rule in component_rules()
+    ]
+    account = world.access.service_account(
+        world.namespace, f"without-{verb}", [*our_rules(), *rules]
+    )
+    world.kubeconfig = account
+    world.write_policy(replicas={"min": 2, "max": 8})
+    world.deploy(1)
+    start(world)
+    world.says(f"not allowed to {verb} {resource} in namespace {world.namespace}")
+    world.reaches(2)
+
+
+def test_without_the_status_right_it_scales_and_says_what_is_missing(
+    world: World, resources: Resources
+) -> None:
+    rules = [rule for rule in component_rules() if rule["resources"] != [f"{PLURAL}/status"]]
+    account = world.access.service_account(world.namespace, "no-status", [*our_rules(), *rules])
+    world.kubeconfig = account
+    world.deploy(1)
+    resources.create(replicas={"min": 2, "max": 8})
+    start(world)
+    world.reaches(2)
+    world.says(f"not allowed to patch {PLURAL}/status in namespace {world.namespace}")

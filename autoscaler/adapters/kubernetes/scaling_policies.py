@@ -175,10 +175,10 @@ def _fault(watch: Watch) -> tuple[str, ...]:
 def _status(status: ResourceStatus, generation: int, before: Json) -> Json:
     """Return the status as JSON; a condition that stays keeps the time of its last change."""
     is_valid = not status.problems
-    words = "\n".join(status.problems) or "the spec is in force"
+    words = "\n".join(status.problems) or "the spec is active"
     conditions = [_condition("Valid", is_valid, "Valid" if is_valid else "Invalid", words)]
     if status.active is not None:
-        conditions.append(_condition("Active", status.active, status.reason, status.message))
+        conditions.append(_condition("ScalingActive", status.active, status.reason, status.message))
     last = {each.get("type"): each for each in before.get("conditions") or ()}
     for each in conditions:
         known = last.get(each["type"]) or {}

@@ -27,7 +27,12 @@ _COLUMNS = (
     ("Desired", "integer", ".status.desiredReplicas", "Replicas that the daemon decided on."),
     ("Users", "integer", ".status.users", "Sessions with a connection."),
     ("Reason", "string", ".status.reason", "Reason of the last decision, or of its failure."),
-    ("Valid", "string", '.status.conditions[?(@.type=="Valid")].status', "Whether it is in force."),
+    (
+        "Valid",
+        "string",
+        '.status.conditions[?(@.type=="Valid")].status',
+        "Whether it is active.",
+    ),
     ("Age", "date", ".metadata.creationTimestamp", "Time since it was created."),
 )
 
@@ -163,7 +168,7 @@ _STATUS = {
         "message": {"type": "string", "description": "The same in words."},
         "conditions": {
             "type": "array",
-            "description": "Valid: the spec is in force. Active: the target is read and scaled.",
+            "description": "Valid: the spec is active. ScalingActive: the target is scaled.",
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["type"],
             "items": _CONDITION,

@@ -48,5 +48,5 @@ def _clashes(files: PolicySet, resources: PolicySet) -> Iterator[tuple[str, str]
             key = "target" if other.target.ref == policy.target.ref else "name"
             value = policy.target.ref if key == "target" else policy.name
             file = files.files.get(other.name, "a file")
-            words = f"{value} is also the {key} of {file}, which is in force"
+            words = f"{value} is also the {key} of {file}, which is active"
             yield policy.name, f"{words}; remove one of the two"
