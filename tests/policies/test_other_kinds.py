@@ -68,7 +68,7 @@ OTHERS = {
         [f"3: items[0].kind: is a Rollout, {POLICY_WANTED}; {ONLY}, so run the app as one"],
     ),
     "a policy inside an object of another kind": (
-        "kind: ScalingPolicy\nspec:\n  " + GOOD.replace("\n", "\n  ").rstrip() + "\n",
+        "kind: BokehApp\nspec:\n  " + GOOD.replace("\n", "\n  ").rstrip() + "\n",
         ["2: spec: holds a policy, expected its keys at the top level of the file"],
     ),
     "an object before others": (

@@ -21,8 +21,8 @@ WRONG_VALUES = {
         '1: name: got "My App", expected lower-case letters, digits and hyphens, such as bokeh-app',
     ),
     "a name that is too long": (
-        edited("dashboards", "a" * 64),
-        f'1: name: got "{"a" * 39}…", expected at most 63 characters',
+        edited("dashboards", "a" * 128),
+        f'1: name: got "{"a" * 39}…", expected at most 127 characters',
     ),
     "a name that is a number": (
         edited("dashboards", "12"),

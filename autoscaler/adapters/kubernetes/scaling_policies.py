@@ -33,18 +33,19 @@ LONGEST_MESSAGE = 4_000
 UNDEFINED = "apply the component scaling-policies, which defines them"
 
 
-class Resource(NamedTuple):
-    """An object, and which version of its spec it has."""
+class Spec(NamedTuple):
+    """Which version of an object's spec it is."""
 
     uid: str
     generation: int
-    content: Json
 
-    @property
-    def path(self) -> Path:
-        """Its name where files have a path."""
-        meta = self.content["metadata"]
-        return Path(KIND.lower(), meta["namespace"], meta["name"])
+
+class Resource(NamedTuple):
+    """An object. path: its name where files have a path."""
+
+    path: Path
+    spec: Spec
+    content: Json
 
 
 class ScalingPolicies:
@@ -64,10 +65,11 @@ class ScalingPolicies:
             watch.start()
         self._until = clock.steady() + FIRST_LISTS_WITHIN
         self._known: dict[Path, Resource] = {}
+        self._specs: dict[Path, Spec] = {}
         self._files: dict[Path, PolicyFile] = {}
         self._active: dict[Path, PolicyFile] = {}
         self._loaded = PolicySet()
-        self._state: tuple[object, ...] = ()
+        self._state: tuple[object, ...] = ({},)
 
     def load(self) -> PolicySet:
         """Return the active policies; the first time, once all have been listed."""
@@ -76,9 +78,12 @@ class ScalingPolicies:
         faults = {_name(watch): words for watch in self._watches if (words := _fault(watch))}
         state = (faults, *(watch.store.version for watch in self._watches))
         if state != self._state:
-            loaded, self._state = self._load(faults), state
-            if loaded != self._loaded:  # and not only a status
-                self._loaded = loaded
+            found = [item.value for watch in self._watches for item in watch.store.items()]
+            known = {resource.path: resource for resource in found}
+            specs = {path: resource.spec for path, resource in known.items()}
+            if specs != self._specs or faults != self._state[0]:  # and not only a status
+                self._loaded = self._load(known, faults)
+            self._known, self._specs, self._state = known, specs, state
         return self._loaded
 
     def close(self) -> None:
@@ -92,7 +97,7 @@ class ScalingPolicies:
         if known is None:
             return
         before = known.content.get("status") or {}
-        after = _status(status, known.generation, before)
+        after = _status(status, known.spec.generation, before)
         if after == before:
             return
         meta = known.content["metadata"]
@@ -112,13 +117,13 @@ class ScalingPolicies:
         except TargetNotFoundError:  # it was deleted meanwhile
             return
 
-    def _load(self, faults: Mapping[str, tuple[str, ...]]) -> PolicySet:
-        found = [item.value for watch in self._watches for item in watch.store.items()]
-        known = {resource.path: resource for resource in found}
+    def _load(
+        self, known: Mapping[Path, Resource], faults: Mapping[str, tuple[str, ...]]
+    ) -> PolicySet:
         current = {path: self._read(path, resource) for path, resource in known.items()}
         before = {path: file for path, file in self._active.items() if path in known}
         self._active, clashes = settle(current, before)
-        self._known, self._files = known, current
+        self._files = current
         problems = {
             file.name: (*file.messages, *(each.message for each in clashes.get(path, ())))
             for path, file in current.items()
@@ -133,8 +138,7 @@ class ScalingPolicies:
 
     def _read(self, path: Path, resource: Resource) -> PolicyFile:
         """Return the policy of an object, which is read again only if its spec has changed."""
-        last = self._known.get(path)
-        if last is not None and (last.uid, last.generation) == (resource.uid, resource.generation):
+        if self._specs.get(path) == resource.spec:
             return self._files[path]
         return policy_of_resource(path, document_of(resource.content))
 
@@ -150,9 +154,10 @@ def _kind(objects: client.CustomObjectsApi) -> Kind:
 def _item(found: Json) -> Item[Resource]:
     meta = found["metadata"]
     meta.pop("managedFields", None)
-    key = (meta["namespace"], meta["name"])
-    resource = Resource(meta["uid"], meta.get("generation", 0), found)
-    return Item(key, version_of(meta), PLURAL, resource)
+    namespace, name = meta["namespace"], meta["name"]
+    spec = Spec(meta["uid"], meta.get("generation", 0))
+    resource = Resource(Path(KIND.lower(), namespace, name), spec, found)
+    return Item((namespace, name), version_of(meta), PLURAL, resource)
 
 
 def _name(watch: Watch) -> str:
