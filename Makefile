@@ -104,6 +104,7 @@ lint: install ## Check style, types and import contracts (ruff, mypy --strict, i
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --python-version 3.10 --package exporter
 	@$(BIN)/lint-imports --no-logo
 
 format: install ## Format the code
@@ -157,6 +158,8 @@ lock: install ## Update the pinned requirements and their hashes
 	done
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header \
 	  --no-emit-index-url requirements/bokeh-3.10.in -o requirements/bokeh-3.10.txt > /dev/null
+	@$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-header \
+	  --no-emit-index-url requirements/python-3.10.in -o requirements/python-3.10.txt > /dev/null
 
 clean: ## Delete everything that these targets created in this folder
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

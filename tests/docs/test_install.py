@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.pages import FIRST_PAGE, PAGES, command, commands, run_shell
+from tests.lab.wheels import PARTS, constraints
 
 ROOT = FIRST_PAGE.parent
 PAGE = "policies/sessions.yaml"
-PARTS = ("autoscaler", "exporter", "README.md", "LICENSE", "pyproject.toml")
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """
     folder = tmp_path_factory.mktemp("install")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    locked = (ROOT / "requirements" / "dev.txt").read_text()
-    pins = re.findall(r"^[\w.-]+==[^\s;]+(?: ;[^\\\n]+)?", locked, re.MULTILINE)
-    (folder / "pins.txt").write_text("\n".join(pins))
+    (folder / "pins.txt").write_text(constraints())
     return {
         "PATH": f"{folder / 'venv' / 'bin'}:{os.environ['PATH']}",
         "PIP_CONSTRAINT": str(folder / "pins.txt"),

@@ -131,11 +131,15 @@ def served(
     options: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
     prefix: tuple[str, ...] = (),
+    programs: Path = BIN,
 ) -> Iterator[Served]:
-    """Launch `command` in `folder`, with a sidecar; both are gone afterwards."""
+    """Launch `command` in `folder`, with a sidecar; both are gone afterwards.
+
+    programs: the folder of the `bokeh-exporter` that does it.
+    """
     instance = instance_at(address, port)
     sidecar_port = free_port()
-    exporter = [str(BIN / "bokeh-exporter")]
+    exporter = [str(programs / "bokeh-exporter")]
     log = folder / f"{instance}.log"
     everything = {**os.environ, **(environment or {})}
     common = ["--instance", instance, "--app-port", str(port)]

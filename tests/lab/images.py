@@ -20,6 +20,7 @@ from tests.deploy.pages import BIG_DATA_PAGE, DEPLOY_PAGE, command
 from tests.lab.build import PROMETHEUS, build
 from tests.lab.debian import libraries, newer_programs
 from tests.lab.go import BuildError, alone, cache, output_of
+from tests.lab.wheels import hatchling
 
 BASE = "localhost/python:3.11"
 SUITE = "bookworm"
@@ -27,6 +28,7 @@ PACKAGES = "python3,python3-venv,ca-certificates"
 # Python leaves it beside a source that it runs: with it each clone would build its own images.
 COMPILED = shutil.ignore_patterns("__pycache__")
 BUSYBOX = Path("/bin/busybox")
+NO_COMMIT = {"BOKEH_AUTOSCALER_COMMIT": "test"}
 
 
 def pause_image() -> Path:
@@ -285,9 +287,8 @@ def wheels(requirements: Path) -> Path:
 
 
 def our_wheel(folder: Path) -> None:
-    """The same wheel as by pip, to the byte, in a quarter of the time."""
-    words = ["build", "--target", "wheel", "--directory", str(folder)]
-    output_of([sys.executable, "-m", "hatchling", *words], ROOT)
+    """The wheel of the images for tests; with its commit, each would be built at every commit."""
+    hatchling("wheel", ROOT, folder, **NO_COMMIT)
 
 
 def _pip(*words: str) -> None:

@@ -1,0 +1,132 @@
+"""The wheel in an empty environment of each Python that it supports, away from the checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from exporter.release import own_commit
+from tests.lab.bokeh_servers import APP, QUICK, free_port, served, wait_until
+from tests.lab.environment import REQUIREMENTS, install, make
+from tests.lab.go import output_of
+from tests.lab.images import ROOT
+from tests.lab.interpreters import interpreter
+from tests.lab.websocket_user import Users
+from tests.lab.wheels import build_wheels, constraints
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+# The exporter runs wherever Bokeh does; see `requires-python` and OLDEST_PYTHON.
+WITH_DAEMON = ("3.11", "3.12", "3.13")
+EXPORTER_ALONE = ("3.10",)
+AWAY = {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made from the sdist, which so has all that the wheel needs."""
+    return build_wheels(tmp_path_factory.mktemp("dist"))[0]
+
+
+@pytest.fixture(scope="module", params=[*EXPORTER_ALONE, *WITH_DAEMON])
+def version(request: pytest.FixtureRequest) -> str:
+    """A version of Python."""
+    given: str = request.param
+    return given
+
+
+@pytest.fixture(scope="module")
+def programs(version: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the programs of an environment that has the wheel and Bokeh."""
+    python = interpreter(version)
+    if not python:
+        pytest.skip(f"PYTHON {version} WAS NOT TESTED: no python{version} here that has venv")
+    folder = tmp_path_factory.mktemp(f"python{version}")
+    inner = make(python, folder)
+    try:
+        if version in EXPORTER_ALONE:
+            for name in ("exporter.txt", "python-3.10.txt"):
+                install(inner, "--require-hashes", "-r", str(REQUIREMENTS / name))
+            install(inner, "--no-deps", str(wheel))
+        else:
+            pins = folder / "pins.txt"
+            pins.write_text(constraints())
+            install(inner, "--constraint", str(pins), f"{wheel}[daemon,report]")
+    except subprocess.CalledProcessError as error:
+        pytest.fail(f"pip on Python {version}: {error.stderr}")
+    return folder / "bin"
+
+
+def run(programs: Path, *words: str, folder: Path, code: int = 0) -> str:
+    """What a program of the environment prints; on standard error if it fails as expected."""
+    environment: Mapping[str, str] = {**os.environ, **AWAY}
+    done = subprocess.run(
+        [programs / words[0], *words[1:]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
+
+
+@pytest.mark.parametrize("program", ["autoscaler", "bokeh-exporter"])
+def test_it_tells_its_version_and_commit(programs: Path, tmp_path: Path, program: str) -> None:
+    expected = f"{project_version()} (commit {own_commit()})\n"
+
+    assert run(programs, program, "--version", folder=tmp_path) == expected
+
+
+def test_it_simulates_a_shipped_policy(programs: Path, version: str, tmp_path: Path) -> None:
+    words = ("autoscaler", "simulate", "--policy", str(ROOT / "policies" / "sessions.yaml"))
+    if version in EXPORTER_ALONE:
+        told = run(programs, *words, folder=tmp_path, code=1)
+        assert told == (
+            f"autoscaler needs Python 3.11 or newer, and this is {version}; "
+            f"only bokeh-exporter runs on {version}\n"
+        )
+        return
+
+    told = run(programs, *words, "--workload", "class-of-200", folder=tmp_path)
+
+    assert "replica" in told
+    assert [page.suffix for page in tmp_path.iterdir()] == [".html"]
+
+
+def test_the_exporter_counts_and_drains_beside_a_real_server(
+    programs: Path, version: str, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    port = free_port()
+    command = [str(programs / "bokeh"), "serve", "app.py", "--port", str(port), *QUICK]
+    command += ["--num-procs", "2"]
+    here = {"options": ("--reconnect", "1s"), "environment": AWAY, "programs": programs}
+    with served(tmp_path, command, port=port, **here) as server, Users() as users:
+        server.wait_workers(2)
+        there = [users.join(server.url) for _ in range(3)]
+        wait_until(lambda: server.connected() == 3, "all three to be counted")
+        users.leave(there[0])
+        wait_until(lambda: server.connected() == 2, "two users left over")
+        metrics = server.get("/metrics")[2]
+        info = re.search(r"^bokeh_server_info\{(.*)\} 1", metrics, re.MULTILINE)
+        assert info is not None
+        assert f'python_version="{version}.' in info[1]
+        assert f'commit="{own_commit()}"' in metrics
+        server.terminate()
+        wait_until(lambda: server.state()["draining"], "the drain to begin")
+        for user in there[1:]:
+            users.leave(user)
+        assert server.exit_code() == 0
+
+
+def project_version() -> str:
+    """As hatchling reads it."""
+    return output_of([sys.executable, "-m", "hatchling", "version"], ROOT).strip()
