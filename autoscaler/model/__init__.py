@@ -41,8 +41,8 @@ from autoscaler.model.state import (
 )
 
 __all__ = [
-    "Ages",
     "BEGINNING_STEP",
+    "Ages",
     "Arrivals",
     "Average",
     "Cause",
