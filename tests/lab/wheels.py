@@ -6,6 +6,7 @@ import re
 import sys
 import tarfile
 import tempfile
+import tomllib
 from pathlib import Path
 
 from tests.lab.go import output_of
@@ -15,15 +16,24 @@ ROOT = Path(__file__).parents[2]
 PARTS = ("autoscaler", "exporter", "README.md", "LICENSE", "pyproject.toml", "hatch_build.py")
 
 
+def project_version() -> str:
+    """The version of this checkout."""
+    project: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project["version"]
+
+
 def build_wheels(folder: Path) -> tuple[Path, Path]:
-    """Build the sdist of this checkout, and the wheel from that. The wheel, then the sdist."""
-    hatchling("sdist", ROOT, folder)
-    [sdist] = folder.glob("*.tar.gz")
+    """Build the sdist of this checkout, and the wheel from that. The wheel, then the sdist.
+
+    Raises BuildError.
+    """
+    stem = f"bokeh_autoscaler-{project_version()}"
+    hatchling("sdist", ROOT, folder.absolute())
+    sdist = folder / f"{stem}.tar.gz"
     with tempfile.TemporaryDirectory() as name, tarfile.open(sdist) as content:
         content.extractall(name, filter="data")
-        hatchling("wheel", Path(name, sdist.name.removesuffix(".tar.gz")), folder)
-    [wheel] = folder.glob("*.whl")
-    return wheel, sdist
+        hatchling("wheel", Path(name, stem), folder.absolute())
+    return folder / f"{stem}-py3-none-any.whl", sdist
 
 
 def hatchling(target: str, source: Path, folder: Path, **environment: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,11 +13,10 @@ import pytest
 from exporter.release import own_commit
 from tests.lab.bokeh_servers import APP, QUICK, free_port, served, wait_until
 from tests.lab.environment import REQUIREMENTS, install, make
-from tests.lab.go import output_of
 from tests.lab.images import ROOT
 from tests.lab.interpreters import interpreter
 from tests.lab.websocket_user import Users
-from tests.lab.wheels import build_wheels, constraints
+from tests.lab.wheels import build_wheels, constraints, project_version
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -125,8 +123,3 @@ def test_the_exporter_counts_and_drains_beside_a_real_server(
         for user in there[1:]:
             users.leave(user)
         assert server.exit_code() == 0
-
-
-def project_version() -> str:
-    """As hatchling reads it."""
-    return output_of([sys.executable, "-m", "hatchling", "version"], ROOT).strip()
