@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -63,7 +62,7 @@ def programs(version: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory
 
 def run(programs: Path, *words: str, folder: Path, code: int = 0) -> str:
     """What a program of the environment prints; on standard error if it fails as expected."""
-    environment: Mapping[str, str] = {**os.environ, **AWAY}
+    environment = {**os.environ, **AWAY}
     done = subprocess.run(
         [programs / words[0], *words[1:]],
         cwd=folder,
@@ -106,8 +105,17 @@ def test_the_exporter_counts_and_drains_beside_a_real_server(
     port = free_port()
     command = [str(programs / "bokeh"), "serve", "app.py", "--port", str(port), *QUICK]
     command += ["--num-procs", "2"]
-    here = {"options": ("--reconnect", "1s"), "environment": AWAY, "programs": programs}
-    with served(tmp_path, command, port=port, **here) as server, Users() as users:
+    exporter = (str(programs / "bokeh-exporter"),)
+    started = served(
+        tmp_path,
+        command,
+        port=port,
+        options=("--reconnect", "1s"),
+        environment=AWAY,
+        launcher=exporter,
+        beside=exporter,
+    )
+    with started as server, Users() as users:
         server.wait_workers(2)
         there = [users.join(server.url) for _ in range(3)]
         wait_until(lambda: server.connected() == 3, "all three to be counted")
