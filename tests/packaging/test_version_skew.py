@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,10 +14,13 @@ import pytest
 from autoscaler.adapters.sidecars import HttpSidecars
 from autoscaler.core import checkpoint, membership
 from autoscaler.model import Departing, Logged, Occupancy, Reason, Reset, Starts, State
+from exporter.metrics import TABLE
 from tests.builders import NOW, pod
+from tests.deploy.pages import UPGRADE_PAGE
 from tests.lab.bokeh_servers import APP, BIN, EXPORTER, QUICK, free_port, served, wait_until
-from tests.lab.older_version import OlderVersion
+from tests.lab.older_version import OLDER, OlderVersion
 from tests.lab.websocket_user import Users
+from tests.lab.wheels import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -38,6 +43,11 @@ JOIN = """
 import sys
 from autoscaler.core.membership import from_text, to_text
 print(to_text(from_text(sys.stdin.read())))
+"""
+TABLE_OF = """
+import json
+from exporter.metrics import TABLE
+print(json.dumps({spec.name: spec.labels for spec in TABLE}))
 """
 BOTH = [("older", "ours"), ("ours", "older"), ("older", "older")]
 
@@ -83,6 +93,18 @@ def test_launcher_sidecar_and_daemon_count_the_same_whatever_their_versions(
         for user in there:
             users.leave(user)
         assert server.exit_code() == 0
+
+
+def test_the_exporter_still_has_every_series_of_the_older_one_with_its_labels(
+    older: OlderVersion,
+) -> None:
+    theirs = json.loads(said(older.python, TABLE_OF))
+
+    ours = {spec.name: set(spec.labels) for spec in TABLE}
+    assert theirs
+    assert {name: ours.get(name, set()) & set(labels) for name, labels in theirs.items()} == {
+        name: set(labels) for name, labels in theirs.items()
+    }
 
 
 STATE = State(
@@ -145,3 +167,12 @@ def test_the_older_version_names_the_line_of_a_key_that_it_does_not_know(
     assert code != 0
     assert f"newer.yaml:{len(text.rstrip().splitlines()) + 1}: paused: " in told
     assert check([sys.executable, "-m", "autoscaler.cli"], tmp_path)[0] == 0
+
+
+def test_the_page_names_the_older_version_and_only_tests_that_are_there() -> None:
+    page = UPGRADE_PAGE.read_text()
+
+    assert f"is the commit `{OLDER[:12]}`" in page
+    places = re.findall(r"`(tests/[\w/.]+)`", page)
+    assert places
+    assert [place for place in places if not (ROOT / place).exists()] == []
