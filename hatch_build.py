@@ -14,13 +14,13 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 VARIABLE = "BOKEH_AUTOSCALER_COMMIT"
 
 
-class CommitHook(BuildHookInterface):
+class CommitHook(BuildHookInterface[Any]):
     """Adds the file; an sdist has it already, and an editable install asks git each time."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Write the file for the build to take."""
         release = runpy.run_path(str(Path(self.root, "exporter", "release.py")))
-        commit = os.environ.get(VARIABLE) or release["own_commit"]()
+        commit = os.environ.get(VARIABLE) or release["commit_of"](Path(self.root))
         self._folder = TemporaryDirectory()
         if commit and version != "editable" and not release["BUILT_FROM"].is_file():
             file = Path(self._folder.name, "COMMIT")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from autoscaler.cli import main
+from autoscaler.reporting.metrics import DaemonMetrics
 from exporter import cli, release
 from exporter.release import commit_of
 
@@ -122,3 +124,27 @@ def test_the_exporter_tells_its_version(capsys: pytest.CaptureFixture[str]) -> N
 
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"{release.version_text()}\n"
+
+
+def test_the_command_line_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"{release.version_text()}\n"
+
+
+def test_a_copy_that_is_no_installation_says_that_it_knows_no_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(release, "own_version", lambda: "")
+    monkeypatch.setattr(release, "own_commit", lambda: "")
+
+    assert release.version_text() == "unknown version"
+
+
+def test_the_daemon_has_version_and_commit_as_a_metric() -> None:
+    registry = DaemonMetrics().registry
+    labels = {"version": release.own_version(), "commit": release.own_commit()}
+
+    assert registry.get_sample_value("bokeh_autoscaler_info", labels) == 1

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from exporter.release import own_commit
+from exporter.release import commit_of
 from tests.lab.bokeh_servers import APP, QUICK, free_port, served, wait_until
 from tests.lab.environment import REQUIREMENTS, install, make
 from tests.lab.images import ROOT
 from tests.lab.interpreters import interpreter
 from tests.lab.websocket_user import Users
-from tests.lab.wheels import build_wheels, constraints, project_version
+from tests.lab.wheels import PARTS, build_wheels, constraints, hatchling, project_version
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -60,6 +61,14 @@ def programs(version: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory
     return folder / "bin"
 
 
+def commit_in(wheel: Path) -> str:
+    """The commit that a wheel names; empty if it names none."""
+    with zipfile.ZipFile(wheel) as content:
+        if "exporter/COMMIT" not in content.namelist():
+            return ""
+        return content.read("exporter/COMMIT").decode().strip()
+
+
 def run(programs: Path, *words: str, folder: Path, code: int = 0) -> str:
     """What a program of the environment prints; on standard error if it fails as expected."""
     environment = {**os.environ, **AWAY}
@@ -75,11 +84,33 @@ def run(programs: Path, *words: str, folder: Path, code: int = 0) -> str:
     return done.stderr if code else done.stdout
 
 
-@pytest.mark.parametrize("program", ["autoscaler", "bokeh-exporter"])
-def test_it_tells_its_version_and_commit(programs: Path, tmp_path: Path, program: str) -> None:
-    expected = f"{project_version()} (commit {own_commit()})\n"
+def test_a_wheel_of_a_checkout_names_its_commit_also_by_way_of_an_sdist(wheel: Path) -> None:
+    assert commit_in(wheel).removesuffix("-dirty") == commit_of(ROOT).removesuffix("-dirty")
 
-    assert run(programs, program, "--version", folder=tmp_path) == expected
+
+@pytest.mark.parametrize(
+    ("named", "commit"), [({}, ""), ({"BOKEH_AUTOSCALER_COMMIT": "1a2b3c4d5e6f"}, "1a2b3c4d5e6f")]
+)
+def test_a_wheel_made_without_a_repository_names_the_commit_that_it_is_told(
+    tmp_path: Path, named: dict[str, str], commit: str
+) -> None:
+    for name in (*PARTS, "policies"):
+        (tmp_path / name).symlink_to(ROOT / name)
+
+    hatchling("wheel", tmp_path, tmp_path / "dist", **named)
+
+    [wheel] = (tmp_path / "dist").iterdir()
+    assert commit_in(wheel) == commit
+
+
+@pytest.mark.parametrize("program", ["autoscaler", "bokeh-exporter"])
+def test_it_tells_its_version_and_commit(
+    programs: Path, wheel: Path, tmp_path: Path, program: str
+) -> None:
+    commit = commit_in(wheel)
+    expected = f"{project_version()} (commit {commit})" if commit else project_version()
+
+    assert run(programs, program, "--version", folder=tmp_path).strip() == expected
 
 
 def test_it_simulates_a_shipped_policy(programs: Path, version: str, tmp_path: Path) -> None:
@@ -98,8 +129,19 @@ def test_it_simulates_a_shipped_policy(programs: Path, version: str, tmp_path: P
     assert [page.suffix for page in tmp_path.iterdir()] == [".html"]
 
 
+def test_a_copy_for_an_image_that_cannot_be_modified_starts_a_server(
+    programs: Path, wheel: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    run(programs, "bokeh-exporter", "copy", str(copy), folder=tmp_path)
+
+    assert run(programs, "python", "-I", str(copy), "launch", "--", "true", folder=tmp_path) == ""
+    told = run(programs, "python", "-I", "-S", str(copy), "--version", folder=tmp_path)
+    assert commit_in(wheel) in told
+
+
 def test_the_exporter_counts_and_drains_beside_a_real_server(
-    programs: Path, version: str, tmp_path: Path
+    programs: Path, version: str, wheel: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "app.py").write_text(APP)
     port = free_port()
@@ -125,7 +167,7 @@ def test_the_exporter_counts_and_drains_beside_a_real_server(
         info = re.search(r"^bokeh_server_info\{(.*)\} 1", metrics, re.MULTILINE)
         assert info is not None
         assert f'python_version="{version}.' in info[1]
-        assert f'commit="{own_commit()}"' in metrics
+        assert f'commit="{commit_in(wheel)}"' in metrics
         server.terminate()
         wait_until(lambda: server.state()["draining"], "the drain to begin")
         for user in there[1:]:
