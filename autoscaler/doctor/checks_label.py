@@ -8,7 +8,9 @@ from autoscaler.adapters.kubernetes.pods import ROUTABLE, selects_by
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
 from autoscaler.doctor.manifests import (
+    all_containers,
     await_rollout,
+    container_yaml,
     deployment_at,
     field_at,
     is_drained,
@@ -19,6 +21,8 @@ from autoscaler.doctor.manifests import (
     pods,
     selecting,
     selects_routable,
+    servers,
+    template,
     template_yaml,
     where,
 )
@@ -124,6 +128,25 @@ def service_without_pods(facts: Facts) -> Iterator[Finding]:
                     f'\'{{"spec": {{"selector": {{"{ROUTABLE}": null}}}}}}\'',
                 ),
             )
+
+
+def service_port_unknown(facts: Facts) -> Iterator[Finding]:
+    """A port that a Service names must be one of a container."""
+    spec = template(facts).get("spec") or {}
+    names = {port.get("name") for c in all_containers(spec) for port in c.get("ports") or ()}
+    for service in selecting(facts):
+        for port in service["spec"].get("ports") or ():
+            wanted = port.get("targetPort")
+            if isinstance(wanted, str) and not wanted.isdecimal() and wanted not in names:
+                yield error(
+                    "service-port-unknown",
+                    where(service, "Service", f"spec.ports, targetPort ({wanted})"),
+                    f"No user reaches the app by port {port['port']} of the Service, because no "
+                    "container of the pods has a port of that name.",
+                    container_yaml(
+                        servers(facts)[0], "ports:", f"  - {{name: {wanted}, containerPort: 5006}}"
+                    ),
+                )
 
 
 def sticky_proxy_without_pods(facts: Facts) -> Iterator[Finding]:
