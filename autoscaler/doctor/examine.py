@@ -26,6 +26,8 @@ CHECKS: tuple[Check, ...] = (
     checks_scaling.no_deployment,
     checks_page.page_does_not_open,
     checks_page.not_a_bokeh_page,
+    checks_page.page_shared,
+    checks_page.script_missing,
     checks_page.websocket_refused,
     checks_page.websocket_closed,
     checks_page.page_and_websocket_apart,
