@@ -70,13 +70,18 @@ def is_ready(pod: Json) -> bool:
 
 
 def waiting(pod: Json) -> Iterator[tuple[str, str, str]]:
-    """Yield name, reason and message of each container that waits for somebody's help."""
-    status = pod["status"]
+    """Yield name, reason and message of each container that waits for help or has just crashed."""
     for kind in ("containerStatuses", "initContainerStatuses"):
-        for each in status.get(kind) or ():
-            found = (each.get("state") or {}).get("waiting") or {}
-            if found.get("reason", STARTING[0]) not in STARTING:
-                yield each["name"], found["reason"], found.get("message", "")
+        for each in pod["status"].get(kind) or ():
+            state = (each.get("state") or {}).get("waiting") or _crash(each)
+            if state.get("reason", STARTING[0]) not in STARTING:
+                yield each["name"], state["reason"], state.get("message", "")
+
+
+def _crash(status: Json) -> Json:
+    """Return how a container ended that was started anew and is not ready since."""
+    found: Json = (status.get("lastState") or {}).get("terminated") or {}
+    return {} if status.get("ready") else found
 
 
 def all_containers(spec: Json) -> list[Json]:

@@ -165,6 +165,15 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         "pod-not-starting",
         Severity.ERROR,
     ),
+    "a pod starts again after a crash": (
+        lambda seen: seen["pods"][0]["status"]["containerStatuses"][0].update(
+            ready=False,
+            state={"running": {}},
+            lastState={"terminated": {"reason": "OOMKilled", "exitCode": 137}},
+        ),
+        "pod-not-starting",
+        Severity.ERROR,
+    ),
     "a Service names a port that no container has": (
         lambda seen: service(seen)["spec"]["ports"][0].update(targetPort="web"),
         "service-port-unknown",
@@ -432,6 +441,29 @@ def test_the_fix_of_a_template_cures_it(case: str) -> None:
     assert all(len(each) == 1 for each in handlers(seen))
 
 
+def test_a_service_whose_pods_are_not_ready_is_not_told_to_select_others() -> None:
+    def end_readiness(seen: Seen) -> None:
+        seen["endpoint_slices"][0].update(endpoints=[])
+        for pod in seen["pods"]:
+            pod["status"].update(conditions=[])
+
+    said = found(broken(end_readiness))["service-without-ready-pods"]
+
+    assert said.feel == "The app is down: none of its pods is ready."
+    assert ROUTABLE not in said.fix
+
+
+def test_the_fix_of_a_port_is_a_port_that_the_app_has() -> None:
+    """Of the Service: another name in the container would take the old one from the probes."""
+    seen = right()
+    service(seen)["spec"]["ports"][0].update(targetPort="web")
+    fix = yaml.safe_load(found(facts(seen))["service-port-unknown"].fix)
+
+    service(seen)["spec"].update(fix["spec"])
+
+    assert found(facts(seen)) == {}
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if not is_applicable(case)])
 def test_any_other_fix_is_a_command_or_yaml(case: str) -> None:
     change, wanted, _ = CASES[case]
@@ -525,6 +557,9 @@ FINE: dict[str, Break] = {
         unlabel_pods(seen),
         [pod["status"].update(phase="Failed") for pod in seen["pods"]],
     ),
+    "a pod that has crashed and is ready again": lambda seen: seen["pods"][0]["status"][
+        "containerStatuses"
+    ][0].update(lastState={"terminated": {"reason": "Error", "exitCode": 1}}),
     "an Event of a decision": lambda seen: seen["events"].append({"reason": "ScaledUp"}),
     "replicas that the daemon wrote": meta(**written_by("bokeh-autoscaler", "Update")),
     "replicas that were handed over": meta(**written_by("handover", "Apply")),
