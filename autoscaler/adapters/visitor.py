@@ -414,7 +414,7 @@ def _lasts(token: str, answer: HTTPResponse) -> float | None:
 def _reason(failure: BaseException) -> str:
     match failure:
         case HTTPTimeoutError():
-            return f"{failure.message}, after {PAGE_WITHIN:g} s at most"
+            return f"no answer in time ({failure.message})"
         case HTTPStreamClosedError():
             return "the connection was closed before the answer"
         case TimeoutError():
