@@ -12,31 +12,50 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
+import re
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 from tornado.websocket import WebSocketClientConnection, WebSocketError
 
-from autoscaler.adapters.bokeh_pages import ANSWER_WITHIN, ask, open_socket, token_in, until_closed
+from autoscaler.adapters.bokeh_pages import (
+    ANSWER_WITHIN,
+    ask,
+    open_socket,
+    token_in,
+    until_closed,
+    web_socket_of,
+)
 from exporter.texts import visible
 
 # As many as two pods without stickiness need to be noticed with near certainty.
 TRIES = 6
 REDIRECTS = 5
+# Seconds for a page, whose app may load its data first: as long as proxies wait by default.
+PAGE_WITHIN = 60.0
 # Seconds for the end of a connection.
 CLOSE_WITHIN = 2.0
 # Bytes of cookies: one of the largest that browsers store, and three, as of a single sign-on.
 COOKIES = (4 << 10, 12 << 10)
 LONGEST_REASON = 200
 TITLE = "TitleChanged"
+CHOSEN = "bokeh-session-id"  # the parameter and the header by which a user names a session
+SCRIPT = re.compile(r"""<script[^>]*\ssrc=["']([^"']+)""")
+EMBEDDED = re.compile(r"""["']([^"'\s]+)/autoload\.js\b""")
+# Tornado logs some failures, which are in the report.
+logging.getLogger("tornado.general").addHandler(logging.NullHandler())
 FAILURES = (OSError, HTTPClientError, WebSocketError, ValueError, KeyError, TimeoutError)
 
 
@@ -44,9 +63,13 @@ FAILURES = (OSError, HTTPClientError, WebSocketError, ValueError, KeyError, Time
 class Visit:
     """What a visitor saw. problem: why the page could not be opened, in one line.
 
-    status: of the page. is_bokeh: whether the page has a session token. token_lasts: seconds for
-    which it is valid. refused: HTTP status with which the WebSocket was refused. closed: why it
-    ended before its acknowledgment. tries: opened pages; of these, strangers: whose WebSocket found
+    status: of the page. place: its address after redirects. elsewhere: the address on another host
+    to which it redirects, or "". is_bokeh: whether the page has a session token. embeds: the
+    address of an app that it embeds instead, or "". token_lasts: seconds for which the token is
+    valid. script: address and answer of a script of the page that is not there, or "". refused:
+    HTTP status with which the WebSocket was refused; 200 if a page was the answer. closed: why it
+    ended before its acknowledgment. sessions: ids of those that the pages named. shared: whether
+    two browsers got the same one. tries: opened pages; of these, strangers: whose WebSocket found
     another session than the page's, and lost: whose reconnect did. cookies: names of those that
     were set. too_large: bytes of cookies with which it no longer opens, and the step. idle_end:
     seconds after which an idle WebSocket was closed; watched: seconds for which one was kept.
@@ -56,10 +79,16 @@ class Visit:
     url: str
     problem: str = ""
     status: int = 0
+    place: str = ""
+    elsewhere: str = ""
     is_bokeh: bool = False
+    embeds: str = ""
     token_lasts: float | None = None
+    script: str = ""
     refused: int | None = None
     closed: str = ""
+    sessions: frozenset[str] = frozenset()
+    shared: bool = False
     tries: int = 0
     strangers: int = 0
     lost: int = 0
@@ -68,6 +97,11 @@ class Visit:
     idle_end: float | None = None
     watched: float = 0.0
     unexamined: str = ""
+
+    @property
+    def web_socket(self) -> str:
+        """Where the page opens its WebSocket."""
+        return web_socket_of(self.place or self.url)
 
 
 @dataclass(slots=True)
@@ -99,13 +133,13 @@ class _Browser:
                     url,
                     headers=self.sends(),
                     follow_redirects=False,
-                    request_timeout=ANSWER_WITHIN,
+                    connect_timeout=ANSWER_WITHIN,
+                    request_timeout=PAGE_WITHIN,
                 )
                 answer = await client.fetch(request, raise_error=False)
                 self._keep(url, answer.headers.get_list("Set-Cookie"))
-                place = urljoin(url, answer.headers.get("Location", ""))
-                is_here = urlsplit(place).hostname == urlsplit(url).hostname
-                if answer.code not in (301, 302, 303, 307, 308) or not is_here:
+                place = _redirect(answer)
+                if not place or urlsplit(place).hostname != urlsplit(url).hostname:
                     return answer
                 url = place
             raise OSError(f"more than {REDIRECTS} redirects, at last to {url}")
@@ -138,11 +172,12 @@ class _Browser:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """An opened page. roots: ids of the roots that its session has."""
+    """An opened page. roots: ids of the roots that its session has. scripts: their addresses."""
 
     url: str
     token: str
     roots: frozenset[str]
+    scripts: tuple[str, ...]
 
 
 def visit(
@@ -166,7 +201,9 @@ async def _visit(
         progress(number / (TRIES + 2))
         seen = await _again(seen, headers)
     seen = replace(seen, too_large=await _too_large(url, headers))
-    return await _idle(seen, headers, wait, progress) if wait else seen
+    if not wait:
+        return replace(seen, unexamined=f"idle timeouts of {url}: set --wait, such as --wait 60s")
+    return await _idle(seen, headers, wait, progress)
 
 
 async def _first(seen: Visit, headers: Mapping[str, str]) -> Visit:
@@ -177,17 +214,54 @@ async def _first(seen: Visit, headers: Mapping[str, str]) -> Visit:
     except FAILURES as failure:
         return replace(seen, problem=_reason(failure))
     page = _page(answer)
-    seen = replace(seen, status=answer.code, cookies=tuple(browser.jar), is_bokeh=page is not None)
+    seen = replace(
+        seen,
+        status=answer.code,
+        place=answer.effective_url,
+        elsewhere=_redirect(answer),
+        cookies=tuple(browser.jar),
+        is_bokeh=page is not None,
+    )
     if page is None:
-        return seen
-    seen = replace(seen, token_lasts=_lasts(page.token, answer))
+        return replace(seen, embeds=_app_in(answer))
+    seen = replace(
+        seen,
+        token_lasts=_lasts(page.token, answer),
+        sessions=_sessions(page, headers),
+        script=await _missing(browser, page),
+    )
+    return await _connects(seen, browser, page)
+
+
+async def _connects(seen: Visit, browser: _Browser, page: _Page) -> Visit:
+    """Open the WebSocket of a page once; say why it does not open."""
     try:
         async with browser.connected(page.url, page.token):
             return seen
+    except HTTPTimeoutError as failure:
+        return replace(seen, closed=_reason(failure))
     except HTTPClientError as failure:
         return replace(seen, refused=failure.code)
+    except WebSocketError:
+        return replace(seen, refused=200)
     except FAILURES as failure:
         return replace(seen, closed=_reason(failure))
+
+
+async def _missing(browser: _Browser, page: _Page) -> str:
+    """Return address and answer of the first script of the page's host, if it is not there."""
+    here = urlsplit(page.url).hostname
+    script = next((each for each in page.scripts if urlsplit(each).hostname == here), None)
+    if script is None:
+        return ""
+    place = script.partition("?")[0]
+    try:
+        answer = await browser.get(script)
+    except FAILURES as failure:
+        return f"{place}, {_reason(failure)}"
+    is_page = "html" in answer.headers.get("Content-Type", "")
+    is_there = answer.code < HTTPStatus.BAD_REQUEST and not (is_page and not _redirect(answer))
+    return "" if is_there else f"{place}, HTTP {answer.code}"
 
 
 async def _again(seen: Visit, headers: Mapping[str, str]) -> Visit:
@@ -197,6 +271,10 @@ async def _again(seen: Visit, headers: Mapping[str, str]) -> Visit:
         page = _page(await browser.get(seen.url))
         if page is None:
             return replace(seen, tries=seen.tries + 1, closed="some pages have no session token")
+        named = _sessions(page, headers)
+        seen = replace(
+            seen, sessions=seen.sessions | named, shared=seen.shared or bool(seen.sessions & named)
+        )
         async with browser.connected(page.url, page.token) as first:
             document = await _document(first)
             mark = {"kind": TITLE, "title": f"autoscaler doctor {secrets.token_hex(4)}"}
@@ -263,13 +341,38 @@ async def _watch(
     return time.monotonic() - began, reading.done() and not reading.cancelled()
 
 
+def _redirect(answer: HTTPResponse) -> str:
+    """Return where an answer sends the browser, or ""."""
+    if answer.code not in (301, 302, 303, 307, 308):
+        return ""
+    return urljoin(answer.request.url, answer.headers.get("Location", ""))
+
+
+def _text(answer: HTTPResponse) -> str:
+    return answer.body.decode(errors="replace") if answer.body else ""
+
+
 def _page(answer: HTTPResponse) -> _Page | None:
     """Return a page of a Bokeh server, or None if it is something else."""
-    text = answer.body.decode(errors="replace") if answer.body else ""
+    text, url = _text(answer), answer.effective_url
     token = token_in(text)
     if answer.code != 200 or token is None:
         return None
-    return _Page(answer.effective_url, token, frozenset(_embedded(text)))
+    scripts = tuple(urljoin(url, each) for each in SCRIPT.findall(text))
+    return _Page(url, token, frozenset(_embedded(text)), scripts)
+
+
+def _app_in(answer: HTTPResponse) -> str:
+    """Return the address of the app that a page embeds by a script of the app, or ""."""
+    found = EMBEDDED.search(_text(answer))
+    return urljoin(answer.effective_url, found[1]) if found else ""
+
+
+def _sessions(page: _Page, headers: Mapping[str, str]) -> frozenset[str]:
+    """Return the id of the page's session, if the server chose it and it can be read."""
+    chosen = CHOSEN in page.url or CHOSEN in map(str.lower, headers)
+    found = None if chosen else _payload(page.token).get("session_id")
+    return frozenset({found} if isinstance(found, str) else ())
 
 
 def _embedded(text: str) -> list[str]:
@@ -290,18 +393,35 @@ def _roots(document: Any) -> frozenset[str]:
     return frozenset(each["id"] for each in document["roots"])
 
 
+def _payload(token: str) -> Mapping[str, Any]:
+    """Return what a token says, or nothing if it cannot be read."""
+    text = token.partition(".")[0]
+    with suppress(ValueError):
+        found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
 def _lasts(token: str, answer: HTTPResponse) -> float | None:
     """Return for how many seconds a token is valid, by the clock of the server, if it says."""
     try:
-        text = token.partition(".")[0]
-        payload = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         now = parsedate_to_datetime(answer.headers["Date"]).timestamp()
-        return max(0.0, float(payload["session_expiry"]) - now)
+        return max(0.0, float(_payload(token)["session_expiry"]) - now)
     except (ValueError, KeyError, TypeError):
         return None
 
 
 def _reason(failure: BaseException) -> str:
-    if isinstance(failure, TimeoutError):
-        return f"no answer within {ANSWER_WITHIN:g} s"
+    match failure:
+        case HTTPTimeoutError():
+            return f"no answer in time ({failure.message})"
+        case HTTPStreamClosedError():
+            return "the connection was closed before the answer"
+        case TimeoutError():
+            return f"no answer within {ANSWER_WITHIN:g} s"
+        case ssl.SSLCertVerificationError():
+            return (
+                f"its certificate is not trusted ({failure.verify_message}); if users have its CA, "
+                "set SSL_CERT_FILE to a file with it"
+            )
     return visible(" ".join(str(failure).split()) or type(failure).__name__, LONGEST_REASON)

@@ -28,6 +28,7 @@ HISTORY_TIMEOUT = 30.0
 
 # One or more label matchers of PromQL, as between the braces of a selector.
 _MATCHER = r"""[a-zA-Z_]\w*\s*(?:=~|!~|!=|=)\s*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)"""
+HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 MATCHERS = re.compile(rf"\s*{_MATCHER}\s*(?:,\s*{_MATCHER}\s*)*", re.ASCII)
 
 
@@ -238,7 +239,7 @@ def _matchers(text: str) -> str:
 
 def header(text: str) -> tuple[str, str]:
     """Return the name and the value of a header, such as X-Scope-OrgID=team."""
-    name, sign, value = text.partition("=")
-    if not sign or not name.strip():
+    name, sign, value = (part.strip() for part in text.partition("="))
+    if not sign or not HEADER.fullmatch(name) or not value.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE")
-    return name.strip(), value.strip()
+    return name, value

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from autoscaler.adapters.policies.files import PolicyFiles
 from autoscaler.commands.arguments import duration
@@ -41,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "changed, but a visit of the URL creates about ten sessions, as ten users do."
     )
     parser.epilog = (
-        "Exit code: 0 if nothing is an error; 1 if something is, or if the cluster does not "
-        "answer; 2 for wrong usage."
+        "Exit code: 0 if nothing is an error; 1 if something is, or if a target could not be "
+        "examined at all; 2 for wrong usage."
     )
     parser.add_argument(
         "url", nargs="?", metavar="URL", help="address of the app, as users open it"
@@ -137,8 +138,19 @@ def _misuse(args: argparse.Namespace) -> str:
         return "--wait and --header need a URL"
     if args.prometheus_url and not (args.deployment or args.policies):
         return "--prometheus-url needs a target: --namespace with --deployment, or --policies"
-    if args.url and not args.url.startswith(("http://", "https://")):
-        return f"{args.url}: expected an address that begins with http:// or https://"
+    return _wrong_address(args.url) if args.url else ""
+
+
+def _wrong_address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of a port or an IPv6 address
+        whole = False
+    if not whole:
+        return f"{url}: expected an address such as https://dashboards.example.com/app"
+    if parts.username is not None:
+        return "URL: give the login as --header 'Authorization=Basic BASE64', not in the address"
     return ""
 
 
@@ -197,10 +209,10 @@ def _report(args: argparse.Namespace, seen: list[Facts]) -> int:
     from autoscaler.doctor.report import as_json, as_lines, has_errors
 
     findings = examine(seen)
+    is_ok = not has_errors(findings) and not any(facts.is_hidden for facts in seen)
     unexamined = list(dict.fromkeys(line for facts in seen for line in facts.unexamined))
     if args.output == "json":
-        sys.stdout.write(as_json(findings, unexamined) + "\n")
+        sys.stdout.write(as_json(findings, unexamined, is_ok=is_ok) + "\n")
     else:
         say(*as_lines(findings, unexamined))
-    failed = any(facts.failure for facts in seen)
-    return FAILED if has_errors(findings) or failed else 0
+    return 0 if is_ok else FAILED

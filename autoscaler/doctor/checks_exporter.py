@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autoscaler.adapters.kubernetes.pods import Json
@@ -20,14 +20,13 @@ from autoscaler.doctor.manifests import (
     pods,
     template,
     template_yaml,
+    waiting,
     where,
 )
 from autoscaler.model import Reason
 from autoscaler.units import counted
 
 NAMESPACE = "kubernetes.io/metadata.name"
-# Reasons of a container that waits and that need nobody.
-STARTING = ("PodInitializing", "ContainerCreating")
 BLIND = "which counts as full and busy, so it is never removed"
 SIDECAR = (
     "spec:",
@@ -69,16 +68,13 @@ def exporter_not_running(facts: Facts) -> Iterator[Finding]:
     """The exporter of a pod may be there and not run."""
     for pod in pods(facts):
         names = {each["name"] for each in _exporters(pod["spec"], facts)}
-        for status in _statuses(pod):
-            waiting = (status.get("state") or {}).get("waiting") or {}
-            if status["name"] in names and waiting.get("reason", "PodInitializing") not in STARTING:
+        for name, reason, _ in waiting(pod):
+            if name in names:
                 yield error(
                     "exporter-not-running",
-                    where(pod, "Pod", f"container {status['name']}, {waiting['reason']}"),
+                    where(pod, "Pod", f"container {name}, {reason}"),
                     f"Nobody counts the sessions of the pod, {BLIND}.",
-                    kubectl(
-                        facts, f"logs {pod['metadata']['name']} -c {status['name']} --previous"
-                    ),
+                    kubectl(facts, f"logs {pod['metadata']['name']} -c {name} --previous"),
                 )
 
 
@@ -132,14 +128,6 @@ def _exporters(spec: Json, facts: Facts) -> list[Json]:
     return [each for each in all_containers(spec) if is_exporter(each, facts.exporter_port)]
 
 
-def _statuses(pod: Json) -> Iterable[Json]:
-    status = pod.get("status") or {}
-    return [
-        *(status.get("containerStatuses") or ()),
-        *(status.get("initContainerStatuses") or ()),
-    ]
-
-
 def _is_ingress(policy: Json) -> bool:
     return "Ingress" in (policy["spec"].get("policyTypes") or ["Ingress"])
 
@@ -151,6 +139,8 @@ def _has(rule: Json, port: int) -> bool:
 
 def _is_port(allowed: Json, port: int) -> bool:
     first: Any = allowed.get("port")
+    if allowed.get("protocol", "TCP") != "TCP":
+        return False
     if first is None or isinstance(first, str):
         return True
     return bool(first <= port <= allowed.get("endPort", first))

@@ -8,22 +8,27 @@ from autoscaler.adapters.kubernetes.pods import ROUTABLE, selects_by
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
 from autoscaler.doctor.manifests import (
+    all_containers,
     await_rollout,
     deployment_at,
     field_at,
     is_drained,
     is_headless,
+    is_ready,
     is_seen,
     kubectl,
     labels,
     pods,
     selecting,
     selects_routable,
+    servers,
+    template,
     template_yaml,
     where,
 )
 from autoscaler.units import counted
 
+BOKEH_PORT = 5006
 PROXIES = ("sticky-routable", "sticky-all")
 FROM_TEMPLATE = "metadata:", "  labels:", f'    {ROUTABLE}: "true"'
 
@@ -115,15 +120,50 @@ def service_without_pods(facts: Facts) -> Iterator[Finding]:
             yield error(
                 "service-without-ready-pods",
                 where(service, "Service", "spec.selector"),
-                "The app is down: no ready pod has all labels that the Service selects by.",
-                kubectl(facts, f"describe service {name}")
-                + "\n# if the pods lack the label, remove it until the rollout is done:\n"
-                + kubectl(
-                    facts,
-                    f"patch service {name} --type=merge --patch "
-                    f'\'{{"spec": {{"selector": {{"{ROUTABLE}": null}}}}}}\'',
-                ),
+                *(_unlabelled(facts, name) if any(map(is_ready, pods(facts))) else _down(facts)),
             )
+
+
+def _down(facts: Facts) -> tuple[str, str]:
+    chosen = ",".join(f"{key}={value}" for key, value in labels(facts).items() if key != ROUTABLE)
+    return (
+        "The app is down: none of its pods is ready.",
+        kubectl(facts, f"describe pods --selector {chosen}"),
+    )
+
+
+def _unlabelled(facts: Facts, service: str) -> tuple[str, str]:
+    patch = f'{{"spec": {{"selector": {{"{ROUTABLE}": null}}}}}}'
+    return (
+        "The app is down: no ready pod has all labels that the Service selects by.",
+        kubectl(facts, f"describe service {service}")
+        + "\n# if the pods lack the label, remove it until the rollout is done:\n"
+        + kubectl(facts, f"patch service {service} --type=merge --patch '{patch}'"),
+    )
+
+
+def service_port_unknown(facts: Facts) -> Iterator[Finding]:
+    """A port that a Service names must be one of a container."""
+    spec = template(facts).get("spec") or {}
+    names = {port.get("name") for c in all_containers(spec) for port in c.get("ports") or ()}
+    for service in selecting(facts):
+        for port in service["spec"].get("ports") or ():
+            wanted = port.get("targetPort")
+            if isinstance(wanted, str) and not wanted.isdecimal() and wanted not in names:
+                yield error(
+                    "service-port-unknown",
+                    where(service, "Service", f"spec.ports, targetPort ({wanted})"),
+                    f"No user reaches the app by port {port['port']} of the Service, because no "
+                    "container of the pods has a port of that name.",
+                    "spec:\n  ports:\n"
+                    f"    - {{port: {port['port']}, targetPort: {_port_of(facts)}}}",
+                )
+
+
+def _port_of(facts: Facts) -> object:
+    """Return the first port of the app's container, by its name if it has one."""
+    ports = [port for each in servers(facts) for port in each.get("ports") or ()]
+    return next((port.get("name") or port["containerPort"] for port in ports), BOKEH_PORT)
 
 
 def sticky_proxy_without_pods(facts: Facts) -> Iterator[Finding]:

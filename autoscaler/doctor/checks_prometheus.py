@@ -41,15 +41,18 @@ def not_scraped(facts: Facts) -> Iterator[Finding]:
 
 def scraped_twice(facts: Facts) -> Iterator[Finding]:
     """Each series must be there once."""
-    for pod, jobs in (facts.scrapes.twice if facts.scrapes else ())[:1]:
+    for pod, copies in (facts.scrapes.twice if facts.scrapes else ())[:1]:
         yield warning(
             "scraped-twice",
-            f"Prometheus, bokeh_sessions of {pod}, by the jobs {' and '.join(jobs)}",
+            f"Prometheus, bokeh_sessions of {pod}, with {' and '.join(copies)}",
             "The daemon counts each pod once, but sums in dashboards, alerts and the PromQL of "
             "policies count every user several times.",
             "# keep one of the jobs; for the other one\nrelabel_configs:\n"
             "  - {source_labels: [__meta_kubernetes_pod_container_port_name], regex: bokeh-metrics,"
-            " action: drop}",
+            " action: drop}"
+            if copies[0].startswith("job=")
+            else "# ask a store that leaves copies out (Thanos: --query.replica-label), or select "
+            f"one\nargs: [run, '--prometheus-match={copies[0]}']    # of the daemon",
         )
 
 

@@ -90,6 +90,20 @@ def no_daemon(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def daemon_not_running(facts: Facts) -> Iterator[Finding]:
+    """A daemon that is there may be scaled to zero, or may not start."""
+    ours = facts.cluster.daemon if facts.cluster else None
+    if ours is not None and not (ours.get("status") or {}).get("readyReplicas"):
+        namespace, name = ours["metadata"]["namespace"], ours["metadata"]["name"]
+        yield error(
+            "daemon-not-running",
+            where(ours, "Deployment", "status.readyReplicas (0)"),
+            "Nothing is scaled, because no pod of the daemon is ready.",
+            f"kubectl -n {namespace} describe deployment {name}\n"
+            f"kubectl -n {namespace} logs deployment/{name}",
+        )
+
+
 def rights_missing(facts: Facts) -> Iterator[Finding]:
     """The daemon must be allowed to make each of its requests."""
     for right in (facts.cluster.missing_rights if facts.cluster else None) or ():

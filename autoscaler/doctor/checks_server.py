@@ -1,15 +1,15 @@
-"""How the app's server is started, probed and given resources, and how users find their pod."""
+"""How the app's server is started and probed, and how users find their pod."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 from autoscaler.adapters.kubernetes.inspection import option
-from autoscaler.adapters.kubernetes.pods import Json, resources
+from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.doctor.facts import Facts
-from autoscaler.doctor.findings import Finding, Severity, error, note, warning
+from autoscaler.doctor.findings import Finding, error, note, warning
 from autoscaler.doctor.manifests import (
     apps,
     container_yaml,
@@ -17,107 +17,73 @@ from autoscaler.doctor.manifests import (
     field_at,
     is_headless,
     is_seen,
+    kubectl,
+    pods,
     port_number,
     probes,
     selecting,
     server_words,
-    template,
+    servers,
+    waiting,
     where,
 )
-from autoscaler.model import Resources
 
 # Ends and beginnings of paths of a Bokeh or Panel server that create no session.
 QUIET_ENDS = ("/favicon.ico", "/metadata", "/healthz", "/readyz", "/health", "/liveness", "/ready")
 QUIET_BEGINNINGS = ("/static/", "/liveness", "/api/")
 SHORTEST_TOKEN = 3600
 SIGNED = ("signed", "external-signed")
-# Annotations of ingress controllers and of Traefik's Services for cookies.
-COOKIES = ("affinity", "sticky.cookie", "session-cookie")
+ALLOWED, ALLOWED_ENV = "--allow-websocket-origin", "BOKEH_ALLOW_WS_ORIGIN"
+# Words in annotations of ingresses, and of Services that ingresses read, which say that they are
+# sticky: of ingress-nginx, NGINX, Traefik, HAProxy, the ALB and GKE, in this order.
+COOKIES = (
+    "affinity",
+    "upstream-hash-by",
+    "sticky",
+    "cookie-persistence",
+    "stickiness.enabled=true",
+    "backend-config",
+)
 
 
 def probe_creates_sessions(facts: Facts) -> Iterator[Finding]:
     """A probe must not open the app's page."""
-    for container, kind, get in probes(apps(facts)):
-        port, path = port_number(container, get.get("port")), get.get("path", "/")
-        if port != facts.exporter_port and not _is_quiet(path):
+    for container, kind, handler, port, path in probes(servers(facts)):
+        if port_number(container, port) != facts.exporter_port and not _is_quiet(path):
+            instead = (
+                f"tcpSocket: {{port: {port}}}"
+                if kind == "livenessProbe"
+                else f"httpGet: {{path: /readyz, port: {facts.exporter_port}}}"
+            )
+            # Of two handlers in one probe, Kubernetes refuses both.
+            old = () if instead.startswith(handler) else (f"  {handler}: null",)
             yield error(
                 "probe-creates-sessions",
-                field_at(facts, f"spec.containers, {container['name']}, {kind}.httpGet ({path})"),
+                field_at(facts, f"spec.containers, {container['name']}, {kind}.{handler} ({path})"),
                 "Each probe creates a session, so no pod ever counts as empty and nothing is "
                 "scaled down.",
-                container_yaml(
-                    container,
-                    f"{kind}:",
-                    "  tcpSocket: {port: 5006}"
-                    if kind == "livenessProbe"
-                    else f"  httpGet: {{path: /readyz, port: {facts.exporter_port}}}",
-                ),
+                container_yaml(container, f"{kind}:", *old, f"  {instead}"),
             )
+
+
+def pods_not_starting(facts: Facts) -> Iterator[Finding]:
+    """A container of the app may crash, or lack its image or its Secret."""
+    for pod in pods(facts):
+        for name, reason, message in waiting(pod):
+            if name in {each["name"] for each in apps(facts)}:
+                yield error(
+                    "pod-not-starting",
+                    where(pod, "Pod", f"container {name}, {reason}"),
+                    "The pod serves nobody, and pods that are added may not start either"
+                    + (f": {message}." if message else "."),
+                    kubectl(facts, f"describe pod {pod['metadata']['name']}")
+                    + "\n"
+                    + kubectl(facts, f"logs {pod['metadata']['name']} -c {name} --previous"),
+                )
 
 
 def _is_quiet(path: str) -> bool:
     return path.endswith(QUIET_ENDS) or path.startswith(QUIET_BEGINNINGS)
-
-
-def no_cpu_request(facts: Facts) -> Iterator[Finding]:
-    """The metric cpu is a share of the requests."""
-    asked = _resources(facts)
-    if asked is not None and asked.cpu_request is None:
-        yield Finding(
-            "no-cpu-request",
-            _severity(facts, "cpu"),
-            field_at(facts, "spec.containers, resources.requests.cpu"),
-            "A policy with a cpu metric never has a number, and the app gets too little CPU on a "
-            "full node.",
-            container_yaml(apps(facts)[0], "resources: {requests: {cpu: 100m}}"),
-        )
-
-
-def no_memory_limit(facts: Facts) -> Iterator[Finding]:
-    """The metric memory is a share of the limit."""
-    asked = _resources(facts)
-    if asked is not None and not asked.memory_limits:
-        yield Finding(
-            "no-memory-limit",
-            _severity(facts, "memory"),
-            field_at(facts, "spec.containers, resources.limits.memory"),
-            "One pod can take the memory of its node, whose kernel then ends others with their "
-            "sessions, and a policy with a memory metric never has a number.",
-            container_yaml(apps(facts)[0], "resources: {limits: {memory: 384Mi}}"),
-        )
-
-
-def _resources(facts: Facts) -> Resources | None:
-    """Return the requests and limits of the template, or None if they cannot be known."""
-    try:
-        return resources(template(facts)["spec"]) if is_seen(facts) else None
-    except (ValueError, KeyError):
-        return None
-
-
-def _severity(facts: Facts, metric: str) -> Severity:
-    """Return how bad it is that a metric has no number."""
-    kinds = {each.type for each in facts.policy.metrics} if facts.policy else set()
-    return Severity.ERROR if metric in kinds else Severity.WARNING
-
-
-def memory_evicted(facts: Facts) -> Iterator[Finding]:
-    """Memory that is not requested can be taken from the pod."""
-    for container in apps(facts):
-        found = container.get("resources") or {}
-        limit = (found.get("limits") or {}).get("memory")
-        request = (found.get("requests") or {}).get("memory", limit)
-        if limit != request:
-            yield note(
-                "memory-not-reserved",
-                field_at(facts, f"spec.containers, {container['name']}, resources"),
-                "When the memory of a node becomes scarce, the pod may be evicted with its "
-                "sessions.",
-                container_yaml(
-                    container,
-                    f"resources: {{requests: {{memory: {limit}}}, limits: {{memory: {limit}}}}}",
-                ),
-            )
 
 
 def no_key(facts: Facts) -> Iterator[Finding]:
@@ -125,9 +91,9 @@ def no_key(facts: Facts) -> Iterator[Finding]:
     if not is_seen(facts):
         return
     names, is_open = environment(facts)
-    if is_open or "BOKEH_SECRET_KEY" in names:
-        return
     signs = "BOKEH_SIGN_SESSIONS" in names or option(server_words(facts), "--session-ids") in SIGNED
+    if is_open or ("BOKEH_SECRET_KEY" in names and signs):
+        return
     make = error if signs else warning
     yield make(
         "no-signing-key",
@@ -137,7 +103,7 @@ def no_key(facts: Facts) -> Iterator[Finding]:
         if signs
         else "Sessions are not signed: anybody who guesses a session id can join the session.",
         container_yaml(
-            apps(facts)[0],
+            servers(facts)[0],
             "envFrom:",
             "  - secretRef: {name: bokeh-app}    # BOKEH_SECRET_KEY, BOKEH_SIGN_SESSIONS=yes",
         ),
@@ -174,15 +140,26 @@ def session_discarded(facts: Facts) -> Iterator[Finding]:
 def any_origin(facts: Facts) -> Iterator[Finding]:
     """Not every site may open the app's WebSockets."""
     words = server_words(facts)
-    if "--allow-websocket-origin=*" in words or ("--allow-websocket-origin", "*") in pairwise(
-        words
-    ):
-        yield warning(
-            "any-origin-allowed",
-            field_at(facts, "spec.containers, args, --allow-websocket-origin (*)"),
-            "Any website that a user visits can control the app with the user's cookies.",
-            "args: [bokeh, serve, app.py, --allow-websocket-origin=app.example.com]",
+    allowed = [value for name, value in pairwise(words) if name == ALLOWED]
+    allowed += [word.partition("=")[2] for word in words if word.startswith(f"{ALLOWED}=")]
+    if "*" in allowed:
+        yield _any_origin(
+            facts, f"args, {ALLOWED}", f"args: [bokeh, serve, app.py, {ALLOWED}=app.example.com]"
         )
+    for container in apps(facts):
+        for each in container.get("env") or ():
+            if each["name"] == ALLOWED_ENV and "*" in (each.get("value") or "").split(","):
+                fix = "env:", f"  - {{name: {ALLOWED_ENV}, value: app.example.com}}"
+                yield _any_origin(facts, f"env, {ALLOWED_ENV}", container_yaml(container, *fix))
+
+
+def _any_origin(facts: Facts, field: str, fix: str) -> Finding:
+    return warning(
+        "any-origin-allowed",
+        field_at(facts, f"spec.containers, {field} (*)"),
+        "Any website that a user visits can control the app with the user's cookies.",
+        fix,
+    )
 
 
 def no_affinity(facts: Facts) -> Iterator[Finding]:
@@ -190,25 +167,58 @@ def no_affinity(facts: Facts) -> Iterator[Finding]:
     services = [each for each in selecting(facts) if not is_headless(each)]
     if not services or _is_sticky(facts) or _most_pods(facts) < 2:
         return
+    names = {each["metadata"]["name"] for each in services}
+    behind = set()
+    for ingress in _ingresses(facts):
+        if ours := _backends(ingress) & names:
+            behind |= ours
+            yield _apart(
+                where(ingress, "Ingress", "metadata.annotations"),
+                "metadata:\n  annotations: {nginx.ingress.kubernetes.io/affinity: cookie}"
+                "    # ingress-nginx\n"
+                "# any other one: the component sticky-haproxy (deploy/kubernetes/README.md)",
+            )
     for service in services:
-        if service["spec"].get("sessionAffinity", "None") == "None":
-            yield warning(
-                "no-session-affinity",
+        alone = service["spec"].get("sessionAffinity", "None") == "None"
+        if alone and service["metadata"]["name"] not in behind:
+            yield _apart(
                 where(service, "Service", "spec.sessionAffinity"),
-                "A page and its WebSocket reach different pods, so the app runs twice for each "
-                "user, and users whose connection breaks lose their work.",
                 "spec: {sessionAffinity: ClientIP}    # for users who connect directly\n"
                 "# behind an ingress: the component sticky-haproxy (deploy/kubernetes/README.md)",
             )
+
+
+def _apart(place: str, fix: str) -> Finding:
+    return warning(
+        "no-session-affinity",
+        place,
+        "A page and its WebSocket reach different pods, so the app runs twice for each user, and "
+        "users whose connection breaks lose their work.",
+        fix,
+    )
+
+
+def _ingresses(facts: Facts) -> Sequence[Json]:
+    return (facts.cluster.ingresses if facts.cluster else None) or ()
+
+
+def _backends(ingress: Json) -> set[str]:
+    """Return the names of the Services to which an ingress sends users."""
+    spec = ingress.get("spec") or {}
+    paths = [
+        p for rule in spec.get("rules") or () for p in (rule.get("http") or {}).get("paths", ())
+    ]
+    found = [spec.get("defaultBackend") or {}, *(path["backend"] for path in paths)]
+    return {each["service"]["name"] for each in found if "service" in each}
 
 
 def _is_sticky(facts: Facts) -> bool:
     """Return whether a sticky proxy or an ingress with cookies seems to be in front."""
     if any(is_headless(each) for each in selecting(facts)):
         return True
-    ingresses = (facts.cluster.ingresses if facts.cluster else None) or ()
-    noted = [*ingresses, *selecting(facts)]
-    return any(name in key for each in noted for key in _annotations(each) for name in COOKIES)
+    noted = [_annotations(each) for each in (*_ingresses(facts), *selecting(facts))]
+    said = [f"{key}={value}" for each in noted for key, value in each.items()]
+    return any(word in line for line in said for word in COOKIES)
 
 
 def _annotations(item: Json) -> Any:

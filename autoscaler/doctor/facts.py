@@ -37,6 +37,13 @@ class Facts:
     exporter_port: int = EXPORTER_PORT
 
     @property
+    def is_hidden(self) -> bool:
+        """Whether the target may be there and could not be seen, so that nothing is known of it."""
+        seen = self.cluster
+        unseen = seen is not None and seen.deployment is None and "deployment" not in seen.absent
+        return bool(self.failure) or unseen
+
+    @property
     def unexamined(self) -> tuple[str, ...]:
         """What could not be examined, a line each."""
         problems = (

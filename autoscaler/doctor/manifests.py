@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,16 @@ PORT_NAME = "bokeh-metrics"
 DRAIN_DEADLINE = 3600.0
 # Seconds from the launcher's stop signal to SIGKILL.
 STOP = 30.0
+# Reasons of a container that waits and that need nobody.
+STARTING = ("PodInitializing", "ContainerCreating")
 SHELLS = ("sh", "bash", "dash", "ash")
+# The option of a shell before a line, alone or with others: -c, -ec, -lc.
+LINE = re.compile(r"-[a-z]*c")
 LAUNCH = re.compile(r"exporter launch\b")
 # The beginning of a command that starts a server.
 SERVE = re.compile(r"(^|[\s/;&])(bokeh|panel|python[\d.]*|gunicorn|uvicorn)\b")
+# What a probe by a command asks: a port of the pod, and a path.
+ASKED = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\]):(\d+)([^\s'\"]*)")
 
 
 def template(facts: Facts) -> Json:
@@ -62,6 +69,21 @@ def is_ready(pod: Json) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
+def waiting(pod: Json) -> Iterator[tuple[str, str, str]]:
+    """Yield name, reason and message of each container that waits for help or has just crashed."""
+    for kind in ("containerStatuses", "initContainerStatuses"):
+        for each in pod["status"].get(kind) or ():
+            state = (each.get("state") or {}).get("waiting") or _crash(each)
+            if state.get("reason", STARTING[0]) not in STARTING:
+                yield each["name"], state["reason"], state.get("message", "")
+
+
+def _crash(status: Json) -> Json:
+    """Return how a container ended that was started anew and is not ready since."""
+    found: Json = (status.get("lastState") or {}).get("terminated") or {}
+    return {} if status.get("ready") else found
+
+
 def all_containers(spec: Json) -> list[Json]:
     """Return the containers of a pod with its init containers, native sidecars among them."""
     return [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
@@ -81,6 +103,12 @@ def apps(facts: Facts) -> list[Json]:
     return [each for each in containers if "sidecar" not in words(each)]
 
 
+def servers(facts: Facts) -> list[Json]:
+    """Return those of the app's containers that start a server, or all if no manifest says so."""
+    every = apps(facts)
+    return [each for each in every if SERVE.search(" ".join(words(each)))] or every
+
+
 def launched(facts: Facts) -> bool | None:
     """Return whether the app's first process is the launcher; None: the image decides."""
     for container in apps(facts):
@@ -95,12 +123,27 @@ def launched(facts: Facts) -> bool | None:
 def is_shell(container: Json) -> bool:
     """Return whether a container starts its server by a line of a shell."""
     command = words(container)
-    return bool(command) and command[0].rpartition("/")[2] in SHELLS and "-c" in command
+    return (
+        bool(command)
+        and command[0].rpartition("/")[2] in SHELLS
+        and any(LINE.fullmatch(word) for word in command)
+    )
 
 
 def server_words(facts: Facts) -> list[str]:
     """Return the words of the app's command line, as far as the manifest has them."""
-    return [word for container in apps(facts) for word in words(container)]
+    return [word for container in apps(facts) for word in _words(container)]
+
+
+def _words(container: Json) -> Sequence[str]:
+    """Return the words of a command line, those of a shell's line each for itself."""
+    if not is_shell(container):
+        return words(container)
+    line = " ".join(words(container))
+    try:
+        return shlex.split(line)
+    except ValueError:  # a quote without an end
+        return line.split()
 
 
 def drain_deadline(facts: Facts) -> float:
@@ -202,12 +245,15 @@ def template_yaml(*lines: str) -> str:
     return "\n".join(("spec:", "  template:", *(f"    {line}" for line in lines)))
 
 
-def probes(containers: Iterable[Json]) -> Iterator[tuple[Json, str, Json]]:
-    """Yield container, kind and `httpGet` of each probe by HTTP."""
+def probes(containers: Iterable[Json]) -> Iterator[tuple[Json, str, str, Any, str]]:
+    """Yield container, kind, handler, port and path of each probe that asks a page."""
     for container in containers:
         for kind in ("readinessProbe", "livenessProbe", "startupProbe"):
-            if get := (container.get(kind) or {}).get("httpGet"):
-                yield container, kind, get
+            probe = container.get(kind) or {}
+            if get := probe.get("httpGet"):
+                yield container, kind, "httpGet", get.get("port"), get.get("path", "/")
+            elif found := ASKED.search(" ".join((probe.get("exec") or {}).get("command") or ())):
+                yield container, kind, "exec", int(found[1]), found[2] or "/"
 
 
 def port_number(container: Json, port: Any) -> Any:
@@ -217,10 +263,10 @@ def port_number(container: Json, port: Any) -> Any:
     return named.get(port, port)
 
 
-def container_yaml(container: Json, *lines: str) -> str:
+def container_yaml(container: Json, *lines: str, kind: str = "containers") -> str:
     """Return lines of YAML of one container of the template."""
     below = (f"      {line}" for line in lines)
-    return template_yaml("spec:", "  containers:", f"    - name: {container['name']}", *below)
+    return template_yaml("spec:", f"  {kind}:", f"    - name: {container['name']}", *below)
 
 
 def await_rollout(facts: Facts) -> str:

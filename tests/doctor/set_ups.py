@@ -52,10 +52,10 @@ def seen_of(objects: Sequence[Any]) -> Seen:
             if each["kind"] == "Deployment" and place.items() <= each["metadata"].items()
         )
 
-    target = deployment(*REF)
+    target, daemon = deployment(*REF), deployment(*DAEMON)
     return {
         "deployment": target,
-        "daemon": deployment(*DAEMON),
+        "daemon": {**daemon, "status": {"readyReplicas": daemon["spec"].get("replicas", 1)}},
         "pods": [_pod(target, number) for number in range(2)],
         "services": of("Service"),
         "endpoint_slices": [_slice(each["metadata"]["name"]) for each in of("Service")],
@@ -63,6 +63,7 @@ def seen_of(objects: Sequence[Any]) -> Seen:
         "autoscalers": of("HorizontalPodAutoscaler"),
         "scaled_objects": [],
         "budgets": of("PodDisruptionBudget"),
+        "limit_ranges": [],
         "events": [],
         "network_policies": of("NetworkPolicy"),
         "missing_rights": [],

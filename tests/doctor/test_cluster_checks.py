@@ -27,6 +27,13 @@ from tests.lab.role import single_rights
 
 ROUTABLE = "bokeh-autoscaler/routable"
 SCALES = {"scaleTargetRef": {"kind": "Deployment", "name": "bokeh-app"}}
+SERVE = "bokeh serve . --session-token-expiration=86400 --unused-session-lifetime=60000"
+STICKY = "stickiness.enabled=true,stickiness.lb_cookie.duration_seconds=86400"
+LIMITS = {
+    "type": "Container",
+    "default": {"memory": "384Mi"},
+    "defaultRequest": {"cpu": "100m", "memory": "384Mi"},
+}
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -109,6 +116,11 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         "no-daemon",
         Severity.WARNING,
     ),
+    "the daemon is scaled to zero": (
+        lambda seen: seen["daemon"].update(status={}),
+        "daemon-not-running",
+        Severity.ERROR,
+    ),
     "kubectl applied replicas": (
         meta(annotations={LAST_APPLIED: '{"spec":{"replicas":3}}'}),
         "replicas-in-manifest",
@@ -146,6 +158,34 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         "exporter-not-running",
         Severity.ERROR,
     ),
+    "a pod waits for its Secret": (
+        lambda seen: seen["pods"][0]["status"]["containerStatuses"][0].update(
+            state={"waiting": {"reason": "CreateContainerConfigError", "message": "no bokeh-app"}}
+        ),
+        "pod-not-starting",
+        Severity.ERROR,
+    ),
+    "a pod starts again after a crash": (
+        lambda seen: seen["pods"][0]["status"]["containerStatuses"][0].update(
+            ready=False,
+            state={"running": {}},
+            lastState={"terminated": {"reason": "OOMKilled", "exitCode": 137}},
+        ),
+        "pod-not-starting",
+        Severity.ERROR,
+    ),
+    "a Service names a port that no container has": (
+        lambda seen: service(seen)["spec"]["ports"][0].update(targetPort="web"),
+        "service-port-unknown",
+        Severity.ERROR,
+    ),
+    "the exporter's port is open for UDP alone": (
+        lambda seen: seen["network_policies"][0]["spec"].update(
+            ingress=[{"ports": [{"protocol": "UDP", "port": 9550}]}]
+        ),
+        "exporter-blocked",
+        Severity.ERROR,
+    ),
     "nobody may connect to the pods": (
         lambda seen: seen["network_policies"][0]["spec"].update(ingress=[]),
         "exporter-blocked",
@@ -169,13 +209,20 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         Severity.ERROR,
     ),
     "a shell starts the server": (
-        lambda seen: app(seen).update(command=["sh", "-c", "cd /app && bokeh serve ."], args=[]),
+        lambda seen: app(seen).update(command=["sh", "-c", f"cd /app && {SERVE}"], args=[]),
         "no-launcher",
         Severity.ERROR,
     ),
     "a shell starts the launcher": (
         lambda seen: app(seen).update(
-            command=["/bin/sh", "-c"], args=["cd /app && bokeh-exporter launch -- bokeh serve ."]
+            command=["/bin/sh", "-c"], args=[f"cd /app && bokeh-exporter launch -- {SERVE}"]
+        ),
+        "launcher-behind-shell",
+        Severity.ERROR,
+    ),
+    "a login shell starts the launcher": (
+        lambda seen: app(seen).update(
+            command=["bash", "-lc", f"cd /app && bokeh-exporter launch -- {SERVE}"], args=[]
         ),
         "launcher-behind-shell",
         Severity.ERROR,
@@ -229,6 +276,30 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         "probe-creates-sessions",
         Severity.ERROR,
     ),
+    "a command of a probe opens the page": (
+        lambda seen: app(seen).update(
+            readinessProbe={"exec": {"command": ["curl", "-f", "http://localhost:5006/app"]}}
+        ),
+        "probe-creates-sessions",
+        Severity.ERROR,
+    ),
+    "a liveness probe opens the page": (
+        lambda seen: app(seen).update(
+            livenessProbe={"httpGet": {"path": "/app?x=1", "port": "http"}}
+        ),
+        "probe-creates-sessions",
+        Severity.ERROR,
+    ),
+    "a container beside the app has no requests": (
+        lambda seen: template(seen)["spec"]["containers"].insert(0, {"name": "login"}),
+        "no-cpu-request",
+        Severity.WARNING,
+    ),
+    "the exporter has no requests": (
+        lambda seen: template(seen)["spec"]["initContainers"][0].pop("resources"),
+        "no-cpu-request",
+        Severity.WARNING,
+    ),
     "there are no requests": (
         lambda seen: app(seen)["resources"]["requests"].pop("cpu"),
         "no-cpu-request",
@@ -249,6 +320,13 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         "no-signing-key",
         Severity.WARNING,
     ),
+    "there is a key and nobody signs": (
+        lambda seen: app(seen).update(
+            envFrom=[], env=[{"name": "BOKEH_SECRET_KEY", "value": "secret"}]
+        ),
+        "no-signing-key",
+        Severity.WARNING,
+    ),
     "each pod signs with its own key": (
         lambda seen: app(seen).update(
             envFrom=[], env=[{"name": "BOKEH_SIGN_SESSIONS", "value": "yes"}]
@@ -259,6 +337,23 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
     "tokens are valid for five minutes": (
         lambda seen: app(seen)["args"].remove("--session-token-expiration=86400"),
         "token-expires-early",
+        Severity.WARNING,
+    ),
+    "tokens are valid for five minutes by the line of a shell": (
+        lambda seen: app(seen).update(
+            command=[
+                "sh",
+                "-c",
+                "exec bokeh-exporter launch -- bokeh serve . --unused-session-lifetime '60000'",
+            ],
+            args=[],
+        ),
+        "token-expires-early",
+        Severity.WARNING,
+    ),
+    "every site may open WebSockets by a variable": (
+        lambda seen: app(seen)["env"].append({"name": "BOKEH_ALLOW_WS_ORIGIN", "value": "a.b,*"}),
+        "any-origin-allowed",
         Severity.WARNING,
     ),
     "every site may open WebSockets": (
@@ -274,7 +369,22 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         "no-session-affinity",
         Severity.WARNING,
     ),
+    "an ingress without cookies": (
+        lambda seen: (
+            seen["deployment"]["spec"].update(replicas=2),
+            seen["ingresses"].append(ingress()),
+        ),
+        "no-session-affinity",
+        Severity.WARNING,
+    ),
 }
+
+
+def ingress(**annotations: str) -> Any:
+    path = {"path": "/", "backend": {"service": {"name": "bokeh-app", "port": {"number": 80}}}}
+    web = named("web", rules=[{"host": "app.example.com", "http": {"paths": [path]}}])
+    web["metadata"]["annotations"] = annotations
+    return web
 
 
 def test_nothing_is_found_in_what_we_ship() -> None:
@@ -300,14 +410,22 @@ def is_applicable(case: str) -> bool:
 
 
 def merged(old: Any, new: Any) -> Any:
-    """Both as `kubectl apply` merges them: lists of named things by name."""
+    """Both as `kubectl apply` merges them: lists of named things by name, null takes away."""
     if isinstance(old, dict) and isinstance(new, dict):
-        return {key: merged(old.get(key), new.get(key)) for key in {**old, **new}}
+        both = {**old, **{key: merged(old.get(key), value) for key, value in new.items()}}
+        return {key: value for key, value in both.items() if value is not None}
     if isinstance(old, list) and isinstance(new, list) and all("name" in e for e in [*old, *new]):
         by_name = {each["name"]: each for each in old}
-        changed = {each["name"]: merged(by_name.get(each["name"]), each) for each in new}
-        return [*{**by_name, **changed}.values()]
-    return old if new is None else new
+        return [
+            *{**by_name, **{e["name"]: merged(by_name.get(e["name"]), e) for e in new}}.values()
+        ]
+    return new
+
+
+def handlers(seen: Seen) -> list[set[str]]:
+    """What each probe of the app asks; Kubernetes refuses a probe that asks two things."""
+    kinds = ("readinessProbe", "livenessProbe")
+    return [set(app(seen)[k]) & {"httpGet", "exec", "tcpSocket"} for k in kinds if k in app(seen)]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if is_applicable(case)])
@@ -320,6 +438,30 @@ def test_the_fix_of_a_template_cures_it(case: str) -> None:
     seen["deployment"] = merged(seen["deployment"], fix)
 
     assert wanted not in found(facts(seen))
+    assert all(len(each) == 1 for each in handlers(seen))
+
+
+def test_a_service_whose_pods_are_not_ready_is_not_told_to_select_others() -> None:
+    def end_readiness(seen: Seen) -> None:
+        seen["endpoint_slices"][0].update(endpoints=[])
+        for pod in seen["pods"]:
+            pod["status"].update(conditions=[])
+
+    said = found(broken(end_readiness))["service-without-ready-pods"]
+
+    assert said.feel == "The app is down: none of its pods is ready."
+    assert ROUTABLE not in said.fix
+
+
+def test_the_fix_of_a_port_is_a_port_that_the_app_has() -> None:
+    """Of the Service: another name in the container would take the old one from the probes."""
+    seen = right()
+    service(seen)["spec"]["ports"][0].update(targetPort="web")
+    fix = yaml.safe_load(found(facts(seen))["service-port-unknown"].fix)
+
+    service(seen)["spec"].update(fix["spec"])
+
+    assert found(facts(seen)) == {}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not is_applicable(case)])
@@ -353,17 +495,41 @@ FINE: dict[str, Break] = {
     "affinity by an ingress": lambda seen: (
         service(seen)["spec"].pop("sessionAffinity"),
         seen["deployment"]["spec"].update(replicas=2),
+        seen["ingresses"].append(ingress(**{"nginx.ingress.kubernetes.io/affinity": "cookie"})),
+    ),
+    "affinity by the cookies of an ALB": lambda seen: (
+        seen["deployment"]["spec"].update(replicas=2),
         seen["ingresses"].append(
-            {
-                "metadata": {
-                    "name": "web",
-                    "annotations": {"nginx.ingress.kubernetes.io/affinity": "cookie"},
-                }
-            }
+            ingress(**{"alb.ingress.kubernetes.io/target-group-attributes": STICKY})
         ),
     ),
+    "an ingress of another Service": lambda seen: (
+        seen["deployment"]["spec"].update(replicas=2),
+        seen["ingresses"].append(named("other", rules=[{"host": "b.example.com"}])),
+    ),
+    "requests that are as large as the limits": lambda seen: app(seen).update(
+        resources={"limits": {"cpu": "1", "memory": "384Mi"}}
+    ),
+    "requests and limits of a LimitRange": lambda seen: (
+        app(seen).pop("resources"),
+        seen["limit_ranges"].append(named("defaults", limits=[LIMITS])),
+    ),
+    "a login beside the app with a probe of its own": lambda seen: template(seen)["spec"][
+        "containers"
+    ].insert(
+        0,
+        {
+            "name": "login",
+            "args": ["--upstream=http://127.0.0.1:5006"],
+            "readinessProbe": {"httpGet": {"path": "/ping", "port": 4180}},
+            "resources": {"limits": {"cpu": "1", "memory": "64Mi"}},
+        },
+    ),
+    "a probe by a command that opens no page": lambda seen: app(seen).update(
+        livenessProbe={"exec": {"command": ["curl", "localhost:5006/app/metadata"]}}
+    ),
     "a launcher that a shell becomes": lambda seen: app(seen).update(
-        command=["sh", "-c", "cd /app && exec bokeh-exporter launch -- bokeh serve ."], args=[]
+        command=["sh", "-c", f"cd /app && exec bokeh-exporter launch -- {SERVE}"], args=[]
     ),
     "a launcher of zero-touch": lambda seen: app(seen).update(
         command=["python", "/bokeh-exporter", "launch", "--"]
@@ -391,6 +557,9 @@ FINE: dict[str, Break] = {
         unlabel_pods(seen),
         [pod["status"].update(phase="Failed") for pod in seen["pods"]],
     ),
+    "a pod that has crashed and is ready again": lambda seen: seen["pods"][0]["status"][
+        "containerStatuses"
+    ][0].update(lastState={"terminated": {"reason": "Error", "exitCode": 1}}),
     "an Event of a decision": lambda seen: seen["events"].append({"reason": "ScaledUp"}),
     "replicas that the daemon wrote": meta(**written_by("bokeh-autoscaler", "Update")),
     "replicas that were handed over": meta(**written_by("handover", "Apply")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ WRONG = {
     "a namespace without a Deployment": ("--namespace", "bokeh"),
     "a Deployment without a namespace": ("--deployment", "bokeh-app"),
     "an address without its scheme": ("dashboards.example.com",),
+    "an address without a host": ("http://",),
+    "an address with a port that cannot be": ("http://127.0.0.1:99999/app",),
+    "an address with a login": ("http://user:secret@127.0.0.1:1/app",),
     "Prometheus without a target": (URL, "--prometheus-url", "http://127.0.0.1:1"),
     "a time to wait without an address": (*TARGET, "--wait", "60s"),
     "a header without an address": (*TARGET, "--header", "Cookie=a=b"),
@@ -42,6 +46,58 @@ def test_the_daemon_has_a_namespace_and_a_name(
 
     assert ended.value.code == 2
     assert "expected NAMESPACE/NAME" in capsys.readouterr().err
+
+
+# What curl takes for a header, and what no header can have.
+HEADERS = ("Authorization: Basic dTpwdw==", "Authorization: Basic", "X=a\nb", "=b")
+
+
+@pytest.mark.parametrize("given", HEADERS)
+def test_a_header_has_a_name_and_a_value_of_one_line(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", URL, "--header", given])
+
+    assert ended.value.code == 2
+    assert "expected NAME=VALUE" in capsys.readouterr().err
+
+
+# What may be in a file that is given as kubeconfig.
+KUBECONFIGS = {
+    "no YAML": "{{{",
+    "a list": "[]",
+    "a text": "text",
+    "contexts that are a number": "current-context: a\ncontexts: 5\n",
+    "a context without its fields": "current-context: a\ncontexts: [{name: a}]\n",
+    "a context that is null": "current-context: a\ncontexts: [null]\n",
+}
+
+
+@pytest.mark.parametrize("case", KUBECONFIGS)
+def test_a_file_that_is_no_kubeconfig_is_said_in_one_line(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config"
+    file.write_text(KUBECONFIGS[case])
+
+    code = main(["doctor", *TARGET, "--kubeconfig", str(file)])
+
+    said = capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert said[0] == "nothing found in what could be examined"
+    [problem] = said[1:]
+    assert problem.startswith("not examined: cannot connect to the Kubernetes API: ")
+    assert problem.endswith("; set --kubeconfig")
+
+
+def test_a_target_that_could_not_be_examined_is_not_ok(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = str(tmp_path / "nowhere")
+
+    assert main(["doctor", *TARGET, "--kubeconfig", nowhere, "-o", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False
 
 
 def test_a_cluster_without_a_kubeconfig_hides_nothing_of_the_page(

@@ -77,7 +77,19 @@ def test_a_pod_that_two_jobs_scrape_is_found(prometheus: PrometheusServer) -> No
     said = findings(prometheus)
 
     assert list(said) == ["scraped-twice"]
-    assert " and ".join(jobs) in said["scraped-twice"].where
+    assert 'job="kubernetes-pods" and job="podMonitor/bokeh/app"' in said["scraped-twice"].where
+    assert "relabel_configs" in said["scraped-twice"].fix
+
+
+def test_copies_of_two_replicas_of_prometheus_are_told_apart(prometheus: PrometheusServer) -> None:
+    replicas = ("a", "b")
+    prometheus.push({sessions(pod, replica=r): every(INTERVAL) for pod in PODS for r in replicas})
+
+    said = findings(prometheus)
+
+    assert list(said) == ["scraped-twice"]
+    assert 'replica="a" and replica="b"' in said["scraped-twice"].where
+    assert """--prometheus-match=replica="a\"""" in said["scraped-twice"].fix
 
 
 @pytest.mark.parametrize(

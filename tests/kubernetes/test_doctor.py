@@ -56,6 +56,7 @@ class SetUp:
             if each["kind"] in KINDS:
                 self._create(each)
         self.cluster.settle(self.namespace, APP, 1)
+        self.cluster.settle(self.namespace, "bokeh-autoscaler", 2)
         wait_until(self._has_endpoint, 20, "a pod behind the Service")
 
     def _create(self, item: Any) -> None:
@@ -154,6 +155,21 @@ def test_what_may_not_be_read_is_said(set_up: SetUp, capsys: pytest.CaptureFixtu
     assert all(line.startswith("not examined: ") for line in said[1:])
     for resource in ("subjectaccessreviews", "pods", "services", "networkpolicies"):
         assert sum(f" {resource} in " in line for line in said) == 1, resource
+
+
+def test_a_target_of_which_nothing_may_be_read_is_not_ok(
+    set_up: SetUp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up.create(our_rules())
+    nobody = set_up.cluster.service_account(set_up.namespace, "nobody", [])
+
+    code = set_up.doctor("-o", "json", kubeconfig=nobody)
+
+    said = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert not said["ok"]
+    assert said["findings"] == []
+    assert len(said["unexamined"]) == 1
 
 
 def test_who_applies_replicas_is_found_until_the_daemon_has_set_them(

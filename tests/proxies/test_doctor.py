@@ -6,6 +6,7 @@ Each broken proxy is a configuration of nginx that people write.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,32 @@ BROKEN = {
     "without the headers of an upgrade": (BY_ADDRESS, HOST + LARGE, "websocket-not-passed-on"),
     "with the host of the server": (BY_ADDRESS, UPGRADE + LARGE, "websocket-origin-refused"),
     "with nginx's own limit of headers": (BY_ADDRESS, UPGRADE + HOST, "header-limit"),
+    "with the page alone": (
+        BY_ADDRESS,
+        f"{ALL}location /static/ {{ return 404; }}",
+        "script-missing",
+    ),
+    "with a page of its own for each script": (
+        BY_ADDRESS,
+        f"{ALL}location /static/ {{ default_type text/html; return 200 '<p>'; }}",
+        "script-missing",
+    ),
+    "with one page for all users": (
+        BY_ADDRESS,
+        f"""{ALL} proxy_cache pages; proxy_cache_valid 200 1m;
+        proxy_ignore_headers Cache-Control Expires Set-Cookie;""",
+        "page-shared",
+    ),
+    "with a path that is not passed on": (
+        BY_ADDRESS,
+        f"{ALL}location ~ /ws$ {{ return 404; }}",
+        "websocket-not-passed-on",
+    ),
+    "without the header that has the token": (
+        BY_ADDRESS,
+        f'{ALL}proxy_set_header Sec-WebSocket-Protocol "";',
+        "websocket-closed",
+    ),
     "with a timeout below the ping": (BY_ADDRESS, f"{ALL}proxy_read_timeout 2s;", "idle-timeout"),
 }
 
@@ -74,6 +101,7 @@ proxy_temp_path {folder}/proxy;
 fastcgi_temp_path {folder}/fastcgi;
 uwsgi_temp_path {folder}/uwsgi;
 scgi_temp_path {folder}/scgi;
+proxy_cache_path {folder}/cache keys_zone=pages:1m;
 map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
 upstream bokeh {{ {choice} {servers} }}
 server {{ listen 127.0.0.1:{port}; {passing} location / {{ proxy_pass http://bokeh; }} }}
@@ -116,6 +144,38 @@ def test_what_a_proxy_breaks_is_found(
     seen = look(url, 5.0 if wanted == "idle-timeout" else 0.0)
 
     assert found(seen) == [wanted]
+
+
+# By what answers a request for the WebSocket: what the fix says.
+ANSWERS = {
+    "without the headers of an upgrade": (HOST + LARGE, "proxy_set_header Upgrade"),
+    "a limit of requests": (f"{ALL}location ~ /ws$ {{ return 429; }}", "curl -i"),
+    "a page": (f"{ALL}location ~ /ws$ {{ return 200; }}", "proxy_set_header Upgrade"),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_the_fix_of_a_web_socket_is_that_of_the_answer(
+    case: str, tmp_path: Path, processes: Processes, pods: Fleet
+) -> None:
+    passing, fix = ANSWERS[case]
+
+    [said] = examine([Facts(visit=look(nginx(tmp_path, processes, pods, BY_ADDRESS, passing)))])
+
+    assert said.id == "websocket-not-passed-on"
+    assert said.fix.splitlines()[-1].startswith(fix) or fix in said.fix
+
+
+def test_the_ping_that_is_told_is_shorter_than_the_timeout(
+    tmp_path: Path, processes: Processes, pods: Fleet
+) -> None:
+    passing = f"{ALL}proxy_read_timeout 2s;"
+    url = nginx(tmp_path, processes, pods, BY_ADDRESS, passing)
+
+    [said] = examine([Facts(visit=look(url, 5.0))])
+
+    [ping] = re.findall(r"--keep-alive=(\d+)", said.fix)
+    assert int(ping) < 2000
 
 
 def test_a_page_without_a_server_and_one_that_is_not_there(pods: Fleet) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 from urllib3.util.retry import Retry
+from yaml import YAMLError
 
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.kubernetes.calls import ask, one_line
@@ -37,6 +38,8 @@ NAMESPACES_AT_ONCE = 8
 CONNECTIONS = 16
 # Reads the API server's cache, which is cheap but may be stale; not used to choose victims.
 CACHED = {"resource_version": "0"}
+# What the client raises for a kubeconfig that it cannot read, or of another shape than it expects.
+INVALID = (ConfigException, OSError, ValueError, YAMLError, TypeError, LookupError, AttributeError)
 COMPONENT = "bokeh-autoscaler"
 
 
@@ -93,7 +96,7 @@ class KubernetesCluster:
         settings.connection_pool_maxsize = CONNECTIONS
         try:
             load(settings)
-        except (ConfigException, OSError, ValueError) as error:
+        except INVALID as error:
             raise ClusterError(
                 f"cannot connect to the Kubernetes API: {one_line(error)}; set --kubeconfig"
             ) from None

@@ -49,6 +49,7 @@ class Inspection:
     autoscalers: Found = None
     scaled_objects: Found = None
     budgets: Found = None
+    limit_ranges: Found = None
     network_policies: Found = None
     events: Found = None
     missing_rights: tuple[Right, ...] | None = None
@@ -83,6 +84,7 @@ class Inspector:
             ),
             "scaled_objects": ("scaledobjects", self._scaled_objects),
             "budgets": ("poddisruptionbudgets", policy.list_namespaced_pod_disruption_budget),
+            "limit_ranges": ("limitranges", core.list_namespaced_limit_range),
             "network_policies": ("networkpolicies", network.list_namespaced_network_policy),
             "events": ("events", core.list_namespaced_event),
         }

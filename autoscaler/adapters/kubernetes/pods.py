@@ -133,11 +133,12 @@ def _most_restarts(containers: Iterable[Json]) -> int:
 
 def _of_sidecars(spec: Json, status: Json) -> list[Json]:
     """Return the statuses of native sidecars, without ordinary init containers."""
-    names = {container["name"] for container in _native_sidecars(spec)}
+    names = {container["name"] for container in native_sidecars(spec)}
     return [s for s in status.get("initContainerStatuses") or () if s["name"] in names]
 
 
-def _native_sidecars(spec: Json) -> list[Json]:
+def native_sidecars(spec: Json) -> list[Json]:
+    """Return the init containers that run as long as the pod."""
     return [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
 
 
@@ -272,7 +273,7 @@ def resources(spec: Json, main: str | None = None) -> Resources:
     set; None if a container has none. Limits are per container, because the kernel kills a
     container that exceeds its own. main: name of the app's container, if the pod says which it is.
     """
-    containers = [*(spec.get("containers") or ()), *_native_sidecars(spec)]
+    containers = [*(spec.get("containers") or ()), *native_sidecars(spec)]
 
     def amount(kind: str, name: str) -> int | None:
         whole = ((spec.get("resources") or {}).get(kind) or {}).get(name)

@@ -6,6 +6,7 @@ Unlike `source`, which reads the values and prefers one of several copies, this 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple
@@ -27,7 +28,8 @@ class Scrapes(NamedTuple):
 
     pods: names of the pods with a session count within five minutes. interval: median of the
     seconds between two samples, or None. twice: pods whose series is there several times, with the
-    jobs that scrape it. hint: why pods may be missing, or "".
+    matchers that tell the copies apart: by job if several jobs scrape it. hint: why pods may be
+    missing, or "".
     """
 
     problem: str = ""
@@ -58,17 +60,25 @@ def scrapes(settings: PrometheusSettings, namespace: str) -> Scrapes:
 
 
 def _of_rows(rows: Any, hint: str) -> Scrapes:
-    copies: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    copies: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
     pauses: list[float] = []
     for labels, row in labelled(rows):
         pod = str(labels.get("pod", ""))
-        copies[(pod, *(str(labels.get(name, "")) for name in OWN))].append(str(labels.get("job")))
+        copies[(pod, *(str(labels.get(name, "")) for name in OWN))].append(labels)
         times = [float(at) for at, _ in row.get("values") or ()]
         pauses += [after - before for before, after in pairwise(times)]
-    twice = {key[0]: tuple(sorted(jobs)) for key, jobs in copies.items() if len(jobs) > 1}
+    twice = {key[0]: _told_apart(each) for key, each in copies.items() if len(each) > 1}
     return Scrapes(
         pods=frozenset(key[0] for key in copies if key[0]),
         interval=median(pauses) if pauses else None,
         twice=tuple(sorted(twice.items())),
         hint=hint,
     )
+
+
+def _told_apart(copies: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return a matcher for each copy of a series, by one label in which they differ."""
+    names = {name for labels in copies for name in labels}
+    differing = {n for n in names if len({str(labels.get(n, "")) for labels in copies}) > 1}
+    name = "job" if "job" in differing else min(differing)
+    return tuple(sorted({f'{name}="{labels.get(name, "")}"' for labels in copies}))
