@@ -30,6 +30,9 @@ PAUSE_PAGE = FOLDER.parents[1] / "docs" / "pause.md"
 COSTS_PAGE = FOLDER.parents[1] / "docs" / "costs.md"
 STATUS_PAGE = FOLDER.parents[1] / "docs" / "status.md"
 DOCTOR_PAGE = FOLDER.parents[1] / "docs" / "doctor.md"
+GITOPS_PAGE = FOLDER.parents[1] / "docs" / "gitops.md"
+SERVERS_PAGE = FOLDER.parents[1] / "docs" / "servers.md"
+TUTORIAL = FOLDER.parents[1] / "docs" / "tutorial.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
@@ -37,7 +40,8 @@ PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" 
 PAGES = (
     *(DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE),
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
-    *(UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DOCTOR_PAGE),
+    *(UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DOCTOR_PAGE, TUTORIAL),
+    *(SERVERS_PAGE, GITOPS_PAGE),
 )
 # And whatever else is written for people.
 _FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")
@@ -60,8 +64,8 @@ def blocks(page: Path, language: str, section: str = "") -> list[str]:
 
 
 def files(page: Path) -> dict[str, str]:
-    """Its blocks of YAML whose first line says which file they are: `# name.yaml`."""
-    named = [(re.match(r"# ([\w-]+\.yaml)", text), text) for text in blocks(page, "yaml")]
+    """Its blocks of YAML whose first line says which file they are: `# app/name.yaml`."""
+    named = [(re.match(r"# ([\w/-]+\.yaml)", text), text) for text in blocks(page, "yaml")]
     return {found.group(1): text for found, text in named if found}
 
 
