@@ -50,6 +50,7 @@ DAEMON = "tests/kubernetes/test_daemon.py"
 TUTORIAL = "tests/node/test_tutorial.py::test_the_tutorial_adopts_an_app"
 TUTORIALS_IMAGES = "tests/node/test_tutorial.py::test_the_images_are_built_as_their_page_says"
 GITOPS = "tests/deploy/test_gitops.py"
+TROUBLES = "tests/kubernetes/test_troubleshooting.py::test_the_printed_command"
 SERVERS = "tests/exporter/test_servers_page.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -116,6 +117,9 @@ RUN_BY = {
     "kubectl -n bokeh patch role bokeh-autoscaler": BESIDE,
     "kubectl -n bokeh get pods -l app=dashboards": BESIDE,
     "kubectl -n bokeh delete deployment dashboards": BESIDE,
+    "kubectl -n bokeh get pods -o custom-columns": TROUBLES,
+    "kubectl -n bokeh label pod": TROUBLES,
+    "kubectl -n bokeh describe deployment": TROUBLES,
     "kubectl -n bokeh get hpa": MIGRATED,
     "kubectl get hpa": MIGRATED,
     "kubectl apply -f hpa.yaml": MIGRATED,
