@@ -51,6 +51,7 @@ TUTORIAL = "tests/node/test_tutorial.py::test_the_tutorial_adopts_an_app"
 TUTORIALS_IMAGES = "tests/node/test_tutorial.py::test_the_images_are_built_as_their_page_says"
 GITOPS = "tests/deploy/test_gitops.py"
 TROUBLES = "tests/kubernetes/test_troubleshooting.py::test_the_printed_command"
+STORES = "tests/adapters/test_other_stores.py"
 SERVERS = "tests/exporter/test_servers_page.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -184,6 +185,8 @@ READ_BY = {
     ("docs/tutorial.md", "dockerfile"): "tests/node/test_tutorial.py::panel_image",
     ("docs/tutorial.md", "yaml"): TUTORIAL,
     ("docs/tutorial.md", "text"): "tests/node/test_tutorial.py::shows",
+    ("docs/stores.md", "yaml"): f"{STORES}::writing",
+    ("docs/stores.md", "promql"): f"{STORES}::test_victoria_metrics_answers_the_questions",
     ("docs/gitops.md", "yaml"): f"{GITOPS}::test_what_the_page_sets_keeps_the_replicas",
     ("docs/servers.md", "python"): f"{SERVERS}::test_users_of_flask_and_bokeh_in_one_process",
     ("docs/servers.md", "yaml"): f"{SERVERS}::test_the_arguments_of_the_manifest",
