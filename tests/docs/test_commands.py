@@ -52,6 +52,7 @@ TUTORIALS_IMAGES = "tests/node/test_tutorial.py::test_the_images_are_built_as_th
 GITOPS = "tests/deploy/test_gitops.py"
 TROUBLES = "tests/kubernetes/test_troubleshooting.py::test_the_printed_command"
 STORES = "tests/adapters/test_other_stores.py"
+CI = "tests/docs/test_ci_page.py::test_an_edit_passes_or_stops"
 SERVERS = "tests/exporter/test_servers_page.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -142,6 +143,7 @@ RUN_BY = {
     "kubectl apply -k deploy/kubernetes/recommended": RECOMMENDED,
     "kubectl apply -k deploy/examples/big-data": BIG_DATA_ON_THE_NODE,
     "autoscaler diff": SIMULATED,
+    "for policy in policies/": "tests/docs/test_ci_page.py::test_the_printed_loop",
     "promtool check rules": "tests/deploy/test_alerts.py::test_no_fault_is_found_with_the_rules",
     "python -m tests.core.hpa_facts": COMMAND_LINE,
     "python -m tests.benchmarks.big_data": "tests/big_data/test_page.py::test_the_printed_measure",
@@ -187,6 +189,8 @@ READ_BY = {
     ("docs/tutorial.md", "text"): "tests/node/test_tutorial.py::shows",
     ("docs/stores.md", "yaml"): f"{STORES}::writing",
     ("docs/stores.md", "promql"): f"{STORES}::test_victoria_metrics_answers_the_questions",
+    ("docs/ci.md", "yaml"): "tests/docs/test_ci_page.py::lines",
+    ("docs/ci.md", "text"): CI,
     ("docs/gitops.md", "yaml"): f"{GITOPS}::test_what_the_page_sets_keeps_the_replicas",
     ("docs/servers.md", "python"): f"{SERVERS}::test_users_of_flask_and_bokeh_in_one_process",
     ("docs/servers.md", "yaml"): f"{SERVERS}::test_the_arguments_of_the_manifest",
