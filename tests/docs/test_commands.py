@@ -189,6 +189,7 @@ READ_BY = {
     ("docs/tutorial.md", "text"): "tests/node/test_tutorial.py::shows",
     ("docs/stores.md", "yaml"): f"{STORES}::writing",
     ("docs/stores.md", "promql"): f"{STORES}::test_victoria_metrics_answers_the_questions",
+    ("docs/seats.md", "promql"): ASKED,
     ("docs/ci.md", "yaml"): "tests/docs/test_ci_page.py::lines",
     ("docs/ci.md", "text"): CI,
     ("docs/gitops.md", "yaml"): f"{GITOPS}::test_what_the_page_sets_keeps_the_replicas",
