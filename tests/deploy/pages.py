@@ -30,6 +30,7 @@ PAUSE_PAGE = FOLDER.parents[1] / "docs" / "pause.md"
 COSTS_PAGE = FOLDER.parents[1] / "docs" / "costs.md"
 STATUS_PAGE = FOLDER.parents[1] / "docs" / "status.md"
 DOCTOR_PAGE = FOLDER.parents[1] / "docs" / "doctor.md"
+DECISION_PAGE = FOLDER.parents[1] / "docs" / "decision.md"
 SEATS_PAGE = FOLDER.parents[1] / "docs" / "seats.md"
 CI_PAGE = FOLDER.parents[1] / "docs" / "ci.md"
 STORES_PAGE = FOLDER.parents[1] / "docs" / "stores.md"
@@ -45,7 +46,7 @@ PAGES = (
     *(DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE),
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
     *(UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DOCTOR_PAGE, TUTORIAL),
-    *(SERVERS_PAGE, GITOPS_PAGE, TROUBLE_PAGE, STORES_PAGE, CI_PAGE, SEATS_PAGE),
+    *(SERVERS_PAGE, GITOPS_PAGE, TROUBLE_PAGE, STORES_PAGE, CI_PAGE, SEATS_PAGE, DECISION_PAGE),
 )
 # And whatever else is written for people.
 _FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")

@@ -189,6 +189,8 @@ READ_BY = {
     ("docs/tutorial.md", "text"): "tests/node/test_tutorial.py::shows",
     ("docs/stores.md", "yaml"): f"{STORES}::writing",
     ("docs/stores.md", "promql"): f"{STORES}::test_victoria_metrics_answers_the_questions",
+    ("docs/decision.md", "yaml"): "tests/docs/test_decision_page.py::the_policy",
+    ("docs/decision.md", "text"): "tests/docs/test_decision_page.py::test_the_order_is",
     ("docs/seats.md", "promql"): ASKED,
     ("docs/ci.md", "yaml"): "tests/docs/test_ci_page.py::lines",
     ("docs/ci.md", "text"): CI,
