@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.manifests import FOLDER, pinned
-from tests.deploy.pages import DEPLOY_PAGE, TUTORIAL, blocks, commands, files, run_shell
+from tests.deploy.pages import (
+    DEPLOY_PAGE,
+    TUTORIAL,
+    blocks,
+    commands,
+    files,
+    mentioned,
+    run_shell,
+)
 from tests.lab import live_cluster as live
 from tests.lab.images import ROOT, build_base, build_image, our_image, wheels
 from tests.lab.processes import Processes, wait_until
@@ -84,7 +92,7 @@ def folder(shipped: Shipped, tmp_path: Path) -> Iterator[Path]:
     live.apply()
 
 
-def step(number: int) -> list[str]:
+def step(number: int | str) -> list[str]:
     """The commands of a step that are to be run here."""
     text = TUTORIAL.read_text()
     [title] = re.findall(rf"^## ({number}\. .*)$", text, re.MULTILINE)
@@ -105,7 +113,7 @@ def guests(shipped: Shipped, folder: Path) -> Iterator[list[User]]:
         shipped.users.leave(user)
 
 
-def run(number: int, folder: Path) -> str:
+def run(number: int | str, folder: Path) -> str:
     """What the commands of a step say."""
     return "".join(run_shell(line, folder) for line in step(number))
 
@@ -116,8 +124,9 @@ def run(number: int, folder: Path) -> str:
 def test_the_tutorial_adopts_an_app_and_nobody_loses_a_session(
     shipped: Shipped, folder: Path, guests: list[User]
 ) -> None:
-    for number in (2, 4, 5):
-        said = run(number, folder)
+    [back] = [each for each in mentioned(TUTORIAL) if each.startswith("kubectl -n bokeh patch")]
+    for number in (2, 4, 5, "back", 5):
+        said = run_shell(back, folder) if number == "back" else run(number, folder)
         assert shipped.all_connected(guests), f"after step {number}"
         assert "ERROR" not in said
     shipped.await_replicas(2, NEW)
