@@ -53,6 +53,7 @@ GITOPS = "tests/deploy/test_gitops.py"
 TROUBLES = "tests/kubernetes/test_troubleshooting.py::test_the_printed_command"
 STORES = "tests/adapters/test_other_stores.py"
 CI = "tests/docs/test_ci_page.py::test_an_edit_passes_or_stops"
+BACK = "tests/deploy/test_tutorial.py::test_new_users_are_sent_to_the_proxy"
 SERVERS = "tests/exporter/test_servers_page.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -116,6 +117,8 @@ RUN_BY = {
     "autoscaler status -n bokeh --watch": TUTORIAL,
     "autoscaler doctor --namespace bokeh --deployment dashboards-2": TUTORIAL,
     "kubectl -n bokeh patch service dashboards": BESIDE,
+    "kubectl -n bokeh patch service dashboards --type=merge --patch "
+    '\'{"spec": {"selector": {"app": "dashboards", "app': f"{BACK}_and_back",
     "kubectl -n bokeh patch role bokeh-autoscaler": BESIDE,
     "kubectl -n bokeh get pods -l app=dashboards": BESIDE,
     "kubectl -n bokeh delete deployment dashboards": BESIDE,
