@@ -18,6 +18,7 @@ from tornado.httpclient import HTTPClientError
 
 from exporter import cli
 from tests.deploy.pages import SERVERS_PAGE, blocks, printed
+from tests.exporter.carriers import DJANGO, UVICORN, carried
 from tests.lab.bokeh_servers import APP, BIN, Served, free_port, served, wait_until
 from tests.lab.websocket_user import Users, token_in
 
@@ -169,3 +170,33 @@ def test_what_the_server_proxy_starts_is_counted_exactly(tmp_path: Path) -> None
         Users() as users,
     ):
         count_exactly(server, users)
+
+
+def of_this_host() -> str:
+    """The class of the page, with its import."""
+    [program] = blocks(SERVERS_PAGE, "python", FASTAPI)
+    [found] = re.findall(r"(class OfThisHost:.*?\n)\n\napp = ", program, re.DOTALL)
+    return f"from urllib.parse import urlsplit\n{found}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrapped", "refused"),
+    [("", False), ("app = OfThisHost(app)\n", True)],
+    ids=["as it is", "in the class of the page"],
+)
+def test_pages_of_other_sites_open_a_websocket_of_django_unless_it_is_wrapped(
+    tmp_path: Path, wrapped: str, refused: bool
+) -> None:
+    script = f"{of_this_host()}{DJANGO}{wrapped}"
+    with carried(tmp_path, script, UVICORN) as server, Users() as users:
+        server.wait_workers(1, 60)
+        own = server.url.removesuffix("/app")
+        users.connect(server.url, token_in(users.get(server.url)), own)
+        token = token_in(users.get(server.url))
+        if refused:
+            with pytest.raises(HTTPClientError, match="403"):
+                users.connect(server.url, token, "https://evil.example")
+        else:
+            users.connect(server.url, token, "https://evil.example")
+        assert server.connected() == (1 if refused else 2)
