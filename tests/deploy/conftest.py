@@ -9,6 +9,8 @@ import pytest
 
 from tests.deploy.chart import helm
 from tests.deploy.manifests import OTHERS, STICKY, Object, kubectl, overlay, render
+from tests.deploy.operators import NAMESPACE, Operator
+from tests.deploy.pages import ADOPT_PAGE, files
 from tests.lab.build import KUBERNETES, installed
 from tests.lab.control_plane import ControlPlane
 
@@ -48,3 +50,16 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         pytest.skip(f"NO KUBERNETES CONTROL PLANE: {HOW}")
     with ControlPlane(programs, tmp_path_factory.mktemp("control-plane")) as started:
         yield started
+
+
+@pytest.fixture
+def operator(control_plane: ControlPlane, kubectl: Path, tmp_path: Path) -> Operator:
+    """The app of the page is not there yet."""
+    for name, text in files(ADOPT_PAGE).items():
+        (tmp_path / name).write_text(text)
+    operator = Operator(tmp_path, control_plane, kubectl)
+    operator.run(
+        f"kubectl create namespace {NAMESPACE} --dry-run=client -o yaml | kubectl apply -f -"
+    )
+    operator.run(f"kubectl -n {NAMESPACE} delete deployment --all --wait=true")
+    return operator

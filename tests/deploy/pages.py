@@ -32,6 +32,14 @@ COSTS_PAGE = FOLDER.parents[1] / "docs" / "costs.md"
 RESOURCES_PAGE = FOLDER.parents[1] / "docs" / "scaling-policies.md"
 STATUS_PAGE = FOLDER.parents[1] / "docs" / "status.md"
 DOCTOR_PAGE = FOLDER.parents[1] / "docs" / "doctor.md"
+DECISION_PAGE = FOLDER.parents[1] / "docs" / "decision.md"
+SEATS_PAGE = FOLDER.parents[1] / "docs" / "seats.md"
+CI_PAGE = FOLDER.parents[1] / "docs" / "ci.md"
+STORES_PAGE = FOLDER.parents[1] / "docs" / "stores.md"
+TROUBLE_PAGE = FOLDER.parents[1] / "docs" / "troubleshooting.md"
+GITOPS_PAGE = FOLDER.parents[1] / "docs" / "gitops.md"
+SERVERS_PAGE = FOLDER.parents[1] / "docs" / "servers.md"
+TUTORIAL = FOLDER.parents[1] / "docs" / "tutorial.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
@@ -40,7 +48,8 @@ PAGES = (
     *(DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE),
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
     *(UPGRADE_PAGE, UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DOCTOR_PAGE),
-    RESOURCES_PAGE,
+    *(RESOURCES_PAGE, TUTORIAL, SERVERS_PAGE, GITOPS_PAGE, TROUBLE_PAGE, STORES_PAGE, CI_PAGE),
+    *(SEATS_PAGE, DECISION_PAGE),
 )
 # And whatever else is written for people.
 _FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")
@@ -63,8 +72,8 @@ def blocks(page: Path, language: str, section: str = "") -> list[str]:
 
 
 def files(page: Path) -> dict[str, str]:
-    """Its blocks of YAML whose first line says which file they are: `# name.yaml`."""
-    named = [(re.match(r"# ([\w-]+\.yaml)", text), text) for text in blocks(page, "yaml")]
+    """Its blocks of YAML whose first line says which file they are: `# app/name.yaml`."""
+    named = [(re.match(r"# ([\w/-]+\.yaml)", text), text) for text in blocks(page, "yaml")]
     return {found.group(1): text for found, text in named if found}
 
 

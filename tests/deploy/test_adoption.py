@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.deploy.operators import APP, IN_PLACE, NAMESPACE, Operator
 from tests.deploy.pages import ADOPT_PAGE, blocks, files
-from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import wait_until
 
-NAMESPACE, APP = "bokeh", "dashboards"
-BESIDE, IN_PLACE = "A second Deployment beside it", "In place"
+BESIDE = "A second Deployment beside it"
 SERVER_SIDE = ("--server-side", "--field-manager=kustomize-controller")
 
 
@@ -24,52 +19,6 @@ def test_every_file_of_the_page_is_yaml_and_names_the_app() -> None:
     for name, text in files(ADOPT_PAGE).items():
         objects = list(yaml.safe_load_all(text))
         assert any(APP in str(each) for each in objects), name
-
-
-@dataclass
-class Operator:
-    """Somebody with a shell, the page's files and a cluster. Runs what is printed."""
-
-    folder: Path
-    cluster: ControlPlane
-    kubectl: Path
-
-    def run(self, script: str) -> str:
-        path = f"{self.kubectl.parent}:{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "KUBECONFIG": str(self.cluster.admin)}
-        done = subprocess.run(
-            ["sh", "-ec", script],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, f"{script}: {done.stderr}"
-        return done.stdout
-
-    def replicas(self) -> int:
-        found: Any = self.cluster.apps.read_namespaced_deployment(APP, NAMESPACE)
-        return int(found.spec.replicas)
-
-    def without_replicas(self) -> None:
-        """Edit the manifest as the page's first line does."""
-        self.run(blocks(ADOPT_PAGE, "sh", IN_PLACE)[0].splitlines()[0])
-        assert "replicas: 3" not in (self.folder / "dashboards.yaml").read_text()
-
-
-@pytest.fixture
-def operator(control_plane: ControlPlane, kubectl: Path, tmp_path: Path) -> Operator:
-    """The app of the page is not there yet."""
-    for name, text in files(ADOPT_PAGE).items():
-        (tmp_path / name).write_text(text)
-    operator = Operator(tmp_path, control_plane, kubectl)
-    operator.run(
-        f"kubectl create namespace {NAMESPACE} --dry-run=client -o yaml | kubectl apply -f -"
-    )
-    operator.run(f"kubectl -n {NAMESPACE} delete deployment --all --wait=true")
-    return operator
 
 
 @pytest.mark.slow

@@ -50,6 +50,14 @@ STATUS = "tests/kubernetes/test_status.py::test_the_printed_commands_work_also_a
 COMPLETED = "tests/completion/test_shells.py::test_a_tab_completes"
 FORWARDED = "tests/node/test_status.py::test_the_printed_commands_work_on_a_node"
 DAEMON = "tests/kubernetes/test_daemon.py"
+TUTORIAL = "tests/node/test_tutorial.py::test_the_tutorial_adopts_an_app"
+TUTORIALS_IMAGES = "tests/node/test_tutorial.py::test_the_images_are_built_as_their_page_says"
+GITOPS = "tests/deploy/test_gitops.py"
+TROUBLES = "tests/kubernetes/test_troubleshooting.py::test_the_printed_command"
+STORES = "tests/adapters/test_other_stores.py"
+CI = "tests/docs/test_ci_page.py::test_an_edit_passes_or_stops"
+BACK = "tests/deploy/test_tutorial.py::test_new_users_are_sent_to_the_proxy"
+SERVERS = "tests/exporter/test_servers_page.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
     "make demo": "tests/demo/test_demo.py::test_the_demo_grows_shrinks_reports",
@@ -85,6 +93,11 @@ RUN_BY = {
     "autoscaler completion fish": COMPLETED,
     "autoscaler run": f"{DAEMON}::test_it_scales_up_and_down_with_the_sessions",
     "bokeh-exporter launch": LAUNCHED,
+    "bokeh-exporter launch -- uvicorn main:app": f"{SERVERS}::test_users_of_the_fastapi_app",
+    "bokeh-exporter launch -- gunicorn main:app": f"{SERVERS}::test_users_of_the_fastapi_app",
+    "bokeh-exporter launch -- uvicorn mysite": "tests/exporter/test_carriers.py::test_users_are",
+    "bokeh-exporter launch -- bokeh serve app.py --prefix": f"{SERVERS}::test_a_service_of_the_hub",
+    "bokeh serve": LAUNCHED,
     "bokeh-exporter launch --metrics-port": "tests/exporter/test_without_sidecar.py::test_",
     "bokeh-exporter sidecar": LAUNCHED,
     "panel serve": "tests/exporter/test_without_sidecar.py::test_",
@@ -93,18 +106,36 @@ RUN_BY = {
     "pip wheel": WHEEL,
     "pip download": "tests/lab/images.py::wheels",
     "docker build": BUILT,
+    "docker build -t registry.example.com/dashboards:1": TUTORIAL,
+    "docker build -f deploy/images/daemon.Dockerfile -t registry": TUTORIALS_IMAGES,
+    "docker build -f deploy/images/exporter.Dockerfile -t registry": TUTORIALS_IMAGES,
+    "docker push": "tests/lab/images.py::_build",  # buildah pushes into an archive
+    "cd": "tests/node/test_tutorial.py::folder",  # which has the checkout under that name
     "docker save": "tests/lab/images.py::_build",  # buildah writes the same kind of archive
     "autoscaler users": "tests/proxies/test_stickiness.py::test_the_users_of_the_command_line",
     "kubectl": ON_THE_NODE,
     "kubectl -n bokeh scale deployment/dashboards-2": BESIDE,
+    "kubectl apply -k daemon": TUTORIAL,
+    "kubectl apply -k app": TUTORIAL,
+    "kubectl -n bokeh create secret generic dashboards": TUTORIAL,
+    "kubectl -n bokeh port-forward service/dashboards": TUTORIAL,
+    "autoscaler users http://127.0.0.1:8080/app 20": TUTORIAL,
+    "autoscaler status -n bokeh --watch": TUTORIAL,
+    "autoscaler doctor --namespace bokeh --deployment dashboards-2": TUTORIAL,
     "kubectl -n bokeh patch service dashboards": BESIDE,
+    "kubectl -n bokeh patch service dashboards --type=merge --patch "
+    '\'{"spec": {"selector": {"app": "dashboards", "app': f"{BACK}_and_back",
     "kubectl -n bokeh patch role bokeh-autoscaler": BESIDE,
     "kubectl -n bokeh get pods -l app=dashboards": BESIDE,
     "kubectl -n bokeh delete deployment dashboards": BESIDE,
+    "kubectl -n bokeh get pods -o custom-columns": TROUBLES,
+    "kubectl -n bokeh label pod": TROUBLES,
+    "kubectl -n bokeh describe deployment": TROUBLES,
     "kubectl -n bokeh get hpa": MIGRATED,
     "kubectl get hpa": MIGRATED,
     "kubectl apply -f hpa.yaml": MIGRATED,
     "kubectl -n bokeh delete hpa": MIGRATED,
+    "kubectl -n bokeh get deployment dashboards --show": f"{GITOPS}::test_the_printed_command",
     "kubectl -n bokeh get deployment bokeh-app -o jsonpath": MIGRATED,
     "kubectl -n bokeh get scaledobject": KEDA,
     "kubectl -n bokeh patch scaledobject": KEDA,
@@ -121,6 +152,7 @@ RUN_BY = {
     "kubectl apply -k deploy/kubernetes/recommended": RECOMMENDED,
     "kubectl apply -k deploy/examples/big-data": BIG_DATA_ON_THE_NODE,
     "autoscaler diff": SIMULATED,
+    "for policy in policies/": "tests/docs/test_ci_page.py::test_the_printed_loop",
     "promtool check rules": "tests/deploy/test_alerts.py::test_no_fault_is_found_with_the_rules",
     "python -m tests.core.hpa_facts": COMMAND_LINE,
     "python -m tests.benchmarks.big_data": "tests/big_data/test_page.py::test_the_printed_measure",
@@ -160,6 +192,20 @@ READ_BY = {
     ("deploy/kubernetes", "promql"): ASKED,
     ("deploy/helm", "yaml"): f"{HELM_PAGE}::first_values",
     ("docs/adopt.md", "yaml"): f"{ADOPTED}::test_every_file_of_the_page_is_yaml",
+    ("docs/tutorial.md", "python"): "tests/node/test_tutorial.py::panel_image",
+    ("docs/tutorial.md", "dockerfile"): "tests/node/test_tutorial.py::panel_image",
+    ("docs/tutorial.md", "yaml"): TUTORIAL,
+    ("docs/tutorial.md", "text"): "tests/node/test_tutorial.py::shows",
+    ("docs/stores.md", "yaml"): f"{STORES}::writing",
+    ("docs/stores.md", "promql"): f"{STORES}::test_victoria_metrics_answers_the_questions",
+    ("docs/decision.md", "yaml"): "tests/docs/test_decision_page.py::the_policy",
+    ("docs/decision.md", "text"): "tests/docs/test_decision_page.py::test_the_order_is",
+    ("docs/seats.md", "promql"): ASKED,
+    ("docs/ci.md", "yaml"): "tests/docs/test_ci_page.py::lines",
+    ("docs/ci.md", "text"): CI,
+    ("docs/gitops.md", "yaml"): f"{GITOPS}::test_what_the_page_sets_keeps_the_replicas",
+    ("docs/servers.md", "python"): f"{SERVERS}::test_users_of_flask_and_bokeh_in_one_process",
+    ("docs/servers.md", "yaml"): f"{SERVERS}::test_the_arguments_of_the_manifest",
     ("docs/costs.md", "promql"): ASKED,
     ("docs/upgrade.md", "promql"): ASKED,
     ("docs/migrate.md", "yaml"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",

@@ -20,6 +20,7 @@ from tests.lab.images import BUSYBOX, is_static
 # What tests take from the distribution: package and its program.
 PACKAGES = {
     "prometheus": "prometheus",
+    "victoria-metrics": "victoria-metrics",
     "faketime": "faketime",
     "nginx": "nginx",
     "haproxy": "haproxy",
