@@ -16,7 +16,7 @@ ASKED = {
     "What do I alert on?": "severity: critical",
     "How do I choose `seats`?": "event loop",
     "How do I leave HPA?": "autoscaler convert",
-    "How do I upgrade?": "Apply the new manifests",
+    "How do I upgrade?": "Upgrade the daemon",
     "How do I uninstall?": "autoscaler remove",
     "What may it do in my cluster, and why?": "deployments/scale",
     "What does it send where?": "/metrics",
