@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ UID = "uid-a"
 def holding(count: int | None, oldest: float | None = None, **more: Any) -> PodState:
     """A pod with so many sessions, of which the oldest began so many seconds after NOW."""
     since = None if oldest is None else Sample(round(NOW + oldest), NOW)
-    return pod("a", sessions=count, oldest_session=since, **more)
+    return pod("a", sessions=count, **{"oldest_session": since, **more})
 
 
 def begins(ages: Ages | None, uid: str = UID) -> list[float]:
@@ -118,7 +119,8 @@ COUNTS: dict[str, tuple[Looks, list[float]]] = {
 def test_counts_tell_when_sessions_began(looks: Looks, expected: list[float]) -> None:
     ages = None
     for after, each in looks:
-        ages = follow(ages, [each], NOW + after)
+        oldest = each.oldest_session and each.oldest_session._replace(at=NOW + after)
+        ages = follow(ages, [replace(each, oldest_session=oldest)], NOW + after)
     assert begins(ages) == expected
 
 
@@ -136,13 +138,14 @@ def test_each_session_of_a_pod_has_a_beginning_that_is_past(
     ages, at = None, NOW
     for count, age, pause in counts:
         at += pause
-        oldest = None if age is None or not count else at - NOW - age
-        ages = follow(ages, [holding(count, oldest)], at)
+        oldest = None if age is None or not count else Sample(round(at - age), at)
+        seen = holding(count, oldest_session=oldest)
+        ages = follow(ages, [seen], at)
         found = ages.begins[UID]
         assert len(found) == count
         assert list(found) == sorted(found)
         assert all(begin <= at for begin in found)
-        assert follow(ages, [holding(count, oldest)], at) is ages
+        assert follow(ages, [seen], at + 60) is ages
 
 
 def test_what_is_gone_is_forgotten() -> None:

@@ -41,21 +41,25 @@ def _counted(
     known: tuple[float, ...] | None, pod: PodState, count: int, at: float
 ) -> tuple[float, ...]:
     """Return when the sessions began that are on a pod now, the oldest first."""
-    told = pod.oldest_session and min(float(pod.oldest_session.value), at)
+    told = pod.oldest_session
+    first = None if told is None else min(float(told.value), told.at)
     if known is None:
-        return _spread(at if told is None else told, at, count)
-    if known and told is not None and _is_news(known[0], told, count, at):
-        known = (told, *(max(begin, told) for begin in known[1:]))
+        return _spread(at if first is None else first, at, count)
     left = max(0, len(known) - count)
-    return (*known[: min(1, count)], *known[1 + left :], *[at] * (count - len(known)))
+    begins = (*known[: min(1, count)], *known[1 + left :], *[at] * (count - len(known)))
+    if told is None or first is None or not _is_news(begins, first, told.at):
+        return begins
+    return (first, *(max(begin, first) for begin in begins[1:]))
 
 
-def _is_news(known: float, told: float, count: int, at: float) -> bool:
-    """Whether the exporter tells of another oldest session than is known.
+def _is_news(begins: tuple[float, ...], first: float, at: float) -> bool:
+    """Whether the exporter told at a time of another oldest session than is known.
 
-    One that has just begun, beside others, is none: so tells an exporter that knows no age.
+    One that had just begun, beside others, is none: so tells an exporter that knows no age.
     """
-    return abs(known - told) > INEXACT and (count == 1 or at - told > INEXACT)
+    if not begins or abs(begins[0] - first) <= INEXACT:
+        return False
+    return len(begins) == 1 or at - first > INEXACT
 
 
 def _spread(first: float, last: float, count: int) -> tuple[float, ...]:

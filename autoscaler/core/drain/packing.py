@@ -161,7 +161,8 @@ def _first_to_close(fleet: Fleet, pods: Sequence[PodState]) -> list[PodState]:
         free, age = _free_seats(fleet, pod), -(pod.created_at or 0.0)
         return is_straggling(fleet, pod), -free, fleet.lasts(pod), age
 
-    return sorted(pods[::-1], key=rank)
+    last_first = pods[::-1]
+    return sorted(last_first, key=rank)
 
 
 def _free_seats(fleet: Fleet, pod: PodState) -> int:
