@@ -21,8 +21,10 @@ TEST_COUNTS := $(shell mktemp)
 endif
 export TEST_COUNTS
 
+BASES = $(BASE:%=--base %) $(LOCAL_BASE:%=--local-base)
+
 .DEFAULT_GOAL := help
-.PHONY: help install parts images test test-node test-all test-fast fast idle slow containers waves node pages lint format docs demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale soak audit sbom lock clean
+.PHONY: help install parts node-images test test-node test-all test-fast fast idle slow containers waves node pages lint format docs demo big-data cluster bench bench-kubernetes bench-fidelity bench-scale soak audit images release sbom lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -46,25 +48,25 @@ parts: install ## Get the programs that the tests need (Prometheus, Kubernetes, 
 	@$(BIN)/python -m tests.lab.docs_environment
 
 # Built before the tests that need them, so that builds do not count towards their timeouts.
-images: parts
+node-images: parts
 	@$(CLUSTER) --or-skip "$(BIN)/python -m tests.lab.images bokeh-big-data bokeh-points"
 
 test: lint ## Run the suite without a node, fast tests first (12 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 fast parts
 	@$(MAKE) --no-print-directory --jobs=2 idle slow LEAVE_OUT="and not containers"
-	@$(BIN)/python -m tests.lab.counts
+	@$(BIN)/python -m tests.lab.counts $@
 
-test-node: images ## Run the tests on a real Kubernetes node, as root (20 minutes)
+test-node: node-images ## Run the tests on a real Kubernetes node, as root (20 minutes)
 	@$(MAKE) --no-print-directory waves
 	@$(MAKE) --no-print-directory --jobs=3 node pages containers
-	@$(BIN)/python -m tests.lab.counts
+	@$(BIN)/python -m tests.lab.counts $@
 
 test-all: lint ## Run both, partly in parallel (as CI does; half an hour)
-	@$(MAKE) --no-print-directory --jobs=2 fast images
+	@$(MAKE) --no-print-directory --jobs=2 fast node-images
 	@$(MAKE) --no-print-directory waves
 	@$(MAKE) --no-print-directory --jobs=3 node pages idle
 	@$(MAKE) --no-print-directory slow
-	@$(BIN)/python -m tests.lab.counts
+	@$(BIN)/python -m tests.lab.counts $@
 
 test-fast: fast ## Run only the logic tests (two to three minutes)
 
@@ -104,6 +106,7 @@ lint: install ## Check style, types and import contracts (ruff, mypy --strict, i
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --python-version 3.10 --package exporter
 	@$(BIN)/lint-imports --no-logo
 
 format: install ## Format the code
@@ -143,6 +146,12 @@ soak: parts ## Let the daemon endure random faults: an hour in memory, then a re
 audit: install ## Check the pinned packages for known vulnerabilities (asks OSV; Error 3 if it does not answer)
 	@$(BIN)/python -m tests.supply_chain.audit
 
+images: install ## Build our images into dist/, each with its SBOM, as root; BASE=image or LOCAL_BASE=yes
+	@$(BIN)/python -m tests.supply_chain.images $(BASES)
+
+release: install ## Check, build and try a release into dist/; VERSION=1.2.3, DRY_RUN=yes only checks
+	@$(BIN)/python -m tests.supply_chain.release $(VERSION) $(DRY_RUN:%=--dry-run) $(BASES)
+
 sbom: install ## Write what is in our images to dist/, as CycloneDX; ARCHIVES='...' of docker save
 	@$(BIN)/python -m tests.supply_chain.sbom $(ARCHIVES)
 
@@ -157,6 +166,8 @@ lock: install ## Update the pinned requirements and their hashes
 	done
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header \
 	  --no-emit-index-url requirements/bokeh-3.10.in -o requirements/bokeh-3.10.txt > /dev/null
+	@$(BIN)/uv pip compile --quiet --python-version 3.10 --generate-hashes --no-header \
+	  --no-emit-index-url requirements/python-3.10.in -o requirements/python-3.10.txt > /dev/null
 
 clean: ## Delete everything that these targets created in this folder
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

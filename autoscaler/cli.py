@@ -9,20 +9,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 
 from autoscaler.commands.catalog import COMMANDS, module_of, parser_of
 from autoscaler.errors import install_hint
+from exporter.release import version_text
 
 USAGE, FAILED = 2, 1
+OLDEST_PYTHON = (3, 11)  # the exporter, which is in the same package, runs on 3.10 too
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _print_what_the_terminal_cannot()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.version_info < OLDEST_PYTHON and words != ["--version"]:
+        return _refuse_this_python()
     if words and words[0] in COMMANDS:
         return _run(words[0], words[1:])
     parser = _overview()
@@ -31,6 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     parser.parse_args(words)
     return USAGE
+
+
+def _refuse_this_python() -> int:
+    needed, found = (".".join(map(str, each[:2])) for each in (OLDEST_PYTHON, sys.version_info))
+    problem = f"autoscaler needs Python {needed} or newer, and this is {found}"
+    print(f"{problem}; only bokeh-exporter runs on {found}", file=sys.stderr)
+    return FAILED
 
 
 def _run(name: str, words: Sequence[str]) -> int:
@@ -73,7 +83,7 @@ def _overview() -> argparse.ArgumentParser:
         + "\nexit codes: 0 success, 1 failure, 2 wrong input or usage",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=version("bokeh-autoscaler"))
+    parser.add_argument("--version", action="version", version=version_text())
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="subcommand to run")
     return parser
 

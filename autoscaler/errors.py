@@ -6,14 +6,14 @@ above the adapters does not depend on any client library.
 
 from __future__ import annotations
 
+# What pip installs this package from, and where. No index has it before its first release. Then
+# these become "bokeh-autoscaler" and "", and tests/docs/test_install.py names what has to follow.
+SOURCE, PLACE = ".", " in the checkout of bokeh-autoscaler"
+
 
 def install_hint(extras: str) -> str:
-    """Return the command that installs the package with these extras, such as `daemon,report`.
-
-    The package is on no index before its first release; then only this function, the README's
-    section Install and the Dockerfile in deploy/README.md change.
-    """
-    return f"run pip install '.[{extras}]' in the checkout of bokeh-autoscaler"
+    """Return the command that installs the package with these extras, such as `daemon,report`."""
+    return f"run pip install '{SOURCE}[{extras}]'{PLACE}"
 
 
 class AutoscalerError(Exception):

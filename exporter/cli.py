@@ -40,10 +40,21 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+class ShowVersion(argparse.Action):
+    """Prints the version, which is looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print the version with its commit and exit with code 0."""
+        from exporter.release import version_text
+
+        print(version_text())
+        parser.exit(0)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    Raises SystemExit for --help and for a wrong command line.
+    Raises SystemExit for --help and --version, and for a wrong command line.
     """
     options = parser().parse_args(arguments)
     try:
@@ -72,6 +83,7 @@ def parser() -> Parser:
         prog="bokeh-exporter",
         description="Count the sessions of a Bokeh or Panel server, and drain it before it stops.",
     )
+    top.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_launch(commands)
     _add_sidecar(commands)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from prometheus_client.utils import floatToGoString
 
 from exporter.metrics import BY_NAME, CONNECTION_STATES, SESSION_STATES, TABLE, MetricSpec
 from exporter.observe import PodView
+from exporter.release import own_commit, own_version
 from exporter.wire import HistogramTotal
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -109,20 +109,11 @@ def samples(seen: PodView) -> Iterator[MetricSample]:
     yield MetricSample("bokeh_up", (), float(seen.up))
     yield MetricSample("bokeh_workers", (), len(seen.collected.workers))
     yield MetricSample("bokeh_draining", (), float(seen.collected.draining))
-    yield MetricSample("bokeh_exporter_build_info", (own_version(),), 1)
+    yield MetricSample("bokeh_exporter_build_info", (own_version(), own_commit()), 1)
     yield from _workers(seen)
     yield from _apps(seen)
     yield from _totals(seen)
     yield from _resources(seen)
-
-
-@cache
-def own_version() -> str:
-    """Return the installed version of this package, or "" when it runs from a copy."""
-    try:
-        return version("bokeh-autoscaler")
-    except PackageNotFoundError:
-        return ""
 
 
 def _workers(seen: PodView) -> Iterator[MetricSample]:

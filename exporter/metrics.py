@@ -281,7 +281,13 @@ TABLE: tuple[MetricSpec, ...] = (
         "",
         ("bokeh_version", "panel_version", "python_version", "mode"),
     ),
-    MetricSpec("bokeh_exporter_build_info", "info", "Version of this exporter.", "", ("version",)),
+    MetricSpec(
+        "bokeh_exporter_build_info",
+        "info",
+        "Version and commit of this exporter.",
+        "",
+        ("version", "commit"),
+    ),
 )
 
 BY_NAME = {spec.name: spec for spec in TABLE}

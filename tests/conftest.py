@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from tests.lab import counts
 from tests.lab.build import PROMETHEUS, installed
+from tests.lab.older_version import OlderVersion, older_version
 from tests.lab.prometheus_server import PrometheusServer
 from tests.lab.starvation import Moment, Watch
 
@@ -129,6 +130,15 @@ def prometheus_program(request: pytest.FixtureRequest) -> Path:
     if program is None:
         pytest.skip(f"NO PROMETHEUS ({request.param}): {how} or `make parts` gets it")
     return program
+
+
+@pytest.fixture(scope="session")
+def older() -> OlderVersion:
+    """The older version with which this one must get on."""
+    found = older_version()
+    if isinstance(found, str):
+        pytest.skip(f"VERSION SKEW WAS NOT TESTED: {found}")
+    return found
 
 
 @pytest.fixture

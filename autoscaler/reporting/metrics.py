@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from importlib.metadata import version
 
 from prometheus_client import (
     CollectorRegistry,
@@ -24,6 +23,7 @@ from autoscaler.reporting.caches import CacheCollector
 from autoscaler.reporting.events import HOLDS, UNREADABLE
 from autoscaler.reporting.series import Family, Labels
 from autoscaler.reporting.status import POLICY_LABELS, PREFIX, StatusCollector, policy_labels
+from exporter.release import own_commit, own_version
 
 # When a counter was made is a second series for each, and nobody's question.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -118,8 +118,8 @@ class DaemonMetrics:
         def gauge(name: str, words: str, *labels: str) -> Gauge:
             return Gauge(f"{PREFIX}_{name}", words, labels, registry=registry)
 
-        Info(PREFIX, "This daemon.", registry=registry).info(
-            {"version": version("bokeh-autoscaler")}
+        Info(PREFIX, "Version and commit of this daemon.", registry=registry).info(
+            {"version": own_version(), "commit": own_commit()}
         )
         self._last = StatusCollector()
         registry.register(self._last)

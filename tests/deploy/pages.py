@@ -24,6 +24,7 @@ HELM_PAGE = FOLDER.parent / "helm" / "README.md"
 ADOPT_PAGE = FOLDER.parents[1] / "docs" / "adopt.md"
 SIMULATE_PAGE = FOLDER.parents[1] / "docs" / "simulate.md"
 JOURNAL_PAGE = FOLDER.parents[1] / "docs" / "journal.md"
+UPGRADE_PAGE = FOLDER.parents[1] / "docs" / "upgrade.md"
 UNINSTALL_PAGE = FOLDER.parents[1] / "docs" / "uninstall.md"
 MIGRATE_PAGE = FOLDER.parents[1] / "docs" / "migrate.md"
 PAUSE_PAGE = FOLDER.parents[1] / "docs" / "pause.md"
@@ -38,7 +39,8 @@ PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" 
 PAGES = (
     *(DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE),
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
-    *(UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DOCTOR_PAGE, RESOURCES_PAGE),
+    *(UPGRADE_PAGE, UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DOCTOR_PAGE),
+    RESOURCES_PAGE,
 )
 # And whatever else is written for people.
 _FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")

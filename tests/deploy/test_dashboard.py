@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import PROGRAMS
 from tests.deploy.monitored import APPS, World, world
 from tests.deploy.monitoring import dashboard, filled, queries, recordings, rules
-from tests.deploy.pages import COSTS_PAGE, DEPLOY_PAGE, KUBERNETES_PAGE, questions
+from tests.deploy.pages import COSTS_PAGE, DEPLOY_PAGE, KUBERNETES_PAGE, UPGRADE_PAGE, questions
 from tests.lab.prometheus_server import PrometheusServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.prometheus]
@@ -90,8 +90,8 @@ def test_every_series_that_a_rule_selects_has_the_labels_that_it_selects_by(seen
 
 @pytest.mark.parametrize(
     "page",
-    [DEPLOY_PAGE, KUBERNETES_PAGE, COSTS_PAGE],
-    ids=["deploy", "kubernetes", "costs"],
+    [DEPLOY_PAGE, KUBERNETES_PAGE, COSTS_PAGE, UPGRADE_PAGE],
+    ids=["deploy", "kubernetes", "costs", "upgrade"],
 )
 def test_every_question_of_a_page_has_an_answer(seen: World, page: Path) -> None:
     await_answers(seen, {question: question for question in questions(page)})

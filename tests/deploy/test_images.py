@@ -20,6 +20,7 @@ from tests.deploy.pages import DEPLOY_PAGE, blocks, command, run_shell
 from tests.lab.go import BuildError
 from tests.lab.images import (
     EXAMPLES,
+    NO_COMMIT,
     OURS,
     ROOT,
     build_base,
@@ -29,6 +30,7 @@ from tests.lab.images import (
     wheels,
 )
 from tests.lab.real_node import problem
+from tests.lab.wheels import PARTS
 
 FOLDER = ROOT / "deploy" / "images"
 MEGABYTE = 1_000_000
@@ -124,10 +126,10 @@ def test_the_exporter_has_two_dependencies_and_nothing_of_the_daemon() -> None:
 def test_the_printed_command_makes_the_wheel_that_the_images_have(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in ("autoscaler", "exporter", "policies", "README.md", "LICENSE", "pyproject.toml"):
+    for name in (*PARTS, "policies"):
         (copy / name).symlink_to(ROOT / name)
     # Without an index: what builds it is in the environment of the tests.
-    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", **NO_COMMIT}
     run_shell(shlex.join(command(DEPLOY_PAGE, "pip wheel")), copy, **offline)
 
     our_wheel(tmp_path / "ours")

@@ -21,6 +21,7 @@ from tests.deploy.pages import (
     anchors,
     blocks,
 )
+from tests.lab.wheels import project_version
 
 ROOT = FOLDER.parents[1]
 NAME = "app.kubernetes.io/name"
@@ -63,7 +64,7 @@ def test_the_overlays_of_the_page_render(printed_overlay: list[Object]) -> None:
 
     daemon = dict(pod_specs(objects))["bokeh-autoscaler"]["containers"][0]
     assert "--scrape-interval=15s" in daemon["args"]
-    assert daemon["image"] == "registry.example.com/bokeh-autoscaler:0.1.0"
+    assert daemon["image"] == f"registry.example.com/bokeh-autoscaler:{project_version()}"
     app = dict(pod_specs(objects))["bokeh-app"]["containers"][0]
     assert app["image"] == "registry.example.com/my-app:1"
     assert one(objects, "Deployment", "bokeh-autoscaler")["spec"]["replicas"] == 2

@@ -33,6 +33,8 @@ SIMULATED = "tests/docs/test_command_line.py::test_what_the_page_of_the_simulati
 TUNED = "tests/docs/test_command_line.py::test_what_the_page_prints_of_tuning_works"
 HISTORY = "tests/adapters/test_prometheus_history.py::test_a_morning_is_rebuilt"
 JOURNALED = "tests/replay/test_page.py::test_a_command_prints_what_the_page_shows"
+VERSIONS = "tests/packaging/test_wheels.py::test_it_tells_its_version_and_commit"
+IMAGES = "tests/supply_chain/test_release.py::test_a_release_has_all_files"
 SITE = "tests/docs/test_site.py::test_the_site_has_every_page"
 FIDELITY = "tests/hpa/test_against_the_simulation.py::test_the_area_between_both_trajectories"
 REMOVED = "tests/kubernetes/test_remove.py"
@@ -55,8 +57,11 @@ RUN_BY = {
     "make install": SUITE,
     "make cluster": "tests/lab/test_live_cluster.py::test_it_says_where_everything_is",
     "make docs": SITE,
+    "make images": IMAGES,
     "make help": COMMAND_LINE,
     "make lint": SUITE,
+    "autoscaler --version": VERSIONS,
+    "bokeh-exporter --version": VERSIONS,
     "autoscaler check": COMMAND_LINE,
     "autoscaler convert": f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
     "autoscaler check bokeh-app.yaml": MIGRATED,
@@ -156,6 +161,7 @@ READ_BY = {
     ("deploy/helm", "yaml"): f"{HELM_PAGE}::first_values",
     ("docs/adopt.md", "yaml"): f"{ADOPTED}::test_every_file_of_the_page_is_yaml",
     ("docs/costs.md", "promql"): ASKED,
+    ("docs/upgrade.md", "promql"): ASKED,
     ("docs/migrate.md", "yaml"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
     ("docs/migrate.md", "text"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
     ("docs/scaling-policies.md", "yaml"): RESOURCES,

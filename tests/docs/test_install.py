@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.pages import FIRST_PAGE, PAGES, command, commands, run_shell
+from autoscaler.errors import SOURCE
+from tests.deploy.pages import FIRST_PAGE, WITH_LINKS, command, commands, run_shell
+from tests.lab.wheels import PARTS, constraints
 
 ROOT = FIRST_PAGE.parent
 PAGE = "policies/sessions.yaml"
-PARTS = ("autoscaler", "exporter", "README.md", "LICENSE", "pyproject.toml")
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """
     folder = tmp_path_factory.mktemp("install")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    locked = (ROOT / "requirements" / "dev.txt").read_text()
-    pins = re.findall(r"^[\w.-]+==[^\s;]+(?: ;[^\\\n]+)?", locked, re.MULTILINE)
-    (folder / "pins.txt").write_text("\n".join(pins))
+    (folder / "pins.txt").write_text(constraints())
     return {
         "PATH": f"{folder / 'venv' / 'bin'}:{os.environ['PATH']}",
         "PIP_CONSTRAINT": str(folder / "pins.txt"),
@@ -82,6 +81,41 @@ def test_each_install_has_what_it_is_for(settings: dict[str, str], tmp_path: Pat
     run_shell("autoscaler check policies", tmp_path, **settings)
 
 
-@pytest.mark.parametrize("page", [FIRST_PAGE, *PAGES], ids=lambda page: str(page.parent.name))
-def test_no_page_installs_from_an_index_what_is_on_none(page: Path) -> None:
-    assert not re.search(r"pip install [^\n`]*(?<![/.])bokeh-autoscaler", page.read_text())
+# Until `SOURCE` says that an index has the package, nothing may be printed that asks one for it;
+# afterwards, nothing that works in a checkout alone.
+FROM_AN_INDEX = r"pip install [^\n`]*(?<![\w/.])bokeh-autoscaler(?![\w.])"
+FROM_A_CHECKOUT = r"pip install [^\n`]*(?<![\w./])\.(/bokeh-autoscaler)?(?![\w./])"
+BEFORE_THE_FIRST_RELEASE = SOURCE == "."
+WHO_PRINT = [
+    *WITH_LINKS,
+    *(
+        each
+        for name in ("autoscaler", "exporter", "deploy")
+        for each in (ROOT / name).rglob("*.py")
+    ),
+    *(ROOT / "deploy").rglob("*.yaml"),
+]
+
+
+@pytest.mark.parametrize("file", WHO_PRINT, ids=lambda file: str(file.relative_to(ROOT)))
+def test_nothing_is_printed_for_pip_that_it_cannot_install(file: Path) -> None:
+    forbidden = FROM_AN_INDEX if BEFORE_THE_FIRST_RELEASE else FROM_A_CHECKOUT
+
+    assert not re.search(forbidden, file.read_text())
+
+
+@pytest.mark.parametrize(
+    ("printed", "kinds"),
+    [
+        ("run `pip install bokeh-autoscaler`", {FROM_AN_INDEX}),
+        ("pip install --upgrade 'bokeh-autoscaler[daemon,report]==0.1.0'", {FROM_AN_INDEX}),
+        ("pip install './bokeh-autoscaler[daemon,report]'", {FROM_A_CHECKOUT}),
+        ('pip install ".[daemon]"', {FROM_A_CHECKOUT}),
+        ("pip install .", {FROM_A_CHECKOUT}),
+        ('pip install "dist/bokeh_autoscaler-0.1.0-py3-none-any.whl[daemon]"', set()),
+        ("pip install --require-hashes -r ../requirements/big-data.txt", set()),
+        ("`pip install distributed`, and bokeh-autoscaler beside it", set()),
+    ],
+)
+def test_it_is_known_what_pip_is_told_to_ask(printed: str, kinds: set[str]) -> None:
+    assert {kind for kind in (FROM_AN_INDEX, FROM_A_CHECKOUT) if re.search(kind, printed)} == kinds

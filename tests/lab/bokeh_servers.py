@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.lab import processes
 
 PATIENCE = 20.0
 BIN = Path(sys.executable).parent
+EXPORTER = (str(BIN / "bokeh-exporter"),)
 # By default Bokeh takes up to 32 s to discard the copy of a session that its page left at another
 # worker. A drain waits for that: the page's user might still come.
 QUICK = ("--unused-session-lifetime", "500", "--check-unused-sessions", "300")
@@ -131,16 +132,20 @@ def served(
     options: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
     prefix: tuple[str, ...] = (),
+    launcher: Sequence[str] = EXPORTER,
+    beside: Sequence[str] = EXPORTER,
 ) -> Iterator[Served]:
-    """Launch `command` in `folder`, with a sidecar; both are gone afterwards."""
+    """Launch `command` in `folder`, with a sidecar; both are gone afterwards.
+
+    launcher, beside: how `bokeh-exporter` is run to launch it, and as its sidecar.
+    """
     instance = instance_at(address, port)
     sidecar_port = free_port()
-    exporter = [str(BIN / "bokeh-exporter")]
     log = folder / f"{instance}.log"
     everything = {**os.environ, **(environment or {})}
     common = ["--instance", instance, "--app-port", str(port)]
-    launch = [*prefix, *exporter, "launch", *common, *options, "--", *command]
-    sidecar = [*exporter, "sidecar", *common, "--port", str(sidecar_port)]
+    launch = [*prefix, *launcher, "launch", *common, *options, "--", *command]
+    sidecar = [*beside, "sidecar", *common, "--port", str(sidecar_port)]
     with log.open("wb") as output:
         lines = (launch, [*sidecar, "--address", "127.0.0.1"])
         processes = [start(line, folder, output, everything) for line in lines]

@@ -56,17 +56,28 @@ class Environment:
         return ""
 
     def _fill(self, python: str) -> None:
-        _run([python, "-m", "venv", "--clear", str(self.folder)])
-        inner = str(self.folder / "bin" / "python")
-        exactly = ["--require-hashes", "--only-binary=:all:", "-r", str(self.requirements)]
-        # Neither compiles what may never be imported: half the time and a quarter of the space.
-        try:
-            uv = str(Path(sys.executable).with_name("uv"))
-            _run([uv, "pip", "install", "--quiet", "--python", inner, *exactly])
-        except (OSError, subprocess.CalledProcessError):  # or an index that only pip is told of
-            pip = [inner, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            _run([*pip, "--no-compile", *exactly])
+        inner = make(python, self.folder)
+        install(inner, "--require-hashes", "--only-binary=:all:", "-r", str(self.requirements))
         (self.folder / ".installed").touch()
+
+
+def make(python: str, folder: Path) -> str:
+    """Make an empty environment of this Python in the folder. Its own Python."""
+    _run([python, "-m", "venv", "--clear", str(folder)])
+    return str(folder / "bin" / "python")
+
+
+def install(python: str, *words: str) -> None:
+    """Install by the arguments of `pip install`. Raises CalledProcessError with its stderr.
+
+    Nothing is compiled that may never be imported: half the time and a quarter of the space.
+    """
+    try:
+        uv = str(Path(sys.executable).with_name("uv"))
+        _run([uv, "pip", "install", "--quiet", "--python", python, *words])
+    except (OSError, subprocess.CalledProcessError):  # or an index that only pip is told of
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, "--no-compile", *words])
 
 
 def _run(command: list[str]) -> None:

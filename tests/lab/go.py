@@ -35,10 +35,16 @@ def alone(target: Path) -> Iterator[None]:
         yield
 
 
-def output_of(command: Sequence[str], folder: Path | None = None) -> str:
-    """What a program prints. Raises BuildError, with the last line of what it complains of."""
+def output_of(command: Sequence[str], folder: Path | None = None, **environment: str) -> str:
+    """What a program prints. Raises BuildError, with the last line of what it complains of.
+
+    environment: variables beside our own.
+    """
+    everything = {**os.environ, **environment}
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=folder, env=everything
+        )
     except FileNotFoundError:
         raise BuildError(f"{command[0]} is missing: run `make parts`") from None
     if result.returncode:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from tests.deploy.pages import BIG_DATA_PAGE, DEPLOY_PAGE, command
 from tests.lab.build import PROMETHEUS, build
 from tests.lab.debian import libraries, newer_programs
 from tests.lab.go import BuildError, alone, cache, output_of
+from tests.lab.wheels import hatchling
 
 BASE = "localhost/python:3.11"
 SUITE = "bookworm"
@@ -27,6 +29,7 @@ PACKAGES = "python3,python3-venv,ca-certificates"
 # Python leaves it beside a source that it runs: with it each clone would build its own images.
 COMPILED = shutil.ignore_patterns("__pycache__")
 BUSYBOX = Path("/bin/busybox")
+NO_COMMIT = {"BOKEH_AUTOSCALER_COMMIT": "test"}
 
 
 def pause_image() -> Path:
@@ -173,8 +176,8 @@ def _has(name: str) -> bool:
     return True
 
 
-def _buildah(*words: str, folder: Path | None = None) -> None:
-    output_of([*_storage(), *words], folder)
+def _buildah(*words: str, folder: Path | None = None) -> str:
+    return output_of([*_storage(), *words], folder)
 
 
 @lru_cache
@@ -205,6 +208,14 @@ class Recipe(NamedTuple):
     page: Path = DEPLOY_PAGE
 
 
+class Release(NamedTuple):
+    """What the images of a release share. base: the image below them, by name."""
+
+    version: str
+    wheel: Path
+    base: str
+
+
 OURS = {
     "bokeh-autoscaler": Recipe("deploy/images/daemon.Dockerfile", "requirements/daemon.txt"),
     "bokeh-exporter": Recipe("deploy/images/exporter.Dockerfile", "requirements/exporter.txt"),
@@ -227,22 +238,58 @@ EXAMPLES = {
 }
 
 
-def our_image(name: str) -> Path:
-    """One of the images that we ship, built as its page says, without network. The archive."""
+def our_image(name: str, release: Release | None = None) -> Path:
+    """One of the images that we ship, built as its page says, without network. The archive.
+
+    For tests, unless a release is given. Raises BuildError.
+    """
     recipe = {**OURS, **EXAMPLES}[name]
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
         for path in ("requirements", Path(recipe.dockerfile).parent):
             shutil.copytree(ROOT / path, context / path, ignore=COMPILED)
-        our_wheel(context / "dist")
-        shutil.copytree(wheels(ROOT / recipe.requirements), context / "wheels")
-        arguments = {
-            "BASE": build_base(),
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": "/context/wheels",
-        }
+        (context / "dist").mkdir()
+        if release is None:
+            tag, base = f"localhost/{name}:test", build_base()
+            our_wheel(context / "dist")
+        else:
+            tag, base = f"{name}:{release.version}", release.base
+            shutil.copy(release.wheel, context / "dist")
+        shutil.copytree(wheels(ROOT / recipe.requirements, python_of(base)), context / "wheels")
+        arguments = {"BASE": base, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/context/wheels"}
         dockerfile, printed = context / recipe.dockerfile, _printed(recipe)
-        return build_image(f"localhost/{name}:test", dockerfile, context, arguments, printed)
+        return build_image(tag, dockerfile, context, arguments, printed)
+
+
+def pinned_base() -> str:
+    """The base that our Dockerfiles name, by its digest, where a registry is reached."""
+    [base] = {
+        found
+        for recipe in OURS.values()
+        for found in re.findall(
+            r"^ARG BASE=(\S+)$", (ROOT / recipe.dockerfile).read_text(), re.MULTILINE
+        )
+    }
+    return f"docker.io/library/{base}"
+
+
+@lru_cache
+def python_of(base: str) -> str:
+    """The version of Python in a base image, as `3.12`; the image is pulled if need be.
+
+    Raises BuildError.
+    """
+    asked = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return run_in(base, "python", "-c", asked).strip()
+
+
+def run_in(image: str, *words: str) -> str:
+    """What a program prints in an image, by name or as docker-archive:PATH. Raises BuildError."""
+    container = _buildah("from", "--quiet", image).strip()
+    try:
+        return _buildah("run", "--isolation", "chroot", container, "--", *words)
+    finally:
+        _buildah("rm", container)
 
 
 def _printed(recipe: Recipe) -> Sequence[str]:
@@ -270,14 +317,14 @@ def proxy_images() -> list[Path]:
     ]
 
 
-def wheels(requirements: Path) -> Path:
-    """The pinned dependencies as files, downloaded once as the page says, for our base's Python."""
-    target = cache() / "images" / f"wheels-{_digest([], [requirements])}"
+def wheels(requirements: Path, python: str = "3.11") -> Path:
+    """The pinned dependencies as files for a Python, downloaded once as the page says."""
+    target = cache() / "images" / f"wheels-{_digest([python], [requirements])}"
     with alone(target):
         if not target.is_dir():
             partial = target.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            ours = {"3.12": "3.11", "requirements/daemon.txt": requirements, "wheels": partial}
+            ours = {"3.12": python, "requirements/daemon.txt": requirements, "wheels": partial}
             printed = command(DEPLOY_PAGE, "pip download")[1:]
             _pip(*(str(ours.get(word, word)) for word in printed))
             partial.replace(target)
@@ -285,9 +332,8 @@ def wheels(requirements: Path) -> Path:
 
 
 def our_wheel(folder: Path) -> None:
-    """The same wheel as by pip, to the byte, in a quarter of the time."""
-    words = ["build", "--target", "wheel", "--directory", str(folder)]
-    output_of([sys.executable, "-m", "hatchling", *words], ROOT)
+    """The wheel of the images for tests; with its commit, each would be built at every commit."""
+    hatchling("wheel", ROOT, folder, **NO_COMMIT)
 
 
 def _pip(*words: str) -> None:

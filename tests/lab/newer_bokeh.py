@@ -7,18 +7,14 @@ machine has such a Python. BOKEH_AUTOSCALER_BOKEH310_PYTHON names one that has i
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 from tests.lab.environment import REQUIREMENTS, Environment
+from tests.lab.interpreters import interpreter
 
 VARIABLE = "BOKEH_AUTOSCALER_BOKEH310_PYTHON"
 ENVIRONMENT = Environment("bokeh 3.10", REQUIREMENTS / "bokeh-3.10.txt", "half a minute")
 RELEASES = range(12, 20)
-ASK = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 12))"
 
 
 def given() -> str:
@@ -26,23 +22,9 @@ def given() -> str:
     return os.environ.get(VARIABLE, "") or ENVIRONMENT.python()
 
 
-def _new_enough() -> str | None:
-    """A Python 3.12 or newer of this machine, on the PATH or kept by pyenv."""
-    return next((python for python in _candidates() if _answers(python)), None)
-
-
-def _candidates() -> Iterator[str]:
-    yield sys.executable
-    for minor in RELEASES:
-        if found := shutil.which(f"python3.{minor}"):
-            yield found
-    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    for minor in RELEASES:
-        yield from map(str, kept.glob(f"3.{minor}.*/bin/python3"))
-
-
-def _answers(python: str) -> bool:
-    return subprocess.run([python, "-c", ASK], capture_output=True, check=False).returncode == 0
+def _new_enough() -> str:
+    """A Python 3.12 or newer of this machine; empty if there is none."""
+    return next(filter(None, (interpreter(f"3.{minor}") for minor in RELEASES)), "")
 
 
 def _missing(problem: str, how: str) -> str:
@@ -50,7 +32,7 @@ def _missing(problem: str, how: str) -> str:
 
 
 def main() -> int:
-    python = None if given() else _new_enough()
+    python = "" if given() else _new_enough()
     if problem := ENVIRONMENT.get(python) if python else "":
         print(_missing(problem, "mend this, then make parts"))
     elif found := given():

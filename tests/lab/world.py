@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,20 +157,25 @@ class World:
         return [str(AUTOSCALER), name, *common, *options]
 
     def start(
-        self, *options: str, name: str = "daemon", ahead: float | Path = 0.0
+        self,
+        *options: str,
+        name: str = "daemon",
+        ahead: float | Path = 0.0,
+        program: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
         """One more daemon. name: of its log; `url` and `log` are those of the last one.
 
-        ahead: seconds by which its machine's clock is, or a file that has them.
+        ahead: seconds by which its machine's clock is, or a file that has them. program: how
+        `autoscaler` is run, if it is not the one of this checkout.
         """
         policies = ["--policies", str(self.policy_file.parent)]
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         listen = ["--listen", f"127.0.0.1:{port}"]
         self.log = self.folder / f"{name}.log"
-        program, *arguments = self.command("run", *policies, *listen, *options)
+        ours, *arguments = self.command("run", *policies, *listen, *options)
         seconds = f"float(open({str(ahead)!r}).read())" if isinstance(ahead, Path) else ahead
-        whole = [sys.executable, "-c", AHEAD.format(seconds)] if ahead else [program]
+        whole = [sys.executable, "-c", AHEAD.format(seconds)] if ahead else [*program] or [ours]
         with self.log.open("w") as log:
             process = subprocess.Popen([*whole, *arguments], stderr=log, text=True)
         self.running.append(process)

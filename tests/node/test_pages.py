@@ -31,6 +31,7 @@ from tests.lab.images import EXAMPLES, OURS, our_image
 from tests.lab.live_cluster import NAMESPACE
 from tests.lab.processes import wait_until
 from tests.lab.stack import PUBLISHED, local_images
+from tests.lab.wheels import project_version
 from tests.node.shipped import APP, KUBELET_SYNC, SOON, Shipped, policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(900)]
@@ -114,7 +115,7 @@ def published(shipped: Shipped) -> Iterator[None]:
         shipped.import_image(our_image(name))
     names = {**PUBLISHED, **{name: f"localhost/{name}" for name in EXAMPLES}}
     for name in (*OURS, *EXAMPLES):
-        shipped.tag_image(f"{names[name]}:test", f"docker.io/library/{name}:0.1.0")
+        shipped.tag_image(f"{names[name]}:test", f"docker.io/library/{name}:{project_version()}")
     _, digest = pinned("prometheus")  # what a node that pulled it knows it by
     shipped.tag_image(f"{names['prom/prometheus']}:test", f"docker.io/prom/prometheus@{digest}")
     yield

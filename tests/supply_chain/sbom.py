@@ -36,6 +36,7 @@ TOLD = re.compile(
     r"|var/lib/dpkg/status|var/lib/dpkg/status\.d/[^/]+"  # the folder is that of distroless images
     r"|(usr/)?lib/apk/db/installed|(etc|usr/lib)/os-release)$"
 )
+ENDING = ".cdx.json"
 GONE = ".wh."  # a layer has such a file for each that it deletes
 GONE_ALL = ".wh..wh..opq"
 
@@ -178,7 +179,7 @@ def write(archive: Path, folder: Path) -> Path:
     """Write the bill of an archive into a folder. The file."""
     bom = bill_of(archive)
     assert bom.metadata.component is not None
-    target = folder / f"{bom.metadata.component.name}.cdx.json"
+    target = folder / f"{bom.metadata.component.name}{ENDING}"
     target.write_text(JsonV1Dot6(bom).output_as_string(indent=2) + "\n")
     return target
 
