@@ -125,32 +125,21 @@ class Stays(NamedTuple):
 
 
 class Ages(NamedTuple):
-    """Since when the sessions of each pod are there, and how long others have lasted.
+    """Since when the sessions of each pod are there.
 
     begins: by uid of the pod, in Unix seconds, the oldest first. at: when one was last seen to come
-    or leave. ended: how many that ended of late were of each length (`core.drain.ages`), and
-    lengths: the same as it was at the time `learned_at`; empty until they have been seen for long
-    enough, which is since `since`.
+    or leave.
     """
 
     begins: Mapping[str, tuple[float, ...]]
     at: float
-    ended: tuple[float, ...]
-    lengths: tuple[float, ...]
-    learned_at: float
-    since: float
 
     def shifted(self, seconds: float) -> Ages:
         """The same on a clock that was stepped by `seconds`."""
         begins = {
             uid: tuple(begin + seconds for begin in each) for uid, each in self.begins.items()
         }
-        return self._replace(
-            begins=begins,
-            at=self.at + seconds,
-            learned_at=self.learned_at + seconds,
-            since=self.since + seconds,
-        )
+        return Ages(begins, self.at + seconds)
 
 
 class Arrivals(NamedTuple):

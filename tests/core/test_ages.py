@@ -1,11 +1,8 @@
-"""How long sessions last is learned from counts, and from that how soon a pod will be empty."""
+"""Counts tell how old sessions are, and ages which pod will be empty first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from math import inf
-from random import Random
 from typing import Any
 
 import pytest
@@ -13,12 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.decide import decide
-from autoscaler.core.drain.ages import EDGES, ENOUGH, KNOWN_AFTER, MOST, follow, time_to_empty
+from autoscaler.core.drain.ages import MOST, follow, weighted_sessions
 from autoscaler.core.drain.packing import Landing
 from autoscaler.core.drain.plan import plan_drain
 from autoscaler.core.now import Now
 from autoscaler.core.schedule import Bounds
-from autoscaler.model import Ages, Cause, Cordon, Occupancy, PodState, Sample, State
+from autoscaler.model import (
+    Ages,
+    Average,
+    Cause,
+    Cordon,
+    Occupancy,
+    PodState,
+    Sample,
+    State,
+    Stays,
+    Traffic,
+)
 from tests.builders import NOW, observation, pod, policy
 from tests.core.drains import leaving, serving, sightings, told
 
@@ -29,7 +37,7 @@ UID = "uid-a"
 def holding(count: int | None, oldest: float | None = None, **more: Any) -> PodState:
     """A pod with so many sessions, of which the oldest began so many seconds after NOW."""
     since = None if oldest is None else Sample(round(NOW + oldest), NOW)
-    return pod("a", sessions=count, oldest_session=since, **more)
+    return pod("a", sessions=count, **{"oldest_session": since, **more})
 
 
 def begins(ages: Ages | None, uid: str = UID) -> list[float]:
@@ -45,20 +53,16 @@ COUNTS: dict[str, tuple[Looks, list[float]]] = {
         [30, 60, 60],
     ),
     "the exporter knows the time of the oldest better": (
-        [(0, holding(0)), (30, holding(1, 17))],
-        [17],
-    ),
-    "also of one that was counted before": (
-        [(0, holding(0)), (30, holding(2)), (60, holding(2, 17))],
-        [17, 30],
+        [(0, holding(0)), (30, holding(2)), (60, holding(2, 10))],
+        [10, 30],
     ),
     "sessions older than the oldest have left": (
         [(0, holding(0)), (60, holding(1, 60)), (600, holding(2, 60)), (900, holding(1, 600))],
         [600],
     ),
-    "others came, where there are as many as before": (
-        [(0, holding(0)), (60, holding(1, 60)), (600, holding(2, 60)), (900, holding(2, 600))],
-        [600, 900],
+    "nobody is older than the oldest, also where there are as many as before": (
+        [(0, holding(0)), (60, holding(2, 60)), (600, holding(3, 60)), (900, holding(3, 600))],
+        [600, 600, 600],
     ),
     "while the oldest is there another one has left, the next one as far as we know": (
         [
@@ -70,10 +74,30 @@ COUNTS: dict[str, tuple[Looks, list[float]]] = {
         ],
         [60, 600],
     ),
+    "an answer of the sidecar is newer than what Prometheus knows of the oldest": (
+        [
+            (0, holding(0)),
+            (60, holding(1, 60)),
+            (300, holding(2, 60)),
+            (330, holding(3, 60)),
+            (900, holding(3, 60, occupancy=Occupancy(2))),
+            (915, holding(3, 300, occupancy=Occupancy(2))),
+        ],
+        [300, 330],
+    ),
     "an exporter may be wrong by some seconds": (
-        [(0, holding(0)), (60, holding(1, 60)), (90, holding(1, 62))],
+        [(0, holding(0)), (60, holding(1, 60)), (75, holding(1, 70)), (90, holding(1, 60))],
         [60],
     ),
+    "of a worker that hangs the oldest session seems to be younger at each scrape": (
+        [(0, holding(3, -900)), (20, holding(3, -880)), (40, holding(3, -860))],
+        [-860, -450, 0],
+    ),
+    "an age of nothing beside other sessions is no age": (
+        [(0, holding(0)), (60, holding(3)), (600, holding(3, 600)), (620, holding(3, 620))],
+        [60, 60, 60],
+    ),
+    "a time that is yet to come is now": ([(0, holding(1, 90))], [0]),
     "those who were there before us came at any time since the oldest": (
         [(0, holding(3, -3_600))],
         [-3_600, -1_800, 0],
@@ -95,12 +119,13 @@ COUNTS: dict[str, tuple[Looks, list[float]]] = {
 def test_counts_tell_when_sessions_began(looks: Looks, expected: list[float]) -> None:
     ages = None
     for after, each in looks:
-        ages = follow(ages, [each], NOW + after)
+        oldest = each.oldest_session and each.oldest_session._replace(at=NOW + after)
+        ages = follow(ages, [replace(each, oldest_session=oldest)], NOW + after)
     assert begins(ages) == expected
 
 
 looks = st.lists(
-    st.tuples(st.integers(0, 12), st.none() | st.integers(0, 2_000), st.integers(0, 900)),
+    st.tuples(st.integers(0, 12), st.none() | st.integers(-900, 2_000), st.integers(0, 900)),
     min_size=1,
     max_size=30,
 )
@@ -113,12 +138,14 @@ def test_each_session_of_a_pod_has_a_beginning_that_is_past(
     ages, at = None, NOW
     for count, age, pause in counts:
         at += pause
-        oldest = None if age is None or not count else at - NOW - age
-        ages = follow(ages, [holding(count, oldest)], at)
+        oldest = None if age is None or not count else Sample(round(at - age), at)
+        seen = holding(count, oldest_session=oldest)
+        ages = follow(ages, [seen], at)
         found = ages.begins[UID]
         assert len(found) == count
-        assert all(begin <= at + 1 for begin in found)
-        assert follow(ages, [holding(count, oldest)], at + 60) is ages
+        assert list(found) == sorted(found)
+        assert all(begin <= at for begin in found)
+        assert follow(ages, [seen], at + 60) is ages
 
 
 def test_what_is_gone_is_forgotten() -> None:
@@ -131,117 +158,41 @@ def test_a_pod_that_tells_an_absurd_number_costs_no_more_than_a_thousand_session
     assert len(begins(ages)) == MOST
 
 
-def lasting(*minutes: float, many: int = 1_000) -> tuple[float, ...]:
-    """The lengths of so many sessions of each of these lengths."""
-    counts = [0.0] * len(EDGES)
-    for each in minutes:
-        counts[max(step for step, edge in enumerate(EDGES) if edge <= each * MINUTE)] += many
-    return tuple(counts)
+def weight(*minutes: float) -> float:
+    """The weight of sessions that have been there for so long, where one lasts an hour."""
+    return weighted_sessions([NOW - MINUTE * each for each in minutes], NOW, HOUR)
 
 
-def aged(lengths: tuple[float, ...] = (), **minutes: list[float]) -> Ages:
+def test_a_session_that_has_just_begun_counts_as_two_that_have_been_there_for_long() -> None:
+    assert weight(0) == 2.0
+    assert weight(30) == 1.5
+    assert weight(60 * 24 * 7) == pytest.approx(1.0, abs=0.01)
+    assert weight() == 0.0
+
+
+@given(st.lists(st.floats(0, 50_000), max_size=12), st.floats(0, 50_000))
+def test_one_more_session_never_empties_a_pod_sooner(there: list[float], more: float) -> None:
+    assert len(there) <= weight(*there) < weight(*there, more) <= 2 * len(there) + 2
+
+
+@given(st.floats(0, 5_000), st.floats(0, 5_000))
+def test_an_older_session_never_counts_more(one: float, other: float) -> None:
+    assert weight(max(one, other)) <= weight(min(one, other))
+
+
+def aged(**minutes: list[float]) -> Ages:
     """Pods whose sessions have lasted for so many minutes."""
-    since = {f"uid-{name}": tuple(NOW - MINUTE * m for m in each) for name, each in minutes.items()}
-    return Ages(since, NOW, lengths, lengths, NOW, NOW - 2 * DAY)
-
-
-def test_a_pod_is_empty_once_its_last_session_has_ended() -> None:
-    ages = aged(lasting(60), young=[5], old=[50], both=[5, 50], none=[])
-    young, old, both, none = (
-        time_to_empty(ages, f"uid-{name}") for name in ("young", "old", "both", "none")
+    return Ages(
+        {f"uid-{name}": tuple(NOW - MINUTE * m for m in each) for name, each in minutes.items()},
+        NOW,
     )
-    assert none == 0.0
-    assert old < 25 * MINUTE < 40 * MINUTE < young < 70 * MINUTE
-    assert young <= both < young + MINUTE
 
 
-def test_of_sessions_that_are_short_or_very_long_an_old_one_stays_longer() -> None:
-    ages = aged(lasting(5, 5, 5, 480), young=[1], old=[60])
-    assert time_to_empty(ages, "uid-young") < time_to_empty(ages, "uid-old")
-
-
-def test_a_session_that_has_lasted_longer_than_any_lasts_as_long_again() -> None:
-    found = time_to_empty(aged(lasting(5), a=[600]), "uid-a")
-    assert found == pytest.approx(600 * MINUTE, rel=0.2)
-
-
-@given(
-    st.lists(st.floats(0, 2_000), max_size=8),
-    st.floats(0, 2_000),
-    st.lists(st.floats(1, 5_000), min_size=1, max_size=5),
-)
-def test_one_more_session_never_empties_a_pod_sooner(
-    there: list[float], more: float, lengths: list[float]
-) -> None:
-    ages = aged(lasting(*lengths), a=there, b=[*there, more])
-    assert 0.0 <= time_to_empty(ages, "uid-a") <= time_to_empty(ages, "uid-b") * 1.000_001 < inf
-
-
-def visits(random: Random, days: float, mean: float) -> Iterator[tuple[float, float]]:
-    """Arrivals every few minutes with their ends: log-normal lengths, some of them long."""
-    at = 0.0
-    while at < days * DAY:
-        at += random.expovariate(1 / 300)
-        yield at, at + mean * random.lognormvariate(-0.5, 1.0)
-
-
-def test_how_long_sessions_last_is_learned_from_the_counts_of_pods() -> None:
-    random = Random(1)
-    stays = sorted(visits(random, 3, mean=20 * MINUTE))
-    pods = [random.randrange(3) for _ in stays]
-    ages = None
-    for at in range(0, round(3 * DAY), 15):
-        there: list[list[float]] = [[], [], []]
-        for (start, end), index in zip(stays, pods, strict=True):
-            if start > at:
-                break
-            if end > at:
-                there[index].append(start)
-        counted = [
-            replace(holding(len(each), min(each, default=None)), uid=f"{index}")
-            for index, each in enumerate(there)
-        ]
-        ages = follow(ages, counted, NOW + at)
-        stays, pods = _still_to_come(stays, pods, at)
-
-    assert ages is not None
-    truth = [20 * MINUTE * random.lognormvariate(-0.5, 1.0) for _ in range(20_000)]
-    for minutes in (10, 30, 60):
-        longer = sum(
-            count
-            for edge, count in zip(EDGES, ages.lengths, strict=True)
-            if edge >= minutes * MINUTE
-        )
-        share = sum(length >= minutes * MINUTE for length in truth) / len(truth)
-        assert longer / sum(ages.lengths) == pytest.approx(share, abs=0.08)
-
-
-def _still_to_come(
-    stays: list[tuple[float, float]], pods: list[int], at: float
-) -> tuple[list[tuple[float, float]], list[int]]:
-    left = [index for index, (_, end) in enumerate(stays) if end > at]
-    return [stays[index] for index in left], [pods[index] for index in left]
-
-
-def test_nothing_is_known_on_the_first_day_or_of_a_few_sessions() -> None:
-    def after(days: float, sessions: int) -> Ages:
-        ages = follow(None, [holding(0)], NOW)
-        for number in range(sessions):
-            at = NOW + days * DAY * number / sessions
-            ages = follow(follow(ages, [holding(1)], at), [holding(0)], at + 60)
-        return follow(ages, [holding(1)], NOW + days * DAY + HOUR)
-
-    assert after(0.5, 200).lengths == ()
-    assert after(2 * KNOWN_AFTER / DAY, int(ENOUGH) - 10).lengths == ()
-    assert after(2 * KNOWN_AFTER / DAY, int(ENOUGH) + 10).lengths != ()
-
-
-def test_a_step_of_the_clock_moves_all_times_and_no_length() -> None:
-    ages = aged(lasting(60), a=[5, 50])
-    expected = time_to_empty(ages, "uid-a")
-    assert time_to_empty(ages.shifted(-HOUR), "uid-a") == pytest.approx(expected)
-    state = State(ages=ages).shifted(HOUR)
-    assert state.ages == ages.shifted(HOUR)
+def test_a_step_of_the_clock_moves_all_times_and_no_age() -> None:
+    ages = aged(a=[50, 5])
+    moved = ages.shifted(-HOUR)
+    assert [moved.at - begin for begin in moved.begins["uid-a"]] == [50 * MINUTE, 5 * MINUTE]
+    assert State(ages=ages).shifted(HOUR).ages == ages.shifted(HOUR)
 
 
 RESERVE = Cordon(Cause.RESERVE, NOW - 60)
@@ -251,48 +202,43 @@ def reserve(name: str, sessions: int) -> PodState:
     return serving(name, sessions, routable=False, cordon=RESERVE)
 
 
-def planned(ages: Ages, *pods: PodState, wanted: int, landing: Landing | None) -> dict[str, str]:
+def planned(
+    ages: Ages, *pods: PodState, wanted: int, landing: Landing | None, stay: float | None
+) -> dict[str, str]:
     rules = policy()
     assert rules.drain is not None
-    state = State(sightings=sightings(*pods), ages=ages)
+    stays = Stays(NOW, Average(), Average(), NOW, stay)
+    state = State(sightings=sightings(*pods), ages=ages, traffic=Traffic(NOW, stays=stays))
     bounds, seen = Bounds(1, 20), observation(pods=pods)
     plan = plan_drain(rules, rules.drain, seen, wanted, wanted, bounds, state, Now(NOW), landing)
     return told(plan)
 
 
-HOURLY = lasting(60)
 FEW, ALL = Landing(4, 1), Landing(100, 1)
 PLANS: dict[str, tuple[Ages, list[PodState], int, Landing, dict[str, str]]] = {
     "drained is the pod that will be empty first, not the one with the fewest sessions": (
-        aged(HOURLY, a=[50, 52, 54], b=[2, 3], c=[1] * 6),
+        aged(a=[240, 200, 180], b=[3, 2], c=[1] * 6),
         [serving("a", 3), serving("b", 2), serving("c", 6)],
         2,
         ALL,
         {"a": "cordon scale-down"},
     ),
-    "as long as nobody knows how long sessions last, the one with the fewest": (
-        aged((), a=[50, 52, 54], b=[2, 3], c=[1] * 6),
-        [serving("a", 3), serving("b", 2), serving("c", 6)],
-        2,
-        ALL,
-        {"b": "cordon scale-down"},
-    ),
     "of equally full pods that goes to the reserve which will be empty first": (
-        aged(HOURLY, a=[2, 3], b=[50, 52], c=[1] * 6),
+        aged(a=[3, 2], b=[52, 50], c=[1] * 6),
         [serving("a", 2), serving("b", 2), serving("c", 6)],
         3,
         Landing(8, 1),
         {"b": "cordon reserve"},
     ),
     "of equally full pods that is opened which will be empty last": (
-        aged(HOURLY, a=[50, 52], b=[2, 3], c=[1] * 9),
+        aged(a=[52, 50], b=[3, 2], c=[1] * 9),
         [reserve("a", 2), reserve("b", 2), serving("c", 9)],
         3,
         FEW,
         {"b": "uncordon"},
     ),
     "when load returns, that serves again which would be empty last": (
-        aged(HOURLY, a=[50, 52, 54], b=[2, 3], c=[1] * 6),
+        aged(a=[240, 200, 180], b=[3, 2], c=[1] * 6),
         [
             leaving("a", Occupancy(3), protected=True),
             leaving("b", Occupancy(2), protected=True),
@@ -311,7 +257,13 @@ PLANS: dict[str, tuple[Ages, list[PodState], int, Landing, dict[str, str]]] = {
 def test_pods_are_chosen_by_when_they_will_be_empty(
     ages: Ages, pods: list[PodState], wanted: int, landing: Landing, expected: dict[str, str]
 ) -> None:
-    assert planned(ages, *pods, wanted=wanted, landing=landing) == expected
+    assert planned(ages, *pods, wanted=wanted, landing=landing, stay=HOUR) == expected
+
+
+def test_while_nobody_knows_how_long_sessions_last_the_one_with_the_fewest_is_drained() -> None:
+    ages, pods, wanted, landing, _ = PLANS[next(iter(PLANS))]
+    plan = planned(ages, *pods, wanted=wanted, landing=landing, stay=None)
+    assert plan == {"b": "cordon scale-down"}
 
 
 def test_decisions_follow_the_sessions_of_the_pods() -> None:

@@ -101,7 +101,7 @@ def test_what_has_changed_of_a_pod_is_all_that_has_changed(
 @given(st.lists(st.tuples(st.sampled_from(range(4)), st.sampled_from(range(3))), max_size=8))
 def test_what_a_line_leaves_out_is_in_those_before(looks: list[tuple[int, int]]) -> None:
     seen = [observation(12, 3), observation(12, 4), observation(4, 12, uid="b"), observation()]
-    ages = Ages({"uid-pod-0": (NOW - 60, NOW)}, NOW, (1.0, 2.0), (), NOW, NOW)
+    ages = Ages({"uid-pod-0": (NOW - 60, NOW)}, NOW)
     states = [State(), State(seen_at=NOW), State(recommendations=(Logged(2, NOW),), ages=ages)]
     entries = [entry(observed=seen[look], before=states[known]) for look, known in looks]
     encoder, decoder = Encoder(), Decoder()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from autoscaler.core.drain.ages import time_to_empty
+from autoscaler.core.drain.ages import weighted_sessions
 from autoscaler.core.drain.deletion_order import deletion_order
 from autoscaler.core.drain.pods import (
     is_cordoned_by_hand,
@@ -86,14 +86,14 @@ class Fleet:
     def lasts(self, pod: PodState) -> float:
         """Return by what pods are ranked, those first that are expected to be empty first.
 
-        It is the time until they are, in seconds, or the number of sessions as long as nobody knows
-        how long these last. Below 0 for a pod that never served, and without an end for one that
-        tells nothing.
+        It is the number of sessions, in which young ones count more once it is known how long they
+        last. Below 0 for a pod that never served, and without an end for one that tells nothing.
         """
         count = users(pod)
-        if self.ages is None or not self.ages.lengths or not 0 < count < inf:
+        begins = self.ages.begins.get(pod.uid) if self.ages else None
+        if self.ages is None or begins is None or self.stay is None or not 0 < count < inf:
             return count
-        return time_to_empty(self.ages, pod.uid)
+        return weighted_sessions(begins, self.ages.at, self.stay)
 
     def is_drained(self, pod: PodState) -> bool:
         """Whether a cordoned pod may be deleted now."""

@@ -8,9 +8,8 @@ drained first when replicas are surplus.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import groupby
 from typing import NamedTuple
 
 from autoscaler.core.drain.cleanup import SERVING
@@ -125,7 +124,7 @@ def _opened(
     if is_spread and room.suffices(landing):
         return chosen
     closed = [pod for pod in pods if not pod.routable]
-    others = [*_first_to_close(fleet, closed)][::-1]
+    others = _first_to_close(fleet, closed)[::-1]
     others.sort(key=lambda pod: not _free_seats(fleet, pod))
     while others and not (is_spread and room.suffices(landing)):
         pod = others[0] if is_spread else max(others, key=partial(room.gain, wanted=spread))
@@ -152,19 +151,18 @@ def _closed(
     return [pod for pod in present if pod.uid not in closed]
 
 
-def _first_to_close(fleet: Fleet, pods: Sequence[PodState]) -> Iterator[PodState]:
-    """Yield the emptiest first, of equal ones that which is expected to be empty first.
+def _first_to_close(fleet: Fleet, pods: Sequence[PodState]) -> list[PodState]:
+    """Return the emptiest first, of equal ones that which is expected to be empty first.
 
-    Last come pods that stay anyway. How long a pod lasts takes long to compute, so it is asked of
-    those alone whose turn it is.
+    Last come pods that stay anyway.
     """
 
-    def rank(pod: PodState) -> tuple[bool, int]:
-        return is_straggling(fleet, pod), -_free_seats(fleet, pod)
+    def rank(pod: PodState) -> tuple[float, ...]:
+        free, age = _free_seats(fleet, pod), -(pod.created_at or 0.0)
+        return is_straggling(fleet, pod), -free, fleet.lasts(pod), age
 
     last_first = pods[::-1]
-    for _, alike in groupby(sorted(last_first, key=rank), key=rank):
-        yield from sorted(alike, key=lambda pod: (fleet.lasts(pod), -(pod.created_at or 0.0)))
+    return sorted(last_first, key=rank)
 
 
 def _free_seats(fleet: Fleet, pod: PodState) -> int:
