@@ -39,7 +39,7 @@ def probe_creates_sessions(facts: Facts) -> Iterator[Finding]:
     """A probe must not open the app's page."""
     for container, kind, get in probes(apps(facts)):
         port, path = port_number(container, get.get("port")), get.get("path", "/")
-        if port != facts.exporter_port and not _is_quiet(path):
+        if port != facts.exporter_port and not is_quiet(path):
             yield error(
                 "probe-creates-sessions",
                 field_at(facts, f"spec.containers, {container['name']}, {kind}.httpGet ({path})"),
@@ -55,7 +55,8 @@ def probe_creates_sessions(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _is_quiet(path: str) -> bool:
+def is_quiet(path: str) -> bool:
+    """Return whether a request of this path creates no session."""
     return path.endswith(QUIET_ENDS) or path.startswith(QUIET_BEGINNINGS)
 
 

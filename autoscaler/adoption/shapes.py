@@ -1,0 +1,100 @@
+"""What an object of a manifest must have before anything reads it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from autoscaler.adapters.policies.yaml import Path, shown
+
+# A mapping of keys, a list of one shape, or a type. A key with ? may be missing, or nothing.
+_NAMED = {"name": str, "namespace?": str, "labels?": dict, "annotations?": dict}
+_PROBE = {"httpGet?": {"port": (int, str), "path?": str}}
+_CONTAINER = {
+    "name": str,
+    "image?": str,
+    "command?": [str],
+    "args?": [str],
+    "env?": [{"name": str}],
+    "ports?": [{"containerPort": int}],
+    "volumeMounts?": [{"name": str, "mountPath": str}],
+    "lifecycle?": {"preStop?": {"sleep?": {"seconds": int}}},
+    "securityContext?": dict,
+    "readinessProbe?": _PROBE,
+    "livenessProbe?": _PROBE,
+    "startupProbe?": _PROBE,
+    "resources?": {"requests?": dict, "limits?": dict},
+}
+_SELECTOR = {
+    "matchLabels?": dict,
+    "matchExpressions?": [{"key": str, "operator": str, "values?": [str]}],
+}
+_POD = {
+    "containers": [_CONTAINER],
+    "initContainers?": [_CONTAINER],
+    "volumes?": [{"name": str, "persistentVolumeClaim?": {"claimName": str}}],
+    "terminationGracePeriodSeconds?": int,
+}
+_STRATEGY = {"type?": str, "rollingUpdate?": dict}
+_SHAPES: Mapping[str, Any] = {
+    "Deployment": {
+        "metadata": _NAMED,
+        "spec": {
+            "replicas?": int,
+            "selector": _SELECTOR,
+            "strategy?": _STRATEGY,
+            "template": {"metadata": {"labels": dict}, "spec": _POD},
+        },
+    },
+    "Service": {
+        "metadata": _NAMED,
+        "spec": {"selector?": dict, "ports?": [{"port": int, "targetPort?": (int, str)}]},
+    },
+    "Ingress": {"metadata": _NAMED},
+    "HorizontalPodAutoscaler": {"metadata": _NAMED, "spec": {"scaleTargetRef": {"name": str}}},
+    "ScaledObject": {"metadata": _NAMED, "spec": {"scaleTargetRef": {"name": str}}},
+    "PodDisruptionBudget": {"metadata": _NAMED, "spec": {"selector?": _SELECTOR}},
+    "NetworkPolicy": {"metadata": _NAMED, "spec": {"podSelector?": _SELECTOR}},
+}
+_WORDS = {dict: "a mapping", list: "a list", str: "text", int: "a whole number"}
+
+
+class Misshapen(NamedTuple):
+    """Where an object is not what it should be, and what is expected there."""
+
+    path: Path
+    expected: str
+
+
+def misshapen(item: Mapping[str, Any]) -> Misshapen | None:
+    """Return the first place where an object lacks what is read of it; None if there is none.
+
+    Objects of kinds that nobody reads may have any shape.
+    """
+    return _wrong(item, _SHAPES.get(item["kind"], {}), ())
+
+
+def _wrong(value: Any, shape: Any, path: Path) -> Misshapen | None:
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return _unlike(value, dict, path)
+        return next(filter(None, (_of_key(value, *each, path) for each in shape.items())), None)
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return _unlike(value, list, path)
+        inner = (_wrong(each, shape[0], (*path, index)) for index, each in enumerate(value))
+        return next(filter(None, inner), None)
+    kinds = shape if isinstance(shape, tuple) else (shape,)
+    is_like = isinstance(value, kinds) and not isinstance(value, bool)
+    return None if is_like else _unlike(value, kinds[0], path)
+
+
+def _of_key(value: Mapping[str, Any], key: str, shape: Any, path: Path) -> Misshapen | None:
+    name = key.removesuffix("?")
+    if value.get(name) is None and name != key:
+        return None
+    return _wrong(value.get(name), shape, (*path, name))
+
+
+def _unlike(value: Any, kind: type, path: Path) -> Misshapen:
+    return Misshapen(path, f"is {shown(value)}, expected {_WORDS[kind]}")
