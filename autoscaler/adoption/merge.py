@@ -19,7 +19,7 @@ REPLACE = {"$patch": "replace"}
 def merged(base: Any, patch: Any) -> Any:
     """Return what a patch makes of a value. None in a mapping removes its key.
 
-    Items that a patch adds to a list come before the others, as with kustomize.
+    Items of a list that a patch has come before the others, as with kustomize.
     """
     if not isinstance(patch, Mapping):
         return patch
@@ -38,7 +38,6 @@ def merged(base: Any, patch: Any) -> Any:
 
 
 def _items(base: Sequence[Any], patch: Sequence[Any], key: str) -> list[Any]:
-    known = {each[key] for each in base}
-    patches = {each[key]: each for each in patch}
-    added = [merged(None, each) for each in patch if each[key] not in known]
-    return [*added, *(merged(each, patches.get(each[key], {})) for each in base)]
+    known = {each[key]: each for each in base}
+    patched = {each[key]: merged(known.get(each[key]), each) for each in patch}
+    return [*patched.values(), *(each for name, each in known.items() if name not in patched)]

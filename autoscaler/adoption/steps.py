@@ -7,7 +7,7 @@ pod before its users have left it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from shlex import quote
 
@@ -110,14 +110,15 @@ def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
         "Take `replicas` out of what is applied",
         "Otherwise the next step sets 1, because kubectl removes what its last manifest had. "
         "Remove `replicas` from your manifest too. The last command prints the same number as "
-        "before.",
+        "before." + _elsewhere(_appliers(adoption) - {"kubectl"}),
         (*_hand_over(adoption, folder), _replicas(adoption)),
     )
+    by_server = " --server-side" if "kubectl" in _appliers(adoption) else ""
     yield Step(
         "Roll out the pods",
         "**This ends every open session.**",
         (
-            _apply(folder, files.PODS),
+            _apply(folder, files.PODS) + by_server,
             _kubectl(adoption, f"rollout status deployment/{name}"),
         ),
     )
@@ -127,26 +128,36 @@ def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
     yield _doctor(adoption)
 
 
+def _elsewhere(appliers: Set[str]) -> str:
+    """Return what to do about managers that apply `replicas` from a place of their own."""
+    if not appliers:
+        return ""
+    return (
+        f" {', '.join(sorted(appliers))} applies it from elsewhere: after these commands and "
+        "before the next step, remove `replicas` there and let it apply that (docs/adopt.md)."
+    )
+
+
+def _appliers(adoption: Adoption) -> Set[str]:
+    """Return who sets `replicas` by server-side apply, after which they need another owner."""
+    deployment = adoption.app.facts.cluster and adoption.app.facts.cluster.deployment
+    return resetters((deployment or {}).get("metadata") or {}) - {KUBECTL, *RESETTERS}
+
+
 def _hand_over(adoption: Adoption, folder: str) -> Iterator[str]:
     """Yield the commands after which an apply without `replicas` leaves them as they are."""
-    ref = adoption.app.ref
-    deployment = adoption.app.facts.cluster and adoption.app.facts.cluster.deployment
-    managers = resetters((deployment or {}).get("metadata") or {})
-    if managers - {KUBECTL, *RESETTERS}:  # by server-side apply, which needs another owner first
-        text = json.dumps(
-            {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "metadata": {"name": ref.deployment, "namespace": ref.namespace},
-                "spec": {"replicas": 0},
-            }
-        ).replace('"replicas": 0', '"replicas": %s')
+    ref, appliers = adoption.app.ref, _appliers(adoption)
+    if appliers:
+        meta = {"name": ref.deployment, "namespace": ref.namespace}
+        head = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta}
+        text = json.dumps({**head, "spec": {"replicas": 0}}).replace(": 0}", ": %s}")
         yield (
             f'printf {quote(text)} "$({_replicas(adoption)})" | kubectl apply --server-side '
             "--field-manager=handover --validate=false -f -"
         )
-    place = quote(f"{folder}/{files.PODS}/deployment.yaml")
-    yield f"kubectl apply set-last-applied --create-annotation=true -f {place}"
+    if "kubectl" not in appliers:
+        place = quote(f"{folder}/{files.PODS}/deployment.yaml")
+        yield f"kubectl apply set-last-applied --create-annotation=true -f {place}"
 
 
 def _switch(adoption: Adoption, text: str) -> Iterator[Step]:

@@ -32,8 +32,11 @@ _SEXAGESIMAL = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?", re.ASCII)
 _EXPONENT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/]*%?", re.ASCII)
 _SHOWN_LENGTH = 40
-# Texts that manifests have without quotes: also options and images of containers.
-_WORD = re.compile(r"(--?[A-Za-z]|[A-Za-z0-9/])([-A-Za-z0-9._/=@%]|:(?=[A-Za-z0-9]))*", re.ASCII)
+# Texts that manifests have without quotes: words, options, images, and amounts such as 384Mi. Any
+# other text that begins with a digit could be a number to some reader.
+_WORD = re.compile(
+    r"(--?[A-Za-z]|[A-Za-z/])([-A-Za-z0-9._/=@%]|:(?=[A-Za-z0-9]))*|\d+([KMGT]i|[m%])", re.ASCII
+)
 # Words that some readers of YAML 1.1 take for true and false, and ours does not.
 _TRUTHS = ("y", "Y", "n", "N")
 _WIDTH = 10_000
