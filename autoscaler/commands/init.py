@@ -32,6 +32,7 @@ from autoscaler.policy.fields import MAX_REPLICAS
 FAILED, BAD_INPUT = 1, 2
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 EXPORTER = "bokeh-exporter:0.1.0"
+OUTPUT = Path("adoption")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: ask the cluster)",
     )
     parser.add_argument(
-        "--output", metavar="FOLDER", type=Path, required=True, help="folder to write the files to"
+        "--output",
+        metavar="FOLDER",
+        type=Path,
+        default=OUTPUT,
+        help=f"folder to write the files to (default: {OUTPUT})",
     )
     parser.add_argument(
         "--force", action="store_true", help="replace files that exist in the folder"

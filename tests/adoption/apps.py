@@ -166,6 +166,20 @@ def as_user(objects: Objects) -> None:
     pod(objects)["containers"][0]["securityContext"] = {"runAsUser": 1000, "runAsNonRoot": True}
 
 
+def restricted(objects: Objects) -> None:
+    """As a namespace with the Pod Security Standard `restricted` wants it."""
+    pod(objects)["securityContext"] = {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    [main] = pod(objects)["containers"]
+    main["securityContext"] = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
 def odd_texts(objects: Objects) -> None:
     """Values that readers of YAML take for something else if they are not in quotes."""
     texts = ("yes", "n", "1e3", "0o17", "0x1F", "1_000", "12:30:00", "null", "~", "", "a: b", "#")
