@@ -14,6 +14,10 @@ from autoscaler.doctor.manifests import labels, matches, where
 _PYTHON = (
     "The launcher is copied into the pod, so the image needs Python 3.11 or newer, as `python`."
 )
+_IMAGE = (
+    "The image must have the launcher, as its ENTRYPOINT where the manifest has no `command`: "
+    "deploy/README.md, An image of your own app."
+)
 _ENTRYPOINT = (
     "The manifest has only `args`. If the image has an ENTRYPOINT too, it is not started any "
     "more: then repeat this command with --start and all words of the app's start."
@@ -65,15 +69,14 @@ def _other_autoscalers(adoption: Adoption) -> Iterator[str]:
 
 def _start(adoption: Adoption) -> Iterator[str]:
     container, choices = adoption.app.container, adoption.choices
-    changed = adoption.patch["spec"]["template"]["spec"].get("containers") or [{}]
-    if "command" not in changed[0]:
+    if not choices.zero_touch:
+        yield _IMAGE
         return
-    if choices.zero_touch:
+    changed = adoption.patch["spec"]["template"]["spec"].get("containers") or [{}]
+    if "command" in changed[0]:
         yield _PYTHON
-    else:
-        yield "The image must have the launcher: deploy/README.md, An image of your own app."
-    if not container.get("command") and not choices.start:
-        yield _ENTRYPOINT
+        if not container.get("command") and not choices.start:
+            yield _ENTRYPOINT
 
 
 def _tools(adoption: Adoption) -> Iterator[str]:

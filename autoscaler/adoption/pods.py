@@ -70,7 +70,7 @@ def _template(
     spec: dict[str, Any] = {}
     container: dict[str, Any] = {"name": app.container["name"]}
     started: list[Any] = []
-    if not _is_launched(app):
+    if not _has_launcher(app, choices):
         container |= _launch(app.container, choices, ours)
         if choices.zero_touch:
             copied = ours.agent["spec"]["template"]["spec"]
@@ -93,8 +93,10 @@ def _template(
     return patch
 
 
-def _is_launched(app: App) -> bool:
-    return launched(app.facts) is True
+def _has_launcher(app: App, choices: Choices) -> bool:
+    """Return whether the launcher starts the app already: in an image of ours, by ENTRYPOINT."""
+    by_image = not choices.zero_touch and not app.container.get("command") and not choices.start
+    return by_image or launched(app.facts) is True
 
 
 def _with_image(container: Json, choices: Choices) -> dict[str, Any]:

@@ -7,26 +7,29 @@ from typing import Any, NamedTuple
 
 from autoscaler.adapters.policies.yaml import Path, shown
 
-# A mapping of keys, a list of one shape, or a type. A key with ? may be missing, or nothing.
-_NAMED = {"name": str, "namespace?": str, "labels?": dict, "annotations?": dict}
-_PROBE = {"httpGet?": {"port": (int, str), "path?": str}}
+# A mapping of keys, a list of one shape, or a type. A key with ? may be missing, or nothing; * is
+# every key.
+_TEXTS = {"*": str}
+_NAMED = {"name": str, "namespace?": str, "labels?": _TEXTS, "annotations?": _TEXTS}
+_AMOUNT = (int, str)
+_PROBE = {"httpGet?": {"port": _AMOUNT, "path?": str}}
 _CONTAINER = {
     "name": str,
     "image?": str,
     "command?": [str],
     "args?": [str],
     "env?": [{"name": str}],
-    "ports?": [{"containerPort": int}],
+    "ports?": [{"containerPort": int, "name?": str}],
     "volumeMounts?": [{"name": str, "mountPath": str}],
     "lifecycle?": {"preStop?": {"sleep?": {"seconds": int}}},
     "securityContext?": dict,
     "readinessProbe?": _PROBE,
     "livenessProbe?": _PROBE,
     "startupProbe?": _PROBE,
-    "resources?": {"requests?": dict, "limits?": dict},
+    "resources?": {"requests?": {"*": _AMOUNT}, "limits?": {"*": _AMOUNT}},
 }
 _SELECTOR = {
-    "matchLabels?": dict,
+    "matchLabels?": _TEXTS,
     "matchExpressions?": [{"key": str, "operator": str, "values?": [str]}],
 }
 _POD = {
@@ -35,7 +38,10 @@ _POD = {
     "volumes?": [{"name": str, "persistentVolumeClaim?": {"claimName": str}}],
     "terminationGracePeriodSeconds?": int,
 }
-_STRATEGY = {"type?": str, "rollingUpdate?": dict}
+_STRATEGY = {
+    "type?": str,
+    "rollingUpdate?": {"maxSurge?": _AMOUNT, "maxUnavailable?": _AMOUNT},
+}
 _SHAPES: Mapping[str, Any] = {
     "Deployment": {
         "metadata": _NAMED,
@@ -43,12 +49,12 @@ _SHAPES: Mapping[str, Any] = {
             "replicas?": int,
             "selector": _SELECTOR,
             "strategy?": _STRATEGY,
-            "template": {"metadata": {"labels": dict}, "spec": _POD},
+            "template": {"metadata": {"labels": _TEXTS}, "spec": _POD},
         },
     },
     "Service": {
         "metadata": _NAMED,
-        "spec": {"selector?": dict, "ports?": [{"port": int, "targetPort?": (int, str)}]},
+        "spec": {"selector?": _TEXTS, "ports?": [{"port": int, "targetPort?": _AMOUNT}]},
     },
     "Ingress": {"metadata": _NAMED},
     "HorizontalPodAutoscaler": {"metadata": _NAMED, "spec": {"scaleTargetRef": {"name": str}}},
@@ -66,6 +72,13 @@ class Misshapen(NamedTuple):
     expected: str
 
 
+def present(value: Any) -> Any:
+    """Return a value without the keys that have nothing, which the API server takes as missing."""
+    if isinstance(value, dict):
+        return {key: present(each) for key, each in value.items() if each is not None}
+    return [present(each) for each in value] if isinstance(value, list) else value
+
+
 def misshapen(item: Mapping[str, Any]) -> Misshapen | None:
     """Return the first place where an object lacks what is read of it; None if there is none.
 
@@ -78,7 +91,8 @@ def _wrong(value: Any, shape: Any, path: Path) -> Misshapen | None:
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return _unlike(value, dict, path)
-        return next(filter(None, (_of_key(value, *each, path) for each in shape.items())), None)
+        keys = dict.fromkeys(value, shape["*"]) if "*" in shape else shape
+        return next(filter(None, (_of_key(value, *each, path) for each in keys.items())), None)
     if isinstance(shape, list):
         if not isinstance(value, list):
             return _unlike(value, list, path)
@@ -93,6 +107,8 @@ def _of_key(value: Mapping[str, Any], key: str, shape: Any, path: Path) -> Missh
     name = key.removesuffix("?")
     if value.get(name) is None and name != key:
         return None
+    if value.get(name) == [] and name == key:
+        return Misshapen((*path, name), "is empty, expected an item")
     return _wrong(value.get(name), shape, (*path, name))
 
 

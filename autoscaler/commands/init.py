@@ -15,7 +15,7 @@ from autoscaler.adapters.shipped import shipped
 from autoscaler.adoption.app import Choices, UnclearError, app_of, seen_in
 from autoscaler.adoption.files import STEPS, files
 from autoscaler.adoption.plan import adopt, is_adopted
-from autoscaler.adoption.shapes import misshapen
+from autoscaler.adoption.shapes import misshapen, present
 from autoscaler.adoption.steps import page
 from autoscaler.commands.arguments import whole
 from autoscaler.commands.connect import add_kubeconfig
@@ -205,7 +205,8 @@ def _objects(name: str) -> Iterator[Mapping[str, Any]]:
     """Yield the objects of a manifest. Raises AutoscalerError."""
     path, documents = manifest(name)
     for document in documents:
-        for value, place in objects(document.value):
+        for found, place in objects(document.value):
+            value = present(found)
             for problem in document.problems:
                 raise UnclearError(f"{path}:{problem.line}: {problem.path}: {problem.message}")
             if wrong := misshapen(value):

@@ -170,6 +170,14 @@ def test_an_image_that_has_the_launcher_needs_no_copy(tmp_path: Path) -> None:
     assert "volumes" not in pod
 
 
+@pytest.mark.parametrize("container", [apps.ONLY_CMD, apps.PANEL], ids=["CMD", "args"])
+def test_an_image_whose_entrypoint_is_the_launcher_starts_as_before(container: Any) -> None:
+    found = of_app(adopted(apps.app(container), zero_touch=False))
+
+    assert "command" not in found
+    assert found.get("args") == container.get("args")
+
+
 def test_the_container_behind_a_proxy_in_the_pod_is_the_app() -> None:
     adoption = adopted(APPS["a proxy in the same pod"], sticky="nginx")
 

@@ -17,6 +17,7 @@ import pytest
 
 from exporter import cli
 from tests.deploy.pages import DEPLOY_PAGE, blocks, command, run_shell
+from tests.docs.test_install import PARTS
 from tests.lab.go import BuildError
 from tests.lab.images import (
     EXAMPLES,
@@ -124,7 +125,7 @@ def test_the_exporter_has_two_dependencies_and_nothing_of_the_daemon() -> None:
 def test_the_printed_command_makes_the_wheel_that_the_images_have(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in ("autoscaler", "exporter", "policies", "README.md", "LICENSE", "pyproject.toml"):
+    for name in (*PARTS, "policies"):
         (copy / name).symlink_to(ROOT / name)
     # Without an index: what builds it is in the environment of the tests.
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.adoption import apps
 from tests.deploy.pages import FIRST_PAGE, PAGES, command, commands, run_shell
 
 ROOT = FIRST_PAGE.parent
 PAGE = "policies/sessions.yaml"
-PARTS = ("autoscaler", "exporter", "README.md", "LICENSE", "pyproject.toml")
+PARTS = ("autoscaler", "deploy", "exporter", "README.md", "LICENSE", "pyproject.toml")
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,8 @@ def test_each_install_has_what_it_is_for(settings: dict[str, str], tmp_path: Pat
     run_shell("pip uninstall --yes bokeh-autoscaler", tmp_path, **settings)
     run_shell(wheel, tmp_path, **settings)
     run_shell("autoscaler check policies", tmp_path, **settings)
+    file = apps.write(tmp_path, apps.app())
+    run_shell(f"autoscaler init {file.name} --sticky nginx", tmp_path, **settings)
 
 
 @pytest.mark.parametrize("page", [FIRST_PAGE, *PAGES], ids=lambda page: str(page.parent.name))
