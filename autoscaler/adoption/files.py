@@ -12,6 +12,7 @@ from typing import Any
 from autoscaler.adapters.policies.yaml import block_text, flow_text
 from autoscaler.adapters.shipped import Shipped
 from autoscaler.adoption.plan import Adoption
+from autoscaler.policy.fields import MAX_REPLICAS
 
 KUSTOMIZATION = "kustomization.yaml"
 PODS, SERVICES, PROXY = "pods", "services", "sticky"
@@ -125,10 +126,11 @@ def _proxy(adoption: Adoption, ours: Shipped) -> dict[str, str]:
 def _of_daemon(adoption: Adoption) -> dict[str, str]:
     """Return the policy, or the chart's values with it."""
     app, choices = adoption.app, adoption.choices
+    least = min(max(1, app.replicas), MAX_REPLICAS)
     values = {
         "name": _policy_name(app.ref.deployment),
         "target": {"namespace": app.ref.namespace, "deployment": adoption.name},
-        "replicas": {"min": max(1, app.replicas), "max": max(_FEWEST, 3 * app.replicas)},
+        "replicas": {"min": least, "max": min(max(_FEWEST, 3 * least), MAX_REPLICAS)},
     }
     metric = {"type": "sessions", "seats": choices.seats, "spare": max(1, choices.seats // 2)}
     lines = [

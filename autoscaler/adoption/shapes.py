@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from autoscaler.adapters.policies.yaml import Path, shown
 
-# A mapping of keys, a list of one shape, or a type. A key with ? may be missing, or nothing; * is
-# every key.
+# Names are part of printed commands, so nothing else may be in them.
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+# A mapping of keys, a list of one shape, a pattern of a text, or a type. A key with ? may be
+# missing, or nothing; * is every key.
 _TEXTS = {"*": str}
-_NAMED = {"name": str, "namespace?": str, "labels?": _TEXTS, "annotations?": _TEXTS}
+_NAMED = {"name": _NAME, "namespace?": _NAME, "labels?": _TEXTS, "annotations?": _TEXTS}
 _AMOUNT = (int, str)
 _PROBE = {"httpGet?": {"port": _AMOUNT, "path?": str}}
 _CONTAINER = {
-    "name": str,
+    "name": _NAME,
     "image?": str,
     "command?": [str],
     "args?": [str],
@@ -98,6 +101,10 @@ def _wrong(value: Any, shape: Any, path: Path) -> Misshapen | None:
             return _unlike(value, list, path)
         inner = (_wrong(each, shape[0], (*path, index)) for index, each in enumerate(value))
         return next(filter(None, inner), None)
+    if isinstance(shape, re.Pattern):
+        is_name = isinstance(value, str) and shape.fullmatch(value)
+        wanted = f"is {shown(value)}, expected a name of lower-case letters, digits, - and ."
+        return None if is_name else Misshapen(path, wanted)
     kinds = shape if isinstance(shape, tuple) else (shape,)
     is_like = isinstance(value, kinds) and not isinstance(value, bool)
     return None if is_like else _unlike(value, kinds[0], path)

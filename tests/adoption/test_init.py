@@ -232,6 +232,18 @@ def test_only_the_services_of_the_pods_change() -> None:
     }
 
 
+@pytest.mark.parametrize("replicas", [0, 1, 7, 2_000_000_000])
+def test_the_policy_is_valid_for_any_number_of_pods(replicas: int, tmp_path: Path) -> None:
+    def many(objects: Objects) -> None:
+        objects[0]["spec"]["replicas"] = replicas
+
+    assert init(tmp_path, apps.app(apps.BOKEH, many)) == 0
+
+    found = load_policy(tmp_path / "adoption" / "policy.yaml").replicas
+    assert found.min == max(1, replicas) or replicas > found.max
+    assert found.max >= found.min
+
+
 NAMES = {"dashboards": "dashboards-2", "dashboards-2": "dashboards-3", "a-9": "a-10", "v1": "v1-2"}
 
 
@@ -467,7 +479,11 @@ REFUSED = {
     "no template": (without(0, "spec", "template"), (), "spec.template: is nothing, expected a"),
     "a container without a name": (
         *(without(*CONTAINERS, 0, "name"), ()),
-        "containers[0].name: is nothing, expected text",
+        "containers[0].name: is nothing, expected a name",
+    ),
+    "a name that is a command": (
+        *(with_value("x; reboot", 1, "metadata", "name"), ()),
+        'metadata.name: is "x; reboot", expected a name of lower-case letters',
     ),
     "a command that is a text": (
         *(with_value("bokeh serve", *CONTAINERS, 0, "command"), ()),
