@@ -108,7 +108,7 @@ def _placed(item: Json, namespace: str) -> Json:
 def app_of(facts: Facts, choices: Choices) -> App:
     """Return the app in what was seen. Raises UnclearError."""
     if facts.cluster is None or facts.cluster.deployment is None or facts.ref is None:
-        raise UnclearError(f"Deployment {facts.ref}: there is none; set --deployment, --namespace")
+        raise UnclearError(f"Deployment {facts.ref} was not seen")
     services = [each for each in selecting(facts) if not _is_proxys(each)]
     served = [port for each in services for port in _targets(each, facts)]
     container = _container(apps(facts), served, choices.container)

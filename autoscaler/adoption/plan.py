@@ -67,7 +67,7 @@ class Adoption:
 
 
 def is_adopted(facts: Facts) -> bool:
-    """Return whether an app lacks nothing that an adoption would add."""
+    """Return whether an app that was seen lacks nothing that an adoption would add."""
     return _LACKING.isdisjoint(each.id for each in examine([facts]))
 
 

@@ -226,7 +226,9 @@ def _in_cluster(args: argparse.Namespace) -> Facts:
     with progress("asking the cluster") as show:
         api = KubernetesCluster.connect(args.kubeconfig, args.context).api
         seen = Inspector(api, show).inspect(ref, Daemon(*DAEMON.split("/")))
-    if "deployment" not in seen.absent and (seen.deployment is None or seen.services is None):
+    if "deployment" in seen.absent:
+        raise UnclearError(f"Deployment {ref}: there is none; set --namespace and --deployment")
+    if seen.deployment is None or seen.services is None:
         raise ClusterError("; ".join(seen.unexamined))
     return Facts(ref, cluster=seen)
 

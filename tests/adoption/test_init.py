@@ -344,6 +344,19 @@ def test_files_that_are_there_stay_without_force(
     assert load_policy(policy).name == "dashboards"
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = apps.write(tmp_path, apps.app())
+
+    assert main(["init", str(file), "--output", str(file / "adoption")]) == 1
+
+    said = capsys.readouterr()
+    assert "cannot be written" in said.err
+    assert said.err.count("\n") == 1
+    assert not said.out
+
+
 def test_values_for_the_chart_have_policy_and_proxy(tmp_path: Path) -> None:
     assert init(tmp_path, apps.app(), "--helm", "--sticky", "nginx") == 0
 

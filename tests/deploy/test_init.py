@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -171,6 +172,42 @@ def test_the_api_server_takes_all_of_it(case: str, operator: Operator) -> None:
     said = operator.run(f"kubectl apply --dry-run=server --validate=strict -k {output}")
 
     assert f"deployment.apps/{NEW} created (server dry run)" in said
+
+
+@pytest.mark.slow
+@pytest.mark.control_plane
+@pytest.mark.parametrize("kind", ["haproxy", "nginx"])
+def test_the_api_server_takes_the_proxy(kind: str, operator: Operator) -> None:
+    output = init(operator.folder, apps.app(), "--sticky", kind)
+
+    said = operator.run(f"kubectl apply --dry-run=server --validate=strict -k {output}/sticky")
+
+    assert f"deployment.apps/sticky-{kind} created (server dry run)" in said
+
+
+def asked(kubeconfig: Path, folder: Path, name: str = OLD) -> int:
+    """The exit code of a question to a cluster."""
+    where = ("--namespace", NAMESPACE, "--deployment", name, "--kubeconfig", str(kubeconfig))
+    return main(["init", *where, "--output", str(folder / "adoption")])
+
+
+@pytest.mark.slow
+@pytest.mark.control_plane
+def test_what_the_cluster_does_not_tell_is_one_line(
+    operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(operator, apps.app())
+    rules = [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]}]
+    few = operator.cluster.service_account(NAMESPACE, f"onlooker-{token_hex(4)}", rules)
+
+    assert asked(few, tmp_path) == 1
+    assert "services" in capsys.readouterr().err
+    assert asked(operator.cluster.admin, tmp_path, "reports") == 2
+    assert "Deployment bokeh/reports: there is none" in capsys.readouterr().err
+    nowhere = few.read_text().replace("127.0.0.1:", "127.0.0.1:1")
+    (tmp_path / "nowhere").write_text(nowhere)
+    assert asked(tmp_path / "nowhere", tmp_path) == 1
+    assert not (tmp_path / "adoption").exists()
 
 
 @pytest.mark.slow
