@@ -20,8 +20,8 @@ from autoscaler.doctor.checks_scaling import KUBECTL, RESETTERS, resetters
 
 _BESIDE = (
     "A second Deployment starts beside the first one, new users go to its pods, and the first one "
-    "is deleted when its users have left. Nobody loses a session, and for that time there are "
-    "twice as many pods."
+    "is deleted when its users have left. No session is ended. Meanwhile there are twice as many "
+    "pods, and a user of an old pod whose connection breaks gets a new session."
 )
 _IN_PLACE = (
     "**Step 2 ends every open session**: the pods that run now have no launcher, and nothing that "
