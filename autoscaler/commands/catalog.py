@@ -10,6 +10,7 @@ COMMANDS = {
     "run": "run the daemon, which scales the targets of all policies",
     "check": "check policy files and print every error in them",
     "convert": "write a policy for an HPA or a ScaledObject, and name what has no equivalent",
+    "init": "write what adopts a running app, and the steps that lose no session",
     "decide": "print one scaling decision and how it was made, without scaling",
     "doctor": "report all that will hurt in a set-up, with fixes",
     "status": "show what the daemon sees and decides now, one line for each Deployment",

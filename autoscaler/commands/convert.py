@@ -9,16 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from autoscaler.adapters.policies.convert import Conversion, Conversions, convert
-from autoscaler.adapters.policies.policy_file import MAX_MANIFEST_BYTES, read_documents
 from autoscaler.commands.check import describe
 from autoscaler.commands.lines import complain
+from autoscaler.commands.manifests import manifest
 from autoscaler.errors import AutoscalerError
 from autoscaler.policy import Policy
 from autoscaler.policy.fields import MAX_REPLICAS
 from exporter.texts import visible
 
 FAILED, BAD_INPUT = 1, 2
-STDIN = "standard input"
 # Kinds of other objects that one message names.
 MOST_KINDS = 10
 
@@ -99,9 +98,7 @@ def _print(text: str) -> int:
 
 def _convert(args: argparse.Namespace) -> Conversions:
     """Return the policies, at least one. Raises PolicyError."""
-    is_file = args.manifest != "-"
-    path = Path(args.manifest if is_file else STDIN)
-    documents = read_documents(path, None if is_file else _stdin())
+    path, documents = manifest(args.manifest)
     name = visible(path)
     conversions = convert(documents, name, args.seats)
     if not conversions.found:
@@ -110,16 +107,6 @@ def _convert(args: argparse.Namespace) -> Conversions:
         nothing = f"{name}: has nothing to convert, {wanted}{seen and f', found {seen}'}"
         raise AutoscalerError("\n".join([*conversions.skipped, nothing]))
     return conversions
-
-
-def _stdin() -> bytes:
-    """Return what standard input has, at most a byte more than allowed. Raises AutoscalerError."""
-    if sys.stdin is None:
-        raise AutoscalerError(f"{STDIN}: cannot be read (it is closed); name a file in place of -")
-    try:
-        return sys.stdin.buffer.read(MAX_MANIFEST_BYTES + 1)
-    except OSError as error:
-        raise AutoscalerError(f"{STDIN}: cannot be read ({error.strerror})") from None
 
 
 def _files(name: str | None, found: Sequence[Conversion]) -> dict[Path, Conversion]:

@@ -84,9 +84,7 @@ def grace_too_short(facts: Facts) -> Iterator[Finding]:
     """Kubernetes must wait for as long as the launcher does."""
     if not is_seen(facts):
         return
-    spec = template(facts).get("spec") or {}
-    grace = spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE)
-    needed = round(pre_stop(facts) + drain_deadline(facts) + STOP)
+    grace, needed = needed_grace(facts)
     if grace < needed:
         yield error(
             "grace-too-short",
@@ -95,6 +93,13 @@ def grace_too_short(facts: Facts) -> Iterator[Finding]:
             "users have left.",
             template_yaml(f"spec: {{terminationGracePeriodSeconds: {needed}}}"),
         )
+
+
+def needed_grace(facts: Facts) -> tuple[int, int]:
+    """Return for how many seconds Kubernetes waits for a pod to end, and how many it must."""
+    spec = template(facts).get("spec") or {}
+    grace = spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE)
+    return int(grace), round(pre_stop(facts) + drain_deadline(facts) + STOP)
 
 
 def recreated(facts: Facts) -> Iterator[Finding]:

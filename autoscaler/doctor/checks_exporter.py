@@ -43,7 +43,7 @@ SIDECAR = (
 def no_exporter(facts: Facts) -> Iterator[Finding]:
     """The pod template must have one."""
     spec = template(facts).get("spec") or {}
-    if is_seen(facts) and not _exporters(spec, facts):
+    if is_seen(facts) and not exporters(spec, facts.exporter_port):
         yield error(
             "no-exporter",
             field_at(facts, "spec.initContainers"),
@@ -54,8 +54,8 @@ def no_exporter(facts: Facts) -> Iterator[Finding]:
 
 def pods_without_exporter(facts: Facts) -> Iterator[Finding]:
     """A running pod may be from before the template had one."""
-    lacking = [pod for pod in pods(facts) if not _exporters(pod["spec"], facts)]
-    if lacking and _exporters(template(facts).get("spec") or {}, facts):
+    lacking = [pod for pod in pods(facts) if not exporters(pod["spec"], facts.exporter_port)]
+    if lacking and exporters(template(facts).get("spec") or {}, facts.exporter_port):
         yield error(
             "pods-without-exporter",
             where(lacking[0], "Pod", "spec.initContainers"),
@@ -67,7 +67,7 @@ def pods_without_exporter(facts: Facts) -> Iterator[Finding]:
 def exporter_not_running(facts: Facts) -> Iterator[Finding]:
     """The exporter of a pod may be there and not run."""
     for pod in pods(facts):
-        names = {each["name"] for each in _exporters(pod["spec"], facts)}
+        names = {each["name"] for each in exporters(pod["spec"], facts.exporter_port)}
         for name, reason, _ in waiting(pod):
             if name in names:
                 yield error(
@@ -124,8 +124,9 @@ def exporter_unreachable(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _exporters(spec: Json, facts: Facts) -> list[Json]:
-    return [each for each in all_containers(spec) if is_exporter(each, facts.exporter_port)]
+def exporters(spec: Json, port: int) -> list[Json]:
+    """Return the containers of a pod that serve the exporter's pages."""
+    return [each for each in all_containers(spec) if is_exporter(each, port)]
 
 
 def _is_ingress(policy: Json) -> bool:

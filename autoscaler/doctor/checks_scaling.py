@@ -13,6 +13,7 @@ from autoscaler.doctor.manifests import deployment_at, kubectl, where
 # The manager to which docs/adopt.md transfers the field, until the daemon writes it.
 HANDED_OVER = "handover"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+KUBECTL = "kubectl apply"
 # Managers whose every upgrade sets what their manifest says, without server-side apply.
 RESETTERS = ("helm", "argocd-controller", "Terraform", "pulumi-kubernetes")
 
@@ -23,7 +24,7 @@ SERVER_SIDE = (
 )
 # By who sets the field: how to make it stop without setting 1.
 WAYS = {
-    "kubectl apply": "# remove `replicas` from the manifest, but first from what kubectl "
+    KUBECTL: "# remove `replicas` from the manifest, but first from what kubectl "
     "remembers, or the\n# next apply sets 1 (docs/adopt.md, In place):\n"
     "kubectl apply set-last-applied -f MANIFEST_WITHOUT_REPLICAS.yaml",
     "argocd-controller": "# in the Application (docs/adopt.md, Argo CD), before you remove "
@@ -133,7 +134,7 @@ def replicas_in_manifest(facts: Facts) -> Iterator[Finding]:
     """What applies `replicas` resets them at each apply."""
     if facts.cluster is None or facts.cluster.deployment is None:
         return
-    writers = sorted(_resetters(facts.cluster.deployment["metadata"]))
+    writers = sorted(resetters(facts.cluster.deployment["metadata"]))
     if writers:
         yield error(
             "replicas-in-manifest",
@@ -143,11 +144,11 @@ def replicas_in_manifest(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _resetters(meta: Json) -> set[str]:
+def resetters(meta: Json) -> set[str]:
     """Return the field managers that will set `spec.replicas` again."""
     found = set()
     if '"replicas":' in (meta.get("annotations") or {}).get(LAST_APPLIED, "").replace(" ", ""):
-        found.add("kubectl apply")
+        found.add(KUBECTL)
     for entry in meta.get("managedFields") or ():
         spec = (entry.get("fieldsV1") or {}).get("f:spec") or {}
         manager = entry.get("manager", "")

@@ -49,7 +49,7 @@ COOKIES = (
 def probe_creates_sessions(facts: Facts) -> Iterator[Finding]:
     """A probe must not open the app's page."""
     for container, kind, handler, port, path in probes(servers(facts)):
-        if port_number(container, port) != facts.exporter_port and not _is_quiet(path):
+        if port_number(container, port) != facts.exporter_port and not is_quiet(path):
             instead = (
                 f"tcpSocket: {{port: {port}}}"
                 if kind == "livenessProbe"
@@ -82,7 +82,8 @@ def pods_not_starting(facts: Facts) -> Iterator[Finding]:
                 )
 
 
-def _is_quiet(path: str) -> bool:
+def is_quiet(path: str) -> bool:
+    """Return whether a request of this path creates no session."""
     return path.endswith(QUIET_ENDS) or path.startswith(QUIET_BEGINNINGS)
 
 

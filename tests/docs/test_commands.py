@@ -39,6 +39,8 @@ SITE = "tests/docs/test_site.py::test_the_site_has_every_page"
 FIDELITY = "tests/hpa/test_against_the_simulation.py::test_the_area_between_both_trajectories"
 REMOVED = "tests/kubernetes/test_remove.py"
 UNINSTALLED = f"{REMOVED}::test_the_printed_commands_uninstall_in_their_order"
+INIT = "tests/deploy/test_init.py::test_the_printed_steps_adopt_an_app_that_the_cluster_has"
+FROM_FILES = "tests/deploy/test_init.py::test_kustomize_makes_of_the_folder_what_the_diff_shows"
 DOCTOR = "tests/kubernetes/test_doctor.py::test_all_that_is_wrong_is_reported_at_once"
 RESOURCES = "tests/kubernetes/test_scaling_policies.py::test_the_object_of_the_page"
 PAUSES = "tests/kubernetes/test_pauses.py"
@@ -81,6 +83,8 @@ RUN_BY = {
     "autoscaler tune": TUNED,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",
     "autoscaler remove": UNINSTALLED,
+    "autoscaler init": INIT,
+    "autoscaler init dashboards.yaml": FROM_FILES,
     "autoscaler doctor": DOCTOR,
     "autoscaler doctor https": "tests/proxies/test_doctor.py::test_what_a_proxy_breaks_is_found",
     "autoscaler replay": JOURNALED,

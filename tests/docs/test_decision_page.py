@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.core.decide import decide, record_scaling
 from autoscaler.model import Decision, State
 from autoscaler.policy import Policy

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.errors import SOURCE
+from tests.adoption import apps
 from tests.deploy.pages import FIRST_PAGE, WITH_LINKS, command, commands, run_shell
 from tests.lab.wheels import PARTS, constraints
 
@@ -79,6 +80,8 @@ def test_each_install_has_what_it_is_for(settings: dict[str, str], tmp_path: Pat
     run_shell("pip uninstall --yes bokeh-autoscaler", tmp_path, **settings)
     run_shell(wheel, tmp_path, **settings)
     run_shell("autoscaler check policies", tmp_path, **settings)
+    file = apps.write(tmp_path, apps.app())
+    run_shell(f"autoscaler init {file.name} --sticky nginx", tmp_path, **settings)
 
 
 # Until `SOURCE` says that an index has the package, nothing may be printed that asks one for it;

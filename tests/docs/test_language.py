@@ -128,6 +128,7 @@ SOURCES: dict[str, Callable[[Path], Iterator[Line]]] = {
 CODE = (
     "autoscaler/*.py",
     "autoscaler/adapters/**/*.py",
+    "autoscaler/adoption/*.py",
     "autoscaler/commands/*.py",
     "autoscaler/control/*.py",
     "autoscaler/core/**/*.py",

@@ -13,7 +13,10 @@ from tests.lab.go import output_of
 
 ROOT = Path(__file__).parents[2]
 # All that an installation needs of a checkout; the wheel takes a policy from `policies` too.
-PARTS = ("autoscaler", "exporter", "README.md", "LICENSE", "pyproject.toml", "hatch_build.py")
+PARTS = (
+    *("autoscaler", "deploy", "exporter"),
+    *("README.md", "LICENSE", "pyproject.toml", "hatch_build.py"),
+)
 
 
 def project_version() -> str:

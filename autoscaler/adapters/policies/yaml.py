@@ -32,6 +32,14 @@ _SEXAGESIMAL = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?", re.ASCII)
 _EXPONENT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/]*%?", re.ASCII)
 _SHOWN_LENGTH = 40
+# Texts that manifests have without quotes: words, options, images, and amounts such as 384Mi. Any
+# other text that begins with a digit could be a number to some reader.
+_WORD = re.compile(
+    r"(--?[A-Za-z]|[A-Za-z/])([-A-Za-z0-9._/=@%]|:(?=[A-Za-z0-9]))*|\d+([KMGT]i|[m%])", re.ASCII
+)
+# Words that some readers of YAML 1.1 take for true and false, and ours does not.
+_TRUTHS = ("y", "Y", "n", "N")
+_WIDTH = 10_000
 
 _HINTS = {
     "mapping values are not allowed": 'expected text with ": " in it to be in quotes',
@@ -160,9 +168,35 @@ def flow_text(value: Any) -> str:
 
 
 def block_text(value: Any) -> str:
-    """Return plain values as YAML in blocks, in their own order."""
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
-    return text
+    """Return plain values as a YAML document in block style, each on its own line."""
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Indents lists, repeats what is there twice, and quotes what any reader could take wrongly."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, indentless=False)
+
+
+def _represented(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if _is_plain(text) else '"'
+    if text.endswith("\n") and text.replace("\n", "").isprintable() and text.strip() == text[:-1]:
+        style = "|"
+    return dumper.represent_scalar(f"{_STANDARD}str", text, style=style)
+
+
+def _is_plain(text: str) -> bool:
+    if not _WORD.fullmatch(text) or text in _TRUTHS:
+        return False
+    read = parse(text)
+    return bool(read.value == text and not read.problems)
+
+
+_Dumper.add_representer(str, _represented)
 
 
 def _bound(text: str, max_values: int) -> int | None:

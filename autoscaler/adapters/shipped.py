@@ -1,0 +1,57 @@
+"""The manifests that come with this package, of which `autoscaler init` makes those of other apps.
+
+They are below `deploy/` in a checkout, and below `autoscaler/shipped/` in a wheel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoscaler.adapters.policies.policy_file import read_documents
+from autoscaler.errors import AutoscalerError
+
+Json = Mapping[str, Any]
+_PACKAGE = Path(__file__).parents[1]
+_PLACES = (_PACKAGE / "shipped", _PACKAGE.parent / "deploy")
+_COMPONENTS = "kubernetes/components"
+# What a sticky proxy consists of, where it has files of its own.
+_FILES = ("{components}/sticky-{kind}", "{components}/sticky-services", "{kind}")
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """The example app's Deployment, the patch of zero-touch, and the Services of a sticky proxy.
+
+    proxy_files: text of each file of the proxy, by its path below `deploy/`; none without one.
+    """
+
+    app: Json
+    agent: Json
+    services: tuple[Json, ...] = ()
+    proxy_files: Mapping[str, str] | None = None
+
+
+def shipped(proxy: str | None = None) -> Shipped:
+    """Return what we ship. proxy: haproxy or nginx. Raises AutoscalerError if files are missing."""
+    place = next((each for each in _PLACES if (each / _COMPONENTS).is_dir()), None)
+    if place is None:
+        raise AutoscalerError(f"{_PLACES[0]}: the manifests are missing; install the package anew")
+    app = read_documents(place / "kubernetes/base/app.yaml")[0].value
+    agent = read_documents(place / _COMPONENTS / "zero-touch/agent.yaml")[0].value
+    if proxy is None:
+        return Shipped(app, agent)
+    services = read_documents(place / _COMPONENTS / "sticky-services/services.yaml")
+    return Shipped(app, agent, tuple(each.value for each in services), _texts(place, proxy))
+
+
+def _texts(place: Path, proxy: str) -> dict[str, str]:
+    folders = [place / each.format(components=_COMPONENTS, kind=proxy) for each in _FILES]
+    files = (file for folder in folders for file in sorted(folder.iterdir()))
+    return {
+        file.relative_to(place).as_posix(): file.read_text(encoding="utf-8")
+        for file in files
+        if file.suffix != ".md"
+    }

@@ -1,0 +1,187 @@
+"""What is adopted: the Deployment, its container that serves the app, and its Services. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autoscaler.adapters.kubernetes.inspection import Inspection, words
+from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adoption.plain import plain_deployment, plain_service
+from autoscaler.doctor.facts import Facts
+from autoscaler.doctor.manifests import SERVE, apps, port_number, selecting
+from autoscaler.errors import AutoscalerError
+from autoscaler.model import TargetRef
+
+BOKEH_PORT = 5006
+# Of a Deployment, by the kind of the objects in a file: the field of what was seen.
+_FIELDS = {
+    "Service": "services",
+    "Ingress": "ingresses",
+    "HorizontalPodAutoscaler": "autoscalers",
+    "ScaledObject": "scaled_objects",
+    "PodDisruptionBudget": "budgets",
+    "NetworkPolicy": "network_policies",
+}
+
+
+class UnclearError(AutoscalerError):
+    """The objects do not say what to adopt, or how; the message names the option that does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the operator decides.
+
+    name: of the second Deployment, if not the next one. start: the words of the app's whole
+    command, for an image that has them. zero_touch: whether the launcher is copied into the pod.
+    sticky: haproxy or nginx.
+    """
+
+    in_place: bool = False
+    name: str | None = None
+    container: str | None = None
+    start: tuple[str, ...] = ()
+    zero_touch: bool = True
+    exporter_image: str = "bokeh-exporter:0.1.0"
+    sticky: str | None = None
+    helm: bool = False
+    seats: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What is there. port: number of the port at which users reach the pods.
+
+    target_port: how the Services name it. facts: all that was seen, as `doctor` takes it.
+    """
+
+    ref: TargetRef
+    deployment: dict[str, Any]
+    container: Json
+    services: tuple[dict[str, Any], ...]
+    port: int
+    target_port: Any
+    replicas: int
+    facts: Facts
+
+
+def seen_in(objects: Sequence[Json], namespace: str | None, name: str | None) -> Facts:
+    """Return what manifests say of a Deployment and of the objects in its namespace.
+
+    namespace: of objects that name none. Raises UnclearError unless they have one such Deployment.
+    """
+    found = [
+        each
+        for each in objects
+        if each["kind"] == "Deployment"
+        and name in (None, each["metadata"]["name"])
+        and namespace in (None, _namespace(each, namespace))
+    ]
+    if len(found) != 1:
+        names = sorted(each["metadata"]["name"] for each in objects if each["kind"] == "Deployment")
+        wanted = "expected one Deployment: set --deployment and --namespace"
+        raise UnclearError(f"{wanted}; found {', '.join(names) or 'none'}")
+    [deployment] = found
+    own = _namespace(deployment, namespace)
+    listed: dict[str, tuple[Json, ...]] = {
+        field: tuple(
+            _placed(each, own)
+            for each in objects
+            if each["kind"] == kind and _namespace(each, own) == own
+        )
+        for kind, field in _FIELDS.items()
+    }
+    cluster = Inspection(_placed(deployment, own), **listed)  # type: ignore[arg-type]
+    return Facts(TargetRef(own, deployment["metadata"]["name"]), cluster=cluster)
+
+
+def _namespace(item: Json, default: str | None) -> str:
+    return str(item["metadata"].get("namespace") or default or "default")
+
+
+def _placed(item: Json, namespace: str) -> Json:
+    return {**item, "metadata": {**item["metadata"], "namespace": namespace}}
+
+
+def app_of(facts: Facts, choices: Choices) -> App:
+    """Return the app in what was seen. Raises UnclearError."""
+    if facts.cluster is None or facts.cluster.deployment is None or facts.ref is None:
+        raise UnclearError(f"Deployment {facts.ref} was not seen")
+    services = [each for each in selecting(facts) if not _is_proxys(each)]
+    served = [port for each in services for port in _targets(each, facts)]
+    container = _container(apps(facts), served, choices.container)
+    target_port = served[0] if served else _own_port(container)
+    number = _number(apps(facts), target_port)
+    return App(
+        facts.ref,
+        plain_deployment(facts.cluster.deployment),
+        container,
+        tuple(map(plain_service, services)),
+        number if isinstance(number, int) else BOKEH_PORT,
+        target_port,
+        int(facts.cluster.deployment["spec"].get("replicas", 1)),
+        facts,
+    )
+
+
+def after(app: App, deployment: Json, services: Iterable[Json], budgets: Iterable[Json]) -> Facts:
+    """Return what `doctor` will see once all of it is applied and the pods run."""
+    seen = app.facts.cluster or Inspection()
+    name = deployment["metadata"]["name"]
+    changed = replace(
+        seen,
+        deployment=deployment,
+        services=tuple(services),
+        budgets=(*(seen.budgets or ()), *budgets),
+        pods=None,
+        endpoint_slices=None,
+        events=None,
+        missing_rights=None,
+    )
+    return replace(app.facts, ref=TargetRef(app.ref.namespace, name), cluster=changed)
+
+
+def _is_proxys(service: Json) -> bool:
+    """Return whether a Service belongs to a sticky proxy of ours, which is applied anew."""
+    return str(service["metadata"]["name"]) in ("sticky-routable", "sticky-all")
+
+
+def _targets(service: Json, facts: Facts) -> list[Any]:
+    """Return the ports of the pods that a Service sends users to."""
+    ports = service["spec"].get("ports") or ()
+    found = [each.get("targetPort", each["port"]) for each in ports]
+    return [each for each in found if each not in (facts.exporter_port, "bokeh-metrics")]
+
+
+def _container(found: Sequence[Json], served: Sequence[Any], name: str | None) -> Json:
+    """Return the container of the app. Raises UnclearError if it is not known."""
+    if name is not None:
+        named = [each for each in found if each["name"] == name]
+    elif len(found) == 1:
+        named = list(found)
+    else:
+        starts = [each for each in found if SERVE.search(" ".join(words(each)))]
+        reached = [each for each in found if set(served) & set(_port_names(each))]
+        named = next((some for some in (starts, reached) if len(some) == 1), [])
+    if len(named) == 1:
+        return named[0]
+    names = ", ".join(each["name"] for each in found)
+    raise UnclearError(f"which container serves the app? Set --container to one of {names}")
+
+
+def _port_names(container: Json) -> list[Any]:
+    ports = container.get("ports") or ()
+    return [value for each in ports for value in (each.get("name"), each.get("containerPort"))]
+
+
+def _own_port(container: Json) -> Any:
+    ports = container.get("ports") or ()
+    return next((each["containerPort"] for each in ports), BOKEH_PORT)
+
+
+def _number(containers: Sequence[Json], port: Any) -> Any:
+    """Return the number of a port that any container may name."""
+    numbers = (port_number(each, port) for each in containers)
+    return next((each for each in numbers if each != port), port)

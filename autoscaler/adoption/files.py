@@ -1,0 +1,163 @@
+"""The files of an adoption, by their paths in the folder. Pure.
+
+Pods and Services are in folders of their own, because nobody must apply both at once: a Service
+that selects by a label which no pod has yet sends its users nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from autoscaler.adapters.policies.yaml import block_text, flow_text
+from autoscaler.adapters.shipped import Shipped
+from autoscaler.adoption.plan import Adoption
+from autoscaler.policy.fields import MAX_REPLICAS
+
+KUSTOMIZATION = "kustomization.yaml"
+PODS, SERVICES, PROXY = "pods", "services", "sticky"
+POLICY, VALUES, STEPS = "policy.yaml", "values.yaml", "STEPS.md"
+# nginx connects to this port of the pods, which its configuration has as a number.
+_SHIPPED_PORT = re.compile(r":5006\b")
+_FEWEST = 10  # replicas that the policy allows at least at the peak
+
+
+def files(adoption: Adoption, ours: Shipped) -> dict[str, str]:
+    """Return the texts of all files but the steps."""
+    kustomized = {**_pods(adoption), **_services(adoption), **_proxy(adoption, ours)}
+    folders = list(dict.fromkeys(path.partition("/")[0] for path in kustomized))
+    return {
+        KUSTOMIZATION: _kustomization("Apply this when all steps are done.", resources=folders),
+        **kustomized,
+        **_of_daemon(adoption),
+    }
+
+
+def _kustomization(comment: str, **fields: Any) -> str:
+    head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    return f"# {comment}\n" + block_text({**head, **fields})
+
+
+def _pods(adoption: Adoption) -> dict[str, str]:
+    """Return what runs now, the patch that adopts it, and the PodDisruptionBudget."""
+    budgets = {f"{PODS}/budget.yaml": block_text(each) for each in adoption.budgets}
+    name = adoption.app.ref.deployment
+    change = {
+        "path": "patch.yaml",
+        "target": {"kind": "Deployment", "name": name},
+        "options": {"allowNameChange": True},
+    }
+    resources = ["deployment.yaml", *(path.partition("/")[2] for path in budgets)]
+    return {
+        f"{PODS}/{KUSTOMIZATION}": _kustomization(
+            "The adopted pods: what runs now, and what an adoption adds.",
+            resources=resources,
+            patches=[change],
+        ),
+        f"{PODS}/deployment.yaml": (
+            "# What runs now, without `replicas`, which only the daemon sets.\n"
+            + block_text(adoption.app.deployment)
+        ),
+        f"{PODS}/patch.yaml": block_text(adoption.patch),
+        **budgets,
+    }
+
+
+def _services(adoption: Adoption) -> dict[str, str]:
+    if not adoption.services:
+        return {}
+    patches = [
+        {
+            "target": {"kind": "Service", "name": name},
+            "patch": block_text(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "metadata": {"name": name},
+                    "spec": {"selector": dict(changed)},
+                }
+            ),
+        }
+        for name, changed in adoption.routes.items()
+        if changed
+    ]
+    return {
+        f"{SERVICES}/{KUSTOMIZATION}": _kustomization(
+            "Not before the adopted pods are Ready: until then no pod has these labels.",
+            resources=["services.yaml"],
+            patches=patches,
+        ),
+        f"{SERVICES}/services.yaml": "---\n".join(map(block_text, adoption.app.services)),
+    }
+
+
+def _proxy(adoption: Adoption, ours: Shipped) -> dict[str, str]:
+    """Return copies of the sticky proxy's files, and what leads it to the app."""
+    if not adoption.proxies:
+        return {}
+    app = adoption.app
+    port = f":{app.port}"
+    texts = {
+        f"{PROXY}/{path}": _SHIPPED_PORT.sub(port, text) if path.startswith("nginx/") else text
+        for path, text in (ours.proxy_files or {}).items()
+    }
+    patches = [
+        {
+            "target": {"kind": "Service", "name": each["metadata"]["name"]},
+            "patch": block_text(
+                [
+                    {"op": "replace", "path": f"/spec/{key}", "value": each["spec"][key]}
+                    for key in ("selector", "ports")
+                ]
+            ),
+        }
+        for each in adoption.proxies
+    ]
+    component = f"kubernetes/components/sticky-{adoption.choices.sticky}"
+    whole = _kustomization(
+        "The files below are copies of ours; only what is here leads them to the app.",
+        namespace=app.ref.namespace,
+        components=[component],
+        patches=patches,
+    )
+    return {f"{PROXY}/{KUSTOMIZATION}": whole, **texts}
+
+
+def _of_daemon(adoption: Adoption) -> dict[str, str]:
+    """Return the policy, or the chart's values with it."""
+    app, choices = adoption.app, adoption.choices
+    least = min(max(1, app.replicas), MAX_REPLICAS)
+    values = {
+        "name": _policy_name(app.ref.deployment),
+        "target": {"namespace": app.ref.namespace, "deployment": adoption.name},
+        "replicas": {"min": least, "max": min(max(_FEWEST, 3 * least), MAX_REPLICAS)},
+    }
+    metric = {"type": "sessions", "seats": choices.seats, "spare": max(1, choices.seats // 2)}
+    lines = [
+        *(f"{key}: {flow_text(value)}" for key, value in values.items()),
+        "metrics:",
+        "  # Decide how many sessions one pod may hold, and how many free seats to keep.",
+        f"  - {flow_text(metric)}",
+    ]
+    if not choices.helm:
+        return {POLICY: "".join(f"{line}\n" for line in lines)}
+    indented = [f"  - {lines[0]}", *(f"    {line}" for line in lines[1:])]
+    return {VALUES: "".join(f"{line}\n" for line in [*_chart(adoption), "policies:", *indented])}
+
+
+def _chart(adoption: Adoption) -> list[str]:
+    """Return the lines of the chart's values around the policies."""
+    app, choices = adoption.app, adoption.choices
+    lines = [
+        "# Add these to your values: Helm replaces a list by that of the last file that has one.",
+        f"watchNamespaces: {flow_text([app.ref.namespace])}",
+    ]
+    if choices.sticky:
+        label = next(iter(adoption.selector.values()))
+        proxy = {"enabled": True, "kind": choices.sticky, "app": label, "port": app.port}
+        lines.append(f"proxy: {flow_text(proxy)}")
+    return lines
+
+
+def _policy_name(name: str) -> str:
+    return name.replace(".", "-")[:63].strip("-")

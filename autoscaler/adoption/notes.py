@@ -1,0 +1,118 @@
+"""What the operator has to know or to decide before the first step. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adoption.plan import Adoption
+from autoscaler.doctor.checks_scaling import RESETTERS, resetters
+from autoscaler.doctor.examine import examine
+from autoscaler.doctor.findings import Severity
+from autoscaler.doctor.manifests import labels, matches, where
+
+_PYTHON = (
+    "The launcher is copied into the pod, so the image needs Python 3.11 or newer, as `python`."
+)
+_IMAGE = (
+    "The image must have the launcher, as its ENTRYPOINT where the manifest has no `command`: "
+    "deploy/README.md, An image of your own app."
+)
+_ENTRYPOINT = (
+    "The manifest has only `args`. If the image has an ENTRYPOINT too, it is not started any "
+    "more: then repeat this command with --start and all words of the app's start."
+)
+# By the beginning of a label or annotation: who else applies the Deployment.
+_TOOLS = {
+    "argocd.argoproj.io/": "Argo CD applies it: docs/adopt.md, Argo CD.",
+    "kustomize.toolkit.fluxcd.io/": "Flux applies it: docs/adopt.md, Flux.",
+    "meta.helm.sh/": (
+        "Helm applies it. Keep the release until the last step: it renders the first Deployment "
+        "again at each upgrade."
+    ),
+}
+
+
+def notes(adoption: Adoption) -> Iterator[str]:
+    """Yield what to know, a paragraph each."""
+    yield from _other_autoscalers(adoption)
+    yield from _start(adoption)
+    yield from _tools(adoption)
+    yield from _claims(adoption)
+    yield from _network(adoption)
+    if not adoption.services:
+        yield (
+            "No Service was found that selects the pods. If there is one, repeat this command with "
+            "its manifest; whatever else sends users to the pods must select the new ones by the "
+            "labels in pods/patch.yaml, and after they are Ready."
+        )
+    for line in adoption.app.facts.unexamined:
+        yield f"Not examined: {line}"
+
+
+def remaining(adoption: Adoption) -> Iterator[str]:
+    """Yield what `doctor` will say of the result, a line each."""
+    for each in adoption.found:
+        if each.severity is not Severity.NOTE:
+            yield f"{each.severity} `{each.id}`: {each.feel}"
+
+
+def _other_autoscalers(adoption: Adoption) -> Iterator[str]:
+    for each in examine([adoption.app.facts]):
+        if each.id == "other-autoscaler":
+            yield (
+                f"{each.where.partition(',')[0]} scales the app, and deletes pods that have "
+                "sessions. `autoscaler convert` makes the policy of it, to use in place of the one "
+                f"here. Then delete it, before the first step: `{each.fix}`"
+            )
+
+
+def _start(adoption: Adoption) -> Iterator[str]:
+    container, choices = adoption.app.container, adoption.choices
+    if not choices.zero_touch:
+        yield _IMAGE
+        return
+    changed = adoption.patch["spec"]["template"]["spec"].get("containers") or [{}]
+    if "command" in changed[0]:
+        yield _PYTHON
+        if not container.get("command") and not choices.start:
+            yield _ENTRYPOINT
+
+
+def _tools(adoption: Adoption) -> Iterator[str]:
+    deployment = adoption.app.facts.cluster and adoption.app.facts.cluster.deployment
+    meta: Json = (deployment or {}).get("metadata") or {}
+    keys = [*(meta.get("labels") or {}), *(meta.get("annotations") or {})]
+    for beginning, told in _TOOLS.items():
+        if any(key.startswith(beginning) for key in keys):
+            yield told
+    if adoption.choices.in_place and (found := resetters(meta) & set(RESETTERS)):
+        yield (
+            f"{', '.join(sorted(found))} sets `replicas`, and 1 when it stops to set them: leave "
+            "--in-place out, for a second Deployment (docs/adopt.md)."
+        )
+
+
+def _claims(adoption: Adoption) -> Iterator[str]:
+    volumes = adoption.app.deployment["spec"]["template"]["spec"].get("volumes") or ()
+    names = [
+        each["persistentVolumeClaim"]["claimName"]
+        for each in volumes
+        if "persistentVolumeClaim" in each
+    ]
+    if names:
+        yield (
+            f"The pods mount {', '.join(names)}. Old and new pods run at the same time, on any "
+            "node, so the volume must be one that several nodes can mount (ReadWriteMany)."
+        )
+
+
+def _network(adoption: Adoption) -> Iterator[str]:
+    seen, new = adoption.app.facts.cluster, adoption.deployment["spec"]["template"]["metadata"]
+    for policy in (seen.network_policies if seen else None) or ():
+        selector = policy["spec"].get("podSelector") or {}
+        if matches(selector, labels(adoption.app.facts)) and not matches(selector, new["labels"]):
+            yield (
+                f"{where(policy, 'NetworkPolicy')} selects the old pods and not the new ones: add "
+                f"their labels to it, or a copy of it."
+            )

@@ -1,0 +1,141 @@
+"""The whole adoption: what changes, which files say so, and what is left to do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Any
+
+from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adapters.policies.yaml import block_text
+from autoscaler.adapters.shipped import Shipped
+from autoscaler.adoption.app import App, Choices, UnclearError, after
+from autoscaler.adoption.merge import merged
+from autoscaler.adoption.pods import pod_patch
+from autoscaler.adoption.routes import (
+    moved_labels,
+    next_name,
+    pod_selector,
+    proxied,
+    service_patches,
+    switched,
+)
+from autoscaler.doctor.examine import examine
+from autoscaler.doctor.facts import Facts
+from autoscaler.doctor.findings import Finding
+from autoscaler.doctor.manifests import matches
+
+# What `doctor` finds where an app has not been adopted, or only in part.
+_LACKING = frozenset(
+    {
+        *("label-missing-from-template", "label-missing-from-service", "no-exporter"),
+        *("no-launcher", "label-in-deployment-selector", "grace-too-short"),
+        *("probe-creates-sessions", "strategy-recreate"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What was decided.
+
+    name: of the adopted Deployment. patch: of the Deployment. routes: what changes in the selector
+    of each Service, by its name. selector: of the adopted pods. budgets: that are new. proxies: the
+    Services of the sticky proxy. found: what `doctor` will say of the result.
+    """
+
+    app: App
+    choices: Choices
+    name: str
+    patch: Json
+    deployment: Json
+    routes: Mapping[str, Mapping[str, str]]
+    services: tuple[Json, ...]
+    selector: Mapping[str, str]
+    budgets: tuple[Json, ...]
+    proxies: tuple[Json, ...]
+    found: tuple[Finding, ...]
+
+    @property
+    def diff(self) -> tuple[str, ...]:
+        """The lines of a unified diff of each object that changes or is new."""
+        pairs: list[tuple[Json | None, Json]] = [(self.app.deployment, self.deployment)]
+        pairs += zip(self.app.services, self.services, strict=True)
+        pairs += [(None, each) for each in (*self.budgets, *self.proxies)]
+        return tuple(line for pair in pairs for line in _diff(*pair))
+
+
+def is_adopted(facts: Facts) -> bool:
+    """Return whether an app that was seen lacks nothing that an adoption would add."""
+    return _LACKING.isdisjoint(each.id for each in examine([facts]))
+
+
+def adopt(app: App, choices: Choices, ours: Shipped) -> Adoption:
+    """Return the adoption of an app. Raises UnclearError."""
+    name = app.ref.deployment if choices.in_place else choices.name or next_name(app.ref.deployment)
+    moved = moved_labels(app, choices, name)
+    patch = pod_patch(app, choices, ours, name, moved)
+    deployment = merged(app.deployment, patch)
+    selector = pod_selector(app, choices, moved)
+    routes = service_patches(app, moved)
+    services = switched(app, routes)
+    budgets = _budgets(app, choices, name, selector)
+    proxies = [] if choices.helm else proxied(ours.services, app, selector)
+    seen = after(app, deployment, [*services, *proxies], budgets)
+    found = examine([seen])
+    if any(each.id == "label-in-deployment-selector" for each in found):
+        raise UnclearError(
+            f"Deployment {app.ref}: its selector has the routable label and cannot be changed; "
+            "leave --in-place out, for a second Deployment"
+        )
+    return Adoption(
+        app,
+        choices,
+        name,
+        patch,
+        deployment,
+        routes,
+        tuple(services),
+        selector,
+        tuple(budgets),
+        tuple(proxies),
+        tuple(found),
+    )
+
+
+def _budgets(
+    app: App, choices: Choices, name: str, selector: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return the PodDisruptionBudget that the pods lack."""
+    there = (app.facts.cluster.budgets if app.facts.cluster else None) or ()
+    labels = app.deployment["spec"]["template"]["metadata"].get("labels") or {}
+    if choices.in_place and any(
+        matches(each["spec"].get("selector") or {}, labels) for each in there
+    ):
+        return []
+    return [
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": name, "namespace": app.ref.namespace},
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": dict(selector)}},
+        }
+    ]
+
+
+def _diff(before: Json | None, changed: Json) -> Iterator[str]:
+    old = [] if before is None else block_text(before).splitlines()
+    lines = unified_diff(
+        old,
+        block_text(changed).splitlines(),
+        "nothing" if before is None else _title(before),
+        _title(changed),
+        lineterm="",
+    )
+    yield from lines
+
+
+def _title(item: Json) -> str:
+    meta = item["metadata"]
+    return f"{item['kind']} {meta.get('namespace', '')}/{meta['name']}"

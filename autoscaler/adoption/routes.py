@@ -1,0 +1,153 @@
+"""Which labels change, and the Services that select by them. Pure.
+
+The pods of the second Deployment must not belong to the first one, and no Service may select them
+before they are Ready. So a label of the Deployment's selector, and one of each Service's, gets
+another value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
+from autoscaler.adoption.app import App, Choices, UnclearError
+from autoscaler.adoption.merge import REPLACE, merged
+from autoscaler.doctor.manifests import is_headless
+
+_NUMBERED = re.compile(r"(.*)-(\d{1,4})")
+# Of the API: labels, and names of Services that pods may bear as a label.
+_LONGEST = 63
+_NAME = "app.kubernetes.io/name"
+Labels = Mapping[str, str]
+
+
+def next_name(name: str) -> str:
+    """Return the name of the Deployment after this one: dashboards-2, dashboards-3."""
+    if found := _NUMBERED.fullmatch(name):
+        return f"{found[1]}-{int(found[2]) + 1}"
+    return f"{name[: _LONGEST - 2]}-2"
+
+
+def moved_labels(app: App, choices: Choices, name: str) -> dict[str, str]:
+    """Return the labels of the pods that get another value, for a Deployment of this name.
+
+    Raises UnclearError.
+    """
+    moved = {} if choices.in_place else _moved_labels(app, name)
+    if choices.sticky and choices.helm:  # the chart's proxy selects by this label and port alone
+        found = {} if not choices.in_place else _labels(app.deployment)
+        moved = {_NAME: found.get(_NAME, name), **moved}
+        if app.target_port != "http":
+            raise UnclearError(
+                f"the chart's proxy connects to a port that is called http, and the Service to "
+                f"{app.target_port}: call the container's port http, or leave --helm out"
+            )
+    return moved
+
+
+def _moved_labels(app: App, name: str) -> dict[str, str]:
+    labels = _labels(app.deployment)
+    selector = app.deployment["spec"]["selector"]
+    selectors = [each["spec"]["selector"] for each in app.services]
+
+    def first(keys: Iterable[str]) -> str | None:
+        """Return the key that most Services use, or of these the one that names the app."""
+        fit = [key for key in keys if key in labels and key != ROUTABLE]
+        return min(fit, key=rank, default=None)
+
+    def rank(key: str) -> tuple[int, bool]:
+        return -sum(key in each for each in selectors), labels[key] != app.ref.deployment
+
+    chosen = {first(_keys(selector)) or "app"}
+    for each in selectors:
+        if not chosen & each.keys() and (key := first(each)):
+            chosen.add(key)
+    return {key: _moved(labels.get(key), app.ref.deployment, name) for key in sorted(chosen)}
+
+
+def _moved(value: str | None, old: str, name: str) -> str:
+    return name if value in (None, old) else next_name(str(value))
+
+
+def _labels(deployment: Json) -> Labels:
+    found: Labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    return found
+
+
+def _keys(selector: Json) -> list[str]:
+    expressions = selector.get("matchExpressions") or ()
+    return [*(selector.get("matchLabels") or {}), *(each["key"] for each in expressions)]
+
+
+def pod_selector(app: App, choices: Choices, moved: Labels) -> dict[str, str]:
+    """Return the labels by which all adopted pods, and only these, are selected."""
+    if choices.sticky and choices.helm:
+        return {_NAME: moved[_NAME]}
+    return _own_selector(app, moved)
+
+
+def _own_selector(app: App, moved: Labels) -> dict[str, str]:
+    """Return the labels by which the Deployment selects its pods."""
+    labels = {**_labels(app.deployment), **moved}
+    keys = [key for key in _keys(app.deployment["spec"]["selector"]) if key != ROUTABLE]
+    kept = {key: labels[key] for key in keys if key in labels}
+    return kept or dict(moved)
+
+
+def selector_patch(app: App, moved: Labels) -> dict[str, Any]:
+    """Return the patch of the Deployment's selector."""
+    selector, new = app.deployment["spec"]["selector"], _own_selector(app, moved)
+    old = selector.get("matchLabels") or {}
+    if selector.get("matchExpressions") or not old.keys() <= new.keys():
+        return {**REPLACE, "matchLabels": new}
+    return {"matchLabels": {key: value for key, value in new.items() if old.get(key) != value}}
+
+
+def service_patches(app: App, moved: Labels) -> dict[str, dict[str, Any]]:
+    """Return what changes in the selector of each Service, by its name.
+
+    A headless one, which has cordoned pods on purpose, does not select by the routable label.
+    """
+    return {
+        each["metadata"]["name"]: {
+            **{key: moved[key] for key in each["spec"]["selector"] if key in moved},
+            **({} if is_headless(each) else {ROUTABLE: "true"}),
+        }
+        for each in app.services
+    }
+
+
+def reverse(service: Json, patch: Labels) -> dict[str, str | None]:
+    """Return the patch of a selector that reverts another one."""
+    old = service["spec"]["selector"]
+    return {key: old.get(key) for key in patch}
+
+
+def switched(app: App, patches: Mapping[str, Labels]) -> list[dict[str, Any]]:
+    """Return the Services after the patches."""
+    return [
+        merged(each, {"spec": {"selector": patches[each["metadata"]["name"]]}})
+        for each in app.services
+    ]
+
+
+def proxied(services: Iterable[Json], app: App, selector: Labels) -> list[dict[str, Any]]:
+    """Return the Services of a sticky proxy as they lead to the app's pods.
+
+    Their port is that of the pods, because nginx connects to that number.
+    """
+    port = {"name": "http", "port": app.port, "targetPort": app.target_port}
+    return [
+        {
+            **each,
+            "metadata": {**each["metadata"], "namespace": app.ref.namespace},
+            "spec": {**each["spec"], "selector": {**selector, **_routable(each)}, "ports": [port]},
+        }
+        for each in services
+    ]
+
+
+def _routable(service: Json) -> dict[str, str]:
+    return {key: v for key, v in service["spec"]["selector"].items() if key == ROUTABLE}

@@ -1,0 +1,280 @@
+"""The steps by which an operator adopts the app, as a page with commands. Pure.
+
+Their order is what keeps the users: no Service selects a pod before it is Ready, and nothing ends a
+pod before its users have left it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from shlex import quote
+
+from autoscaler.adapters.kubernetes.pods import label_selector
+from autoscaler.adoption import files
+from autoscaler.adoption.notes import notes, remaining
+from autoscaler.adoption.plan import Adoption
+from autoscaler.adoption.routes import reverse
+from autoscaler.doctor.checks_scaling import KUBECTL, RESETTERS, resetters
+
+_BESIDE = (
+    "A second Deployment starts beside the first one, new users go to its pods, and the first one "
+    "is deleted when its users have left. No session is ended. Meanwhile there are twice as many "
+    "pods, and a user of an old pod whose connection breaks gets a new session."
+)
+_IN_PLACE = (
+    "**Step 2 ends every open session**: the pods that run now have no launcher, and nothing that "
+    "is applied can change that. Do it when nobody is connected, or leave --in-place out. From the "
+    "next rollout on, sessions are kept."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: what it is called, what to know of it, and its commands."""
+
+    title: str
+    text: str
+    commands: tuple[str, ...] = ()
+
+
+def page(adoption: Adoption, folder: str) -> str:
+    """Return the page. folder: where the files are, as the operator named it."""
+    choices = adoption.choices
+    steps = _in_place(adoption, folder) if choices.in_place else _beside(adoption, folder)
+    way = "in place" if choices.in_place else f"a second Deployment, {adoption.name}, beside it"
+    return "\n".join(
+        [
+            f"# Adopt Deployment {adoption.app.ref}: {way}",
+            "",
+            _IN_PLACE if choices.in_place else _BESIDE,
+            "",
+            *_listed("Before you begin", [*notes(adoption), _INSTALLED]),
+            *(line for number, step in enumerate(steps, 1) for line in _lines(number, step)),
+            *_listed("What `autoscaler doctor` will still say", remaining(adoption)),
+        ]
+    )
+
+
+_INSTALLED = (
+    "Install the daemon first, without a policy for this app: deploy/kubernetes/README.md or "
+    "deploy/helm/README.md."
+)
+
+
+def _listed(title: str, items: Iterable[str]) -> list[str]:
+    found = list(items)
+    return [f"## {title}", "", *(f"* {each}" for each in found), ""] if found else []
+
+
+def _lines(number: int, step: Step) -> Iterator[str]:
+    yield from (f"## {number}. {step.title}", "", step.text, "")
+    if step.commands:
+        yield from ("```sh", *step.commands, "```", "")
+
+
+def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
+    old, new = adoption.app.ref.deployment, adoption.name
+    yield Step(
+        f"Start {new} beside {old}",
+        "With as many pods. Users notice nothing, because no Service selects the new pods yet.",
+        (
+            _apply(folder, files.PODS),
+            _kubectl(adoption, f'scale deployment/{new} --replicas="$({_replicas(adoption)})"'),
+            _kubectl(adoption, f"rollout status deployment/{new}"),
+        ),
+    )
+    yield from _switch(adoption, "New users come to the new pods; open connections stay.")
+    yield from _proxy(adoption, folder)
+    yield from _daemon(adoption, folder)
+    selector = label_selector(adoption.app.deployment["spec"]["selector"])
+    yield Step(
+        "Wait until the old pods are empty",
+        "They have no sidecar, so this counts the open connections of each. Repeat it until every "
+        "line says 0.",
+        (_connections(adoption, selector),),
+    )
+    yield Step(
+        f"Delete {old}",
+        "This ends the sessions of users who are still connected. Delete its manifest too, and "
+        f"keep {folder} in its place: `kubectl apply -k {quote(folder)}`",
+        (_kubectl(adoption, f"delete deployment {old}"),),
+    )
+    yield _doctor(adoption)
+
+
+def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
+    name = adoption.app.ref.deployment
+    yield Step(
+        "Take `replicas` out of what is applied",
+        "Otherwise the next step sets 1, because kubectl removes what its last manifest had. "
+        "Remove `replicas` from your manifest too. The last command prints the same number as "
+        "before." + _elsewhere(_appliers(adoption) - {"kubectl"}),
+        (*_hand_over(adoption, folder), _replicas(adoption)),
+    )
+    by_server = " --server-side" if "kubectl" in _appliers(adoption) else ""
+    yield Step(
+        "Roll out the pods",
+        "**This ends every open session.**",
+        (
+            _apply(folder, files.PODS) + by_server,
+            _kubectl(adoption, f"rollout status deployment/{name}"),
+        ),
+    )
+    yield from _switch(adoption, "Not before step 2 is done: until then no pod has the label.")
+    yield from _proxy(adoption, folder)
+    yield from _daemon(adoption, folder)
+    yield _doctor(adoption)
+
+
+def _elsewhere(appliers: Set[str]) -> str:
+    """Return what to do about managers that apply `replicas` from a place of their own."""
+    if not appliers:
+        return ""
+    return (
+        f" {', '.join(sorted(appliers))} applies it from elsewhere: after these commands and "
+        "before the next step, remove `replicas` there and let it apply that (docs/adopt.md)."
+    )
+
+
+def _appliers(adoption: Adoption) -> Set[str]:
+    """Return who sets `replicas` by server-side apply, after which they need another owner."""
+    deployment = adoption.app.facts.cluster and adoption.app.facts.cluster.deployment
+    return resetters((deployment or {}).get("metadata") or {}) - {KUBECTL, *RESETTERS}
+
+
+def _hand_over(adoption: Adoption, folder: str) -> Iterator[str]:
+    """Yield the commands after which an apply without `replicas` leaves them as they are."""
+    ref, appliers = adoption.app.ref, _appliers(adoption)
+    if appliers:
+        meta = {"name": ref.deployment, "namespace": ref.namespace}
+        head = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta}
+        text = json.dumps({**head, "spec": {"replicas": 0}}).replace(": 0}", ": %s}")
+        yield (
+            f'printf {quote(text)} "$({_replicas(adoption)})" | kubectl apply --server-side '
+            "--field-manager=handover --validate=false -f -"
+        )
+    if "kubectl" not in appliers:
+        place = quote(f"{folder}/{files.PODS}/deployment.yaml")
+        yield f"kubectl apply set-last-applied --create-annotation=true -f {place}"
+
+
+def _switch(adoption: Adoption, text: str) -> Iterator[Step]:
+    changed = [each for each in adoption.app.services if adoption.routes[each["metadata"]["name"]]]
+    if not changed:
+        return
+    there = {each["metadata"]["name"]: each for each in changed}
+    back = [_patch(adoption, name, reverse(there[name], adoption.routes[name])) for name in there]
+    undo = "\n".join(f"`{each}`" for each in back)
+    yield Step(
+        f"Switch the Service{'s' if len(there) > 1 else ''}",
+        f"{text} If something is wrong with the new pods, switch back: {undo}",
+        tuple(_patch(adoption, name, adoption.routes[name]) for name in there),
+    )
+
+
+def _patch(adoption: Adoption, service: str, selector: Mapping[str, str | None]) -> str:
+    text = quote(json.dumps({"spec": {"selector": dict(selector)}}))
+    return _kubectl(adoption, f"patch service {service} --type=merge --patch {text}")
+
+
+def _proxy(adoption: Adoption, folder: str) -> Iterator[Step]:
+    kind = adoption.choices.sticky
+    if kind is None:
+        return
+    key = 'create secret generic sticky-haproxy --from-literal=COOKIE_KEY="$(openssl rand -hex 32)"'
+    commands = [_kubectl(adoption, key)] if kind == "haproxy" else []
+    if not adoption.choices.helm:
+        commands += [
+            _apply(folder, files.PROXY),
+            _kubectl(adoption, f"rollout status deployment/sticky-{kind}"),
+        ]
+    yield Step(
+        "Put the sticky proxy in front",
+        f"Then let your ingress or load balancer send users to the Service sticky-{kind}, port 80, "
+        "in place of the app's. Users whose connection breaks return to their session, also on a "
+        "cordoned pod."
+        + (" The chart starts it in the next step." if adoption.choices.helm else ""),
+        tuple(commands),
+    )
+
+
+def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
+    """Yield how the daemon learns of the app, and may scale it."""
+    if adoption.choices.helm:
+        upgrade = (
+            "helm upgrade bokeh-autoscaler deploy/helm/bokeh-autoscaler --namespace "
+            f"bokeh-autoscaler --reuse-values -f {quote(f'{folder}/{files.VALUES}')}"
+        )
+        yield Step(
+            "Give the daemon its policy",
+            "If your values have lists of these names, above all `policies`, add those to the file "
+            "first: Helm replaces a list by that of the last file that has one.",
+            (upgrade,),
+        )
+        return
+    name = adoption.app.ref.deployment
+    own = "kubectl -n bokeh-autoscaler"
+    source = quote(f"{name}.yaml={folder}/{files.POLICY}")
+    role = json.dumps(
+        [
+            {"op": "test", "path": "/rules/3/resources/0", "value": "deployments/scale"},
+            {"op": "add", "path": "/rules/3/resourceNames/-", "value": adoption.name},
+        ]
+    )
+    add = (
+        f"{own} create configmap bokeh-autoscaler-policies --from-file={source} --dry-run=client "
+        f"-o json | {own} patch configmap bokeh-autoscaler-policies --type=merge "
+        "--patch-file=/dev/stdin"
+    )
+    yield Step(
+        "Give the daemon its policy",
+        "The first command adds it to the daemon's policies, and the second one lets the daemon "
+        "scale the Deployment. Add both to your overlay too."
+        + _other_namespace(adoption.app.ref.namespace),
+        (
+            add,
+            _kubectl(adoption, f"patch role bokeh-autoscaler --type=json --patch {quote(role)}"),
+        ),
+    )
+
+
+def _other_namespace(namespace: str) -> str:
+    if namespace == "bokeh":
+        return ""
+    return (
+        f" Our manifests give the daemon a Role in the namespace bokeh only: for {namespace}, use "
+        "the chart (--helm), or create the Role and its RoleBinding there first."
+    )
+
+
+def _doctor(adoption: Adoption) -> Step:
+    ref = adoption.app.ref
+    return Step(
+        "Look whether all is right",
+        "It reports everything that is not, with its fix.",
+        (f"autoscaler doctor --namespace {ref.namespace} --deployment {adoption.name}",),
+    )
+
+
+def _connections(adoption: Adoption, selector: str) -> str:
+    app = adoption.app
+    count = f'cat /proc/net/tcp /proc/net/tcp6 | grep -c ":{app.port:04X} [0-9A-F:]* 01 " || true'
+    name = app.container["name"]
+    found = _kubectl(adoption, f"get pods -l {quote(selector)} -o name")
+    look = _kubectl(adoption, f"exec POD -c {name} -- sh -c {quote(count)}")
+    return f"{found} | xargs -I POD {look}"
+
+
+def _replicas(adoption: Adoption) -> str:
+    name = adoption.app.ref.deployment
+    return _kubectl(adoption, f"get deployment {name} -o jsonpath='{{.spec.replicas}}'")
+
+
+def _apply(folder: str, part: str) -> str:
+    return f"kubectl apply -k {quote(f'{folder}/{part}')}"
+
+
+def _kubectl(adoption: Adoption, command: str) -> str:
+    return f"kubectl -n {adoption.app.ref.namespace} {command}"
