@@ -17,36 +17,30 @@ import re
 import secrets
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.httpclient import HTTPClientError, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 from tornado.websocket import WebSocketClientConnection, WebSocketError
 
 from autoscaler.adapters.bokeh_pages import (
     ANSWER_WITHIN,
     ask,
-    open_socket,
     token_in,
     until_closed,
     web_socket_of,
 )
+from autoscaler.adapters.browser import Browser, redirect
 from exporter.texts import visible
 
 # As many as two pods without stickiness need to be noticed with near certainty.
 TRIES = 6
-REDIRECTS = 5
-# Seconds for a page, whose app may load its data first: as long as proxies wait by default.
-PAGE_WITHIN = 60.0
-# Seconds for the end of a connection.
-CLOSE_WITHIN = 2.0
 # Bytes of cookies: one of the largest that browsers store, and three, as of a single sign-on.
 COOKIES = (4 << 10, 12 << 10)
 LONGEST_REASON = 200
@@ -104,72 +98,6 @@ class Visit:
         return web_socket_of(self.place or self.url)
 
 
-@dataclass(slots=True)
-class _Browser:
-    """One browser: its cookies, and what it sends with each request.
-
-    headers: further ones, such as those of a login.
-    """
-
-    headers: Mapping[str, str]
-    jar: SimpleCookie = field(default_factory=SimpleCookie)
-    ballast: str = ""
-
-    def sends(self, **more: str) -> dict[str, str]:
-        pairs = [f"{each.key}={each.coded_value}" for each in self.jar.values()]
-        pairs += [self.headers["Cookie"]] if "Cookie" in self.headers else []
-        pairs += [f"doctor={self.ballast}"] if self.ballast else []
-        return {**self.headers, **({"Cookie": "; ".join(pairs)} if pairs else {}), **more}
-
-    async def get(self, url: str) -> HTTPResponse:
-        """GET a page and follow its redirects with the cookies that they set.
-
-        No other host is asked: it must not learn the headers and cookies of this one.
-        """
-        client = AsyncHTTPClient(force_instance=True)  # a new connection, as of a new browser
-        try:
-            for _ in range(REDIRECTS):
-                request = HTTPRequest(
-                    url,
-                    headers=self.sends(),
-                    follow_redirects=False,
-                    connect_timeout=ANSWER_WITHIN,
-                    request_timeout=PAGE_WITHIN,
-                )
-                answer = await client.fetch(request, raise_error=False)
-                self._keep(url, answer.headers.get_list("Set-Cookie"))
-                place = _redirect(answer)
-                if not place or urlsplit(place).hostname != urlsplit(url).hostname:
-                    return answer
-                url = place
-            raise OSError(f"more than {REDIRECTS} redirects, at last to {url}")
-        finally:
-            client.close()
-
-    def _keep(self, url: str, cookies: Iterable[str]) -> None:
-        """Keep the cookies of an answer; a browser does not keep `Secure` ones without TLS."""
-        for line in cookies:
-            with suppress(CookieError):
-                found = SimpleCookie(line)
-                if url.startswith("https:") or not any(each["secure"] for each in found.values()):
-                    self.jar.update(found)
-
-    @asynccontextmanager
-    async def connected(self, page: str, token: str) -> AsyncIterator[WebSocketClientConnection]:
-        """Open the WebSocket of a page, as a page of the same site does, and close it again."""
-        parts = urlsplit(page)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        async with asyncio.timeout(ANSWER_WITHIN):
-            connection = await open_socket(page, token, self.sends(Origin=origin))
-        try:
-            yield connection
-        finally:
-            connection.close()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_WITHIN):
-                    await until_closed(connection)
-
-
 @dataclass(frozen=True, slots=True)
 class _Page:
     """An opened page. roots: ids of the roots that its session has. scripts: their addresses."""
@@ -208,7 +136,7 @@ async def _visit(
 
 async def _first(seen: Visit, headers: Mapping[str, str]) -> Visit:
     """Open the page once, with its WebSocket; say which of them does not open."""
-    browser = _Browser(headers)
+    browser = Browser(headers)
     try:
         answer = await browser.get(seen.url)
     except FAILURES as failure:
@@ -218,7 +146,7 @@ async def _first(seen: Visit, headers: Mapping[str, str]) -> Visit:
         seen,
         status=answer.code,
         place=answer.effective_url,
-        elsewhere=_redirect(answer),
+        elsewhere=redirect(answer),
         cookies=tuple(browser.jar),
         is_bokeh=page is not None,
     )
@@ -233,7 +161,7 @@ async def _first(seen: Visit, headers: Mapping[str, str]) -> Visit:
     return await _connects(seen, browser, page)
 
 
-async def _connects(seen: Visit, browser: _Browser, page: _Page) -> Visit:
+async def _connects(seen: Visit, browser: Browser, page: _Page) -> Visit:
     """Open the WebSocket of a page once; say why it does not open."""
     try:
         async with browser.connected(page.url, page.token):
@@ -248,7 +176,7 @@ async def _connects(seen: Visit, browser: _Browser, page: _Page) -> Visit:
         return replace(seen, closed=_reason(failure))
 
 
-async def _missing(browser: _Browser, page: _Page) -> str:
+async def _missing(browser: Browser, page: _Page) -> str:
     """Return address and answer of the first script of the page's host, if it is not there."""
     here = urlsplit(page.url).hostname
     script = next((each for each in page.scripts if urlsplit(each).hostname == here), None)
@@ -260,13 +188,13 @@ async def _missing(browser: _Browser, page: _Page) -> str:
     except FAILURES as failure:
         return f"{place}, {_reason(failure)}"
     is_page = "html" in answer.headers.get("Content-Type", "")
-    is_there = answer.code < HTTPStatus.BAD_REQUEST and not (is_page and not _redirect(answer))
+    is_there = answer.code < HTTPStatus.BAD_REQUEST and not (is_page and not redirect(answer))
     return "" if is_there else f"{place}, HTTP {answer.code}"
 
 
 async def _again(seen: Visit, headers: Mapping[str, str]) -> Visit:
     """Open the page as another browser, and return to it after its connection broke."""
-    browser = _Browser(headers)
+    browser = Browser(headers)
     try:
         page = _page(await browser.get(seen.url))
         if page is None:
@@ -297,7 +225,7 @@ async def _again(seen: Visit, headers: Mapping[str, str]) -> Visit:
 async def _too_large(url: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
     """Return with how many bytes of cookies the page, or its WebSocket, no longer opens."""
     for size in COOKIES:
-        browser = _Browser(headers, ballast=secrets.token_urlsafe(size)[:size])
+        browser = Browser(headers, ballast=secrets.token_urlsafe(size)[:size])
         try:
             page = _page(await browser.get(url))
             if page is None:
@@ -316,7 +244,7 @@ async def _idle(
     seen: Visit, headers: Mapping[str, str], wait: float, progress: Callable[[float], None]
 ) -> Visit:
     """Keep a connection on which only the server's pings are exchanged."""
-    browser = _Browser(headers)
+    browser = Browser(headers)
     try:
         page = _page(await browser.get(seen.url))
         if page is None:
@@ -339,13 +267,6 @@ async def _watch(
         await asyncio.wait([reading], timeout=min(1.0, wait - passed))
     reading.cancel()
     return time.monotonic() - began, reading.done() and not reading.cancelled()
-
-
-def _redirect(answer: HTTPResponse) -> str:
-    """Return where an answer sends the browser, or ""."""
-    if answer.code not in (301, 302, 303, 307, 308):
-        return ""
-    return urljoin(answer.request.url, answer.headers.get("Location", ""))
 
 
 def _text(answer: HTTPResponse) -> str:

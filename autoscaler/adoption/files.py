@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from autoscaler.adapters.policies.yaml import block_text, flow_text
+from autoscaler.adapters.policies.yaml_writing import block_text, flow_text
 from autoscaler.adapters.shipped import Shipped
 from autoscaler.adoption.plan import Adoption
 from autoscaler.policy.fields import MAX_REPLICAS

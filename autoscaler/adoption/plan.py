@@ -8,7 +8,7 @@ from difflib import unified_diff
 from typing import Any
 
 from autoscaler.adapters.kubernetes.pods import Json
-from autoscaler.adapters.policies.yaml import block_text
+from autoscaler.adapters.policies.yaml_writing import block_text
 from autoscaler.adapters.shipped import Shipped
 from autoscaler.adoption.app import App, Choices, UnclearError, after
 from autoscaler.adoption.merge import merged

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from autoscaler.adapters.policies.definition import definition
-from autoscaler.adapters.policies.yaml import block_text
+from autoscaler.adapters.policies.yaml_writing import block_text
 from autoscaler.policy import Policy
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autoscaler.adapters.policies.yaml import Path, UnreadableError, flow_text, parse, path_text
+from autoscaler.adapters.policies.yaml import Path, UnreadableError, parse, path_text
+from autoscaler.adapters.policies.yaml_writing import flow_text
 from autoscaler.policy import Policy
 from autoscaler.simulation.candidates import value_at
 

@@ -1,4 +1,4 @@
-"""Parsing of YAML to plain values with line numbers. No other module imports yaml.
+"""Parsing of YAML to plain values with line numbers. Only `yaml_writing` imports yaml as well.
 
 Only text, numbers, true, false, null, lists and mappings are built, and their size is limited
 before that, because a file may be anything.
@@ -25,21 +25,12 @@ MAX_DEPTH = 20
 MAX_VALUES = 2_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_STANDARD = "tag:yaml.org,2002:"
+STANDARD = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,17})", re.ASCII)
 _SEXAGESIMAL = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?", re.ASCII)
 # Numbers in YAML 1.2 and JSON, but text in YAML 1.1, which requires a point and a sign.
 _EXPONENT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+", re.ASCII)
-_PLAIN = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/]*%?", re.ASCII)
 _SHOWN_LENGTH = 40
-# Texts that manifests have without quotes: words, options, images, and amounts such as 384Mi. Any
-# other text that begins with a digit could be a number to some reader.
-_WORD = re.compile(
-    r"(--?[A-Za-z]|[A-Za-z/])([-A-Za-z0-9._/=@%]|:(?=[A-Za-z0-9]))*|\d+([KMGT]i|[m%])", re.ASCII
-)
-# Words that some readers of YAML 1.1 take for true and false, and ours does not.
-_TRUTHS = ("y", "Y", "n", "N")
-_WIDTH = 10_000
 
 _HINTS = {
     "mapping values are not allowed": 'expected text with ": " in it to be in quotes',
@@ -157,48 +148,6 @@ def shown(value: Any) -> str:
     return json.dumps(value)
 
 
-def flow_text(value: Any) -> str:
-    """Return plain values as YAML on one line: `{min: 2, max: 20}`."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{flow_text(k)}: {flow_text(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(flow_text(item) for item in value) + "]"
-    plain = isinstance(value, str) and _PLAIN.fullmatch(value) and parse(value).value == value
-    return str(value) if plain else json.dumps(value)
-
-
-def block_text(value: Any) -> str:
-    """Return plain values as a YAML document in block style, each on its own line."""
-    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Indents lists, repeats what is there twice, and quotes what any reader could take wrongly."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, indentless=False)
-
-
-def _represented(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = None if _is_plain(text) else '"'
-    if text.endswith("\n") and text.replace("\n", "").isprintable() and text.strip() == text[:-1]:
-        style = "|"
-    return dumper.represent_scalar(f"{_STANDARD}str", text, style=style)
-
-
-def _is_plain(text: str) -> bool:
-    if not _WORD.fullmatch(text) or text in _TRUTHS:
-        return False
-    read = parse(text)
-    return bool(read.value == text and not read.problems)
-
-
-_Dumper.add_representer(str, _represented)
-
-
 def _bound(text: str, max_values: int) -> int | None:
     """Check the limits before anything is built; return the line of a second document, if any.
 
@@ -274,9 +223,9 @@ class _Builder:
             raise UnreadableError(_too_deep(line))
         if self._built > self._max_values:
             raise UnreadableError(_too_many(line, self._max_values))
-        if isinstance(node, MappingNode) and node.tag == f"{_STANDARD}map":
+        if isinstance(node, MappingNode) and node.tag == f"{STANDARD}map":
             return self._mapping(node, path, depth)
-        if isinstance(node, SequenceNode) and node.tag == f"{_STANDARD}seq":
+        if isinstance(node, SequenceNode) and node.tag == f"{STANDARD}seq":
             return [
                 self._build(item, (*path, index), depth + 1)
                 for index, item in enumerate(node.value)
@@ -343,13 +292,13 @@ class _Builder:
 
 
 def _is_merge(node: Node) -> bool:
-    return bool(node.tag == f"{_STANDARD}merge")
+    return bool(node.tag == f"{STANDARD}merge")
 
 
 def _scalar(node: Node) -> Any:
     """Return text, number, true, false or null. Raises ValueError with the error message."""
     text = node.value
-    kind = node.tag.removeprefix(_STANDARD) if node.tag.startswith(_STANDARD) else ""
+    kind = node.tag.removeprefix(STANDARD) if node.tag.startswith(STANDARD) else ""
     if not isinstance(node, ScalarNode) or kind not in _SCALARS:
         raise ValueError(f"tag {shown(_short_tag(node.tag))} is rejected, expected a plain value")
     if not node.style and _SEXAGESIMAL.fullmatch(text):
@@ -363,7 +312,7 @@ def _scalar(node: Node) -> Any:
 
 
 def _short_tag(tag: str) -> str:
-    return "!!" + tag.removeprefix(_STANDARD) if tag.startswith(_STANDARD) else tag
+    return "!!" + tag.removeprefix(STANDARD) if tag.startswith(STANDARD) else tag
 
 
 def _integer(text: str) -> int:
