@@ -127,6 +127,7 @@ def _status(seen: _Seen, now: float) -> PolicyStatus:
         held_for=max(0.0, now - seen.since),
         age=max(0.0, now - seen.at),
         interval=outcome.policy.interval,
+        settings=outcome.policy.settings,
     )
     if decision is None or observed is None:
         return told
