@@ -16,6 +16,8 @@ FAILED = 1
 EVERY = 2.0
 # Seconds; a week of many pods takes longer than the queries of the daemon.
 QUERY_TIMEOUT = 30.0
+# How the options for Prometheus begin, which the simulation of an edit needs.
+OURS = ("prometheus_", "scrape_interval")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*/?", re.ASCII)
 
 
@@ -71,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace) -> None:
     from autoscaler.adapters.prometheus.history import PrometheusHistory
     from autoscaler.adapters.prometheus.recent import RecentHistory
+    from autoscaler.adapters.workers.one_process import OneProcess
+    from autoscaler.commands.what_if import WhatIf
+    from autoscaler.dashboard.page import Services
     from autoscaler.dashboard.server import DashboardServer, Place
     from autoscaler.dashboard.sources import Sources
     from autoscaler.reporting.status_report import StatusReport
@@ -89,9 +94,11 @@ def _serve(args: argparse.Namespace) -> None:
         EVERY,
         args.scrape_interval,
     )
+    options = {name: value for name, value in vars(args).items() if name.startswith(OURS)}
+    services = Services(sources, OneProcess(WhatIf(options)))
     host, port = args.listen
     place = Place(host, port, args.prefix, args.allow_origin)
-    server = DashboardServer(place, sources, args.timezone)
+    server = DashboardServer(place, services, args.timezone)
     server.serve(lambda: say(f"The dashboard is at {server.url}; Ctrl-C ends it."))
 
 

@@ -8,9 +8,12 @@ from bokeh.document import Document
 from bokeh.layouts import column
 from bokeh.models.widgets import Select
 
+from autoscaler.adapters.workers.one_process import OneProcess
 from autoscaler.dashboard import words
 from autoscaler.dashboard.boxes import put, text_box
 from autoscaler.dashboard.charts import Charts
+from autoscaler.dashboard.editor import Editor
+from autoscaler.dashboard.edits import Edit
 from autoscaler.dashboard.kept import Latest
 from autoscaler.dashboard.sources import STATUS, Sources
 from autoscaler.html_report.page import HEAD
@@ -42,6 +45,8 @@ TEMPLATE = (
 {{ embed(roots.holds) }}
 <h2>What it cost</h2>
 {{ embed(roots.costs) }}
+<h2>What another policy would do</h2>
+{{ embed(roots.editor) }}
 </main>
 {% endblock %}
 """
@@ -57,13 +62,21 @@ class Shown(NamedTuple):
     arrivals: int
 
 
+class Services(NamedTuple):
+    """What all pages share: what they show, and the process that simulates what is typed."""
+
+    sources: Sources
+    simulations: OneProcess[Edit]
+
+
 class Page:
     """What one browser shows. target: the first one to show, if there is such a one."""
 
     def __init__(
-        self, document: Document, sources: Sources, timezone: str | None, target: str = ""
+        self, document: Document, services: Services, timezone: str | None, target: str = ""
     ) -> None:
-        self._sources = sources
+        self._sources = services.sources
+        self._editor = Editor(document, services.simulations)
         self._wanted = target
         self._shown = Shown("", 0.0, 0, 0)
         self._charts = Charts(timezone)
@@ -74,7 +87,7 @@ class Page:
         self._decision = text_box("decision")
         chosen = column(self._target, self._span, name="controls", sizing_mode="stretch_width")
         texts = (self._problems, self._now, self._decision)
-        for root in (chosen, *texts, *self._charts.roots):
+        for root in (chosen, *texts, *self._charts.roots, self._editor.root):
             document.add_root(root)
         document.title = TITLE
         document.template = TEMPLATE  # type: ignore[assignment]
@@ -120,6 +133,7 @@ class Page:
             rates = (arrivals.value if arrivals else None) or {}
             told = self._sources.told(status.target)
             self._charts.show(status, recent.value, rates, told, is_other=is_other)
+            self._editor.follow(status, recent.value.price)
             self._shown = shown
         return recent.problem
 

@@ -10,8 +10,7 @@ from bokeh.application.handlers.function import FunctionHandler
 from bokeh.document import Document
 from bokeh.server.server import Server
 
-from autoscaler.dashboard.page import Page
-from autoscaler.dashboard.sources import Sources
+from autoscaler.dashboard.page import Page, Services
 from autoscaler.errors import AutoscalerError
 
 
@@ -31,9 +30,9 @@ class Place(NamedTuple):
 class DashboardServer:
     """Serves the page. Raises AutoscalerError if it cannot listen."""
 
-    def __init__(self, place: Place, sources: Sources, timezone: str | None) -> None:
+    def __init__(self, place: Place, services: Services, timezone: str | None) -> None:
         def open_page(document: Document) -> None:
-            Page(document, sources, timezone, _target_of(document))
+            Page(document, services, timezone, _target_of(document))
 
         self._place = place
         try:

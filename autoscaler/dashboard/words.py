@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 
+from autoscaler.dashboard.edits import Outcome
 from autoscaler.errors import AutoscalerError
 from autoscaler.html_report.page import table_html
 from autoscaler.model import Recommendation
@@ -148,3 +150,31 @@ def costs_html(costs: Costs | None, price: float | None) -> str:
     seen = f"{regret}The bounds were known for {costs.hours:,.2f} h."
     table = table_html(Table(("", "replica-hours", *money), rows))
     return f'<div class="table">{table}</div>{paragraph(seen)}'
+
+
+def progress_html(share: float) -> str:
+    """Return a bar for the share of a simulation that is done."""
+    percent = f"{100 * share:.0f}"
+    return (
+        f"<label>Simulating the last 7 days: {percent} %<br>"
+        f'<progress max="100" value="{percent}"></progress></label>'
+    )
+
+
+def wrong_html(problems: str) -> str:
+    """Return what is wrong with a policy, as the commands print it."""
+    lines = "\n".join(visible(line) for line in problems.split("\n"))
+    return f'<pre class="problem">{escape(lines)}</pre>'
+
+
+def outcome_html(outcome: Outcome) -> str:
+    """Return the scores of an edited policy beside those of the active one, and the verdict."""
+    edits = (f"{each.path}: {_value(each.old)} -> {_value(each.new)}" for each in outcome.settings)
+    changed = _list("ul", edits) or paragraph("The settings are equal.")
+    table = table_html(outcome.table)
+    told = f"<p><strong>{escape(visible(outcome.verdict))}</strong></p>"
+    return f'{told}{changed}<div class="table">{table}</div>{paragraph(outcome.note)}'
+
+
+def _value(value: object) -> str:
+    return "(not set)" if value is None else json.dumps(value)
