@@ -35,7 +35,7 @@ class Editor:
         self._timer: Any = None
         self._edits = 0
         self._text = TextAreaInput(
-            title="Policy, simulated on the last 7 days as you type; nothing is applied",
+            title="Policy",
             rows=14,
             max_length=None,
             sizing_mode="stretch_width",

@@ -46,6 +46,7 @@ TEMPLATE = (
 <h2>What it cost</h2>
 {{ embed(roots.costs) }}
 <h2>What another policy would do</h2>
+<p>The policy is simulated on the sessions of the last 7 days as you type. Nothing is applied.</p>
 {{ embed(roots.editor) }}
 </main>
 {% endblock %}
