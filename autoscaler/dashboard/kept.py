@@ -34,9 +34,15 @@ class Kept(Generic[Key, Value]):
     So asking never waits, and nothing is read while no page is open. read: may raise.
     """
 
-    def __init__(self, read: Callable[[Key], Value], every: float) -> None:
+    def __init__(
+        self,
+        read: Callable[[Key], Value],
+        every: float,
+        forgotten_after: float = FORGOTTEN_AFTER,
+    ) -> None:
         self._read = read
         self._every = every
+        self._forgotten_after = forgotten_after
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._asked: dict[Key, float] = {}
@@ -60,7 +66,9 @@ class Kept(Generic[Key, Value]):
         while True:
             self._wake.clear()
             now = time.monotonic()
-            due, key = min(self._due(now), key=itemgetter(0), default=(now + FORGOTTEN_AFTER, None))
+            due, key = min(
+                self._due(now), key=itemgetter(0), default=(now + self._forgotten_after, None)
+            )
             if key is None or due > now:
                 self._wake.wait(due - now)
             else:
@@ -69,7 +77,7 @@ class Kept(Generic[Key, Value]):
     def _due(self, now: float) -> list[tuple[float, Key]]:
         """Return when each value is to be read next, without those that nobody asks for."""
         with self._lock:
-            for key in [key for key, at in self._asked.items() if now - at > FORGOTTEN_AFTER]:
+            for key in [key for key, at in self._asked.items() if now - at > self._forgotten_after]:
                 for each in (self._asked, self._tried, self._found):
                     each.pop(key, None)
             return [

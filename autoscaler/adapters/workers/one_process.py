@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from multiprocessing import get_context
@@ -96,7 +97,8 @@ class OneProcess(Generic[Job]):
         if current is not None and current.owner == owner and current.is_wanted:
             current.is_wanted = False
             if self._connection is not None:
-                self._connection.send(DROP)
+                with suppress(OSError):  # it was killed, which the other thread will notice
+                    self._connection.send(DROP)
 
     def _run(self) -> None:
         while True:
