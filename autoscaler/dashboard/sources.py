@@ -14,7 +14,7 @@ from autoscaler.ports import ArrivalHistory
 from autoscaler.reporting.status_report import PolicyStatus, StatusReport
 from autoscaler.simulation.live import Recorded, Told
 
-# Decisions of a target whose words are kept.
+# Changes of a target whose words are kept.
 MOST_TOLD = 1_000
 
 
@@ -57,7 +57,7 @@ class Sources:
         )
 
     def told(self, target: str) -> Sequence[Told]:
-        """Return the decisions about a target that were heard of since the page is served."""
+        """Return the changes of a target that were heard of since the page is served."""
         return tuple(self._told.get(target, ()))
 
     def _hear(self) -> StatusReport:
@@ -67,10 +67,9 @@ class Sources:
         return report
 
     def _remember(self, status: PolicyStatus) -> None:
-        if status.replicas is None:
+        found = status.replicas
+        if found is None or found.current == found.desired:
             return
-        desired = status.replicas.desired
-        heard = Told(self._now() - (status.age or 0.0), desired, status.reason, status.detail)
+        at, change = self._now() - (status.age or 0.0), (found.current, found.desired)
         known = self._told.setdefault(status.target, deque(maxlen=MOST_TOLD))
-        if not known or known[-1][1:3] != heard[1:3]:
-            known.append(heard)
+        known.append(Told(at, *change, status.reason, status.detail))

@@ -58,10 +58,11 @@ class Recorded:
 
 
 class Told(NamedTuple):
-    """A decision as the daemon told it at a time, with its reason in words."""
+    """A decision to change the replicas as the daemon told it, with its reason in words."""
 
     at: float
-    desired: int
+    before: int
+    after: int
     reason: str
     detail: str
 
@@ -231,7 +232,8 @@ def _why(
 ) -> tuple[str, str]:
     """Return the reason of a change and its words: those of the daemon, if they were heard."""
     near = BESIDE * step
-    heard = [each for each in told if each.desired == after and abs(each.at - at) <= near]
+    same = (each for each in told if (each.before, each.after) == (before, after))
+    heard = [each for each in same if abs(each.at - at) <= near]
     if heard:
         best = min(heard, key=lambda each: abs(each.at - at))
         return best.reason, best.detail

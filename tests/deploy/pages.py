@@ -29,6 +29,7 @@ MIGRATE_PAGE = FOLDER.parents[1] / "docs" / "migrate.md"
 PAUSE_PAGE = FOLDER.parents[1] / "docs" / "pause.md"
 COSTS_PAGE = FOLDER.parents[1] / "docs" / "costs.md"
 STATUS_PAGE = FOLDER.parents[1] / "docs" / "status.md"
+DASHBOARD_PAGE = FOLDER.parents[1] / "docs" / "dashboard.md"
 DOCTOR_PAGE = FOLDER.parents[1] / "docs" / "doctor.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
@@ -37,7 +38,8 @@ PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" 
 PAGES = (
     *(DEPLOY_PAGE, KUBERNETES_PAGE, HELM_PAGE),
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
-    *(UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DOCTOR_PAGE),
+    *(UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DASHBOARD_PAGE),
+    DOCTOR_PAGE,
 )
 # And whatever else is written for people.
 _FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")

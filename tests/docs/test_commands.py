@@ -46,6 +46,7 @@ MIGRATION = "tests/docs/test_migrate_page.py"
 STATUS = "tests/kubernetes/test_status.py::test_the_printed_commands_work_also_as_a_plugin"
 COMPLETED = "tests/completion/test_shells.py::test_a_tab_completes"
 FORWARDED = "tests/node/test_status.py::test_the_printed_commands_work_on_a_node"
+LIVE_PAGE = "tests/dashboard/test_docs_page.py"
 DAEMON = "tests/kubernetes/test_daemon.py"
 # By the beginning of a command, the longest that fits: what runs it.
 RUN_BY = {
@@ -72,6 +73,8 @@ RUN_BY = {
     "autoscaler replay": JOURNALED,
     "autoscaler explain": JOURNALED,
     "autoscaler status": STATUS,
+    "autoscaler dashboard": f"{LIVE_PAGE}::test_the_printed_commands_are_understood",
+    "autoscaler dashboard --url": "tests/kubernetes/test_dashboard.py::page",
     "kubectl autoscaler status": STATUS,
     "kubectl -n bokeh-autoscaler port-forward": FORWARDED,
     "source <(autoscaler completion": COMPLETED,
@@ -158,6 +161,7 @@ READ_BY = {
     ("docs/migrate.md", "yaml"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
     ("docs/migrate.md", "text"): f"{MIGRATION}::test_the_page_prints_what_the_command_prints",
     ("docs/pause.md", "yaml"): f"{PAUSES}::test_a_policy_that_says_so_pauses_too",
+    ("docs/dashboard.md", "yaml"): f"{LIVE_PAGE}::test_the_printed_pod_is_whole",
     ("docs/status.md", "text"): f"{SHOWN}::test_the_page_shows_what_is_printed",
     ("docs/status.md", "yaml"): "tests/kubernetes/test_status.py::rules",
     ("docs/simulate.md", "csv"): SIMULATED,

@@ -108,8 +108,8 @@ def test_a_change_that_nobody_counted_says_so() -> None:
 def test_the_words_that_were_heard_are_better_than_those_of_the_reason() -> None:
     replicas = {("desired",): values(2, 3, 3, 3)}
     told = [
-        Told(1, 2, "DesiredWithinRange", "nothing to change"),
-        Told(16, 3, "MetricAboveTarget", "sessions: (22 connected + 4 spare) / 10 seats"),
+        Told(16, 3, 2, "Drained", "of the change back"),
+        Told(17, 2, 3, "MetricAboveTarget", "sessions: (22 connected + 4 spare) / 10 seats"),
     ]
 
     (change,) = timeline_of(recorded(replicas=replicas), 10, told).changes
