@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import chdir
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,9 +17,11 @@ from autoscaler.commands import inputs
 from autoscaler.commands.catalog import parser_of
 from autoscaler.dashboard.edits import Edit, Outcome
 from autoscaler.model import TargetRef
+from autoscaler.policy import Policy
 from autoscaler.simulation import summary
 from autoscaler.simulation.comparison import compare
 from autoscaler.simulation.difference import settings
+from autoscaler.simulation.engine import Assumptions, Run, simulate
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.verdict import verdict
 
@@ -32,7 +35,9 @@ READING = 0.3
 
 
 class WhatIf:
-    """Simulates edits, and reads the sessions of a target only once in a while.
+    """Simulates edits. It reads the sessions of a target only once in a while.
+
+    It also keeps the run of the active policy, so that an edit takes one simulation and not two.
 
     prometheus: the options for Prometheus, by their names in the parsed arguments.
     """
@@ -40,6 +45,7 @@ class WhatIf:
     def __init__(self, prometheus: Mapping[str, Any]) -> None:
         self._prometheus = prometheus
         self._read: dict[TargetRef, tuple[float, Trace]] = {}
+        self._kept: tuple[Policy, Trace, Assumptions, Run] | None = None
 
     def __call__(self, edit: Edit, progress: Callable[[float], None]) -> Outcome:
         """Simulate an edit beside the active policy. Raises AutoscalerError."""
@@ -58,7 +64,8 @@ class WhatIf:
         sessions = self._sessions(args, lambda share: progress(READING * share))
         (own, active), trace, _ = inputs.load(args, sessions)
         both = [own._replace(name="edited"), active._replace(name="active")]
-        results = compare(both, trace, lambda share: progress(READING + (1 - READING) * share))[:2]
+        show = partial(_part, progress)
+        results = compare(both, trace, show, partial(self._run, active.policy))[:2]
         zone = inputs.zone_of(args, own.policy)
         edited, before = (
             replace(each.run.timeline, timezone=zone, demand=trace.concurrency) for each in results
@@ -81,3 +88,25 @@ class WhatIf:
             trace = inputs.history(args, policy, progress)
             self._read = {ref: (now, trace)}
         return trace
+
+    def _run(
+        self,
+        active: Policy,
+        policy: Policy,
+        trace: Trace,
+        assumed: Assumptions,
+        progress: Callable[[float], None],
+    ) -> Run:
+        """Return the run of a policy; that of the active one is kept."""
+        kept = self._kept
+        if kept and kept[0] == policy and kept[1] is trace and kept[2] == assumed:
+            return kept[3]
+        run = simulate(policy, trace, assumed, progress)
+        if policy == active:
+            self._kept = (policy, trace, assumed, run)
+        return run
+
+
+def _part(progress: Callable[[float], None], share: float) -> None:
+    """Tell the progress of the simulation, which begins after the sessions were read."""
+    progress(READING + (1 - READING) * share)
