@@ -110,6 +110,16 @@ def test_a_killed_process_is_told_and_the_next_job_has_another_one(
     owner.hears(Done((9, 1)))
 
 
+def test_an_owner_that_cannot_be_told_keeps_nobody_else_from_it(process: OneProcess[Any]) -> None:
+    def closed(message: Message) -> None:
+        raise RuntimeError(f"nobody hears {message}")
+
+    process.submit("a closed page", 3, closed)
+    owner = Owner(process)
+    owner.submit(4)
+    owner.hears(Done((16, 2)))
+
+
 @pytest.mark.parametrize("jobs", [range(30)])
 def test_of_many_quick_edits_the_last_one_is_answered(
     process: OneProcess[Any], jobs: range

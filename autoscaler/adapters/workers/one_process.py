@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from autoscaler.errors import AutoscalerError
 
+LOG = logging.getLogger("autoscaler")
 Job = TypeVar("Job")
 Work = Callable[[Any, Callable[[float], None]], Any]
 KILLED = "the process of the simulation was killed, perhaps for its memory; change the policy"
@@ -125,8 +127,12 @@ class OneProcess(Generic[Job]):
             self._tell(order, message)
 
     def _tell(self, order: _Order[Job], message: Message) -> None:
-        if order.is_wanted:
+        if not order.is_wanted:
+            return
+        try:
             order.tell(message)
+        except Exception:  # such as a page that has just been closed; the others go on
+            LOG.exception("the result of a simulation could not be told")
 
     def _start(self) -> Connection:
         """Start a process, which ends with this one."""
