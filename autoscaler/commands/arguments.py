@@ -34,6 +34,14 @@ def add_price(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def address(text: str) -> tuple[str, int]:
+    """Return the host, which may be empty, and the port of an address to listen at."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected [HOST]:PORT, such as :9551")
+    return host.strip("[]"), int(port)
+
+
 def duration(text: str) -> float:
     """Return a duration such as 5m in seconds."""
     try:

@@ -14,6 +14,7 @@ COMMANDS = {
     "decide": "print one scaling decision and how it was made, without scaling",
     "doctor": "report all that will hurt in a set-up, with fixes",
     "status": "show what the daemon sees and decides now, one line for each Deployment",
+    "dashboard": "show in a browser what the daemon sees, decides and costs, and try policies",
     "replay": "decide again what a journal recorded, and print the share reproduced",
     "explain": "explain one decision of a journal in words",
     "simulate": "simulate a policy on recorded or generated sessions",

@@ -19,7 +19,7 @@ from autoscaler.adapters.traces.dates import DateOrder
 from autoscaler.adapters.traces.times import LocalClock
 from autoscaler.commands import connect
 from autoscaler.commands.arguments import amount, duration, timezone, whole
-from autoscaler.commands.progress import progress
+from autoscaler.commands.progress import Progress, progress
 from autoscaler.errors import AutoscalerError
 from autoscaler.simulation.front import Placement, WhenFull
 from autoscaler.simulation.trace import Trace
@@ -252,7 +252,8 @@ def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
 
     _refuse_contradictions(args)
     if args.prometheus_url:
-        return _history(args, policy)
+        with progress("querying") as show:
+            return history(args, policy, show)
     if not args.trace:
         workload = WORKLOADS[args.workload or DEFAULT_WORKLOAD]
         return workload(args.seed, zone_of(args, policy))
@@ -281,7 +282,7 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
         raise AutoscalerError("--last needs --prometheus")
 
 
-def _history(args: argparse.Namespace, policy: Policy) -> Trace:
+def history(args: argparse.Namespace, policy: Policy, show: Progress) -> Trace:
     """Return the history of the policy's target. Raises AutoscalerError."""
     from autoscaler.adapters.prometheus.history import PrometheusHistory
     from autoscaler.simulation.history import trace_of_history
@@ -289,10 +290,9 @@ def _history(args: argparse.Namespace, policy: Policy) -> Trace:
     source = PrometheusHistory(connect.prometheus_settings(args, patience=args.prometheus_timeout))
     last = args.last or DEFAULT_LAST
     name = f"{'/'.join(policy.target.ref)}, the last {duration_text(last)}"
-    with progress("querying") as show:
-        history = source.read(policy.target.ref, SystemClock().now(), last, show)
+    found = source.read(policy.target.ref, SystemClock().now(), last, show)
     try:
-        return trace_of_history(name, history, args.seed)
+        return trace_of_history(name, found, args.seed)
     except ValueError as error:
         raise AutoscalerError(f"{name}: {error}") from None
 

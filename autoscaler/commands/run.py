@@ -16,7 +16,7 @@ from typing import NoReturn
 from autoscaler.adapters.journals import RotatingFile
 from autoscaler.adapters.policies.files import PolicyFiles
 from autoscaler.commands import connect
-from autoscaler.commands.arguments import add_price, whole
+from autoscaler.commands.arguments import add_price, address, whole
 from autoscaler.commands.lines import complain
 from autoscaler.control.changes import PATIENCE
 from autoscaler.control.controller import WRITES_PER_SECOND
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--listen",
         metavar="[HOST]:PORT",
-        type=_address,
+        type=address,
         default=("", 9551),
         help="address on which to serve /metrics, /status, /healthz and /readyz (default: :9551)",
     )
@@ -277,10 +277,3 @@ def _lease(text: str) -> str | None:
     if not LABEL.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a name of a-z, 0-9 and -, or none")
     return text
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected [HOST]:PORT, such as :9551")
-    return host.strip("[]"), int(port)

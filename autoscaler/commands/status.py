@@ -60,10 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=2.0,
         help="time between two looks with --watch (default: 2s)",
     )
-    _add_daemon(parser.add_argument_group("daemon"))
+    add_daemon(parser.add_argument_group("daemon"))
 
 
-def _add_daemon(group: argparse._ArgumentGroup) -> None:
+def add_daemon(group: argparse._ArgumentGroup) -> None:
+    """Add the options that say which daemons are asked."""
     group.add_argument(
         "--url",
         metavar="URL",
@@ -95,7 +96,7 @@ def _add_daemon(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the status. Return 1 if a daemon cannot be asked, or nothing has the names."""
     try:
-        ask = _asking(args)
+        ask = asking(args)
         if not args.watch:
             return _show(ask(), args)
         return _watch(ask, args)
@@ -104,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         return FAILED
 
 
-def _asking(args: argparse.Namespace) -> Callable[[], Answer]:
+def asking(args: argparse.Namespace) -> Callable[[], Answer]:
     """Return what asks the daemons. Raises AutoscalerError."""
     from autoscaler.reporting.status_report import from_plain
 

@@ -41,7 +41,7 @@ class Said(NamedTuple):
 def after_slot(score: Score, said: Said, came: float, before: float) -> Score:
     """Return the score after a slot. In users: what was said, who came, and who did before it."""
     most = max((each for each in said if each is not None), default=None)
-    is_beyond = most is not None and came > _allowed(most)
+    is_beyond = most is not None and came > allowed(most)
     kept = exp(-1.0 / MEMORY)
     return Score(
         week=score.week * kept + _error(said.week, came, before),
@@ -87,7 +87,7 @@ def is_covering(score: Score) -> bool:
     return score.beyond <= (1.0 - COVERED) * max(score.came, FEW)
 
 
-def _allowed(users: float) -> float:
+def allowed(users: float) -> float:
     """Return how many users may come where so many are expected; one seat is always free."""
     return users + Z_999 * sqrt(users) + 1.0
 

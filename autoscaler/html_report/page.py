@@ -30,23 +30,29 @@ NO_RIVALS: Mapping[str, Timeline] = {}
 NOTHING_MORE: Mapping[str, str] = {}
 # Changes in the list below the plots, which a long run has thousands of.
 MOST_CHANGES = 500
-# Blocks of Bokeh's template, which lacks support of phones and a table without a script.
-TEMPLATE = """\
-{% block preamble %}
+STYLE = """\
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; }
+main { max-width: 1280px; margin: 0 auto; padding: 0 12px 24px; }
+h1 { font-size: 1.3rem; margin: 16px 0 8px; } h2 { font-size: 1.1rem; margin: 16px 0 4px; }
+.table { overflow-x: auto; margin: 8px 0 16px; }
+table { border-collapse: collapse; }
+th, td { padding: 3px 14px 3px 0; text-align: right; border-bottom: 1px solid #ddd; }
+th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+td { font-variant-numeric: tabular-nums; }
+summary { font-weight: 600; padding: 8px 0; } dt { font-weight: 600; } dd { margin: 0 0 8px; }
+details th, details td { text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+@media (max-width: 600px) { body { font-size: 13px; } th, td { padding-right: 8px; } }
+"""
+HEAD = f"""\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-  body { font: 15px/1.45 system-ui, sans-serif; color: #222; }
-  main { max-width: 1280px; margin: 0 auto; padding: 0 12px 24px; }
-  h1 { font-size: 1.3rem; margin: 16px 0 8px; }
-  .table { overflow-x: auto; margin: 8px 0 16px; }
-  table { border-collapse: collapse; }
-  th, td { padding: 3px 14px 3px 0; text-align: right; border-bottom: 1px solid #ddd; }
-  th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
-  td { font-variant-numeric: tabular-nums; }
-  summary { font-weight: 600; padding: 8px 0; } dt { font-weight: 600; } dd { margin: 0 0 8px; }
-  details th, details td { text-align: left; vertical-align: top; overflow-wrap: anywhere; }
-  @media (max-width: 600px) { body { font-size: 13px; } th, td { padding-right: 8px; } }
-</style>
+{STYLE}</style>
+"""
+# Blocks of Bokeh's template, which lacks support of phones and a table without a script.
+TEMPLATE = (
+    "{% block preamble %}"
+    + HEAD
+    + """\
 {% endblock %}
 {% block contents %}
 <main>
@@ -64,6 +70,7 @@ TEMPLATE = """\
 </main>
 {% endblock %}
 """
+)
 
 
 def write_report(
@@ -97,7 +104,7 @@ def report_html(
     title_of_changes += f" of {len(changes):,})" if len(changes) > MOST_CHANGES else ")"
     more = {
         "verdict": visible(verdict),
-        "changes": _table_html(_changes(timeline)) if changes else "",
+        "changes": table_html(_changes(timeline)) if changes else "",
         "changes_title": title_of_changes,
     }
     return page_html(_plots(timeline, rivals), summary, title, note, more)
@@ -114,7 +121,7 @@ def page_html(
 
     more: further parts of the page, by their names in the template.
     """
-    variables = {"summary": _table_html(summary), "note": visible(note), **more}
+    variables = {"summary": table_html(summary), "note": visible(note), **more}
     variables["meanings"] = _meanings_html(summary)
     return file_html(plots, INLINE, visible(title), template=TEMPLATE, template_variables=variables)
 
@@ -153,7 +160,8 @@ def _plots(timeline: Timeline, rivals: Mapping[str, Timeline]) -> list[figure]:
     return plots
 
 
-def _table_html(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """Return a table as HTML, whatever its texts contain."""
     head = "".join(f"<th>{escape(visible(column))}</th>" for column in table.columns)
     rows = ("".join(f"<td>{escape(visible(cell))}</td>" for cell in row) for row in table.rows)
     body = "".join(f"<tr>{row}</tr>" for row in rows)

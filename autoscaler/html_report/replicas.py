@@ -40,8 +40,8 @@ COLORS = {
 RIVAL_COLORS = (RED, PURPLE, GREEN, BLACK)
 # Phases shorter than a pixel of a wide screen are joined.
 PIXELS = 1_500
-# Pixels of height for each replica in the chart of lives.
-ROW, LEAST_CHART, LARGEST_CHART = 12, 120, 600
+# Pixels of height in the chart of lives: for each replica, and for all that is around them.
+ROW, AROUND, LARGEST_CHART = 12, 165, 600
 
 
 def replicas_plot(
@@ -135,7 +135,7 @@ def lives_plot(timeline: Timeline, span: Range1d, axis: TimeAxis) -> figure:
     length = timeline.end - timeline.start
     chart = bars(timeline.lives, timeline.start, timeline.end, length / PIXELS)
     rows = 1 + max((bar.lane for bar in chart), default=0)
-    height = min(LARGEST_CHART, max(LEAST_CHART, 90 + ROW * rows))
+    height = min(LARGEST_CHART, AROUND + ROW * rows)
     plot = time_plot("The life of each replica", "replica", height, span, axis)
     plot.y_range = Range1d(start=-0.2, end=rows + 0.2)
     for phase in Phase:
@@ -146,7 +146,7 @@ def lives_plot(timeline: Timeline, span: Range1d, axis: TimeAxis) -> figure:
                 "right": [axis.to_axis(bar.end) for bar in chosen],
                 "bottom": [bar.lane + 0.1 for bar in chosen],
                 "top": [bar.lane + 0.9 for bar in chosen],
-                "name": [f"pod-{bar.number}" for bar in chosen],
+                "name": [bar.name for bar in chosen],
                 "phase": [str(phase)] * len(chosen),
                 "served": [bar.served for bar in chosen],
             }

@@ -20,8 +20,13 @@ from autoscaler.html_report.plots import (
 from autoscaler.simulation.timeline import Timeline
 
 
-def users_plot(timeline: Timeline, span: Range1d, axis: TimeAxis) -> figure:
-    """Return the plot of sessions, and of ready and billed seats."""
+def users_plot(
+    timeline: Timeline, span: Range1d, axis: TimeAxis, *, refused: bool = True
+) -> figure:
+    """Return the plot of sessions, and of ready and billed seats.
+
+    refused: whether it is known who found no seat.
+    """
     plot = time_plot("Sessions and seats", "sessions, seats", 360, span, axis)
     paid = source_of(timeline.billed.scaled(timeline.seats), timeline.end, axis)
     ready = source_of(timeline.ready.scaled(timeline.seats), timeline.end, axis)
@@ -58,7 +63,8 @@ def users_plot(timeline: Timeline, span: Range1d, axis: TimeAxis) -> figure:
     line = plot.line("x", "y", source=sessions, alpha=0)
     texts = [("sessions", "@y"), ("since", f"@x{{{axis.pointed}}}")]
     plot.add_tools(tell(line, texts, nearest=True))
-    _add_refused(plot, timeline, axis)
+    if refused:
+        _add_refused(plot, timeline, axis)
     put_legend_above(plot)
     return plot
 

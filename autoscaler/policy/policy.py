@@ -188,6 +188,11 @@ class Policy(Model):
             values["drain"] = self.drain.with_values(deadline=settings["drain.deadline"])
         return self.with_values(**values)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain values, as its file has them, without defaults."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
     @cached_property
     def sessions(self) -> SessionsMetric | None:
         """The session metric, if this policy has one."""

@@ -38,7 +38,7 @@ def explain(entry: Entry, clock: Clock) -> Iterator[str]:
     for title, sentences in (
         ("What was seen", _seen(entry, clock)),
         ("What each metric asked for", _asked(entry)),
-        ("How the number came about", _steps(decision)),
+        ("How the number came about", steps_in_words(decision)),
         ("What was done", _done(entry)),
     ):
         yield ""
@@ -181,7 +181,8 @@ def _rounded(calculation: str, result: float) -> str:
     return f"{calculation} = {result:.2f}, rounded up to {whole}"
 
 
-def _steps(decision: Decision) -> Iterator[str]:
+def steps_in_words(decision: Decision) -> Iterator[str]:
+    """Yield each step of a decision as a sentence, and what held a scale-down."""
     number = decision.current
     for count, step in enumerate(decision.steps, start=1):
         verb = "kept" if step.replicas == number else "made it"

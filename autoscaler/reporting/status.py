@@ -6,7 +6,9 @@ longer be read, leaves no series behind for an alert to keep firing on.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily
@@ -22,73 +24,79 @@ from autoscaler.core.hpa import replicas
 from autoscaler.core.now import Now
 from autoscaler.core.sticky_bound import Packed
 from autoscaler.core.trust import Said
-from autoscaler.model import Cause, Decision, Observation, Starts, State
+from autoscaler.model import Decision, Observation, PodState, Starts, State
 from autoscaler.policy import Policy
 from autoscaler.ports import LeadershipStatus
 
 PREFIX = "bokeh_autoscaler"
 POLICY_LABELS = ("policy", "namespace", "deployment")
-# Name to help, and the label beside those of the policy.
-GAUGES = {
-    "replicas": ("Replicas of the target: current, desired, ready, min and max.", "kind"),
+# Name to help, and the labels beside those of the policy.
+GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "replicas": ("Replicas of the target: current, desired, ready, min and max.", ("kind",)),
     "policy_desired_replicas": (
         "Replicas that one metric of a policy asks for; absent while it has no data.",
-        "metric",
+        ("metric",),
     ),
     "seats": (
         "Seats of the pods that get new sessions, and of the reserve: capacity and free.",
-        "kind",
+        ("kind",),
     ),
     "cost_replicas": (
         "Pods that are billed, and that the sessions need at least: sticky_bound, fluid_bound.",
-        "kind",
+        ("kind",),
     ),
     "lead_time_seconds": (
         "Time from creation to Ready, of 95 % of the last pods: those with a node at once, or not.",
-        "node",
+        ("node",),
     ),
     "forecast_error_ratio": (
         "Error of the forecast by the weeks, or the days, before: 1 is that of none; last day.",
-        "profile",
+        ("profile",),
     ),
     "forecast_used": (
         "0 while the forecast by the weeks, or the days, before is too wrong to be used, else 1.",
-        "profile",
+        ("profile",),
     ),
     "forecast_coverage_ratio": (
         "Share of users who came while no more came than the forecast allows for, in the last day.",
-        None,
+        (),
     ),
     "pods_without_data": (
         "Pods without a fresh session count, if any. They count as full and busy.",
-        None,
+        (),
     ),
     "unreachable_sidecars": (
         "Pods whose sidecar the daemon cannot reach, if any. They are busy and not deleted.",
-        None,
+        (),
     ),
     "unreachable_pod": (
         "1 for each pod whose sidecar the daemon cannot reach; at most 50 of a policy.",
-        "pod",
+        ("pod",),
     ),
-    "paused": ("1 while the policy is paused, by itself or by an annotation; else absent.", None),
+    "paused": ("1 while the policy is paused, by itself or by an annotation; else absent.", ()),
     "cordoned_pods": (
         "Cordoned pods, if any, by cause: scale-down, full, reserve (until needed), or hand.",
-        "cause",
+        ("cause",),
+    ),
+    "cordoned_pod": (
+        "1 for each cordoned pod, with its cause; at most 50 of a policy.",
+        ("pod", "cause"),
     ),
 }
 
 
+# The cause of a cordon that is not the daemon's.
+BY_HAND = "hand"
 # Seconds for which what was seen of a target that cannot be read is still told, so that an alert
 # does not begin anew with each failed pass.
 TOLD_FOR = 60.0
 
 
 class Row(NamedTuple):
-    """One value of a gauge; `label` is None where it has no label of its own."""
+    """One value of a gauge. labels: the values of those that it has of its own."""
 
     name: str
-    label: str | None
+    labels: tuple[str, ...]
     value: float
 
 
@@ -152,8 +160,8 @@ class StatusCollector(Collector):
         """Every gauge, with the series of every policy."""
         families = {name: _family(name) for name in GAUGES}
         for labels, seen in self._seen.items():
-            for name, label, value in seen.rows:
-                families[name].add_metric([*labels, *_own(label)], value)
+            for name, own, value in seen.rows:
+                families[name].add_metric([*labels, *own], value)
         yield from families.values()
 
 
@@ -164,12 +172,8 @@ def _is_anothers(policy: Policy, statuses: Mapping[str, LeadershipStatus]) -> bo
 
 
 def _family(name: str) -> GaugeMetricFamily:
-    words, label = GAUGES[name]
-    return GaugeMetricFamily(f"{PREFIX}_{name}", words, labels=[*POLICY_LABELS, *_own(label)])
-
-
-def _own(label: str | None) -> tuple[str, ...]:
-    return () if label is None else (label,)
+    words, own = GAUGES[name]
+    return GaugeMetricFamily(f"{PREFIX}_{name}", words, labels=[*POLICY_LABELS, *own])
 
 
 def _packed(outcome: Outcome, last: Seen | None, at: float) -> Packed | None:
@@ -192,46 +196,51 @@ def _rows(outcome: Outcome, packed: Packed | None, now: Now) -> Iterator[Row]:
         return
     yield from _replicas(policy, decision, observed)
     yield from _costs(policy, observed, packed)
-    yield from _some("paused", None, pause_of(policy, observed) is not None)
+    yield from _some("paused", pause_of(policy, observed) is not None)
     asked = [(r.metric, r.replicas) for r in decision.recommendations if r.replicas is not None]
     for metric, wanted in dict(sorted(asked)).items():  # of two alike, the larger counts
-        yield Row("policy_desired_replicas", metric, wanted)
-    active = [pod for pod in observed.pods if pod.is_active]
-    causes = [pod.cordon.cause for pod in active if pod.cordon is not None]
-    cordoned = {cause.value: causes.count(cause) for cause in Cause}
-    cordoned["hand"] = sum(map(is_cordoned_by_hand, active))
-    for cause, count in cordoned.items():
-        yield from _some("cordoned_pods", cause, count)
+        yield Row("policy_desired_replicas", (metric,), wanted)
+    yield from _cordons(observed.active)
     if policy.drain is not None:
-        yield from _some("unreachable_sidecars", None, len(outcome.unreachable))
+        yield from _some("unreachable_sidecars", len(outcome.unreachable))
         for pod in {each.pod for each in outcome.unreachable[:MOST]}:
-            yield Row("unreachable_pod", pod, 1)
+            yield Row("unreachable_pod", (pod,), 1)
     if "sessions" in required_signals(policy):
         count = sessions.without_data(observed.pods, now, observed.fresh_for)
-        yield from _some("pods_without_data", None, count)
+        yield from _some("pods_without_data", count)
     if outcome.decided is not None:
         yield from _lead_times(outcome.decided.after.starts)
         yield from _forecast(policy, outcome.decided.after)
     if policy.sessions is not None:
         found = sessions.seating(observed.pods, policy.sessions.seats)
-        yield Row("seats", "capacity", found.capacity)
-        yield Row("seats", "free", found.free)
+        yield Row("seats", ("capacity",), found.capacity)
+        yield Row("seats", ("free",), found.free)
 
 
 def _costs(policy: Policy, observed: Observation, packed: Packed | None) -> Iterator[Row]:
-    yield Row("cost_replicas", "billed", sum(pod.is_billed for pod in observed.pods))
+    yield Row("cost_replicas", ("billed",), sum(pod.is_billed for pod in observed.pods))
     if policy.sessions is not None and packed is not None:
         least, needed = policy.replicas.min, sticky_bound.count_sessions(packed)
         fluid = replicas.sessions(needed, 0, policy.sessions.seats)
         sticky = sticky_bound.count_pods(packed)
-        yield Row("cost_replicas", "sticky_bound", max(least, sticky))
-        yield Row("cost_replicas", "fluid_bound", max(least, fluid))
+        yield Row("cost_replicas", ("sticky_bound",), max(least, sticky))
+        yield Row("cost_replicas", ("fluid_bound",), max(least, fluid))
+
+
+def _cordons(active: Sequence[PodState]) -> Iterator[Row]:
+    """Yield how many pods are cordoned for each cause, and which."""
+    causes = {pod.name: pod.cordon.cause.value for pod in active if pod.cordon is not None}
+    causes |= {pod.name: BY_HAND for pod in active if is_cordoned_by_hand(pod)}
+    for cause, count in Counter(causes.values()).items():
+        yield Row("cordoned_pods", (cause,), count)
+    for name, cause in islice(causes.items(), MOST):
+        yield Row("cordoned_pod", (name, cause), 1)
 
 
 def _lead_times(known: Starts) -> Iterator[Row]:
     for node, times in (("at_once", known.at_once), ("waited", known.waited)):
         if times:
-            yield Row("lead_time_seconds", node, starts.percentile(times))
+            yield Row("lead_time_seconds", (node,), starts.percentile(times))
 
 
 def _forecast(policy: Policy, after: State) -> Iterator[Row]:
@@ -241,20 +250,20 @@ def _forecast(policy: Policy, after: State) -> Iterator[Row]:
         return
     score = profile.score
     for name, error in zip(Said._fields, trust.errors_of(score), strict=True):
-        yield Row("forecast_error_ratio", name, error)
-        yield Row("forecast_used", name, error <= trust.WORSE)
+        yield Row("forecast_error_ratio", (name,), error)
+        yield Row("forecast_used", (name,), error <= trust.WORSE)
     if (covered := trust.coverage(score)) is not None:
-        yield Row("forecast_coverage_ratio", None, covered)
+        yield Row("forecast_coverage_ratio", (), covered)
 
 
-def _some(name: str, label: str | None, count: int) -> Iterator[Row]:
+def _some(name: str, count: int) -> Iterator[Row]:
     if count:
-        yield Row(name, label, count)
+        yield Row(name, (), count)
 
 
 def _replicas(policy: Policy, decision: Decision, observed: Observation) -> Iterator[Row]:
-    yield Row("replicas", "current", decision.current)
-    yield Row("replicas", "desired", decision.desired)
-    yield Row("replicas", "ready", sum(pod.serving for pod in observed.pods))
-    yield Row("replicas", "min", policy.replicas.min)
-    yield Row("replicas", "max", policy.replicas.max)
+    yield Row("replicas", ("current",), decision.current)
+    yield Row("replicas", ("desired",), decision.desired)
+    yield Row("replicas", ("ready",), sum(pod.serving for pod in observed.pods))
+    yield Row("replicas", ("min",), policy.replicas.min)
+    yield Row("replicas", ("max",), policy.replicas.max)

@@ -133,6 +133,7 @@ def policy_status(outcome: Outcome) -> PolicyStatus:
         detail=problem or (decision.detail if decision else ""),
         problem=problem,
         interval=outcome.policy.interval,
+        settings=outcome.policy.settings,
     )
     if decision is None or observed is None:
         return told

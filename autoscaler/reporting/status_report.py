@@ -57,7 +57,8 @@ class PolicyStatus:
     could not read the target or carry out its decision; "" if nothing did. held_for: for how long
     the reason has been the same, as far as this daemon knows. age: of the last pass. sessions: with
     a connection, where a pod has told; without_data: pods that should tell and do not. paused: who
-    paused it and why. decision: as `autoscaler decide --json` prints it.
+    paused it and why. decision: as `autoscaler decide --json` prints it. settings: of the policy,
+    as its file has them.
     """
 
     policy: str
@@ -77,6 +78,7 @@ class PolicyStatus:
     seats: Seats | None = None
     pods: Pods | None = None
     decision: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] | None = None
 
     @property
     def target(self) -> str:

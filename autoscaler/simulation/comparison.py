@@ -35,13 +35,21 @@ def distinct(name: str, taken: Collection[str]) -> str:
     return next(each for each in chain([name], numbered) if each not in taken)
 
 
+Progress = Callable[[float], None]
+Simulate = Callable[[Policy, Trace, Assumptions, Progress], Run]
+
+
 def compare(
-    contenders: Sequence[Contender], trace: Trace, progress: Callable[[float], None]
+    contenders: Sequence[Contender],
+    trace: Trace,
+    progress: Progress,
+    simulated: Simulate = simulate,
 ) -> list[Result]:
     """Return the result of each contender, and last that of a static fleet for the peak.
 
     contenders: the first one's minimum and seats are those of the bounds, which are the same for
-    all. progress: called with the share that is done, from 0 to 1.
+    all. progress: called with the share that is done, from 0 to 1. simulated: returns the run of a
+    policy, which it may have from before.
     """
     first = contenders[0]
     minimum = first.policy.replicas.min
@@ -52,7 +60,7 @@ def compare(
         def show(share: float, done: int = number) -> None:
             progress((done + share) / len(contenders))
 
-        run = simulate(policy, trace, assumptions, show)
+        run = simulated(policy, trace, assumptions, show)
         results.append(Result(name, run, score(run, trace, minimum, bounds)))
     static = static_fleet(trace, first.assumptions.seats)
     fixed = score(static, trace, minimum, bounds)

@@ -16,7 +16,7 @@ class Bar(NamedTuple):
     """One phase of one replica. lane: the row, from 0."""
 
     lane: int
-    number: int
+    name: str
     phase: Phase
     start: float
     end: float
@@ -39,7 +39,7 @@ def bars(lives: Iterable[PodLife], start: float, end: float, shortest: float) ->
         heapq.heappush(taken, (ended, lane))
         for phase, since, until in _spans(life, ended, shortest):
             if max(since, start) < min(until, end):
-                bar = Bar(lane, life.number, phase, max(since, start), min(until, end), life.served)
+                bar = Bar(lane, life.name, phase, max(since, start), min(until, end), life.served)
                 found.append(bar)
     return found
 

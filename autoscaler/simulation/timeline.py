@@ -102,13 +102,19 @@ class Phase(StrEnum):
 class PodLife:
     """The life of one replica: when each phase began, and when it ended, if it has.
 
-    served: sessions that it had in all.
+    served: sessions that it had in all. pod: its name, of a real one.
     """
 
     number: int
     phases: list[tuple[float, Phase]]
     ended_at: float | None = None
     served: int = 0
+    pod: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the pod, or its number in a simulation."""
+        return self.pod or f"pod-{self.number}"
 
     @property
     def phase(self) -> Phase:

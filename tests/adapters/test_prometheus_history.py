@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.adapters.prometheus import history as adapter
+from autoscaler.adapters.prometheus import ranges
 from autoscaler.adapters.prometheus.history import PrometheusHistory
 from autoscaler.adapters.prometheus.http import PrometheusSettings
 from autoscaler.errors import MetricsError
@@ -84,7 +84,7 @@ def by_the_daemon(kind: str, values: dict[int, int], moments: range) -> dict[Ser
 def test_a_morning_is_rebuilt_with_what_was_measured(
     prometheus: PrometheusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter, "MOST_POINTS", 100)  # so that there are several chunks
+    monkeypatch.setattr(ranges, "MOST_POINTS", 100)  # so that there are several chunks
     morning = class_of_200(1)
     end = int(time.time()) // SCRAPE * SCRAPE
     start = end - 4 * HOUR

@@ -138,6 +138,8 @@ def test_a_pod_cordoned_by_hand_is_counted_as_such(world: World) -> None:
     world.run(passes=2)
 
     assert world.metric("cordoned_pods", cause="hand", **DASHBOARDS) == 1
+    assert world.metric("cordoned_pod", pod="pod-1", cause="hand", **DASHBOARDS) == 1
+    assert world.metric("cordoned_pod", pod="pod-0", cause="hand", **DASHBOARDS) is None
     assert world.metric("cordoned_pods", cause="scale-down", **DASHBOARDS) is None
     assert "pod-1" in world.cluster.asked
 

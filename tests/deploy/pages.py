@@ -31,6 +31,7 @@ PAUSE_PAGE = FOLDER.parents[1] / "docs" / "pause.md"
 COSTS_PAGE = FOLDER.parents[1] / "docs" / "costs.md"
 RESOURCES_PAGE = FOLDER.parents[1] / "docs" / "scaling-policies.md"
 STATUS_PAGE = FOLDER.parents[1] / "docs" / "status.md"
+DASHBOARD_PAGE = FOLDER.parents[1] / "docs" / "dashboard.md"
 DOCTOR_PAGE = FOLDER.parents[1] / "docs" / "doctor.md"
 DECISION_PAGE = FOLDER.parents[1] / "docs" / "decision.md"
 SEATS_PAGE = FOLDER.parents[1] / "docs" / "seats.md"
@@ -49,7 +50,7 @@ PAGES = (
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
     *(UPGRADE_PAGE, UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DOCTOR_PAGE),
     *(RESOURCES_PAGE, TUTORIAL, SERVERS_PAGE, GITOPS_PAGE, TROUBLE_PAGE, STORES_PAGE, CI_PAGE),
-    *(SEATS_PAGE, DECISION_PAGE),
+    *(SEATS_PAGE, DECISION_PAGE, DASHBOARD_PAGE),
 )
 # And whatever else is written for people.
 _FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")

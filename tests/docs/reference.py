@@ -196,13 +196,12 @@ def _of_the_daemon() -> Iterator[tuple[str, str, Sequence[str], str]]:
     every.show_journal(bool)
     every.show_shards(1, bool)
     every.show_caches(tuple)
-    gauges = {f"{PREFIX}_{name}": label for name, (_, label) in GAUGES.items()}
+    gauges = {f"{PREFIX}_{name}": labels for name, (_, labels) in GAUGES.items()}
     for collector in vars(every.registry)["_collector_to_names"]:
         for metric in collector.collect():
             own = vars(collector).get("_labelnames", ()) or vars(metric).get("_labelnames", ())
             if metric.name in gauges:
-                label = gauges[metric.name]
-                own = (*POLICY_LABELS, *([label] if label else []))
+                own = (*POLICY_LABELS, *gauges[metric.name])
             name = metric.name + {"counter": "_total", "info": "_info"}.get(metric.type, "")
             yield name, metric.type, tuple(own), metric.documentation
 

@@ -51,6 +51,7 @@ MIGRATION = "tests/docs/test_migrate_page.py"
 STATUS = "tests/kubernetes/test_status.py::test_the_printed_commands_work_also_as_a_plugin"
 COMPLETED = "tests/completion/test_shells.py::test_a_tab_completes"
 FORWARDED = "tests/node/test_status.py::test_the_printed_commands_work_on_a_node"
+LIVE_PAGE = "tests/dashboard/test_docs_page.py"
 DAEMON = "tests/kubernetes/test_daemon.py"
 TUTORIAL = "tests/node/test_tutorial.py::test_the_tutorial_adopts_an_app"
 TUTORIALS_IMAGES = "tests/node/test_tutorial.py::test_the_images_are_built_as_their_page_says"
@@ -90,6 +91,8 @@ RUN_BY = {
     "autoscaler replay": JOURNALED,
     "autoscaler explain": JOURNALED,
     "autoscaler status": STATUS,
+    "autoscaler dashboard": f"{LIVE_PAGE}::test_the_printed_commands_are_understood",
+    "autoscaler dashboard --url": "tests/kubernetes/test_dashboard.py::page",
     "kubectl autoscaler status": STATUS,
     "kubectl -n bokeh-autoscaler port-forward": FORWARDED,
     "source <(autoscaler completion": COMPLETED,
@@ -217,6 +220,7 @@ READ_BY = {
     ("docs/scaling-policies.md", "yaml"): RESOURCES,
     ("docs/scaling-policies.md", "text"): RESOURCES,
     ("docs/pause.md", "yaml"): f"{PAUSES}::test_a_policy_that_says_so_pauses_too",
+    ("docs/dashboard.md", "yaml"): f"{LIVE_PAGE}::test_the_printed_pod_is_whole",
     ("docs/status.md", "text"): f"{SHOWN}::test_the_page_shows_what_is_printed",
     ("docs/status.md", "yaml"): "tests/kubernetes/test_status.py::rules",
     ("docs/simulate.md", "csv"): SIMULATED,

@@ -29,10 +29,10 @@ def test_each_phase_is_a_bar_within_the_run() -> None:
     one = life(3, (-50, STARTING), (10, SPARE), (20, BUSY), (90, DRAINING))
 
     assert bars([one], 0, 100, 0) == [
-        Bar(0, 3, STARTING, 0, 10, 7),
-        Bar(0, 3, SPARE, 10, 20, 7),
-        Bar(0, 3, BUSY, 20, 90, 7),
-        Bar(0, 3, DRAINING, 90, 100, 7),
+        Bar(0, "pod-3", STARTING, 0, 10, 7),
+        Bar(0, "pod-3", SPARE, 10, 20, 7),
+        Bar(0, "pod-3", BUSY, 20, 90, 7),
+        Bar(0, "pod-3", DRAINING, 90, 100, 7),
     ]
 
 

@@ -93,6 +93,8 @@ def test_it_has_the_numbers_of_the_decision() -> None:
     assert told.detail == "sessions: (22 connected + 4 spare) / 10 seats"
     assert told.decision is not None
     assert told.decision["direction"] == "up"
+    assert told.settings is not None
+    assert told.settings["metrics"] == [{"type": "sessions", "seats": 10, "spare": 4}]
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,12 @@ def edited_text(text: str, edits: Mapping[Path, Any], policy: Policy) -> str | N
 
 def whole_text(policy: Policy) -> str:
     """Return a policy as a file of its own, without comments."""
-    plain = policy.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return "".join(f"{key}: {flow_text(value)}\n" for key, value in plain.items())
+    return settings_text(policy.settings)
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Return the settings of a policy as a file of its own."""
+    return "".join(f"{key}: {flow_text(value)}\n" for key, value in settings.items())
 
 
 def text_diff(name: str, before: str, after: str) -> list[str]:
