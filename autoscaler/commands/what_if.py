@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from autoscaler.adapters.policies.files import load_policy
+from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.commands import inputs
 from autoscaler.commands.catalog import parser_of
 from autoscaler.dashboard.edits import Edit, Outcome
