@@ -95,7 +95,10 @@ def expected(profile: Profile | None, horizon: float, now: Now) -> float | None:
 
     Nor is it if what is known has been wrong of late.
     """
-    if profile is None or not profile.day:
+    if profile is None:
+        return None
+    if not profile.day:
+        now.changes_at((now.at // SLOT + 1) * SLOT)  # when the first slot is over
         return None
     first, last = int(now.at // SLOT), int((now.at + horizon) // SLOT)
     slots = [_said(profile, number) for number in range(first, last + 1)]

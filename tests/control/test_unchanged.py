@@ -14,9 +14,11 @@ from prometheus_client import generate_latest
 
 from autoscaler.control import controller, sidecar_rounds
 from autoscaler.control.state_store import StateStore
+from autoscaler.core import forecast
 from autoscaler.core.decide import decide
+from autoscaler.core.now import Now
 from autoscaler.errors import ClusterError, ConflictError
-from autoscaler.model import Sample, Unavailable
+from autoscaler.model import Sample, State, Unavailable
 from autoscaler.policy import Policy
 from autoscaler.ports import Readings, Signal
 from autoscaler.reporting.logs import LogRecorder
@@ -162,10 +164,21 @@ class Tale:
 
     def outcome(self) -> list[object]:
         """What the daemon has done so far, and what it would go on from."""
-        states = sorted(self.store._states.items())
+        states = [(key, _caught_up(state)) for key, state in sorted(self.store._states.items())]
         metrics = generate_latest(self.world.telemetry.registry).decode()
         changes = sorted(self.cluster.changes, key=lambda change: change[0])  # two may be at once
         return [changes, self.cluster.events, self.cluster.targets, states, metrics]
+
+
+def _caught_up(state: State) -> State:
+    """The state after the slots of the forecast that are over: the next decision learns them."""
+    traffic = state.traffic
+    if traffic is None or traffic.profile is None:
+        return state
+    rate, at = traffic.profile.current.rate, traffic.at
+    profile = forecast.follow(traffic.profile, rate, at, Now(at))
+    current = profile.current.to(rate, at)
+    return state._replace(traffic=traffic._replace(profile=profile._replace(current=current)))
 
 
 STEPS = (

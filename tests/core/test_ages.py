@@ -37,7 +37,7 @@ UID = "uid-a"
 def holding(count: int | None, oldest: float | None = None, **more: Any) -> PodState:
     """A pod with so many sessions, of which the oldest began so many seconds after NOW."""
     since = None if oldest is None else Sample(round(NOW + oldest), NOW)
-    return pod("a", sessions=count, **{"oldest_session": since, **more})
+    return pod("a", sessions=count, oldest_session=since, **more)
 
 
 def begins(ages: Ages | None, uid: str = UID) -> list[float]:
@@ -93,11 +93,10 @@ COUNTS: dict[str, tuple[Looks, list[float]]] = {
         [(0, holding(3, -900)), (20, holding(3, -880)), (40, holding(3, -860))],
         [-860, -450, 0],
     ),
-    "an age of nothing beside other sessions is no age": (
-        [(0, holding(0)), (60, holding(3)), (600, holding(3, 600)), (620, holding(3, 620))],
-        [60, 60, 60],
+    "a time that is yet to come is taken as it is": (
+        [(0, holding(1, 90)), (60, holding(2, 90))],
+        [90, 90],
     ),
-    "a time that is yet to come is now": ([(0, holding(1, 90))], [0]),
     "those who were there before us came at any time since the oldest": (
         [(0, holding(3, -3_600))],
         [-3_600, -1_800, 0],
@@ -119,8 +118,7 @@ COUNTS: dict[str, tuple[Looks, list[float]]] = {
 def test_counts_tell_when_sessions_began(looks: Looks, expected: list[float]) -> None:
     ages = None
     for after, each in looks:
-        oldest = each.oldest_session and each.oldest_session._replace(at=NOW + after)
-        ages = follow(ages, [replace(each, oldest_session=oldest)], NOW + after)
+        ages = follow(ages, [each], NOW + after)
     assert begins(ages) == expected
 
 
@@ -132,20 +130,19 @@ looks = st.lists(
 
 
 @given(looks)
-def test_each_session_of_a_pod_has_a_beginning_that_is_past(
+def test_each_session_of_a_pod_has_a_beginning_which_changes_with_what_is_told_alone(
     counts: list[tuple[int, int | None, int]],
 ) -> None:
     ages, at = None, NOW
     for count, age, pause in counts:
         at += pause
-        oldest = None if age is None or not count else Sample(round(at - age), at)
-        seen = holding(count, oldest_session=oldest)
+        seen = holding(count, None if age is None or not count else at - NOW - age)
         ages = follow(ages, [seen], at)
         found = ages.begins[UID]
         assert len(found) == count
         assert list(found) == sorted(found)
-        assert all(begin <= at for begin in found)
-        assert follow(ages, [seen], at + 60) is ages
+        later = seen.oldest_session and seen.oldest_session._replace(at=at + 60)
+        assert follow(ages, [replace(seen, oldest_session=later)], at + 60) is ages
 
 
 def test_what_is_gone_is_forgotten() -> None:

@@ -271,8 +271,8 @@ BERLIN = {"from": "09:10", "to": "18:00", "timezone": "Europe/Berlin", "min": 1}
             {"metrics": REFUSE},
             told(0.1),
             steady_at(0.1),
-            inf,
-            id="for ever if as many arrive as before",
+            300.0,
+            id="until the first slot of the forecast is over if as many arrive as before",
         ),
         pytest.param(
             {"metrics": REFUSE},

@@ -41,29 +41,20 @@ def _counted(
     known: tuple[float, ...] | None, pod: PodState, count: int, at: float
 ) -> tuple[float, ...]:
     """Return when the sessions began that are on a pod now, the oldest first."""
-    told = pod.oldest_session
-    first = None if told is None else min(float(told.value), told.at)
+    oldest = None if pod.oldest_session is None else float(pod.oldest_session.value)
     if known is None:
-        return _spread(at if first is None else first, at, count)
+        return _spread(at if oldest is None else oldest, at, count)
     left = max(0, len(known) - count)
-    begins = (*known[: min(1, count)], *known[1 + left :], *[at] * (count - len(known)))
-    if told is None or first is None or not _is_news(begins, first, told.at):
+    kept = (*known[: min(1, count)], *known[1 + left :])
+    begins = (*kept, *[max((at, *kept[-1:]))] * (count - len(kept)))
+    if oldest is None or not begins or abs(begins[0] - oldest) <= INEXACT:
         return begins
-    return (first, *(max(begin, first) for begin in begins[1:]))
-
-
-def _is_news(begins: tuple[float, ...], first: float, at: float) -> bool:
-    """Whether the exporter told at a time of another oldest session than is known.
-
-    One that had just begun, beside others, is none: so tells an exporter that knows no age.
-    """
-    if not begins or abs(begins[0] - first) <= INEXACT:
-        return False
-    return len(begins) == 1 or at - first > INEXACT
+    return (oldest, *(max(begin, oldest) for begin in begins[1:]))
 
 
 def _spread(first: float, last: float, count: int) -> tuple[float, ...]:
     """Return so many times from the first to the last, of which nothing else is known."""
+    last = max(first, last)
     return tuple(first + (last - first) * each / max(1, count - 1) for each in range(count))
 
 
