@@ -72,8 +72,15 @@ def test_a_failure_keeps_the_last_value_and_ends_with_the_next_one() -> None:
 
 
 def test_what_nobody_asks_for_any_more_is_not_read() -> None:
-    kept = Kept(Well(), 0.01, forgotten_after=0.05)
+    kept = Kept(well := Well(), 0.01, forgotten_after=2.0)
     reaches(kept, "a", 1)
+    reaches(kept, "b", 1)
 
-    reaches(kept, "b", 100)
+    def is_forgotten() -> bool:
+        before, seen = well.asked["a"], kept.latest("b")
+        assert seen is not None
+        reaches(kept, "b", (seen.value or 0) + 5)
+        return well.asked["a"] == before
+
+    wait_until(is_forgotten, WITHIN, "the end of the reads of a")
     assert kept.latest("a") is None

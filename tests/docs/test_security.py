@@ -149,6 +149,7 @@ OF_THE_NETWORK = {
     "autoscaler/adapters/prometheus/": "daemon",
     "autoscaler/adapters/kubernetes/": "daemon",
     "autoscaler/adapters/bokeh_pages.py": "you, with `doctor` and `users`",
+    "autoscaler/adapters/browser.py": "you, with `doctor` and `users`",
     "autoscaler/adapters/visitor.py": "you, with `doctor` and `users`",
     "autoscaler/demo/": "",  # on loopback, in `autoscaler demo` alone
     "autoscaler/control/leadership.py": "",  # asyncio, for its loop
