@@ -12,7 +12,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.conftest import PROGRAMS
 from tests.dashboard.scene import SCRAPE, TEXT, WRONG_FILE, Scene, history, stopped
-from tests.lab.browser import HOW, browser, driver
+from tests.lab.browser import HOW, a_tab, browser, driver
 from tests.lab.processes import wait_until
 from tests.lab.prometheus_server import PrometheusServer
 
@@ -59,12 +59,8 @@ def opened() -> Iterator[Chrome]:
 
 @pytest.fixture
 def page(opened: Chrome) -> Iterator[Chrome]:
-    """A tab of its own in a browser that all tests share."""
-    first = opened.current_window_handle
-    opened.switch_to.new_window("tab")
-    yield opened
-    opened.close()
-    opened.switch_to.window(first)
+    with a_tab(opened):
+        yield opened
 
 
 def visit(page: Chrome, url: str, width: int = WIDE) -> None:

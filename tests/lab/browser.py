@@ -44,6 +44,16 @@ def browser(width: int = 1100, height: int = 800) -> Iterator[Chrome]:
         started.quit()
 
 
+@contextmanager
+def a_tab(started: Chrome) -> Iterator[None]:
+    """A tab of its own in a browser that several tests share."""
+    first = started.current_window_handle
+    started.switch_to.new_window("tab")
+    yield
+    started.close()
+    started.switch_to.window(first)
+
+
 def pixels(started: Chrome) -> np.ndarray:
     """What is to be seen: rows from the top, red, green and blue from 0 to 255."""
     return np.asarray(Image.open(io.BytesIO(started.get_screenshot_as_png())).convert("RGB"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.lab.browser import HOW, browser, driver
+from tests.lab.browser import HOW, a_tab, browser, driver
 from tests.lab.processes import wait_until
 
 pytestmark = [
@@ -73,12 +73,8 @@ def opened() -> Iterator[Chrome]:
 
 @pytest.fixture
 def page(opened: Chrome) -> Iterator[Chrome]:
-    """A tab of its own in a browser that all tests share."""
-    first = opened.current_window_handle
-    opened.switch_to.new_window("tab")
-    yield opened
-    opened.close()
-    opened.switch_to.window(first)
+    with a_tab(opened):
+        yield opened
 
 
 def shows(page: Chrome, words: str) -> None:
