@@ -12,7 +12,9 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +32,8 @@ PACKAGES = "python3,python3-venv,ca-certificates"
 COMPILED = shutil.ignore_patterns("__pycache__")
 BUSYBOX = Path("/bin/busybox")
 NO_COMMIT = {"BOKEH_AUTOSCALER_COMMIT": "test"}
+# How often pip may fail, and seconds between two attempts.
+PIP_TRIES, PIP_PAUSE = 3, 10.0
 
 
 def pause_image() -> Path:
@@ -337,7 +341,14 @@ def our_wheel(folder: Path) -> None:
 
 
 def _pip(*words: str) -> None:
-    output_of([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words])
+    """Run pip, and again if that fails: an index that is busy may say that it has no such file."""
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *words]
+    for _ in range(PIP_TRIES - 1):
+        with suppress(BuildError):
+            output_of(command)
+            return
+        time.sleep(PIP_PAUSE)
+    output_of(command)
 
 
 if __name__ == "__main__":
