@@ -49,7 +49,7 @@ parts: install ## Get the programs that the tests need (Prometheus, Kubernetes, 
 
 # Built before the tests that need them, so that builds do not count towards their timeouts.
 node-images: parts
-	@$(CLUSTER) --or-skip "$(BIN)/python -m tests.lab.images bokeh-big-data bokeh-points"
+	@$(BIN)/python -m tests.lab.node_images
 
 test: lint ## Run the suite without a node, fast tests first (12 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 fast parts
