@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver import Chrome
+from bokeh.embed import server_document
+from selenium.webdriver import ActionChains, Chrome
 
-from tests.lab.bokeh_servers import Served, bokeh_serve, wait_until
+from exporter.child_processes import below
+from tests.lab import newer_bokeh
+from tests.lab.bokeh_servers import Served, free_port, served, wait_until
 from tests.lab.browser import HOW, browser, driver
 
 pytestmark = [
@@ -29,7 +38,22 @@ button.on_click(lambda: shown.update(text=str(int(shown.text) + 1)))
 curdoc().add_root(shown)
 curdoc().add_root(button)
 """
+PANEL = """
+import panel as pn
+
+pn.extension({})
+button = pn.widgets.Button(name="more")
+pn.Column(pn.pane.Markdown(pn.bind(str, button.param.clicks)), button).servable()
+"""
+PAGES = {
+    "Bokeh 3.10": ("bokeh", PLAIN),
+    "Panel": ("panel", PANEL.format("")),
+    "Panel, fast": ("panel", PANEL.format("template='fast'")),
+    "Panel, material": ("panel", PANEL.format("template='material'")),
+    "server_document": ("bokeh", PLAIN),
+}
 BAR = "return document.querySelector('#bokeh-exporter-notices [role=alert]')?.innerText ?? ''"
+IS_READY = "return window.Bokeh?.documents.some((each) => each.is_idle)"
 PRESS = "document.querySelector('#bokeh-exporter-notices button').click()"
 
 
@@ -39,14 +63,42 @@ def window() -> Iterator[Chrome]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("plain"), PLAIN) as server:
+        server.wait_workers(1)
+        yield server
+
+
 @contextmanager
-def serving(folder: Path, app: str, *arguments: str, **more: Any) -> Iterator[Served]:
-    token = folder / "token"
-    token.write_text(TOKEN)
-    environment = {"BOKEH_EXPORTER_TOKEN_FILE": str(token)}
-    with bokeh_serve(folder, *arguments, app=app, environment=environment, **more) as server:
+def serving(
+    folder: Path, app: str, *arguments: str, program: str = "bokeh", python: str = sys.executable
+) -> Iterator[Served]:
+    (folder / "app.py").write_text(app)
+    (folder / "token").write_text(TOKEN)
+    port = free_port()
+    command = [python, "-m", program, "serve", "app.py", "--port", str(port), *arguments]
+    environment = {"BOKEH_EXPORTER_TOKEN_FILE": str(folder / "token")}
+    with served(folder, command, port=port, environment=environment) as server:
         server.token = TOKEN
         yield server
+
+
+@contextmanager
+def embedding(url: str) -> Iterator[str]:
+    """The address of a page of another server that has the app in it."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(f"<body><h1>Host</h1>{server_document(url)}</body>".encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as host:
+        threading.Thread(target=host.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{host.server_port}/"
+        host.shutdown()
 
 
 def post(server: Served, **notice: Any) -> dict[str, Any]:
@@ -56,9 +108,10 @@ def post(server: Served, **notice: Any) -> dict[str, Any]:
     return said
 
 
-def open_page(window: Chrome, server: Served, count: int = 1) -> None:
-    window.get(server.url)
+def open_page(window: Chrome, server: Served, count: int = 1, url: str | None = None) -> None:
+    window.get(url or server.url)
     wait_until(lambda: server.connected() == count, "the session")
+    wait_until(lambda: window.execute_script(IS_READY), "the page")
 
 
 def bar(window: Chrome) -> str:
@@ -76,3 +129,155 @@ def test_all_users_of_all_workers_read_an_announcement(tmp_path: Path, window: C
         wait_until(lambda: "1:2" in bar(window), "the countdown")
         window.execute_script(PRESS)
         wait_until(lambda: not bar(window), "the bar to close")
+
+
+ASK = {"kind": "ask", "text": "Do you still use this page?", "seconds": 10}
+RELEASED = 'bokeh_sessions_released_total{app="/app"}'
+CLICK = """
+const buttons = (root) => [...root.querySelectorAll("*")].flatMap((each) =>
+  each.tagName == "BUTTON" ? [each] : each.shadowRoot ? buttons(each.shadowRoot) : [])
+buttons(document).find((each) => each.textContent == "more").click()
+"""
+
+
+def asked(window: Chrome) -> None:
+    wait_until(lambda: ASK["text"] in bar(window), "the question")
+
+
+@contextmanager
+def stopped(window: Chrome) -> Iterator[None]:
+    """All processes of the pages stand still, as those of a laptop that sleeps."""
+    processes = below(window.service.process.pid, -1)
+    pages = [each for each in processes if b"--type=renderer" in command_line(each)]
+    assert pages
+    for each in pages:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in pages:
+            os.kill(each, signal.SIGCONT)
+
+
+def command_line(process: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
+
+
+def is_closed(window: Chrome) -> bool:
+    return "This page was closed because nobody used it." in bar(window)
+
+
+@pytest.mark.parametrize("way", ["the button", "the app", "the mouse", "the keyboard"])
+def test_whoever_answers_or_uses_the_page_stays(way: str, plain: Served, window: Chrome) -> None:
+    before = plain.value(RELEASED)
+    open_page(window, plain)
+    post(plain, **ASK)
+    asked(window)
+    body = window.find_element("tag name", "body")
+    {
+        "the button": lambda: window.execute_script(PRESS),
+        "the app": lambda: window.execute_script(CLICK),
+        "the mouse": lambda: [
+            ActionChains(window).move_by_offset(9, 200).perform() for _ in range(3)
+        ],
+        "the keyboard": lambda: body.send_keys("a"),
+    }[way]()
+    wait_until(lambda: not bar(window), "the question to go")
+    time.sleep(float(ASK["seconds"]) + 6)  # longer than the question would have waited
+    assert plain.connected() == 1
+    assert not bar(window)
+    assert plain.value(RELEASED) == before
+
+
+def test_whoever_has_just_used_the_page_is_not_asked(plain: Served, window: Chrome) -> None:
+    open_page(window, plain)
+    window.execute_script(CLICK)
+    post(plain, **ASK, idle_for=3)
+    time.sleep(3)
+    assert not bar(window)
+    post(plain, **ASK, idle_for=3)
+    asked(window)
+
+
+def test_silence_releases_the_page_which_says_so_and_offers_to_reload(
+    plain: Served, window: Chrome
+) -> None:
+    before = plain.value(RELEASED)
+    open_page(window, plain)
+    post(plain, **ASK)
+    asked(window)
+    wait_until(lambda: is_closed(window), "the page to be closed")
+    wait_until(lambda: plain.connected() == 0, "the session to end")
+    assert plain.value(RELEASED) == before + 1
+    assert plain.value('bokeh_sessions_lost_total{app="/app"}') == 0
+    time.sleep(5)  # in which a page that had lost its connection would be back
+    assert plain.connected() == 0
+    window.execute_script(PRESS)
+    wait_until(lambda: plain.connected() == 1, "the page to be loaded again")
+    assert not bar(window)
+
+
+def test_a_question_waits_for_a_laptop_that_sleeps(plain: Served, window: Chrome) -> None:
+    open_page(window, plain)
+    post(plain, **ASK)
+    asked(window)
+    with stopped(window):
+        time.sleep(float(ASK["seconds"]) + 10)
+    time.sleep(3)
+    assert not is_closed(window)
+    assert plain.connected() == 1
+    window.execute_script(PRESS)
+    wait_until(lambda: not bar(window), "the question to go")
+
+
+def test_each_tab_answers_for_itself(plain: Served, window: Chrome) -> None:
+    first = window.current_window_handle
+    open_page(window, plain)
+    window.switch_to.new_window("tab")
+    open_page(window, plain, 2)
+    second = window.current_window_handle
+    post(plain, **ASK)
+    asked(window)
+    window.execute_script(PRESS)
+    wait_until(lambda: plain.connected() == 1, "the other tab to be closed")
+    assert not bar(window)
+    window.close()
+    window.switch_to.window(first)
+    assert second != first
+    assert is_closed(window)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_of_every_kind_show_it_answer_and_are_closed(
+    name: str, tmp_path: Path, window: Chrome
+) -> None:
+    program, app = PAGES[name]
+    python = newer_bokeh.given() if name == "Bokeh 3.10" else sys.executable
+    if not python:
+        pytest.skip("BOKEH 3.10 WAS NOT TESTED: `make parts` gets it where a Python 3.12 is")
+    origins = ["--allow-websocket-origin", "*"] if name == "server_document" else []
+    with ExitStack() as stack:
+        server = stack.enter_context(
+            serving(tmp_path, app, *origins, program=program, python=python)
+        )
+        server.wait_workers(1)
+        url = stack.enter_context(embedding(server.url)) if origins else None
+        open_page(window, server, url=url)
+        post(server, text="A new version comes", seconds=60)
+        wait_until(lambda: "A new version comes" in bar(window), "the announcement")
+        window.execute_script(PRESS)
+        wait_until(lambda: not bar(window), "the announcement to be closed")
+        post(server, **ASK)
+        asked(window)
+        window.execute_script(PRESS)
+        wait_until(lambda: not bar(window), "the question to go")
+        assert server.connected() == 1
+        post(server, **ASK)
+        asked(window)
+        wait_until(lambda: is_closed(window), "the page to be closed")
+        wait_until(lambda: server.connected() == 0, "the session to end")
+        time.sleep(3)  # in which a page that had lost its connection would be back
+        assert server.connected() == 0
+        assert is_closed(window)
