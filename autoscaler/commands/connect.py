@@ -174,7 +174,7 @@ def ports(
     api = KubernetesCluster.connect(args.kubeconfig, args.context, clock)
     watched = None if once else WatchedCluster(api, clock)
     cluster: Cluster = watched or api
-    sidecars = HttpSidecars(args.exporter_port, _token(args.sidecar_token_file))
+    sidecars = HttpSidecars(args.exporter_port, token_of(args.sidecar_token_file))
     leases = None if lease is None else KubernetesLeases(api.api, *lease)
     ages = None if watched is None else watched.ages
     settings = replace(prometheus_settings(args, patience=PATIENCE), timeout=HISTORY_TIMEOUT)
@@ -187,7 +187,7 @@ def ports(
     return replace(ports, policies=FilesAndResources(policies, objects), resources=objects)
 
 
-def _token(file: Path | None) -> TokenFile | None:
+def token_of(file: Path | None) -> TokenFile | None:
     """Return the token for the sidecars, or None without one. Raises AutoscalerError."""
     try:
         return None if file is None else TokenFile(file)

@@ -225,11 +225,10 @@ async def _handle(original: Any, self: Any, message: Any, connection: Any) -> An
     if is_library_app(connection.application_context):
         return await original(self, message, connection)
     agent, app, began = process.worker(), route_of(connection.application_context), time.monotonic()
+    agent.active(app)
     answers = agent.notices.is_answer(message, connection.session)
-    if not answers:
-        agent.active(app)
-        if message.msgtype in CHANGES:
-            agent.notices.used(connection.session)
+    if not answers and message.msgtype in CHANGES:
+        agent.notices.used(connection.session)
     reply = await original(self, message, connection)
     if answers:
         agent.notices.heard(connection.session)

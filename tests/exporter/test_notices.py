@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
 ]
 
-TOKEN = "a-token-for-tests"  # noqa: S105
+TOKEN = "a-token-for-tests"
 PLAIN = """
 from bokeh.io import curdoc
 from bokeh.models import Button, Div
@@ -131,6 +131,15 @@ def test_all_users_of_all_workers_read_an_announcement(tmp_path: Path, window: C
         wait_until(lambda: not bar(window), "the bar to close")
 
 
+HTML = "<img src=x onerror=document.body.remove()> Do you <b>still</b> use this page?"
+# Writes into every source of the page that it got from the agent, as a hostile page would.
+FORGED = """
+for (const model of Bokeh.documents[0]._all_models.values()) {
+  if (model.type == "ColumnDataSource") {
+    for (const number of [["x"], [1e300], [1], [2], []]) model.data = {said: [WORD], number}
+  }
+}
+"""
 ASK = {"kind": "ask", "text": "Do you still use this page?", "seconds": 10}
 RELEASED = 'bokeh_sessions_released_total{app="/app"}'
 CLICK = """
@@ -167,6 +176,25 @@ def command_line(process: int) -> bytes:
 
 def is_closed(window: Chrome) -> bool:
     return "This page was closed because nobody used it." in bar(window)
+
+
+def test_a_text_is_no_html_and_a_page_answers_for_itself_only(
+    plain: Served, window: Chrome
+) -> None:
+    first = window.current_window_handle
+    open_page(window, plain)
+    window.switch_to.new_window("tab")
+    open_page(window, plain, 2)
+    post(plain, **{**ASK, "text": HTML})
+    wait_until(lambda: HTML in bar(window), "the question")
+    assert window.execute_script("return document.querySelectorAll('img').length") == 0
+    for word in ('{"a": 1}', '"silent"', '"stay"'):
+        window.execute_script(FORGED.replace("WORD", word))
+    window.close()
+    window.switch_to.window(first)
+    wait_until(lambda: HTML in bar(window), "the question to the other one")
+    wait_until(lambda: is_closed(window), "the other one to be closed")
+    assert "error" not in plain.output.lower()
 
 
 @pytest.mark.parametrize("way", ["the button", "the app", "the mouse", "the keyboard"])

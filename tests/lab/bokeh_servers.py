@@ -74,9 +74,7 @@ class Served:
     def output(self) -> str:
         return self.output_file.read_text()
 
-    def get(
-        self, page: str, accept: str = "", body: bytes | None = None
-    ) -> tuple[int, str, str]:
+    def get(self, page: str, accept: str = "", body: bytes | None = None) -> tuple[int, str, str]:
         """Status, Content-Type and body of a page of the sidecar; with a body it is posted."""
         headers = {"Accept": accept}
         if self.token:
