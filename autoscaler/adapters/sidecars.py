@@ -147,6 +147,10 @@ def _told(page: Page, answer: Reply | NoReply | None) -> int | Unavailable:
     """Return to how many sessions of a pod a notice is shown, or why it is not."""
     if answer is None:
         return Unreachable(f"{page.url} was not asked, because others took too long")
+    if isinstance(answer, Reply) and answer.status in (403, 404, 405):
+        return Unavailable(
+            f"{page.url} shows no notices; it needs --token-file, and an exporter of this version"
+        )
     if (problem := _problem(page, answer)) is not None:
         return problem
     assert isinstance(answer, Reply)  # noqa: S101 - else there is a problem

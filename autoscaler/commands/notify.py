@@ -10,7 +10,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from autoscaler.commands.arguments import duration
-from autoscaler.commands.connect import add_kubernetes, token_of
+from autoscaler.commands.connect import add_kubernetes, sidecars
 from autoscaler.commands.lines import complain, say
 from autoscaler.errors import AutoscalerError
 from autoscaler.model import PodState, TargetRef, Unavailable
@@ -44,23 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show it, and print to how many sessions. Return 1 if the users of a pod do not read it."""
     from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
-    from autoscaler.adapters.sidecars import HttpSidecars
 
     try:
-        sidecars = HttpSidecars(args.exporter_port, token_of(args.sidecar_token_file))
+        given_to = sidecars(args)
         cluster = KubernetesCluster.connect(args.kubeconfig, args.context)
         state = cluster.read_target(args.target)
         if isinstance(state, AutoscalerError):
             raise state
-        return _notify(args, sidecars, state.pods)
+        return _notify(args, given_to, state.pods)
     except AutoscalerError as error:
         complain(f"autoscaler notify: {error}")
         return FAILED
 
 
-def _notify(args: argparse.Namespace, sidecars: HttpSidecars, pods: tuple[PodState, ...]) -> int:
+def _notify(args: argparse.Namespace, given_to: HttpSidecars, pods: tuple[PodState, ...]) -> int:
     running = [pod for pod in pods if pod.phase == "Running"]
-    given = sidecars.notify(running, {"text": args.text, "seconds": args.left})
+    given = given_to.notify(running, {"text": args.text, "seconds": args.left})
     problems = [
         f"autoscaler notify: pod {pod.name}: {said.message}"
         for pod in running

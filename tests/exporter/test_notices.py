@@ -18,7 +18,14 @@ import pytest
 from bokeh.embed import server_document
 from selenium.webdriver import ActionChains, Chrome
 
+from autoscaler.adapters.sidecars import HttpSidecars
+from autoscaler.control.pass_result import Outcome, PassResult
+from autoscaler.ports import PolicySet, TargetState
+from autoscaler.reporting.notices import NoticeRecorder
+from autoscaler.reporting.outbox import Outbox
 from exporter.child_processes import below
+from exporter.tokens import TokenFile
+from tests.builders import pod, policy
 from tests.lab import newer_bokeh
 from tests.lab.bokeh_servers import Served, free_port, served, wait_until
 from tests.lab.browser import HOW, browser, driver
@@ -309,3 +316,34 @@ def test_pages_of_every_kind_show_it_answer_and_are_closed(
         time.sleep(3)  # in which a page that had lost its connection would be back
         assert server.connected() == 0
         assert is_closed(window)
+
+
+@pytest.mark.timeout(180)
+def test_a_policy_closes_the_forgotten_tab_and_asks_nobody_who_uses_the_page(
+    plain: Served, window: Chrome, tmp_path: Path
+) -> None:
+    """The daemon's own parts give the notices: the policy, its rounds and its client."""
+    (tmp_path / "token").write_text(TOKEN)
+    port = int(plain.sidecar_url.rpartition(":")[2])
+    outbox = Outbox("notices", "a sidecar", 9)
+    recorder = NoticeRecorder(HttpSidecars(port, TokenFile(tmp_path / "token")), outbox)
+    idle = policy(idle={"after": "1m", "notice": "10s"}, notices={"idle": ASK["text"]})
+    target = TargetState(idle.target.ref, "uid", "1", 1, 1, (pod(ip="127.0.0.1"),))
+    forgotten = window.current_window_handle
+    before = plain.value(RELEASED)
+    open_page(window, plain)
+    window.switch_to.new_window("tab")
+    open_page(window, plain, 2)
+    seen, began = set(), time.monotonic()
+    while plain.connected() == 2:
+        assert time.monotonic() - began < 110
+        window.execute_script(CLICK)
+        recorder.record(PassResult(time.time(), (Outcome(idle, target),), PolicySet()))
+        time.sleep(2)
+        seen.add(bar(window))
+    assert time.monotonic() - began > 60
+    assert seen == {""}
+    window.close()
+    window.switch_to.window(forgotten)
+    wait_until(lambda: is_closed(window), "the forgotten tab to be closed")
+    assert plain.value(RELEASED) == before + 1
