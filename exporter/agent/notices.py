@@ -229,12 +229,10 @@ class Notices:
             session, lambda _: self._may_release(session, mark, shown, number)
         ):
             return
-        self._tally.add(RELEASED, mark.app)
         session.request_expiration()
         for connection in members(session._subscribed_connections):
-            closing = connection._socket.close(CLOSED, REASON)
-            if inspect.isawaitable(closing):
-                await closing
+            await _close(connection._socket)
+        self._tally.add(RELEASED, mark.app)
 
     def _may_release(self, session: Any, mark: Mark, shown: Shown, number: int) -> bool:
         """Say in the page that it is closed, or that it stays. Returns whether it may be closed.
@@ -252,6 +250,14 @@ class Notices:
         words = {"text": shown.notice.closed, "button": shown.notice.reload}
         self._say(shown, "released", left=0.0, **words)
         return True
+
+
+async def _close(carrier: Any) -> None:
+    """Close a WebSocket; that of bokeh-fastapi is inside of another object."""
+    socket = carrier if hasattr(carrier, "close") else carrier._socket
+    closing = socket.close(CLOSED, REASON)
+    if inspect.isawaitable(closing):
+        await closing
 
 
 def _is_due(shown: Shown, now: float) -> bool:

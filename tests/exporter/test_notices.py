@@ -26,6 +26,7 @@ from autoscaler.reporting.outbox import Outbox
 from exporter.child_processes import below
 from exporter.tokens import TokenFile
 from tests.builders import pod, policy
+from tests.exporter.carriers import DJANGO, MOUNTED, PANEL_ON_FASTAPI, UVICORN, carried
 from tests.lab import newer_bokeh
 from tests.lab.bokeh_servers import Served, free_port, served, wait_until
 from tests.lab.browser import HOW, browser, driver
@@ -299,23 +300,49 @@ def test_pages_of_every_kind_show_it_answer_and_are_closed(
         )
         server.wait_workers(1)
         url = stack.enter_context(embedding(server.url)) if origins else None
-        open_page(window, server, url=url)
-        post(server, text="A new version comes", seconds=60)
-        wait_until(lambda: "A new version comes" in bar(window), "the announcement")
-        window.execute_script(PRESS)
-        wait_until(lambda: not bar(window), "the announcement to be closed")
-        post(server, **ASK)
-        asked(window)
-        window.execute_script(PRESS)
-        wait_until(lambda: not bar(window), "the question to go")
-        assert server.connected() == 1
-        post(server, **ASK)
-        asked(window)
-        wait_until(lambda: is_closed(window), "the page to be closed")
-        wait_until(lambda: server.connected() == 0, "the session to end")
-        time.sleep(3)  # in which a page that had lost its connection would be back
-        assert server.connected() == 0
-        assert is_closed(window)
+        is_shown_answered_and_closed(server, window, url)
+
+
+CARRIERS = {
+    "Panel on FastAPI": (PANEL_ON_FASTAPI, "/app"),
+    "bokeh-fastapi": (MOUNTED, "/inner/app"),
+    "Django": (DJANGO, "/app"),
+}
+
+
+@pytest.mark.parametrize("name", CARRIERS)
+def test_servers_of_other_kinds_show_it_too(name: str, tmp_path: Path, window: Chrome) -> None:
+    script, route = CARRIERS[name]
+    (tmp_path / "token").write_text(TOKEN)
+    # None of these scripts serves Bokeh's own files.
+    environment = {
+        "BOKEH_EXPORTER_TOKEN_FILE": str(tmp_path / "token"),
+        "BOKEH_RESOURCES": "inline",
+    }
+    with carried(tmp_path, script, UVICORN, route=route, environment=environment) as server:
+        server.token = TOKEN
+        server.wait_workers(1)
+        is_shown_answered_and_closed(server, window)
+
+
+def is_shown_answered_and_closed(server: Served, window: Chrome, url: str | None = None) -> None:
+    open_page(window, server, url=url)
+    post(server, text="A new version comes", seconds=60)
+    wait_until(lambda: "A new version comes" in bar(window), "the announcement")
+    window.execute_script(PRESS)
+    wait_until(lambda: not bar(window), "the announcement to be closed")
+    post(server, **ASK)
+    asked(window)
+    window.execute_script(PRESS)
+    wait_until(lambda: not bar(window), "the question to go")
+    assert server.connected() == 1
+    post(server, **ASK)
+    asked(window)
+    wait_until(lambda: is_closed(window), "the page to be closed")
+    wait_until(lambda: server.connected() == 0, "the session to end")
+    time.sleep(3)  # in which a page that had lost its connection would be back
+    assert server.connected() == 0
+    assert is_closed(window)
 
 
 @pytest.mark.timeout(180)
