@@ -7,7 +7,8 @@ const known = bars.get(notice.id) ?? {}
 bars.set(notice.id, known)
 const write = (word) => { answer.data = {said: [word], number: [said("number")]} }
 
-const SIGNS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"]
+// A screen reader sends `click` and `input` without any of the others.
+const SIGNS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart", "click", "input"]
 const BAR = "display:flex;gap:16px;align-items:center;justify-content:center;padding:12px 16px;"
   + "background:#fff3cd;color:#332701;border-bottom:1px solid #b38600;"
   + "font:16px/1.4 system-ui,sans-serif;box-sizing:border-box;pointer-events:auto"

@@ -49,7 +49,7 @@ class Bar:
         """Return the page's last answer and the number of the notice that it answers."""
         try:
             word, number = (self._answer.data[name][0] for name in ("said", "number"))
-            return str(word), int(number)
+            return (word, int(number)) if isinstance(word, str) else ("", 0)
         except (LookupError, TypeError, ValueError, OverflowError):  # a page may write anything
             return "", 0
 

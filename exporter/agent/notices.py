@@ -57,7 +57,7 @@ class Notices:
         self._tally = tally
         self._told: tuple[Notice, float] | None = None
         self._turning: set[Any] = set()
-        self._complaints = ThreadErrors("a notice")
+        self._complaints = ThreadErrors("the agent")
         self.taken: str | None = None
 
     # Called by the agent's thread ----------------------------------------------------------------
