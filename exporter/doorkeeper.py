@@ -9,6 +9,7 @@ from exporter.texts import visible
 from exporter.tokens import TokenError, TokenFile
 from exporter.web import PLAIN, Request, Response
 
+NOTICE = "/notice"
 UNKNOWN = Response(
     401,
     PLAIN,
@@ -20,13 +21,13 @@ UNKNOWN = Response(
 class TokenGuard:
     """Rejects requests for some pages that carry no valid token.
 
-    pages: the paths that require a token. Those of the kubelet's probes must not be among them,
-    because the kubelet sends none.
+    pages: the paths that require a token, besides `/notice`. Those of the kubelet's probes must
+    not be among them, because the kubelet sends none.
     """
 
     def __init__(self, tokens: TokenFile, pages: Iterable[str]) -> None:
         self._tokens = tokens
-        self._pages = frozenset(pages)
+        self._pages = frozenset({*pages, NOTICE})
         self._told = ""
 
     def refusal(self, request: Request) -> Response | None:

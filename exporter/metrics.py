@@ -90,6 +90,13 @@ TABLE: tuple[MetricSpec, ...] = (
     ),
     MetricSpec("bokeh_sessions_destroyed_total", "counter", "Sessions discarded.", "", ("app",)),
     MetricSpec(
+        "bokeh_sessions_released_total",
+        "counter",
+        "Sessions closed because nobody answered the notice in their page; they are not cut.",
+        "",
+        ("app",),
+    ),
+    MetricSpec(
         "bokeh_sessions_orphaned_total",
         "counter",
         "Sessions discarded to which no client ever connected; causes are missing session "

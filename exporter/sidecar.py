@@ -1,4 +1,4 @@
-"""The sidecar's HTTP server: /metrics, /state, /healthz and /readyz.
+"""The sidecar's HTTP server: /metrics, /state, /healthz, /readyz, and /notice for `POST`.
 
 It has a port and threads of its own. On the app's port a random worker would answer, and late
 whenever that worker's event loop is busy.
@@ -12,24 +12,28 @@ from collections.abc import Callable
 from functools import cached_property
 
 from exporter.agent.thread_errors import ThreadErrors
-from exporter.doorkeeper import TokenGuard
+from exporter.doorkeeper import NOTICE, TokenGuard
 from exporter.exposition import prefers_openmetrics, render
+from exporter.notice_desk import NoticeDesk
 from exporter.observe import PodObserver, PodView
 from exporter.state import state
-from exporter.web import PLAIN, Request, Response, Server
+from exporter.web import PLAIN, Limits, Request, Response, Server
 
 POLL_SECONDS = 0.5
 SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 class SidecarPages:
-    """The four pages, all made from one observation, which the first page that needs it makes.
+    """The pages, all made from one observation, which the first page that needs it makes.
 
-    guard: checks the tokens of requests; None if no page requires one.
+    desk: takes notices. guard: checks the tokens of requests; None if no page requires one.
     """
 
-    def __init__(self, observer: PodObserver, guard: TokenGuard | None = None) -> None:
+    def __init__(
+        self, observer: PodObserver, desk: NoticeDesk, guard: TokenGuard | None = None
+    ) -> None:
         self._observer = observer
+        self._desk = desk
         self._guard = guard
         self._rendered: dict[bool, Response] = {}
 
@@ -44,6 +48,7 @@ class SidecarPages:
             "/state": self._state,
             "/healthz": lambda _: Response(200, PLAIN, b"ok\n"),
             "/readyz": self._ready,
+            NOTICE: self._desk.answer,
         }
         page = pages.get(request.path)
         if page is None:
@@ -73,7 +78,9 @@ def server(
     observer: PodObserver, address: str, port: int, guard: TokenGuard | None = None
 ) -> Server:
     """Return a server of the pages, bound but not started. Raises OSError if the port is taken."""
-    return Server(address, port, lambda: SidecarPages(observer, guard).answer)
+    desk = NoticeDesk(observer.peers, is_guarded=guard is not None)
+    limits = Limits(posts=frozenset({NOTICE}))
+    return Server(address, port, lambda: SidecarPages(observer, desk, guard).answer, limits)
 
 
 def serve(

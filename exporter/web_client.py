@@ -26,21 +26,30 @@ class Limits:
     request_seconds: from the first byte of a request (or from the start of the connection, for its
     first request) until the response has been read. idle_seconds: between two requests; Prometheus
     keeps its connection between scrapes, which are at most 60 s apart. unsent_bytes: of all
-    responses together.
+    responses together. posts: the paths to which a body of at most body_bytes may be sent.
     """
 
     connections: int = 64
     head_bytes: int = 16 << 10
+    body_bytes: int = 4 << 10
+    posts: frozenset[str] = frozenset()
     request_seconds: float = 10.0
     idle_seconds: float = 120.0
     unsent_bytes: int = 8 << 20
 
 
 class Request(NamedTuple):
-    """A GET or HEAD request; `path` has no query, and header names are in lower case."""
+    """A GET, HEAD or POST request; `path` has no query, and header names are in lower case."""
 
     path: str
     headers: Mapping[str, str]
+    method: str = "GET"
+    body: bytes = b""
+
+    @property
+    def body_bytes(self) -> int:
+        """The announced length of the body; h11 has checked that it is a number."""
+        return int(self.headers.get("content-length", "0"))
 
 
 class Response(NamedTuple):
@@ -82,6 +91,7 @@ class WebClient:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self._unsent: list[memoryview] = []
         self._idle = self._is_head = False
+        self._coming: Request | None = None
         self.since = time.monotonic()
         self.until = self.since + limits.request_seconds
 
@@ -131,25 +141,39 @@ class WebClient:
     def _next_request(self) -> None:
         """Take the next request if it is complete."""
         try:
-            event = self._http.next_event()
-            if isinstance(event, h11.Request):
-                self._take(event, alone=isinstance(self._http.next_event(), h11.EndOfMessage))
-            elif isinstance(event, h11.ConnectionClosed):
-                self.phase = Phase.OVER
+            while self.phase is Phase.READING:
+                event = self._http.next_event()
+                if event is h11.NEED_DATA or event is h11.PAUSED:
+                    return
+                self._take(event)
         except h11.RemoteProtocolError as error:
             self._refuse(error.error_status_hint, str(error))
 
-    def _take(self, event: h11.Request, *, alone: bool) -> None:
-        """Accept or reject a request. alone: it has no body."""
+    def _take(self, event: object) -> None:
+        """Take one part of a request."""
+        if isinstance(event, h11.ConnectionClosed):
+            self.phase = Phase.OVER
+        elif isinstance(event, h11.Request):
+            self._begin_request(event)
+        elif isinstance(event, h11.Data) and self._coming is not None:
+            self._coming = self._coming._replace(body=self._coming.body + event.data)
+            if len(self._coming.body) > self._limits.body_bytes:
+                self._refuse(413, f"a body may have {self._limits.body_bytes} bytes")
+        elif isinstance(event, h11.EndOfMessage):
+            self.request, self._coming = self._coming, None
+            self.phase = Phase.WAITING
+
+    def _begin_request(self, event: h11.Request) -> None:
+        """Accept or reject a request by its head."""
         self._is_head = event.method == b"HEAD"
+        path = event.target.decode("latin-1").partition("?")[0]
+        self._coming = Request(path, _headers(event), event.method.decode("latin-1"))
+        if event.method == b"POST" and path in self._limits.posts:
+            return
         if event.method not in (b"GET", b"HEAD"):
             self._refuse(405, "only GET and HEAD are allowed", ("Allow", "GET, HEAD"))
-        elif not alone:
-            self._refuse(413, "no page here accepts a request body")
-        else:
-            path = event.target.decode("latin-1").partition("?")[0]
-            self.request = Request(path, _headers(event))
-            self.phase = Phase.WAITING
+        elif "transfer-encoding" in self._coming.headers or self._coming.body_bytes:
+            self._refuse(413, "this page accepts no request body")
 
     def _refuse(self, status: int, why: str, *headers: tuple[str, str]) -> None:
         """Send an error response and close the connection after it."""

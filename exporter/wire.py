@@ -71,8 +71,9 @@ class Report:
 
     requests: HTTP requests in flight. sockets: inode numbers of the process's sockets. watching:
     whether the agent sees every server of its process; False means that the connections of the
-    process must be counted from the port. started_age_s: seconds since it began to serve. A value
-    is None if an agent of an older version does not report it.
+    process must be counted from the port. started_age_s: seconds since it began to serve. notice:
+    the ID of the last notice that it took. A value is None if an agent of an older version does not
+    report it.
     """
 
     at: float
@@ -85,6 +86,7 @@ class Report:
     requests: int | None = None
     watching: bool | None = None
     started_age_s: float | None = None
+    notice: str | None = None
     rss_bytes: int = 0
     cpu_s: float = 0.0
     apps: Mapping[str, AppReport] = field(default_factory=dict)
@@ -262,6 +264,7 @@ READERS: dict[str, Callable[[Any], Any]] = {  # by the annotation of a field
     "str": _text,
     "int | None": _or_none(_count),
     "float | None": _or_none(_number),
+    "str | None": _or_none(_text),
     "bool | None": _or_none(_truth),
     "tuple[int, ...] | None": _or_none(_counts),
 }

@@ -1,7 +1,8 @@
-"""Ask the exporters in the pods for `/state`: all concurrently, each within 2 s."""
+"""Ask the exporters in the pods for `/state`, or give them a notice: concurrently, within 2 s."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -56,7 +57,16 @@ class _StatePage(_Part):
     last_activity_age_s: _Age | None
 
 
+class _NoticePage(_Part):
+    """The exporter's answer to a notice."""
+
+    workers: _Count
+    took: _Count
+    sessions: _Count
+
+
 _STATE = TypeAdapter(_StatePage)
+_NOTICE = TypeAdapter(_NoticePage)
 
 
 class HttpSidecars:
@@ -77,29 +87,47 @@ class HttpSidecars:
         found = zip(pages.items(), answers, strict=True)
         return {uid: _parsed(page, answer) for (uid, page), answer in found if answer is not None}
 
-    def _answers(self, pages: Sequence[Page]) -> Sequence[Reply | NoReply | None]:
+    def notify(
+        self, pods: Sequence[PodState], notice: Mapping[str, object]
+    ) -> Mapping[str, int | Unavailable]:
+        """Show a notice to the users of these pods; `exporter/agent/notice.py` has its fields.
+
+        Returns by UID to how many sessions each pod shows it, or why it does not. Never raises.
+        """
+        pages = {pod.uid: Page(pod.ip, self._port, "/notice") for pod in pods if pod.ip}
+        answers = self._answers([*pages.values()], json.dumps(notice).encode())
+        found = zip(pages.items(), answers, strict=True)
+        given: dict[str, int | Unavailable] = {
+            uid: _told(page, answer) for (uid, page), answer in found
+        }
+        nowhere = Unreachable("it has no address yet, or no time was left to ask it")
+        return {pod.uid: given.get(pod.uid, nowhere) for pod in pods}
+
+    def _answers(
+        self, pages: Sequence[Page], body: bytes | None = None
+    ) -> Sequence[Reply | NoReply | None]:
         """Return the answers in the order of the pages; tries the next token after a 401."""
         if self._tokens is None:
-            return _fetched(pages, ALL_WITHIN)
+            return _fetched(pages, ALL_WITHIN, body)
         try:
             tokens = self._tokens.tokens()
         except TokenError as error:
             return [NoReply(f"was not asked: {error}")] * len(pages)
         until = time.monotonic() + ALL_WITHIN
-        answers = list(_fetched(pages, ALL_WITHIN, tokens[0]))
+        answers = list(_fetched(pages, ALL_WITHIN, body, tokens[0]))
         for token in tokens[1:]:
             again = [number for number, answer in enumerate(answers) if _is_refusal(answer)]
             left = until - time.monotonic()
             if not again or left <= 0:
                 break
-            found = _fetched([pages[number] for number in again], left, token)
+            found = _fetched([pages[number] for number in again], left, body, token)
             for number, answer in zip(again, found, strict=True):
                 answers[number] = answer or answers[number]
         return answers
 
 
 def _fetched(
-    pages: Sequence[Page], in_all: float, token: str | None = None
+    pages: Sequence[Page], in_all: float, body: bytes | None, token: str | None = None
 ) -> list[Reply | NoReply | None]:
     return fetch_all(
         pages,
@@ -107,6 +135,7 @@ def _fetched(
         largest=LARGEST_ANSWER,
         in_all=in_all,
         headers={} if token is None else {"Authorization": f"Bearer {token}"},
+        body=body,
     )
 
 
@@ -114,14 +143,45 @@ def _is_refusal(answer: Reply | NoReply | None) -> bool:
     return isinstance(answer, Reply) and answer.status == UNAUTHORIZED
 
 
-def _parsed(page: Page, answer: Reply | NoReply) -> Occupancy | Unavailable:
-    """Return an answer as our value; an answer that no exporter gives counts as unreachable."""
+def _told(page: Page, answer: Reply | NoReply | None) -> int | Unavailable:
+    """Return to how many sessions of a pod a notice is shown, or why it is not."""
+    if answer is None:
+        return Unreachable(f"{page.url} was not asked, because others took too long")
+    if isinstance(answer, Reply) and answer.status in (403, 404, 405):
+        return Unavailable(
+            f"{page.url} shows no notices; it needs --token-file, and an exporter of this version"
+        )
+    if (problem := _problem(page, answer)) is not None:
+        return problem
+    assert isinstance(answer, Reply)  # noqa: S101 - else there is a problem
+    try:
+        said = _NOTICE.validate_python(json_of(answer.body))
+    except ValueError:
+        return Unreachable(f"{page.url} did not answer as an exporter does")
+    if said.took < said.workers:
+        return Unavailable(
+            f"{page.url}: {said.workers - said.took} of {said.workers} workers did not take the "
+            "notice; their agent is older, or does not trust the user of the sidecar"
+        )
+    return said.sessions
+
+
+def _problem(page: Page, answer: Reply | NoReply) -> Unreachable | None:
+    """Return why an answer has no content for us, or None if it has."""
     if isinstance(answer, NoReply):
         return Unreachable(f"{page.url} {answer.reason}")
     if answer.status == UNAUTHORIZED:
         return Unreachable(f"{page.url} answered HTTP 401; set --sidecar-token-file to its token")
     if answer.status != 200:
         return Unreachable(f"{page.url} answered HTTP {answer.status}")
+    return None
+
+
+def _parsed(page: Page, answer: Reply | NoReply) -> Occupancy | Unavailable:
+    """Return an answer as our value; an answer that no exporter gives counts as unreachable."""
+    if (problem := _problem(page, answer)) is not None:
+        return problem
+    assert isinstance(answer, Reply)  # noqa: S101 - else there is a problem
     try:
         return occupancy(json_of(answer.body))
     except ValueError:

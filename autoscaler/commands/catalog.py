@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": "report all that will hurt in a set-up, with fixes",
     "status": "show what the daemon sees and decides now, one line for each Deployment",
     "dashboard": "show in a browser what the daemon sees, decides and costs, and try policies",
+    "notify": "show a notice to all users of a Deployment, in their pages",
     "replay": "decide again what a journal recorded, and print the share reproduced",
     "explain": "explain one decision of a journal in words",
     "simulate": "simulate a policy on recorded or generated sessions",

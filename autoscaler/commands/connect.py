@@ -17,6 +17,7 @@ from exporter.tokens import TokenError, TokenFile
 if TYPE_CHECKING:
     from autoscaler.adapters.prometheus.http import PrometheusSettings
     from autoscaler.adapters.prometheus.source import PrometheusSource
+    from autoscaler.adapters.sidecars import HttpSidecars
     from autoscaler.core.lease import Place
     from autoscaler.daemon import Ports
     from autoscaler.ports import Cluster, PolicySource
@@ -167,7 +168,6 @@ def ports(
     from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
     from autoscaler.adapters.policies.joined import FilesAndResources
     from autoscaler.adapters.prometheus.history import PrometheusHistory
-    from autoscaler.adapters.sidecars import HttpSidecars
     from autoscaler.daemon import Ports
 
     metrics = prometheus(args, patience=args.prometheus_timeout if once else PATIENCE)
@@ -175,17 +175,23 @@ def ports(
     api = KubernetesCluster.connect(args.kubeconfig, args.context, clock)
     watched = None if once else WatchedCluster(api, clock)
     cluster: Cluster = watched or api
-    sidecars = HttpSidecars(args.exporter_port, _token(args.sidecar_token_file))
     leases = None if lease is None else KubernetesLeases(api.api, *lease)
     ages = None if watched is None else watched.ages
     settings = replace(prometheus_settings(args, patience=PATIENCE), timeout=HISTORY_TIMEOUT)
     history = None if once else PrometheusHistory(settings)
-    ports = Ports(policies, metrics, cluster, sidecars, clock, leases, ages, history)
+    ports = Ports(policies, metrics, cluster, sidecars(args), clock, leases, ages, history)
     if not resources:
         return ports
     places = [EVERYWHERE] if "*" in resources else sorted(set(resources))
     objects = ScalingPolicies(api.api, places, clock)
     return replace(ports, policies=FilesAndResources(policies, objects), resources=objects)
+
+
+def sidecars(args: argparse.Namespace) -> HttpSidecars:
+    """Return the adapter of the sidecars that the options describe. Raises AutoscalerError."""
+    from autoscaler.adapters.sidecars import HttpSidecars
+
+    return HttpSidecars(args.exporter_port, _token(args.sidecar_token_file))
 
 
 def _token(file: Path | None) -> TokenFile | None:

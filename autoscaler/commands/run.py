@@ -28,6 +28,7 @@ from autoscaler.errors import AutoscalerError
 from autoscaler.reporting.event_recorder import EventRecorder
 from autoscaler.reporting.journal import Journal
 from autoscaler.reporting.logs import LogRecorder, set_up_logging
+from autoscaler.reporting.notices import NoticeRecorder
 from autoscaler.reporting.resource_status import ResourceStatuses
 
 LOG = logging.getLogger("autoscaler")
@@ -161,6 +162,8 @@ def run(args: argparse.Namespace) -> int:
     recorders += [journal] if journal else []
     if ports.resources is not None and not args.dry_run:
         recorders.append(ResourceStatuses(ports.resources, ports.clock.steady))
+    if not args.dry_run:
+        recorders.append(NoticeRecorder(connect.sidecars(args)))
     listen = None if args.once else args.listen
     daemon = Daemon(
         ports,

@@ -8,6 +8,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     WrapSerializer,
+    field_validator,
     model_validator,
 )
 
@@ -16,6 +17,7 @@ from autoscaler.policy.fields import (
     duration_field,
 )
 from autoscaler.policy.notations import Deadline, Duration, Percent
+from autoscaler.policy.notices import waiting
 from autoscaler.units import duration_text
 
 # With a lower age, pods that start and empty more slowly would be replaced all the time.
@@ -51,6 +53,18 @@ class Drain(Model):
         description="Create an Event if a draining pod has waited this long for its last sessions.",
         json_schema_extra={"default": "1h"},
     )
+
+    # 0: ask and tell nobody.
+    notice: Duration = duration_field(
+        300.0,
+        "Time before a deadline at which the users of the pod are told; those who use their page, "
+        "or answer, keep it until `hardDeadline`. `0s` tells nobody.",
+    )
+
+    @field_validator("notice")
+    @classmethod
+    def _notice(cls, value: float) -> float:
+        return waiting(value) if value else value
 
     @model_validator(mode="after")
     def _ordered(self) -> Drain:

@@ -25,6 +25,7 @@ from autoscaler.policy.fields import (
 )
 from autoscaler.policy.metrics import MemoryMetric, Metric, SessionsMetric, Spare, forecasts
 from autoscaler.policy.notations import Duration
+from autoscaler.policy.notices import Idle, NoticeTexts
 from autoscaler.policy.placement import Packing, Placement
 from autoscaler.policy.schedule import (
     Contradiction,
@@ -92,6 +93,12 @@ class Policy(Model):
         default=Drain(),
         description="Drain a pod before it is removed; `none` removes pods at once, as HPA does.",
     )
+    idle: Idle | None = Field(
+        default=None,
+        description="Ask the users of unused pages whether they stay, and close the pages of those "
+        "who do not answer; by default no page is closed.",
+    )
+    notices: NoticeTexts = NoticeTexts()
     placement: Placement | None = Field(
         default=None,
         description="Pods that get new users: `packed`, the fullest ones that have seats enough, "

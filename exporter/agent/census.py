@@ -36,7 +36,8 @@ LOOK_SECONDS = 5.0
 class Mark:
     """The agent's data on a session, attached to it.
 
-    created, ready: when its creation began and ended.
+    created, ready: when its creation began and ended. used: when its user last did something. loop:
+    in which it lives. notices: those in its page, by kind.
     """
 
     app: str
@@ -44,6 +45,9 @@ class Mark:
     ready: float = field(default_factory=time.monotonic)
     connected: bool = False
     process: int = field(default_factory=os.getpid)
+    used: float = field(default_factory=time.monotonic)
+    loop: Any = None
+    notices: dict[str, Any] = field(default_factory=dict)
 
 
 def mark_of(session: Any) -> Mark | None:

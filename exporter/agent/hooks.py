@@ -20,6 +20,8 @@ from .admission import REASON, STATUS, Refused
 from .census import Mark, is_library_app, mark_of, route_of
 from .visits import Visit, ongoing
 
+CHANGES = ("PATCH-DOC", "PUSH-DOC")  # sent when a user does something
+
 _wrapped: set[tuple[type, str]] = set()
 
 
@@ -161,7 +163,7 @@ async def _create_session(original: Any, self: Any, session_id: Any, *args: Any,
         handoff.created()
         if session is None:  # it failed, or its request was cancelled
             handoff.gone(app, session_id)
-    session._bokeh_exporter_mark = Mark(app, began)
+    session._bokeh_exporter_mark = Mark(app, began, loop=asyncio.get_running_loop())
     agent.tally.add("bokeh_sessions_created_total", app)
     agent.tally.add("bokeh_session_create_errors_total", app, amount=_script_failed(self))
     agent.tally.observe(
@@ -224,7 +226,12 @@ async def _handle(original: Any, self: Any, message: Any, connection: Any) -> An
         return await original(self, message, connection)
     agent, app, began = process.worker(), route_of(connection.application_context), time.monotonic()
     agent.active(app)
+    answers = agent.notices.is_answer(message, connection.session)
+    if not answers and message.msgtype in CHANGES:
+        agent.notices.used(connection.session)
     reply = await original(self, message, connection)
+    if answers:
+        agent.notices.heard(connection.session)
     agent.tally.observe("bokeh_message_duration_seconds", app, seconds=time.monotonic() - began)
     if getattr(reply, "msgtype", "") == "ERROR":  # a callback raised, which Bokeh only logs
         agent.tally.add("bokeh_message_errors_total", app)

@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,8 @@ from . import board, cgroup, pod, siblings
 from .admission import Admission
 from .census import AppCensus, Census, is_library_app, members, route_of
 from .loop import LoopMonitor
+from .notice import parsed
+from .notices import Notices
 from .tally import Tally
 from .visits import OpeningPages, Visit, snapshot
 
@@ -46,6 +48,7 @@ class Worker:
         self._census = Census(self._left)
         self.pages = OpeningPages()
         self.admission = Admission(contexts, self.pages)
+        self.notices = Notices(contexts, self.tally)
         self._elsewhere = siblings.Elsewhere()
         self._visits: set[Visit] = set()
         self._loops: dict[Any, LoopMonitor] = {}
@@ -105,7 +108,7 @@ class Worker:
     def _declare(self, url: str) -> None:
         """Create every series of an application with 0, so that an absent series never means 0."""
         self._activity.setdefault(url, time.time())
-        for what in ("created", "used", "destroyed", "orphaned"):
+        for what in ("created", "used", "destroyed", "orphaned", "released"):
             self.tally.add(f"bokeh_sessions_{what}_total", url, amount=0)
         for name in ("session_create_errors", "message_errors", "connections_opened"):
             self.tally.add(f"bokeh_{name}_total", url, amount=0)
@@ -218,15 +221,18 @@ class Worker:
     def on_message(self, said: dict[str, Any], by: pod.Peer) -> bool:
         """Act on a message from a client of the agent's socket, if that client is allowed to.
 
-        An ancestor of this process, as the launcher is, may start a drain. Another worker may
-        report pages that arrived there or were sent from there. Returns whether the client waits
-        for a report.
+        A trusted process, as the sidecar is, may show a notice. An ancestor of this process, as the
+        launcher is, may start a drain. Another worker may report pages that arrived there or were
+        sent from there. Returns whether the client waits for a report.
         """
         if said.get("drain") is True and pod.may_drain(by) and not self.admission.closed:
             self.admission.close(others=siblings.others())
             board.drain()
             coming = [session_id for visit in list(self._visits) for session_id in visit.pages]
             siblings.send(siblings.SENT, self.pages.sessions() + coming)
+        if "notice" in said and pod.may_answer(by):
+            with suppress(ValueError):  # of a sidecar of another version
+                self.notices.take(parsed(said["notice"]), list(self._loops))
         if by.pid and pod.may_answer(by):
             self.admission.expect(siblings.digests(said, siblings.SENT))
             self.pages.arrived_elsewhere(siblings.digests(said, siblings.ARRIVED))
@@ -250,6 +256,7 @@ class Worker:
             "serving": bool(running),
             "watching": any(monitor.whole for monitor in running),
             "draining": self.admission.closed,
+            "notice": self.notices.taken,
             "started_age_s": now - min(m.began for m in running) if running else None,
             "stalled_s": max((m.stalled_seconds() for m in running), default=0.0),
             "lag_s": max((m.lag_seconds for m in running), default=0.0),

@@ -57,7 +57,10 @@ def wait_until(done: Callable[[], Any], what: str, patience: float = PATIENCE) -
 
 @dataclass
 class Served:
-    """A launched server and its sidecar. `output` is what the launcher and all below it wrote."""
+    """A launched server and its sidecar. `output` is what the launcher and all below it wrote.
+
+    token: sent with each request to the sidecar.
+    """
 
     url: str
     sidecar_url: str
@@ -65,14 +68,18 @@ class Served:
     sidecar: subprocess.Popen[bytes]
     output_file: Path
     signalled: bool = field(default=False)
+    token: str = ""
 
     @property
     def output(self) -> str:
         return self.output_file.read_text()
 
-    def get(self, page: str, accept: str = "") -> tuple[int, str, str]:
-        """Status, Content-Type and body of a page of the sidecar."""
-        request = urllib.request.Request(self.sidecar_url + page, headers={"Accept": accept})
+    def get(self, page: str, accept: str = "", body: bytes | None = None) -> tuple[int, str, str]:
+        """Status, Content-Type and body of a page of the sidecar; with a body it is posted."""
+        headers = {"Accept": accept}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        request = urllib.request.Request(self.sidecar_url + page, body, headers)
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as response:
                 return response.status, response.headers["Content-Type"], response.read().decode()

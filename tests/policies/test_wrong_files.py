@@ -42,14 +42,16 @@ UNKNOWN_KEYS = {
         GOOD + "x: 3\n",
         (
             "11: x: unknown key, expected one of name, target, replicas, metrics, interval,"
-            " paused, behavior, cooldown, drain, placement, recycle, schedule, fallback"
+            " paused, behavior, cooldown, drain, idle, notices, placement, recycle, schedule,"
+            " fallback"
         ),
     ),
     "a key that is no word": (
         GOOD + '"a\\nb": 3\n',
         (
             r'11: "a\nb": unknown key, expected one of name, target, replicas, metrics, interval,'
-            " paused, behavior, cooldown, drain, placement, recycle, schedule, fallback"
+            " paused, behavior, cooldown, drain, idle, notices, placement, recycle, schedule,"
+            " fallback"
         ),
     ),
     "a key that is a number": (

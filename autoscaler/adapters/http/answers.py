@@ -69,19 +69,28 @@ class HttpExchange:
         """Whether any bytes of the response were received."""
         return self._came > 0
 
-    def request(self, target: str, host: str, headers: Mapping[str, str]) -> bytes:
-        """Return the bytes of a GET request. Raises ValueError if target or headers are invalid."""
+    def request(
+        self, target: str, host: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> bytes:
+        """Return the bytes of a GET request, or of a POST request with a body of JSON.
+
+        Raises ValueError if target or headers are invalid.
+        """
         coding = "gzip" if self._packed else "identity"
         own = {name.title(): value for name, value in headers.items()}
         lines = {"Host": host, **own, "Accept": "*/*", "Accept-Encoding": coding}
+        if body is not None:
+            lines |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        method = "GET" if body is None else "POST"
         try:
-            head = self._http.send(
-                h11.Request(method="GET", target=target, headers=list(lines.items()))
+            events = (
+                h11.Request(method=method, target=target, headers=list(lines.items())),
+                h11.Data(data=body or b""),
+                h11.EndOfMessage(),
             )
-            end = self._http.send(h11.EndOfMessage())
+            return b"".join(self._http.send(event) or b"" for event in events)
         except h11.LocalProtocolError as error:
             raise ValueError(str(error)) from None
-        return (head or b"") + (end or b"")
 
     def feed(self, data: bytes) -> Reply | NoReply | None:
         """Parse received bytes (b"" at the end of the connection).

@@ -52,12 +52,14 @@ def fetch_all(
     at_once: int = AT_ONCE,
     in_all: float = inf,
     headers: Mapping[str, str] = {},
+    body: bytes | None = None,
 ) -> list[Reply | NoReply | None]:
     """Fetch all pages concurrently, and return the responses in the order of the pages.
 
     A result is None if its page was not requested. within: seconds for each exchange, including
     connecting. largest: size limit of a body in bytes. in_all: seconds after which no further page
-    is requested. headers: of each request, in addition to the usual ones. Never raises.
+    is requested. headers: of each request, in addition to the usual ones. body: JSON to post. Never
+    raises.
     """
     replies: dict[int, Reply | NoReply] = {}
     begun = time.monotonic()
@@ -69,7 +71,7 @@ def fetch_all(
                 waiting.clear()
             while waiting and len(open_ones) < at_once:
                 number, page = waiting.popleft()
-                exchange = _PageFetch(number, page, within, largest, {**CLOSE, **headers})
+                exchange = _PageFetch(number, page, within, largest, {**CLOSE, **headers}, body)
                 open_ones.add(exchange)
                 exchange.begin(selector)
             soonest = min((e.deadline for e in open_ones if e.result is None), default=0.0)
@@ -87,7 +89,13 @@ class _PageFetch:
     """One request on one socket: connect, send, and receive until the response is complete."""
 
     def __init__(
-        self, number: int, page: Page, within: float, largest: int, headers: Mapping[str, str]
+        self,
+        number: int,
+        page: Page,
+        within: float,
+        largest: int,
+        headers: Mapping[str, str],
+        body: bytes | None,
     ) -> None:
         self.number = number
         self.deadline = time.monotonic() + within
@@ -95,6 +103,7 @@ class _PageFetch:
         self._page = page
         self._within = within
         self._headers = headers
+        self._body = body
         self._answer = HttpExchange(largest)
         self._socket: socket.socket | None = None
         self._request = b""
@@ -102,7 +111,9 @@ class _PageFetch:
 
     def begin(self, selector: selectors.BaseSelector) -> None:
         try:
-            self._request = self._answer.request(self._page.path, self._page.host, self._headers)
+            self._request = self._answer.request(
+                self._page.path, self._page.host, self._headers, self._body
+            )
             version = ip_address(self._page.address).version  # rejects names, whose lookup blocks
             family = socket.AF_INET6 if version == 6 else socket.AF_INET
             self._socket = socket.socket(family, socket.SOCK_STREAM)

@@ -40,6 +40,8 @@ _MAPPINGS = {
     "behavior": f"{{scaleDown: {_RULES}}}",
     "cooldown": "{up: 0s, down: 5m}",
     "drain": "{deadline: 1h}",
+    "idle": "{after: 2h, notice: 5m}",
+    "notices": "{stay: Stay}",
     "fallback": "{after: 10m, replicas: 6}",
     "metrics": "{type: cpu, utilization: 70%}",
     "recycle": "{memory: 85%, age: 24h}",

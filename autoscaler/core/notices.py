@@ -1,0 +1,66 @@
+"""Which pods show which notice now, as the policy says. Asking a user ends nothing by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from autoscaler.core.drain.pods import ACTIVE_WITHIN, is_draining
+from autoscaler.core.now import Now
+from autoscaler.core.schedule import effective
+from autoscaler.model import PodState
+from autoscaler.policy import Policy
+
+# Seconds between two rounds of questions.
+ROUND = 30.0
+# On a pod whose deadline has passed, users are asked again before they count as gone.
+UNUSED_FOR = ACTIVE_WITHIN - 2 * ROUND
+
+
+class Due(NamedTuple):
+    """A notice for some pods. once: each pod is given it once, and else in every round."""
+
+    pods: tuple[PodState, ...]
+    notice: Mapping[str, object]
+    once: bool = False
+
+
+def due(policy: Policy, pods: Iterable[PodState], at: float) -> Iterator[Due]:
+    """Yield the notices of a policy at a time (Unix seconds)."""
+    now = Now(at)
+    policy = effective(policy, now).policy
+    running = [pod for pod in pods if pod.phase == "Running" and pod.ip]
+    texts, drain = policy.notices, policy.drain
+    if policy.idle is not None and running:
+        yield Due(
+            tuple(running), _question(policy, texts.idle, policy.idle.notice, policy.idle.after)
+        )
+    if drain is None or not drain.notice:
+        return
+    overdue = _before(running, drain.deadline, drain.notice, now)
+    if overdue:
+        yield Due(overdue, _question(policy, texts.deadline, drain.notice, UNUSED_FOR))
+    for pod in _before(running, drain.hard_deadline, drain.notice, now):
+        left = max(0.0, (drain.hard_deadline or 0.0) - _cordoned_for(pod, now))
+        notice = {"kind": "tell", "text": texts.hard_deadline, "seconds": left}
+        yield Due((pod,), notice, once=True)
+
+
+def _question(policy: Policy, text: str, seconds: float, idle_for: float) -> dict[str, object]:
+    texts = policy.notices
+    own = {"button": texts.stay, "closed": texts.closed, "reload": texts.reload}
+    return {"kind": "ask", "text": text, "seconds": seconds, "idle_for": idle_for, **own}
+
+
+def _before(
+    pods: Iterable[PodState], deadline: float | None, notice: float, now: Now
+) -> tuple[PodState, ...]:
+    """Return the draining pods whose deadline is this near, or has passed."""
+    if deadline is None:
+        return ()
+    draining = (pod for pod in pods if pod.cordon is not None and is_draining(pod))
+    return tuple(pod for pod in draining if _cordoned_for(pod, now) >= deadline - notice)
+
+
+def _cordoned_for(pod: PodState, now: Now) -> float:
+    return 0.0 if pod.cordon is None else now.at - pod.cordon.at

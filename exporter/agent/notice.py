@@ -1,0 +1,71 @@
+"""What a notice says, and to whom: to all users (`tell`), or on pages that nobody uses (`ask`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+TELL, ASK = "tell", "ask"
+LONGEST_TEXT = 300  # characters
+LONGEST_LABEL = 40  # characters on a button
+LEAST_SECONDS = {TELL: 0.0, ASK: 10.0}
+MOST_SECONDS = 86_400.0
+REQUIRED = ("id", "text", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One notice; `parsed` checks it, both in the sidecar and in the agent.
+
+    seconds: until that which is announced, or until a page without an answer is closed. button:
+    closes an announcement, or answers the question. idle_for: only pages are asked that nobody has
+    used for so many seconds. closed, reload: text and button of a page that was closed.
+    """
+
+    id: str
+    text: str
+    seconds: float
+    kind: str = TELL
+    button: str = "OK"
+    idle_for: float = 0.0
+    closed: str = "This page was closed because nobody used it."
+    reload: str = "Reload"
+
+
+def parsed(said: object) -> Notice:
+    """Return the notice in a JSON object. Raises ValueError that says what was expected."""
+    if not isinstance(said, Mapping):
+        raise ValueError("expected a JSON object with text and seconds")  # noqa: TRY004
+    names = [each.name for each in fields(Notice)]
+    unknown = [str(name)[:LONGEST_LABEL] for name in said if name not in names]
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]!r}; known are {', '.join(names)}")
+    kind = said.get("kind", TELL)
+    if kind not in (TELL, ASK):
+        raise ValueError(f"expected kind {TELL} or {ASK}")
+    given = {"button": "Stay", **said} if kind == ASK else said
+    wanted = dict.fromkeys(REQUIRED) | dict(given)
+    return Notice(**{name: _value(name, value, kind) for name, value in wanted.items()})
+
+
+def plain(notice: Notice) -> dict[str, Any]:
+    """Return a notice as JSON values, which `parsed` reads."""
+    return asdict(notice)
+
+
+def _value(name: str, value: object, kind: str) -> Any:
+    if name in ("seconds", "idle_for"):
+        return _seconds(name, value, LEAST_SECONDS[kind] if name == "seconds" else 0.0)
+    longest = LONGEST_TEXT if name in ("text", "closed") else LONGEST_LABEL
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"expected {name}, a text that is not empty")
+    if len(value) > longest or not value.isprintable():
+        raise ValueError(f"expected {name} of at most {longest} printable characters on one line")
+    return value
+
+
+def _seconds(name: str, value: object, least: float) -> float:
+    if not isinstance(value, int | float) or not least <= value <= MOST_SECONDS:  # false for NaN
+        raise ValueError(f"expected {name}, a number from {least:g} to {MOST_SECONDS:g}")
+    return float(value)

@@ -1,0 +1,280 @@
+"""Notices in the pages of this process's sessions, and the release of pages that nobody uses.
+
+The agent's thread takes notices; all else runs in the loop of the sessions. An answer concerns the
+session over whose WebSocket it arrives, whatever it says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from .census import Mark, is_blocked, is_library_app, mark_of, members
+from .notice import ASK, Notice
+from .notice_bar import Bar
+from .question import Question
+from .tally import Tally
+from .thread_errors import ThreadErrors
+from .visits import snapshot
+
+STEP_SECONDS = 1.0
+SHOW_AGAIN_SECONDS = 5.0  # a page that reconnects gets its document anew, without the bar
+CLOSED, REASON = 1000, "released: nobody used the page"
+RELEASED = "bokeh_sessions_released_total"
+
+
+@dataclass(slots=True)
+class Shown:
+    """A notice in one page, until the user closes or answers it (`seen`).
+
+    number: of its last showing. first: the number before its first one; earlier answers of the page
+    were to another notice.
+    """
+
+    notice: Notice
+    bar: Bar
+    until: float
+    question: Question | None = None
+    number: int = 0
+    first: int = 0
+    due: float = 0.0
+    busy: bool = False
+    seen: bool = False
+    tasks: set[Any] = field(default_factory=set)
+
+
+class Notices:
+    """The notices of one process. contexts: all of its applications."""
+
+    def __init__(self, contexts: Iterable[Any], tally: Tally) -> None:
+        self._contexts = contexts
+        self._tally = tally
+        self._told: tuple[Notice, float] | None = None
+        self._turning: set[Any] = set()
+        self._complaints = ThreadErrors("the agent")
+        self.taken: str | None = None
+
+    # Called by the agent's thread ----------------------------------------------------------------
+
+    def take(self, notice: Notice, loops: Iterable[Any]) -> None:
+        """Show a notice to the users of these loops. An announcement replaces the last one."""
+        self.taken = notice.id
+        if notice.kind != ASK:
+            self._told = notice, time.monotonic() + notice.seconds
+        for loop in loops:
+            with suppress(RuntimeError):  # it has just been closed
+                loop.call_soon_threadsafe(self._begin, loop, notice)
+
+    # In the loop ---------------------------------------------------------------------------------
+
+    def is_answer(self, message: Any, session: Any) -> bool:
+        """Return whether a message only says what a page does about a notice."""
+        mark = mark_of(session)
+        if mark is None or not mark.notices or message.msgtype != "PATCH-DOC":
+            return False
+        own = {shown.bar.answer_id for shown in mark.notices.values()}
+        try:
+            touched = [event["model"]["id"] for event in message.content["events"]]
+        except (LookupError, TypeError):  # for example an event of the document
+            return False
+        return bool(touched) and own.issuperset(touched)
+
+    def heard(self, session: Any) -> None:
+        """Act on the answer of a page."""
+        mark = mark_of(session)
+        for shown in () if mark is None else mark.notices.values():
+            word, number = shown.bar.heard()
+            if shown.seen or not shown.first < number <= shown.number:
+                continue
+            if shown.question is None:
+                shown.seen = word == "seen"
+            else:
+                self._answered(session, shown, word, number)
+
+    def _answered(self, session: Any, shown: Shown, word: str, number: int) -> None:
+        if word == "stay":
+            self.used(session)
+        elif word == "shown" and shown.question is not None:
+            shown.question.confirm(number)
+        elif word == "silent":
+            self._do(shown, self._release(session, shown, number))
+
+    def used(self, session: Any) -> None:
+        """Record that the user of a session did something, which answers a question too."""
+        mark = mark_of(session)
+        if mark is None:
+            return
+        mark.used = time.monotonic()
+        for shown in mark.notices.values():
+            if shown.question is not None and not shown.seen:
+                shown.seen = True
+                self._do(shown, self._clear(session, shown))
+
+    def _begin(self, loop: Any, notice: Notice) -> None:
+        if notice.kind == ASK:
+            self._ask(loop, notice)
+        if loop not in self._turning:
+            self._turning.add(loop)
+            self._turn(loop)
+
+    def _ask(self, loop: Any, notice: Notice) -> None:
+        """Ask the pages that nobody has used for long enough, unless they are being asked."""
+        now = time.monotonic()
+        for session, mark in self._sessions(loop):
+            last = mark.notices.get(ASK)
+            if (last is None or last.seen) and _is_unused(session, mark, notice.idle_for, now):
+                bar, number = (Bar(), 0) if last is None else (last.bar, last.number)
+                question = Question(notice.seconds, now, number, number)
+                mark.notices[ASK] = Shown(notice, bar, now, question, number, number)
+
+    def _turn(self, loop: Any) -> None:
+        """Show what is due, and come back as long as there is something to show."""
+        try:
+            active = self._show_due(loop)
+        except Exception as error:  # the application's loop must run on
+            self._complaints.tell(error)
+            active = True
+        if active:
+            loop.call_later(STEP_SECONDS, self._turn, loop)
+        else:
+            self._turning.discard(loop)
+
+    def _show_due(self, loop: Any) -> bool:
+        now = time.monotonic()
+        told = self._told if self._told is not None and now < self._told[1] else None
+        asking = False
+        for session, mark in self._sessions(loop):
+            if told is not None:
+                self._tell(mark, *told)
+            for shown in mark.notices.values():
+                asking = asking or (shown.question is not None and not shown.seen)
+                if _is_due(shown, now):
+                    shown.due = now + SHOW_AGAIN_SECONDS
+                    self._do(shown, self._show(session, shown))
+        return asking or told is not None
+
+    @staticmethod
+    def _tell(mark: Mark, notice: Notice, until: float) -> None:
+        last = mark.notices.get(notice.kind)
+        if last is None or last.notice is not notice:
+            bar, number = (Bar(), 0) if last is None else (last.bar, last.number)
+            mark.notices[notice.kind] = Shown(notice, bar, until, None, number, number)
+
+    def _sessions(self, loop: Any) -> list[tuple[Any, Mark]]:
+        """Return the sessions of this process that live in a loop and have a connection."""
+        found = []
+        for context in members(self._contexts):
+            if is_library_app(context):
+                continue
+            for _, session in snapshot(context._sessions):
+                mark = mark_of(session)
+                if mark is None or mark.loop is not loop or mark.process != os.getpid():
+                    continue
+                if not session.destroyed and session.connection_count:
+                    found.append((session, mark))
+        return found
+
+    def _do(self, shown: Shown, work: Any) -> None:
+        """Run a coroutine, whose error is reported and disturbs nobody."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                self._complaints.tell(error)
+            finally:
+                shown.busy = False
+
+        shown.busy = True
+        task = asyncio.ensure_future(guarded())
+        shown.tasks.add(task)  # the loop alone keeps no task alive
+        task.add_done_callback(shown.tasks.discard)
+
+    # With the document of a session locked -------------------------------------------------------
+
+    async def _show(self, session: Any, shown: Shown) -> None:
+        """Show a notice. The sources arrive first: a page shows only what changes in them."""
+        if await _locked(session, shown.bar.hang):
+            await _locked(session, lambda _: self._show_now(shown))
+
+    def _show_now(self, shown: Shown) -> None:
+        if shown.seen:
+            return
+        now, question = time.monotonic(), shown.question
+        left = shown.until - now if question is None else question.next_showing(now)
+        shown.number += 1
+        self._say(shown, shown.notice.kind, left=max(0.0, left))
+
+    @staticmethod
+    def _say(shown: Shown, kind: str, **more: Any) -> None:
+        notice = shown.notice
+        shown.bar.show(
+            kind=kind, number=shown.number, **{"text": notice.text, "button": notice.button, **more}
+        )
+
+    async def _clear(self, session: Any, shown: Shown) -> None:
+        shown.number += 1
+        await _locked(session, lambda _: self._say(shown, "nothing", left=0.0))
+
+    async def _release(self, session: Any, shown: Shown, number: int) -> None:
+        """Close a page whose user has not answered, and say so in it."""
+        mark = mark_of(session)
+        if mark is None or not await _locked(
+            session, lambda _: self._may_release(session, mark, shown, number)
+        ):
+            return
+        session.request_expiration()
+        for connection in members(session._subscribed_connections):
+            await _close(connection._socket)
+        self._tally.add(RELEASED, mark.app)
+
+    def _may_release(self, session: Any, mark: Mark, shown: Shown, number: int) -> bool:
+        """Say in the page that it is closed, or that it stays. Returns whether it may be closed.
+
+        With the document locked, no message that has arrived before is still waiting.
+        """
+        question = shown.question
+        if question is None or shown.seen or not question.is_over(time.monotonic(), number):
+            return False
+        shown.seen = True
+        shown.number += 1
+        if mark.used > question.asked or session.connection_count > 1:
+            self._say(shown, "nothing", left=0.0)
+            return False
+        words = {"text": shown.notice.closed, "button": shown.notice.reload}
+        self._say(shown, "released", left=0.0, **words)
+        return True
+
+
+async def _close(carrier: Any) -> None:
+    """Close a WebSocket; that of bokeh-fastapi is inside of another object."""
+    socket = carrier if hasattr(carrier, "close") else carrier._socket
+    closing = socket.close(CLOSED, REASON)
+    if inspect.isawaitable(closing):
+        await closing
+
+
+def _is_due(shown: Shown, now: float) -> bool:
+    return not shown.seen and not shown.busy and shown.due <= now
+
+
+def _is_unused(session: Any, mark: Mark, idle_for: float, now: float) -> bool:
+    return now - mark.used >= idle_for and _is_alone(session)
+
+
+def _is_alone(session: Any) -> bool:
+    """Return whether one page uses the session, and no work of the application does."""
+    return session.connection_count == 1 and not is_blocked(session)
+
+
+async def _locked(session: Any, what: Callable[[Any], Any]) -> Any:
+    """Call a function with the session's document, locked; returns None once it is destroyed."""
+    if session.destroyed:
+        return None
+    return await session.with_document_locked(lambda: what(session.document))

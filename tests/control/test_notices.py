@@ -1,0 +1,102 @@
+"""Which notices a daemon gives, how often, and what it says where they are not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from autoscaler.control.pass_result import Outcome, PassResult
+from autoscaler.model import Cause, Cordon, PodState, Unavailable
+from autoscaler.ports import PolicySet, TargetState
+from autoscaler.reporting.notices import NoticeRecorder
+from autoscaler.reporting.outbox import Outbox
+from tests.builders import NOW, pod, policy
+
+
+@dataclass
+class Pages:
+    """Sidecars that show what they are given, or say why not."""
+
+    problem: str = ""
+    given: list[tuple[list[str], Mapping[str, object]]] = field(default_factory=list)
+
+    def notify(
+        self, pods: Sequence[PodState], notice: Mapping[str, object]
+    ) -> Mapping[str, int | Unavailable]:
+        self.given.append(([each.name for each in pods], notice))
+        return {each.uid: Unavailable(self.problem) if self.problem else 1 for each in pods}
+
+
+@dataclass
+class Daemon:
+    """A daemon that evaluates one policy for two pods, of which one drains."""
+
+    settings: dict[str, Any]
+    pages: Pages = field(default_factory=Pages)
+    pause: str | None = None
+    at: float = NOW
+
+    def __post_init__(self) -> None:
+        self.outbox = Outbox("notices", "a sidecar", 100)
+        self.recorder = NoticeRecorder(self.pages, self.outbox)
+
+    def passes(self, after: float = 0.0) -> list[str]:
+        """The kinds of notices that a pass gives."""
+        self.at += after
+        self.pages.given.clear()
+        one = policy(**self.settings)
+        cordon = Cordon(Cause.SCALE_DOWN, NOW - 7000)
+        pods = (
+            pod("serving", ip="10.0.0.1"),
+            pod("leaving", ip="10.0.0.2", routable=False, cordon=cordon),
+        )
+        target = TargetState(one.target.ref, "uid", "1", 2, 2, pods, pause=self.pause)
+        self.recorder.record(PassResult(self.at, (Outcome(one, target),), PolicySet()))
+        assert self.outbox.settle(20)
+        return [str(notice["kind"]) for _, notice in self.pages.given]
+
+
+IDLE = {"idle": {"after": "2h"}}
+LAST = {"drain": {"hardDeadline": "2h"}}
+
+
+def test_questions_are_repeated_in_each_round_and_announcements_are_not() -> None:
+    daemon = Daemon({**IDLE, **LAST})
+    assert daemon.passes() == ["ask", "tell"]
+    assert daemon.passes(after=2) == []
+    assert daemon.passes(after=28) == ["ask"]
+    assert daemon.pages.given[0][0] == ["serving", "leaving"]
+
+
+def test_an_announcement_that_was_not_shown_is_given_again() -> None:
+    daemon = Daemon(LAST, Pages("refused"))
+    assert daemon.passes() == daemon.passes(after=30) == ["tell"]
+    daemon.pages.problem = ""
+    assert daemon.passes(after=30) == ["tell"]
+    assert daemon.passes(after=30) == []
+
+
+@pytest.mark.parametrize("pause", ["by its policy", "by an annotation"])
+def test_a_paused_policy_asks_nobody(pause: str) -> None:
+    paused = Daemon({**IDLE, "paused": pause == "by its policy"})
+    paused.pause = "INC-7" if pause == "by an annotation" else None
+    assert paused.passes() == []
+
+
+def test_a_clock_that_is_set_back_delays_no_round() -> None:
+    daemon = Daemon(IDLE)
+    assert daemon.passes() == ["ask"]
+    assert daemon.passes(after=-3600) == ["ask"]
+
+
+def test_why_users_are_not_told_is_logged_when_it_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    daemon = Daemon(IDLE, Pages("no token"))
+    for _ in range(3):
+        daemon.passes(after=30)
+    words = "policy dashboards: 2 of 2 pods do not show a notice to their users: no token"
+    assert [record.getMessage() for record in caplog.records] == [words]

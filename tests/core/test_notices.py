@@ -1,0 +1,103 @@
+"""Whom a policy asks, and when it tells the users of a draining pod what comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autoscaler.core.notices import due
+from autoscaler.model import Cause, Cordon
+from exporter.agent.notice import parsed
+from tests.builders import NOW, pod, policy
+
+IDLE = {"after": "2h", "notice": "5m"}
+DRAIN = {"deadline": "1h", "hardDeadline": "2h", "notice": "5m"}
+
+
+def cordoned(seconds: float, cause: Cause = Cause.SCALE_DOWN, **more: Any) -> Any:
+    cordon = Cordon(cause, NOW - seconds)
+    return pod("leaving", ip="10.0.0.1", routable=False, cordon=cordon, **more)
+
+
+def kinds(found: Any) -> list[tuple[str, float]]:
+    return [(str(each.notice["kind"]), float(each.notice["seconds"])) for each in found]
+
+
+def test_by_default_nobody_is_asked() -> None:
+    assert not [*due(policy(), [pod(ip="10.0.0.1"), cordoned(1e6)], NOW)]
+
+
+def test_an_idle_policy_asks_on_all_running_pods() -> None:
+    there = [pod("a", ip="10.0.0.1"), cordoned(9), pod("b", phase="Pending"), pod("c", ip=None)]
+    texts = {"idle": "Bist du noch da?", "stay": "Ja"}
+    [asked] = due(policy(idle=IDLE, notices=texts), there, NOW)
+    assert [each.name for each in asked.pods] == ["a", "leaving"]
+    notice = parsed({**asked.notice, "id": "1"})
+    assert (notice.kind, notice.seconds, notice.idle_for) == ("ask", 300.0, 7200.0)
+    assert (notice.text, notice.button) == ("Bist du noch da?", "Ja")
+    assert not asked.once
+
+
+@pytest.mark.parametrize(
+    ("since", "expected"),
+    [
+        (3299, []),
+        (3300, [("ask", 300.0)]),
+        (6899, [("ask", 300.0)]),
+        (6900, [("ask", 300.0), ("tell", 300.0)]),
+        (7140, [("ask", 300.0), ("tell", 60.0)]),
+        (8000, [("ask", 300.0), ("tell", 0.0)]),
+    ],
+)
+def test_before_a_deadline_unused_pages_are_asked_and_before_the_last_one_all_are_told(
+    since: float, expected: list[tuple[str, float]]
+) -> None:
+    assert kinds(due(policy(drain=DRAIN), [cordoned(since)], NOW)) == expected
+
+
+def test_the_last_announcement_is_given_once() -> None:
+    assert [each.once for each in due(policy(drain=DRAIN), [cordoned(7000)], NOW)] == [False, True]
+
+
+@pytest.mark.parametrize("cause", [Cause.FULL, Cause.RESERVE])
+def test_pods_that_are_not_drained_have_no_deadline(cause: Cause) -> None:
+    assert not [*due(policy(drain=DRAIN), [cordoned(9000, cause)], NOW)]
+
+
+@pytest.mark.parametrize("drain", ["none", {**DRAIN, "notice": "0s"}, {"deadline": "never"}])
+def test_without_a_deadline_or_a_notice_nobody_is_told(drain: Any) -> None:
+    assert not [*due(policy(drain=drain), [cordoned(9000)], NOW)]
+
+
+def test_the_deadline_of_an_open_window_counts() -> None:
+    always = [
+        {
+            "days": "mon-sun",
+            "from": start,
+            "to": end,
+            "timezone": "UTC",
+            "drain": {"deadline": "1h"},
+        }
+        for start, end in (("00:00", "12:00"), ("12:00", "00:00"))
+    ]
+    scheduled = policy(drain={"deadline": "never"}, schedule=always)
+    assert kinds(due(scheduled, [cordoned(3300)], NOW)) == [("ask", 300.0)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"idle": {"after": "30s"}},
+        {"idle": {"after": "2d"}},
+        {"idle": {"after": "2h", "notice": "5s"}},
+        {"idle": {"notice": "5m"}},
+        {"drain": {"notice": "5s"}},
+        {"notices": {"idle": ""}},
+        {"notices": {"idle": "a" * 301}},
+        {"notices": {"stay": "two\nlines"}},
+    ],
+)
+def test_a_policy_says_only_what_a_page_can_show(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"expected|should|required"):
+        policy(**values)

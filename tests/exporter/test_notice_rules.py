@@ -1,0 +1,152 @@
+"""Which notices are taken, how often and from whom, and when silence is an answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.agent.notice import Notice, parsed
+from exporter.agent.question import Question
+from exporter.doorkeeper import TokenGuard
+from exporter.notice_desk import MOST
+from exporter.observe import PodObserver
+from exporter.sidecar import server
+from exporter.tokens import TokenFile
+from tests.lab.processes import free_ports
+
+TEXT = {"id": "1", "text": "A new version comes", "seconds": 600}
+WORKERS_0 = {"workers": 0, "took": 0, "sessions": 0}
+
+
+def test_a_question_and_an_announcement_differ_in_their_button() -> None:
+    assert parsed(TEXT) == Notice("1", "A new version comes", 600.0)
+    assert parsed({**TEXT, "kind": "ask"}).button == "Stay"
+    assert parsed({**TEXT, "kind": "ask", "button": "Bleiben"}).button == "Bleiben"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ([], "a JSON object"),
+        ({"id": "1", "seconds": 5}, "expected text"),
+        ({**TEXT, "text": " "}, "not empty"),
+        ({**TEXT, "text": "a" * 301}, "at most 300"),
+        ({**TEXT, "text": "two\nlines"}, "on one line"),
+        ({**TEXT, "text": "\u202eturned"}, "printable"),
+        ({**TEXT, "text": {"html": "<b>"}}, "expected text"),
+        ({**TEXT, "button": "a" * 41}, "button of at most 40"),
+        ({**TEXT, "seconds": -1}, "from 0 to 86400"),
+        ({**TEXT, "seconds": float("nan")}, "from 0 to 86400"),
+        ({**TEXT, "seconds": "10m"}, "from 0 to 86400"),
+        ({**TEXT, "seconds": 5, "kind": "ask"}, "from 10 to 86400"),
+        ({**TEXT, "kind": "end"}, "tell or ask"),
+        ({**TEXT, "url": "http://a"}, "unknown key 'url'"),
+    ],
+)
+def test_a_notice_that_says_something_else_is_refused(said: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parsed(said)
+
+
+def test_silence_counts_once_the_page_has_shown_the_question_all_the_time() -> None:
+    question = Question(10.0, asked=100.0)
+    for now, left in ((100.0, 10.0), (105.0, 5.0), (110.0, 0.0)):
+        assert question.next_showing(now) == left
+        assert question.is_over(now, question.number) == (left == 0.0)
+        question.confirm(question.number)
+    assert not question.is_over(110.0, question.number - 1)
+
+
+@pytest.mark.parametrize("missed", [1, 2])
+def test_the_time_begins_anew_after_a_showing_that_was_not_confirmed(missed: int) -> None:
+    question = Question(10.0, asked=100.0)
+    for number in range(1, missed + 1):
+        question.next_showing(95.0 + 5.0 * number)
+        question.confirm(0 if number == missed else number)
+    assert question.next_showing(500.0) == 10.0
+    assert not question.is_over(505.0, question.number)
+
+
+def test_a_late_confirmation_of_an_earlier_showing_confirms_nothing() -> None:
+    question = Question(10.0, asked=100.0)
+    question.next_showing(100.0)
+    question.confirm(1)
+    question.next_showing(105.0)
+    question.confirm(1)
+    assert question.next_showing(110.0) == 10.0
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    """A sidecar whose pod has no workers."""
+    (tmp_path / "token").write_text("right\n")
+    guard = TokenGuard(TokenFile(tmp_path / "token"), ["/state"])
+    yield from _served(guard)
+
+
+@pytest.fixture
+def open_port() -> Iterator[int]:
+    """The same without a token file."""
+    yield from _served(None)
+
+
+def _served(guard: TokenGuard | None) -> Iterator[int]:
+    observer = PodObserver(f"test-{secrets.token_hex(4)}", *free_ports(1))
+    pages = server(observer, "127.0.0.1", 0, guard)
+    pages.start()
+    yield pages.port
+    pages.close()
+
+
+def send(port: int, body: bytes, token: str = "right", method: str = "POST") -> tuple[int, str]:
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        client.request(method, "/notice", body, {"Authorization": f"Bearer {token}"})
+        answer = client.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        client.close()
+
+
+def notice(**values: Any) -> bytes:
+    return json.dumps({"text": "A new version comes", "seconds": 600, **values}).encode()
+
+
+def test_only_who_shows_the_token_gives_notices(port: int, open_port: int) -> None:
+    assert send(port, notice(), "wrong")[0] == 401
+    assert json.loads(send(port, notice())[1]) == WORKERS_0
+    status, words = send(open_port, notice())
+    assert status == 403
+    assert "--token-file" in words
+
+
+def test_a_notice_is_only_posted(port: int) -> None:
+    assert send(port, b"", method="GET")[0] == 405
+
+
+@pytest.mark.parametrize("body", [b"", b"[", b"[]", b"[" * 4000, b"\xff", notice(text="")])
+def test_a_body_that_is_no_notice_is_refused(port: int, body: bytes) -> None:
+    status, words = send(port, body)
+    assert status == 400
+    assert words.startswith("invalid notice: ")
+
+
+def test_a_long_body_is_refused_before_it_is_read(port: int) -> None:
+    assert send(port, notice(text="a" * 5000))[0] == 413
+
+
+def test_notices_are_limited_and_questions_count_apart(port: int) -> None:
+    assert [send(port, notice())[0] for _ in range(MOST)] == [200] * MOST
+    assert send(port, notice())[0] == 429
+    assert send(port, notice(kind="ask"))[0] == 200
+
+
+def test_a_notice_cannot_choose_its_own_id(port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    assert send(port, notice(id="chosen"))[0] == 200
+    assert "chosen" not in capfd.readouterr().err
