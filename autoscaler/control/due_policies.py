@@ -70,8 +70,12 @@ class DuePolicies:
 
 
 def labels_by_namespace(policies: PolicySet, refs: set[TargetRef]) -> dict[str, frozenset[str]]:
-    """Return where to lead, with the policies that are evaluated there."""
+    """Return where to lead, with the policies that are evaluated there.
+
+    Also where all ScalingPolicies are rejected: the leader is the one that tells them.
+    """
     wanted: dict[str, set[str]] = {ref.namespace: set() for ref in refs}
+    wanted |= {each.namespace: set() for each in policies.resources.values()}
     for policy in policies.policies:
         wanted[policy.target.namespace].add(label(policy))
     return {namespace: frozenset(labels) for namespace, labels in wanted.items()}

@@ -134,4 +134,5 @@ def test_of_an_object_and_a_file_for_one_deployment_the_file_is_active() -> None
 
     assert [each.name for each in loaded.policies] == ["a"]
     [words] = loaded.problems["bokeh/b"]
-    assert words.startswith("bokeh/one is also the target of a, which is active")
+    assert words.startswith("bokeh/b: bokeh/one is also the target of a, which is active")
+    assert loaded.resources.keys() == {"bokeh/b"}, "it is told so"
