@@ -211,11 +211,18 @@ def test_two_daemons_never_write_one_journal(helm: Path, tmp_path: Path) -> None
     assert "2 daemons would write one journal: set replicas to 1" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("further", "number"),
+    [
+        pytest.param({}, 2, id="policies in files"),
+        pytest.param({"scalingPolicies": {"enabled": True}}, 4, id="ScalingPolicies"),
+    ],
+)
 def test_one_cluster_role_grants_what_the_roles_of_all_namespaces_would(
-    helm: Path, tmp_path: Path
+    helm: Path, tmp_path: Path, further: Values, number: int
 ) -> None:
     policies = [target(name, space) for name, space in (("a", "team-a"), ("b", "team-b"))]
-    values = {"watchNamespaces": ["team-a", "team-b"], "policies": policies}
+    values = {"watchNamespaces": ["team-a", "team-b"], "policies": policies, **further}
     split = render_chart(helm, tmp_path, values)
     whole = render_chart(helm, tmp_path, {**values, "rbac": {"clusterWide": True}})
 
@@ -226,7 +233,7 @@ def test_one_cluster_role_grants_what_the_roles_of_all_namespaces_would(
     ]
     (role,) = [each for each in whole if each["kind"] == "ClusterRole"]
     (binding,) = [each for each in whole if each["kind"] == "ClusterRoleBinding"]
-    assert len(roles) == 2
+    assert len(roles) == number
     assert rights(role) == rights(*roles)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     (own,) = [each for each in whole if each["kind"] == "Role"]

@@ -299,6 +299,10 @@ def test_what_the_schema_can_tell_is_refused_at_once(resources: Resources) -> No
         with pytest.raises(ApiException) as refused:
             resources.create(**edits)
         assert path in str(refused.value.body)
+    for name in ("team.dashboards", "d" * 64):
+        with pytest.raises(ApiException) as refused:
+            resources.create(name)
+        assert "metadata.name" in str(refused.value.body)
 
 
 @pytest.mark.parametrize(
