@@ -188,17 +188,29 @@ class Leadership(Protocol):
         """
 
 
+class ResourceVersion(NamedTuple):
+    """Which spec of which ScalingPolicy it is; one that is made again has another uid."""
+
+    namespace: str
+    uid: str
+    generation: int
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySet:
     """The active policies, and what is wrong with each rejected file.
 
     problems: messages by file name; the last valid version of such a file stays in `policies`.
-    files: the file of each policy, by the policy's name.
+    files: the file of each policy, by the policy's name. resources: the ScalingPolicies that were
+    read, valid or not, by the names that they have in the place of a file. is_complete: whether all
+    policies are known; if not, what is remembered of others is kept.
     """
 
     policies: tuple[Policy, ...] = ()
     problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, ResourceVersion] = field(default_factory=dict)
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +235,12 @@ class PolicyResources(Protocol):
     """The policies that are Kubernetes objects, and their statuses."""
 
     def load(self) -> PolicySet:
-        """Return the active ones. Those in `PolicySet.files` have the names of these objects."""
+        """Return the active ones, with all objects in `PolicySet.resources`."""
 
-    def write(self, file: str, status: ResourceStatus) -> None:
-        """Write the status of an object, unless it says the same already.
+    def write(self, file: str, version: ResourceVersion, status: ResourceStatus) -> None:
+        """Write the status of an object, unless it says the same already, or is another one now.
 
-        file: as in `PolicySet.files`. Raises ClusterError.
+        file, version: as in `PolicySet.resources`. Raises ClusterError.
         """
 
 

@@ -23,6 +23,7 @@ from autoscaler.ports import (
     PolicySet,
     Readings,
     ResourceStatus,
+    ResourceVersion,
     Signal,
     TargetState,
 )
@@ -66,27 +67,36 @@ class FakePolicies:
 
     policies: tuple[Policy, ...]
     problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_complete: bool = True
 
     def load(self) -> PolicySet:
         files = {policy.name: f"{policy.name}.yaml" for policy in self.policies}
-        return PolicySet(self.policies, self.problems, files)
+        return PolicySet(self.policies, self.problems, files, is_complete=self.is_complete)
 
 
 class FakeResources:
-    """Policies by their names, and the problems of some. written: the last status of each."""
+    """Policies by their names, and the problems of some, in the namespace bokeh.
+
+    written: the last status of each.
+    """
 
     def __init__(self, *policies: Policy, **problems: tuple[str, ...]) -> None:
         self.hold(*policies, **problems)
         self.written: dict[str, ResourceStatus] = {}
         self.refusals: list[AutoscalerError] = []
 
-    def hold(self, *policies: Policy, **problems: tuple[str, ...]) -> None:
-        self.found = PolicySet(policies, problems, {each.name: each.name for each in policies})
+    def hold(
+        self, *policies: Policy, uid: str = "uid", generation: int = 1, **problems: tuple[str, ...]
+    ) -> None:
+        files = {each.name: each.name for each in policies}
+        version = ResourceVersion("bokeh", uid, generation)
+        resources = dict.fromkeys([*files, *problems], version)
+        self.found = PolicySet(policies, problems, files, resources)
 
     def load(self) -> PolicySet:
         return self.found
 
-    def write(self, file: str, status: ResourceStatus) -> None:
+    def write(self, file: str, version: ResourceVersion, status: ResourceStatus) -> None:
         if self.refusals:
             raise self.refusals.pop(0)
         self.written[file] = status

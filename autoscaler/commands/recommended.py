@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 from autoscaler.adapters.policies.edits import edited_text, text_diff, value_diff, whole_text
+from autoscaler.adapters.policies.resource import is_resource
+from autoscaler.adapters.policies.yaml import parse
 from autoscaler.commands.lines import say
 from autoscaler.commands.scores import print_table
 from autoscaler.errors import AutoscalerError
@@ -53,7 +55,8 @@ def _written(path: Path, found: Recommendation) -> tuple[str, list[str]]:
     before = path.read_bytes().decode("utf-8-sig")
     after = edited_text(before, edits, policy)
     if after is None:
-        return whole_text(policy), value_diff(plain_policy(found.current.candidate.policy), edits)
+        whole = whole_text(policy, as_resource=is_resource(parse(before)))
+        return whole, value_diff(plain_policy(found.current.candidate.policy), edits)
     return after, text_diff(str(path), before, after)
 
 

@@ -136,7 +136,7 @@ class Controller:
         self._learning.follow(due, targets)
         outcomes = self._outcomes(due, targets, readings, now)
         self._rounds.start(map(self._watched, outcomes), now)
-        self._forget_all_but(policies.policies)
+        self._forget_all_but(policies)
         released = self._release(in_force, statuses, now)
         lacking = self._due.unevaluated(policies.policies, statuses, now)
         result = PassResult(now, outcomes, policies, statuses, released, lacking)
@@ -334,10 +334,11 @@ class Controller:
         self._rounds.reach.shift(step)
         self._due.shift(step)
 
-    def _forget_all_but(self, policies: Sequence[Policy]) -> None:
-        names = {policy.name for policy in policies}
-        refs = {policy.target.ref for policy in policies}
-        self._store.forget_all_but(names)
+    def _forget_all_but(self, policies: PolicySet) -> None:
+        names = {policy.name for policy in policies.policies}
+        refs = {policy.target.ref for policy in policies.policies}
+        if policies.is_complete:  # else it belongs to policies that will be known soon
+            self._store.forget_all_but(names)
         self._rounds.reach.forget_all_but(refs)
         self._due.forget_all_but(names)
         self._unchanged.forget_all_but(names)
@@ -345,5 +346,5 @@ class Controller:
         self._pace.forget_all_but(refs)
         self._changes.forget_all_but(refs)
         self._slow &= refs
-        if not policies:
+        if not policies.policies:
             self._farewells.clear()

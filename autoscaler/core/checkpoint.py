@@ -4,7 +4,8 @@
 "mismatch": AT, "reset": [WHAT, AT], "departing": {POD-UID: [NAME, SESSIONS, AT, REASON]},
 "starts": [SECONDS, ...], "waits": [...]}}, times in Unix seconds, and how long pods took to become
 Ready, in seconds; what there is nothing to say of is left out. A Lease of a version before shards
-spoke of one namespace and left its name out: {"dashboards/UID": ...}.
+spoke of one namespace and left its name out: {"dashboards/UID": ...}. The name of a ScalingPolicy's
+policy has a slash itself.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LONGEST_WORDS = 500
 Key = tuple[str, ...]
 # The text is input: whoever may write the Lease may write anything there.
 Short = Annotated[str, Field(max_length=253)]
-Name = Annotated[str, Field(pattern="^([^/]+/){1,2}[^/]*$", max_length=900)]
+Name = Annotated[str, Field(pattern="^([^/]+/){1,3}[^/]*$", max_length=900)]
 Time = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
 Event = tuple[Annotated[int, Field(ge=1, lt=2**31)], Time]
 Seconds = Annotated[float, Field(ge=0, lt=1e7, allow_inf_nan=False)]
@@ -86,7 +87,13 @@ def from_text(text: str, now: float) -> dict[Key, State]:
         first = error.errors(include_url=False)[0]
         where = ascii(".".join(map(str, first["loc"])))[1:-1][:100]  # keys are input too
         raise ValueError(f"{where}: {first['msg']}".removeprefix(": ")) from None
-    return {tuple(name.split("/")): _state(entry, now) for name, entry in entries.items()}
+    return {_key(name): _state(entry, now) for name, entry in entries.items()}
+
+
+def _key(name: str) -> Key:
+    """Return the namespace, if it is there, the policy and the uid in a name of the text."""
+    rest, _, uid = name.rpartition("/")
+    return (*rest.split("/", 1), uid)
 
 
 def _last_change(state: State) -> float:

@@ -73,8 +73,8 @@ class LogRecorder:
             file = key.removeprefix("file ")
             if file not in policies.problems:
                 there = file in policies.files.values()
-                words = "is valid again and loaded" if there else "is gone"
-                LOG.info("policy file %s %s", file, words, extra={"fields": {"file": file}})
+                words = "valid again and loaded" if there else "the problem is gone"
+                LOG.info("%s: %s", file, words, extra={"fields": {"file": file}})
 
     def _record_outcome(self, outcome: Outcome) -> None:
         name, decision = outcome.policy.name, outcome.decision

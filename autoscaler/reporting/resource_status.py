@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from autoscaler.control.pass_result import NOT_LEADER, Outcome, PassResult
 from autoscaler.errors import AutoscalerError
-from autoscaler.ports import PolicyResources, ResourceStatus
+from autoscaler.model import Reason
+from autoscaler.ports import PolicyResources, ResourceStatus, ResourceVersion
 from autoscaler.reporting.outbox import Outbox
 from autoscaler.reporting.status_page import policy_status
 
@@ -20,11 +21,14 @@ NUMBERS_EVERY = 15.0
 AGAIN_EVERY = 60.0
 MOST_WAITING = 2_000
 WRITTEN_WITHIN = 0.5
+# Reasons of decisions that leave the target alone, however it is used.
+NOT_SCALED = (Reason.PAUSED.value, Reason.SCALING_DISABLED.value)
 
 
 class Told(NamedTuple):
-    """What was told, and when (seconds of the steady clock)."""
+    """What was told of which spec, and when (seconds of the steady clock)."""
 
+    version: ResourceVersion
     status: ResourceStatus
     at: float
 
@@ -44,36 +48,39 @@ class ResourceStatuses:
 
     def record(self, result: PassResult) -> None:
         """Write what has changed; what cannot be written is logged once, and tried again."""
-        ours, rejected = self._resources.load(), result.policies.problems
+        policies = result.policies
+        names = {file: name for name, file in policies.files.items()}
         outcomes = {outcome.policy.name: outcome for outcome in result.outcomes}
-        in_force = {policy.name for policy in result.policies.policies}
-        for policy in ours.policies:
-            file, outcome = ours.files[policy.name], outcomes.get(policy.name)
-            problems = rejected.get(file, ())
-            if policy.name not in in_force:
-                self._tell_alone(result, file, problems)
-            elif outcome is not None and outcome.failure != NOT_LEADER:
-                self._tell(file, _status(outcome, problems))
-        for file in ours.problems.keys() - set(ours.files.values()):
-            self._tell_alone(result, file, ours.problems[file])
-        known = {*ours.files.values(), *ours.problems}
-        self._told = {file: told for file, told in self._told.items() if file in known}
+        ours = {
+            file: version
+            for file, version in policies.resources.items()
+            if (standing := result.leadership.get(version.namespace)) is None or standing.is_leader
+        }
+        self._told = {file: told for file, told in self._told.items() if file in ours}
+        for file, version in ours.items():
+            problems, name = policies.problems.get(file, ()), names.get(file)
+            if name is None:  # it is not in force, so there is no outcome
+                self._tell(file, version, ResourceStatus(problems))
+            elif (outcome := outcomes.get(name)) is None:
+                self._tell_again(file, version, problems)
+            elif outcome.failure != NOT_LEADER:
+                self._tell(file, version, _status(outcome, problems))
         self._outbox.settle(WRITTEN_WITHIN)
 
-    def _tell_alone(self, result: PassResult, file: str, problems: tuple[str, ...]) -> None:
-        """Tell why a spec is not in force, and so no leader has an outcome of it."""
-        standings = result.leadership.values()
-        if not standings or any(each.is_leader for each in standings):
-            self._tell(file, ResourceStatus(problems))
+    def _tell_again(self, file: str, version: ResourceVersion, problems: tuple[str, ...]) -> None:
+        """Tell of an edit whose turn to be decided by has not come yet."""
+        last = self._told.get(file)
+        if last is not None and last.version.uid == version.uid:
+            self._tell(file, version, replace(last.status, problems=problems))
 
-    def _tell(self, file: str, status: ResourceStatus) -> None:
-        last, now = self._told.get(file), self._steady()
-        if last is not None and not _must_tell(status, last, now):
+    def _tell(self, file: str, version: ResourceVersion, status: ResourceStatus) -> None:
+        told, last = Told(version, status, self._steady()), self._told.get(file)
+        if last is not None and not _must_tell(told, last):
             return
 
         def write() -> None:
             try:
-                self._resources.write(file, status)
+                self._resources.write(file, version, status)
                 self._failing.discard(file)
             except AutoscalerError as error:
                 if file not in self._failing:
@@ -81,19 +88,20 @@ class ResourceStatuses:
                 self._failing.add(file)
 
         if self._outbox.put(write):
-            self._told[file] = Told(status, now)
+            self._told[file] = told
 
 
-def _must_tell(status: ResourceStatus, last: Told, now: float) -> bool:
+def _must_tell(told: Told, last: Told) -> bool:
     """Whether it is news; that only the number of users or the words changed can wait.
 
     Now and then it is told all the same: a write may have failed, or somebody may have edited it.
     """
-    if now - last.at >= AGAIN_EVERY:
+    known, passed = last.status, told.at - last.at
+    if told.version != last.version or passed >= AGAIN_EVERY:
         return True
-    if replace(status, users=last.status.users, message=last.status.message) != last.status:
+    if replace(told.status, users=known.users, message=known.message) != known:
         return True
-    return status != last.status and now - last.at >= NUMBERS_EVERY
+    return told.status != known and passed >= NUMBERS_EVERY
 
 
 def _status(outcome: Outcome, problems: tuple[str, ...]) -> ResourceStatus:
@@ -101,7 +109,7 @@ def _status(outcome: Outcome, problems: tuple[str, ...]) -> ResourceStatus:
     replicas = seen.replicas
     return ResourceStatus(
         problems,
-        not seen.problem,
+        not seen.problem and seen.reason not in NOT_SCALED,
         seen.reason,
         seen.detail,
         None if replicas is None else replicas.current,

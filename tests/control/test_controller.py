@@ -24,8 +24,9 @@ NO_ANSWER = "cannot patch deployments/scale: no answer from the Kubernetes API"
 DASHBOARDS = {"policy": "dashboards", "namespace": "bokeh", "deployment": "bokeh-app"}
 
 
-def other() -> Policy:
-    return policy(name="other", target={"namespace": "bokeh", "deployment": "other"})
+def other(**overrides: Any) -> Policy:
+    where = {"namespace": "bokeh", "deployment": "other"}
+    return policy(name="other", target=where, **overrides)
 
 
 # After the window: a cordon, 15 s from its first sight, the mark, 10 s from its first sight, the
@@ -263,6 +264,19 @@ def test_a_policy_is_evaluated_at_its_own_interval() -> None:
 
     assert [name for pass_ in names for name in pass_].count("other") == 2
     assert all("dashboards" in pass_ for pass_ in names)
+
+
+def test_an_edited_policy_is_evaluated_in_the_next_pass() -> None:
+    world = World(policy(), other(interval="1h"))
+    world.cluster.deploy(APP, 1)
+    world.cluster.deploy(OTHER, 1)
+    world.run()
+
+    edited = other(interval="1h", replicas={"min": 3, "max": 20})
+    world.policies.policies = (world.policies.policies[0], edited)
+    world.run()
+
+    assert world.cluster.replicas(OTHER) == 3
 
 
 def replace_interval(chosen: Policy, seconds: float) -> Policy:

@@ -136,6 +136,23 @@ def test_a_cooldown_of_the_last_daemon_goes_on() -> None:
     assert world.cluster.replicas(APP) < 3
 
 
+def test_a_cooldown_goes_on_where_the_policies_are_known_late() -> None:
+    """As those of ScalingPolicies are whose first list fails."""
+    world = Cluster(cooldown={"up": "20m"})
+    known = world.policies.policies
+    last = Cluster().controller._store
+    last.keep(KEY, State(last_scale_up=world.clock.at))
+    world.controller._store.recall("bokeh".__eq__, last.text("bokeh".__eq__))
+
+    world.policies.policies, world.policies.is_complete = (), False
+    world.run()
+    world.policies.policies, world.policies.is_complete = known, True
+
+    held = world.run().outcomes[0].decision
+    assert held is not None
+    assert (held.desired, held.reason.value) == (2, "CooldownUp")
+
+
 def test_the_state_of_a_deployment_that_was_made_again_is_dropped() -> None:
     world = Cluster()
     world.run()

@@ -89,6 +89,20 @@ def test_what_is_too_long_for_an_annotation_loses_the_oldest_changes_first() -> 
     assert len(kept) > 10
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(("bokeh", "dashboards", KEY[1]), id="from a file"),
+        pytest.param(("bokeh", "bokeh/dashboards", KEY[1]), id="from a ScalingPolicy"),
+        pytest.param(("dashboards", KEY[1]), id="from a version before shards"),
+    ],
+)
+def test_whatever_a_policy_is_from_its_state_outlives_a_takeover(key: tuple[str, ...]) -> None:
+    changed = State(last_scale_up=NOW)
+
+    assert from_text(to_text({key: changed}, NOW), NOW) == {key: changed}
+
+
 def test_a_time_to_come_counts_as_now() -> None:
     ahead = State(last_scale_up=NOW + 1e6, scale_ups=(Logged(1, NOW + 1e6),))
 

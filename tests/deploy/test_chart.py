@@ -34,6 +34,8 @@ MONITORING: Values = {
 # the ConfigMap, a chart by an annotation of the pods.
 DIGEST = re.compile(r"^(sticky-\w+)-[0-9a-z]{10}$")
 CHECKSUM = "checksum/config"
+# What helm must not delete, which means nothing to kustomize.
+KEPT = "helm.sh/resource-policy"
 PROXY_FILES = (".cfg", ".conf")
 
 
@@ -50,7 +52,9 @@ def by_identity(objects: Iterable[Object]) -> dict[str, Any]:
 
 def without_digests(value: Any) -> Any:
     if isinstance(value, dict):
-        kept = {key: without_digests(each) for key, each in value.items() if key != CHECKSUM}
+        kept = {
+            key: without_digests(each) for key, each in value.items() if key not in (CHECKSUM, KEPT)
+        }
         return {key: each for key, each in kept.items() if (key, each) != ("annotations", {})}
     if isinstance(value, list):
         return [without_digests(each) for each in value]
@@ -115,6 +119,15 @@ def test_the_chart_renders_the_objects_of_kustomize(
     assert got.keys() == expected.keys()
     for identity, each in got.items():
         assert each == expected[identity], identity
+
+
+def test_helm_never_deletes_the_definition_with_which_all_scaling_policies_would_go(
+    helm: Path, tmp_path: Path
+) -> None:
+    objects = render_chart(helm, tmp_path, {"scalingPolicies": {"enabled": True}})
+
+    [found] = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
+    assert found["metadata"]["annotations"] == {KEPT: "keep"}
 
 
 def test_a_journal_that_outlives_the_pod_is_on_a_claim(helm: Path, tmp_path: Path) -> None:
@@ -211,11 +224,18 @@ def test_two_daemons_never_write_one_journal(helm: Path, tmp_path: Path) -> None
     assert "2 daemons would write one journal: set replicas to 1" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("further", "number"),
+    [
+        pytest.param({}, 2, id="policies in files"),
+        pytest.param({"scalingPolicies": {"enabled": True}}, 4, id="ScalingPolicies"),
+    ],
+)
 def test_one_cluster_role_grants_what_the_roles_of_all_namespaces_would(
-    helm: Path, tmp_path: Path
+    helm: Path, tmp_path: Path, further: Values, number: int
 ) -> None:
     policies = [target(name, space) for name, space in (("a", "team-a"), ("b", "team-b"))]
-    values = {"watchNamespaces": ["team-a", "team-b"], "policies": policies}
+    values = {"watchNamespaces": ["team-a", "team-b"], "policies": policies, **further}
     split = render_chart(helm, tmp_path, values)
     whole = render_chart(helm, tmp_path, {**values, "rbac": {"clusterWide": True}})
 
@@ -226,7 +246,7 @@ def test_one_cluster_role_grants_what_the_roles_of_all_namespaces_would(
     ]
     (role,) = [each for each in whole if each["kind"] == "ClusterRole"]
     (binding,) = [each for each in whole if each["kind"] == "ClusterRoleBinding"]
-    assert len(roles) == 2
+    assert len(roles) == number
     assert rights(role) == rights(*roles)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     (own,) = [each for each in whole if each["kind"] == "Role"]

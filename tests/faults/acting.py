@@ -129,7 +129,7 @@ def grows_beyond(scene: Scene) -> None:
 
 
 def loads(scene: Scene) -> None:
-    scene.says("is valid again and loaded")
+    scene.says("valid again and loaded")
     wait_until(
         lambda: not scene.page().total("bokeh_autoscaler_policy_file_errors"), WITHIN, "no errors"
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +68,13 @@ class Resources:
         conditions = self.status(name).get("conditions", ())
         return next((each for each in conditions if each["type"] == kind), {})
 
-    def await_condition(self, kind: str, status: str) -> None:
+    def created(self, name: str) -> float:
+        found: Json = self._objects.get_namespaced_custom_object(*self._place, name)
+        return datetime.fromisoformat(found["metadata"]["creationTimestamp"]).timestamp()
+
+    def await_condition(self, kind: str, status: str, name: str = "dashboards") -> None:
         def has_come() -> bool:
-            return bool(self.condition(kind).get("status") == status)
+            return bool(self.condition(kind, name).get("status") == status)
 
         wait_until(has_come, WITHIN, f"the condition {kind}: {status}")
 
@@ -219,6 +225,60 @@ def test_beside_a_file_for_the_same_deployment_the_file_is_active(
     resources.await_condition("Valid", "True")
 
 
+def test_of_two_objects_for_one_deployment_the_older_one_is_active_after_a_restart_too(
+    world: World, resources: Resources
+) -> None:
+    world.deploy(1)
+    resources.create("older", replicas={"min": 2, "max": 8})
+    wait_until(lambda: int(time.time()) > resources.created("older"), WITHIN, "another second")
+    resources.create("newer", replicas={"min": 4, "max": 8})
+    for name in ("before", "after"):
+        daemon = world.start("--scaling-policies", world.namespace, name=name)
+        world.reaches(2)
+        resources.await_condition("Valid", "False", "newer")
+        message = resources.condition("Valid", "newer")["message"]
+        older, newer = (f"scalingpolicy/{world.namespace}/{each}" for each in ("older", "newer"))
+        assert message.startswith(f"{newer}: spec.target: {world.namespace}/bokeh-app is also")
+        assert older in message
+        resources.await_condition("Valid", "True", "older")
+        daemon.terminate()
+        daemon.wait()
+
+    resources.delete("older")
+    start(world)
+    world.reaches(4)
+    resources.await_condition("Valid", "True", "newer")
+
+
+def test_one_that_is_deleted_and_made_again_is_told_at_once(
+    world: World, resources: Resources
+) -> None:
+    world.deploy(1)
+    resources.create()
+    start(world)
+    for _ in range(3):  # then nothing is new but the object itself
+        resources.await_condition("Valid", "True")
+        resources.delete()
+        resources.create()
+    resources.await_condition("Valid", "True")
+
+
+def test_a_cooldown_goes_on_after_a_restart(world: World, resources: Resources) -> None:
+    world.users.per_pod = lambda index: 12 if index < 2 else 0
+    world.deploy(2)
+    resources.create(cooldown={"up": "1h"})
+    daemon = world.start("--scaling-policies", world.namespace, name="before")
+    world.reaches(3)
+    resources.await_condition("ScalingActive", "True")
+    daemon.terminate()
+    daemon.wait()
+
+    world.users.per_pod = lambda index: 12
+    start(world)
+    wait_until(lambda: resources.status()["reason"] == "CooldownUp", WITHIN, "the cooldown")
+    assert world.replicas() == 3
+
+
 def test_a_policy_without_its_deployment_says_so(world: World, resources: Resources) -> None:
     resources.create(target={"deployment": "gone"})
     start(world)
@@ -239,6 +299,10 @@ def test_what_the_schema_can_tell_is_refused_at_once(resources: Resources) -> No
         with pytest.raises(ApiException) as refused:
             resources.create(**edits)
         assert path in str(refused.value.body)
+    for name in ("team.dashboards", "d" * 64):
+        with pytest.raises(ApiException) as refused:
+            resources.create(name)
+        assert "metadata.name" in str(refused.value.body)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from autoscaler.adapters.policies.edits import edited_text, text_diff, value_diff, whole_text
 from autoscaler.adapters.policies.policy_file import load_policy
+from autoscaler.adapters.policies.resource import policy_document
 from autoscaler.adapters.policies.yaml import parse
 from autoscaler.policy import Policy
 from autoscaler.simulation.candidates import candidates, edited_policy, plain_policy
@@ -35,6 +36,38 @@ def edited(text: str, edits: dict[Any, Any]) -> str | None:
     after = edited_policy(plain_policy(before), edits)
     assert after is not None
     return edited_text(text, edits, after)
+
+
+RESOURCE = """\
+apiVersion: bokeh-autoscaler.io/v1alpha1
+kind: ScalingPolicy
+metadata: {name: dashboards, namespace: bokeh}
+spec:
+  target: {deployment: bokeh-app}
+  replicas: {min: 1, max: 20}  # of the cluster
+  metrics:
+    - {type: sessions, seats: 10, spare: 5}
+"""
+
+
+@pytest.mark.parametrize(
+    ("edits", "old", "new"),
+    [
+        pytest.param({SPARE: 7}, "spare: 5", "spare: 7", id="a value"),
+        pytest.param(
+            {("cooldown", "down"): "10m"},
+            "spare: 5}\n",
+            "spare: 5}\n  cooldown: {down: 10m}\n",
+            id="a key that it lacks",
+        ),
+    ],
+)
+def test_it_changes_the_spec_of_a_scaling_policy(edits: dict[Any, Any], old: str, new: str) -> None:
+    before = Policy.model_validate(policy_document(parse(RESOURCE)).value)
+    after = edited_policy(plain_policy(before), edits)
+
+    assert after is not None
+    assert edited_text(RESOURCE, edits, after) == RESOURCE.replace(old, new)
 
 
 EDITS = {
@@ -158,3 +191,11 @@ def test_without_the_text_the_diff_shows_the_values() -> None:
 def test_a_policy_without_a_text_is_written_whole(path: Path) -> None:
     own = load_policy(path)
     assert Policy.model_validate(parse(whole_text(own)).value) == own
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_scaling_policy_without_a_text_is_written_whole(path: Path, tmp_path: Path) -> None:
+    own = load_policy(path)
+    named = own.with_values(name=f"{own.target.namespace}/{own.name}")
+    (tmp_path / "whole.yaml").write_text(whole_text(named, as_resource=True))
+    assert load_policy(tmp_path / "whole.yaml") == named

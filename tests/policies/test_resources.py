@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -63,6 +64,14 @@ def test_its_name_has_the_namespace_and_its_target_is_in_it(tmp_path: Path) -> N
             "a value that is none in YAML": (
                 edited("max: 20", "max: 0x14"),
                 "11: spec.replicas.max: got 0x14, expected a whole number in plain decimal digits",
+            ),
+            "a text that is not YAML": (
+                edited("    deployment: bokeh-app", "    deployment: {bokeh-app"),
+                "9: not valid YAML: ",
+            ),
+            "a list of them, as kubectl prints it": (
+                "kind: List\nitems:\n- " + indent(GOOD, "  ").strip(),
+                "4: items[0].kind: is a ScalingPolicy in a list, expected it alone in a file",
             ),
             "a version of the future": (
                 edited("v1alpha1", "v2"),
@@ -134,4 +143,5 @@ def test_of_an_object_and_a_file_for_one_deployment_the_file_is_active() -> None
 
     assert [each.name for each in loaded.policies] == ["a"]
     [words] = loaded.problems["bokeh/b"]
-    assert words.startswith("bokeh/one is also the target of a, which is active")
+    assert words.startswith("bokeh/b: bokeh/one is also the target of a, which is active")
+    assert loaded.resources.keys() == {"bokeh/b"}, "it is told so"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.fakes import FakeCluster, FakeLeadership, FakeResources
 
 APP = TargetRef("bokeh", "bokeh-app")
 POLICY = policy(metrics=[{"type": "sessions", "seats": 10}], interval="1s")
+LEADS = LeadershipStatus(True, "leader")
 STANDBY = LeadershipStatus(False, "standby: other holds Lease a/b", is_standby=True)
 
 
@@ -101,6 +103,51 @@ def test_what_stays_is_written_once() -> None:
     assert daemon.told() is None
 
 
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param({"generation": 2}, id="an edit that changes nothing that is told"),
+        pytest.param({"uid": "another"}, id="one that was deleted and made again"),
+    ],
+)
+def test_another_spec_is_told_at_once(version: dict[str, Any]) -> None:
+    daemon = Daemon()
+    daemon.cluster.deploy(APP, 5)
+    daemon.passes()
+    before = daemon.told()
+
+    daemon.resources.hold(POLICY, **version)
+    daemon.passes()
+
+    assert daemon.told() == before
+
+
+def test_an_edit_is_told_before_it_is_its_turn_to_be_decided_by() -> None:
+    patient = policy(metrics=[{"type": "sessions", "seats": 10}], interval="1h")
+    daemon = Daemon(FakeResources(patient))
+    daemon.cluster.deploy(APP, 5)
+    daemon.passes()
+    daemon.told()
+
+    daemon.resources.hold(patient, generation=2, dashboards=("min is above max",))
+    daemon.passes()
+
+    told = daemon.told()
+    assert told is not None
+    assert (told.problems, told.active, told.users) == (("min is above max",), True, 5)
+
+
+def test_a_paused_target_is_not_scaled() -> None:
+    daemon = Daemon(FakeResources(policy(paused=True)))
+    daemon.cluster.deploy(APP, 5)
+
+    daemon.passes()
+
+    told = daemon.told()
+    assert told is not None
+    assert (told.active, told.reason) == (False, "Paused")
+
+
 def test_another_number_of_users_alone_waits_for_its_turn() -> None:
     daemon = Daemon()
     daemon.cluster.deploy(APP, 5)
@@ -120,13 +167,13 @@ def test_another_number_of_users_alone_waits_for_its_turn() -> None:
 @pytest.mark.parametrize(
     ("standing", "writes"),
     [
-        pytest.param(LeadershipStatus(True, "leader"), True, id="a leader writes"),
+        pytest.param(LEADS, True, id="a leader writes"),
         pytest.param(STANDBY, False, id="a standby does not"),
     ],
 )
 def test_only_who_leads_writes(*, standing: LeadershipStatus, writes: bool) -> None:
     daemon = Daemon(FakeResources(POLICY, other=("min is above max",)))
-    daemon.leadership.statuses["bokeh"] = standing
+    daemon.leadership.statuses |= {"bokeh": standing, "elsewhere": LEADS}
     daemon.cluster.deploy(APP, 5)
 
     daemon.passes()

@@ -1,13 +1,15 @@
 """ScalingPolicies, the policies that are Kubernetes objects: read by a watch, told by their status.
 
 As with files, a spec that is rejected leaves the last valid one in force. While the API server does
-not answer, or the kind is no longer defined, what was seen last counts.
+not answer, or the kind is no longer defined, what was seen last counts. Of several objects for one
+Deployment the oldest is active, so that all daemons agree, and each of them after a restart.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +22,12 @@ from autoscaler.adapters.kubernetes.objects import version_of
 from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, Json, rfc3339
 from autoscaler.adapters.kubernetes.store import Item
 from autoscaler.adapters.kubernetes.watching import USUAL, Pace, Watch
-from autoscaler.adapters.policies.files import settle
 from autoscaler.adapters.policies.policy_file import PolicyFile, policy_of_resource
 from autoscaler.adapters.policies.resource import GROUP, KIND, PLURAL, VERSION, document_of
+from autoscaler.adapters.policies.yaml import Problem
 from autoscaler.errors import AutoscalerError, ForbiddenError, TargetNotFoundError
-from autoscaler.ports import Clock, PolicySet, ResourceStatus
+from autoscaler.model import TargetRef
+from autoscaler.ports import Clock, PolicySet, ResourceStatus, ResourceVersion
 
 # Seconds that the first pass waits for the lists.
 FIRST_LISTS_WITHIN = 20.0
@@ -33,18 +36,12 @@ LONGEST_MESSAGE = 4_000
 UNDEFINED = "apply the component scaling-policies, which defines them"
 
 
-class Spec(NamedTuple):
-    """Which version of an object's spec it is."""
-
-    uid: str
-    generation: int
-
-
 class Resource(NamedTuple):
-    """An object. path: its name where files have a path."""
+    """An object. path: its name where files have a path. created: as the API server writes it."""
 
     path: Path
-    spec: Spec
+    version: ResourceVersion
+    created: str
     content: Json
 
 
@@ -65,7 +62,7 @@ class ScalingPolicies:
             watch.start()
         self._until = clock.steady() + FIRST_LISTS_WITHIN
         self._known: dict[Path, Resource] = {}
-        self._specs: dict[Path, Spec] = {}
+        self._versions: dict[Path, ResourceVersion] = {}
         self._files: dict[Path, PolicyFile] = {}
         self._active: dict[Path, PolicyFile] = {}
         self._loaded = PolicySet()
@@ -80,10 +77,10 @@ class ScalingPolicies:
         if state != self._state:
             found = [item.value for watch in self._watches for item in watch.store.items()]
             known = {resource.path: resource for resource in found}
-            specs = {path: resource.spec for path, resource in known.items()}
-            if specs != self._specs or faults != self._state[0]:  # and not only a status
+            versions = {path: resource.version for path, resource in known.items()}
+            if versions != self._versions or faults != self._state[0]:  # and not only a status
                 self._loaded = self._load(known, faults)
-            self._known, self._specs, self._state = known, specs, state
+            self._known, self._versions, self._state = known, versions, state
         return self._loaded
 
     def close(self) -> None:
@@ -91,13 +88,13 @@ class ScalingPolicies:
         for watch in self._watches:
             watch.stop()
 
-    def write(self, file: str, status: ResourceStatus) -> None:
+    def write(self, file: str, version: ResourceVersion, status: ResourceStatus) -> None:
         """Write the status of an object, unless it says the same already. Raises ClusterError."""
         known = self._known.get(Path(file))
-        if known is None:
+        if known is None or known.version.uid != version.uid:
             return
         before = known.content.get("status") or {}
-        after = _status(status, known.spec.generation, before)
+        after = _status(status, version.generation, before)
         if after == before:
             return
         meta = known.content["metadata"]
@@ -120,27 +117,58 @@ class ScalingPolicies:
     def _load(
         self, known: Mapping[Path, Resource], faults: Mapping[str, tuple[str, ...]]
     ) -> PolicySet:
-        current = {path: self._read(path, resource) for path, resource in known.items()}
-        before = {path: file for path, file in self._active.items() if path in known}
-        self._active, clashes = settle(current, before)
-        self._files = current
-        problems = {
-            file.name: (*file.messages, *(each.message for each in clashes.get(path, ())))
-            for path, file in current.items()
-            if file.problems or path in clashes
+        self._files = {path: self._read(path, resource) for path, resource in known.items()}
+        last = {
+            path: file
+            for path, file in self._active.items()
+            if path in known and known[path].version.uid == self._versions[path].uid
         }
-        active = [(file.name, file.policy) for file in self._active.values() if file.policy]
+        by_age = sorted(known, key=lambda path: (known[path].created, path))
+        self._active, clashes = _settled({path: self._files[path] for path in by_age}, last)
+        told = [
+            replace(f, problems=f.problems + clashes.get(f.path, ())) for f in self._files.values()
+        ]
+        active = [
+            (f.name, f.policy) for path in known if (f := self._active.get(path)) and f.policy
+        ]
         return PolicySet(
             tuple(policy for _, policy in active),
-            {**faults, **problems},
+            {**faults, **{file.name: file.messages for file in told if file.problems}},
             {policy.name: name for name, policy in active},
+            {file.name: known[file.path].version for file in told},
+            all(watch.heard_at is not None for watch in self._watches),
         )
 
     def _read(self, path: Path, resource: Resource) -> PolicyFile:
         """Return the policy of an object, which is read again only if its spec has changed."""
-        if self._specs.get(path) == resource.spec:
+        if self._versions.get(path) == resource.version:
             return self._files[path]
         return policy_of_resource(path, document_of(resource.content))
+
+
+def _settled(
+    current: Mapping[Path, PolicyFile], last: Mapping[Path, PolicyFile]
+) -> tuple[dict[Path, PolicyFile], dict[Path, tuple[Problem, ...]]]:
+    """Return the active ones, all with different targets, and why others are not active.
+
+    current: as they are now; the first one for a target is active. last: those that were active,
+    and stay so where the current one is invalid or not the first.
+    """
+    active: dict[Path, PolicyFile] = {}
+    clashes: dict[Path, tuple[Problem, ...]] = {}
+    holders: dict[TargetRef, PolicyFile] = {}
+    for path, file in current.items():
+        for version in (file, last.get(path)):
+            if version is None or version.policy is None:
+                continue
+            ref = version.policy.target.ref
+            if (holder := holders.setdefault(ref, version)) is version:
+                active[path] = version
+                break
+            if version is file:
+                words = f"{ref} is also the target of {holder.name}, which is older"
+                clashes[path] = (Problem(0, "spec.target", f"{words}; remove one of the two"),)
+    return active, clashes
 
 
 def _kind(objects: client.CustomObjectsApi) -> Kind:
@@ -155,8 +183,9 @@ def _item(found: Json) -> Item[Resource]:
     meta = found["metadata"]
     meta.pop("managedFields", None)
     namespace, name = meta["namespace"], meta["name"]
-    spec = Spec(meta["uid"], meta.get("generation", 0))
-    resource = Resource(Path(KIND.lower(), namespace, name), spec, found)
+    version = ResourceVersion(namespace, meta["uid"], meta.get("generation", 0))
+    path = Path(KIND.lower(), namespace, name)
+    resource = Resource(path, version, meta["creationTimestamp"], found)
     return Item((namespace, name), version_of(meta), PLURAL, resource)
 
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from autoscaler.adapters.policies.resource import GROUP, KIND, PLURAL, VERSION
 from autoscaler.policy import Policy
+from autoscaler.policy.fields import Label
 
 Schema = dict[str, Any]
 # What a structural schema may say of a value, besides what it consists of.
@@ -21,6 +24,8 @@ _KEPT = (
 )
 _ANYTHING: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 _OF_THE_OBJECT = {"name"}
+# The API server allows dots, which no name of a policy has.
+_NAME = TypeAdapter(Label).json_schema()
 _COLUMNS = (
     ("Target", "string", ".spec.target.deployment", "Deployment that is scaled."),
     ("Replicas", "integer", ".status.replicas", "Replicas of the Deployment."),
@@ -81,7 +86,7 @@ def _object_schema() -> Schema:
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": _NAME}},
             "spec": spec,
             "status": _STATUS,
         },

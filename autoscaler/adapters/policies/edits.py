@@ -8,8 +8,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autoscaler.adapters.policies.yaml import Path, UnreadableError, parse, path_text
-from autoscaler.adapters.policies.yaml_writing import flow_text
+from autoscaler.adapters.policies.resource import is_resource, policy_document, resource_of
+from autoscaler.adapters.policies.yaml import (
+    Document,
+    Path,
+    UnreadableError,
+    parse,
+    path_text,
+)
+from autoscaler.adapters.policies.yaml_writing import block_text, flow_text
 from autoscaler.policy import Policy
 from autoscaler.simulation.candidates import value_at
 
@@ -27,15 +34,17 @@ def edited_text(text: str, edits: Mapping[Path, Any], policy: Policy) -> str | N
     try:
         for path, value in edits.items():
             text = _edited(text, path, value)
-        found = Policy.model_validate(parse(text).value)
+        found = Policy.model_validate(_policy_in(text).value)
     except (UnreadableError, ValidationError):
         return None
     return text if found == policy else None
 
 
-def whole_text(policy: Policy) -> str:
-    """Return a policy as a file of its own, without comments."""
-    return settings_text(policy.settings)
+def whole_text(policy: Policy, *, as_resource: bool = False) -> str:
+    """Return a policy as a file of its own, without comments, or as a ScalingPolicy."""
+    return (
+        block_text(resource_of(policy.settings)) if as_resource else settings_text(policy.settings)
+    )
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
@@ -62,9 +71,15 @@ def value_diff(before: Any, edits: Mapping[Path, Any]) -> list[str]:
     return lines
 
 
+def _policy_in(text: str) -> Document:
+    """Return the policy of a file, also that of a ScalingPolicy, with the places of its values."""
+    document = parse(text)
+    return policy_document(document) if is_resource(document) else document
+
+
 def _edited(text: str, path: Path, value: Any) -> str:
     """Return the text with one other value, which replaces one or is added to its mapping."""
-    spans = parse(text).spans
+    spans = _policy_in(text).spans
     if path in spans:
         start = spans[path][0]
         is_block = text[start] not in FLOW and len(_inside(spans, path)) > 1

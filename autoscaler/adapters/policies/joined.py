@@ -35,6 +35,8 @@ def _joined(files: PolicySet, resources: PolicySet) -> PolicySet:
         (*files.policies, *chosen),
         problems,
         {**files.files, **{each.name: resources.files[each.name] for each in chosen}},
+        resources.resources,
+        resources.is_complete,
     )
 
 
@@ -48,5 +50,5 @@ def _clashes(files: PolicySet, resources: PolicySet) -> Iterator[tuple[str, str]
             key = "target" if other.target.ref == policy.target.ref else "name"
             value = policy.target.ref if key == "target" else policy.name
             file = files.files.get(other.name, "a file")
-            words = f"{value} is also the {key} of {file}, which is active"
-            yield policy.name, f"{words}; remove one of the two"
+            words = f"{resources.files[policy.name]}: {value} is also the {key} of {file}"
+            yield policy.name, f"{words}, which is active; remove one of the two"

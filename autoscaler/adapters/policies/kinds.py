@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from autoscaler.adapters.policies.autoscalers import HPA, SCALED_OBJECT
+from autoscaler.adapters.policies.resource import KIND
 from autoscaler.adapters.policies.yaml import Document, Path, Problem, path_text, shown
 
 _ONLY_DEPLOYMENTS = "the target of a policy is a Deployment"
@@ -60,7 +61,7 @@ def kind_in_text(text: str) -> tuple[Problem, ...]:
     """Return the problem of a text that is not valid YAML if its kind is recognized; else none."""
     if template := template_in_text(text):
         return (template,)
-    if found := _KIND_LINE.search(text):
+    if (found := _KIND_LINE.search(text)) and found[1] != KIND:
         line = text.count("\n", 0, found.start()) + 1
         return (Problem(line, "kind", f"is a {found[1]}, {_WANTED}"),)
     return ()
@@ -152,6 +153,10 @@ def _autoscaler(value: Mapping[str, Any]) -> str:
     return f"is a {value['kind']}, expected a policy; `autoscaler convert` writes one for it"
 
 
+def _resource(value: Mapping[str, Any]) -> str:
+    return f"is a {value['kind']} in a list, expected it alone in a file"
+
+
 def _any_object(value: Mapping[str, Any]) -> str:
     return f"is a {shown(value['kind'])[1:-1]}, {_WANTED}; {_ONLY_DEPLOYMENTS}"
 
@@ -165,5 +170,6 @@ def _values_of_a_chart(value: Mapping[str, Any]) -> str:
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     **dict.fromkeys((HPA, SCALED_OBJECT), _autoscaler),
     "Deployment": _deployment,
+    KIND: _resource,
     **dict.fromkeys(_WORKLOADS, _workload),
 }

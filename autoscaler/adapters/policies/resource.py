@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from autoscaler.adapters.policies.yaml import Document, Path, Problem, path_text, shown
 
@@ -19,6 +19,7 @@ GROUP, VERSION, PLURAL, KIND = (
     "ScalingPolicy",
 )
 API_VERSION = f"{GROUP}/{VERSION}"
+Place = TypeVar("Place")
 _NAME, _NAMESPACE = ("metadata", "name"), ("metadata", "namespace")
 
 
@@ -45,8 +46,8 @@ def policy_document(document: Document) -> Document:
     value = {**spec, "name": f"{meta['namespace']}/{meta['name']}", "target": target}
     return document._replace(
         value=value,
-        lines=_moved(document.lines),
-        spans=_moved(document.spans),
+        lines=_lines(document.lines),
+        spans=_in_spec(document.spans),
         refused=frozenset(path[1:] for path in document.refused if path[:1] == ("spec",)),
     )
 
@@ -57,13 +58,27 @@ def path_in_resource(path: str) -> str:
     return places.get(path, f"spec.{path}")
 
 
-def _moved(places: Mapping[Path, Any]) -> dict[Path, Any]:
-    """Return the places of an object by where a policy file has the same."""
-    moved = {path[1:]: place for path, place in places.items() if path[:1] == ("spec",)}
-    moved.setdefault((), places.get((), 0))
+def resource_of(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object in which a policy is, as plain values."""
+    target = dict(policy["target"])
+    namespace, name = target.pop("namespace"), policy["name"].rpartition("/")[2]
+    spec = {**policy, "target": target}
+    del spec["name"]
+    meta = {"name": name, "namespace": namespace}
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "spec": spec}
+
+
+def _lines(lines: Mapping[Path, int]) -> dict[Path, int]:
+    """Return the lines of an object by where a policy file has the same."""
+    moved = _in_spec(lines)
+    moved.setdefault((), lines.get((), 0))
     for path, place in ((_NAME, ("name",)), (_NAMESPACE, ("target", "namespace"))):
-        moved[place] = places.get(path, moved[()])
+        moved[place] = lines.get(path, moved[()])
     return moved
+
+
+def _in_spec(places: Mapping[Path, Place]) -> dict[Path, Place]:
+    return {path[1:]: place for path, place in places.items() if path[:1] == ("spec",)}
 
 
 def _faults(value: Mapping[str, Any], document: Document) -> list[Problem]:

@@ -161,6 +161,19 @@ daemons that know nothing of each other, an app that any site may drive. */}}
 {{- $targets | uniq | toYaml -}}
 {{- end -}}
 
+{{/* What the daemon may do with ScalingPolicies, and with the Deployments that they may name. */}}
+{{- define "bokeh-autoscaler.rulesForResources" -}}
+- apiGroups: [bokeh-autoscaler.io]
+  resources: [scalingpolicies]
+  verbs: [list, watch]
+- apiGroups: [bokeh-autoscaler.io]
+  resources: [scalingpolicies/status]
+  verbs: [patch]
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [patch]
+{{- end -}}
+
 {{/* What the daemon may do with apps. Takes a list: the root, and the names of targets as YAML. */}}
 {{- define "bokeh-autoscaler.rules" -}}
 {{- $lease := include "bokeh-autoscaler.lease" (index . 0) -}}
