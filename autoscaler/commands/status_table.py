@@ -103,6 +103,7 @@ COLUMNS = (
     Column("WANTED", lambda status: _part(status.replicas, "wanted"), True),
     Column("RESERVE", lambda status: _part(status.pods, "reserve"), is_wide=True),
     Column("DRAINING", _draining),
+    Column("LEAVING", lambda status: _part(status.pods, "leaving"), is_wide=True),
     Column("REASON", lambda status: status.reason or UNKNOWN),
     Column("AGE", lambda status: _age(status.held_for)),
     Column("PASS", lambda status: _age(status.age), is_wide=True),

@@ -66,6 +66,8 @@ def _numbers(status: PolicyStatus) -> Iterator[tuple[str, str]]:
         yield "pods", ", ".join(found) or "none"
         if pods.draining:
             yield "wait for", f"{counted(pods.waiting, 'user')} on draining pods"
+        if pods.leaving:
+            yield "leaving", f"{counted(pods.leaving, 'user')} on pods that are being deleted"
     if status.paused:
         yield "paused", status.paused
     if status.age is not None:

@@ -38,7 +38,11 @@ class Seats:
 
 @dataclass(frozen=True, slots=True)
 class Pods:
-    """Active pods, each counted once. waiting: sessions on the draining pods."""
+    """Active pods, each counted once.
+
+    waiting: sessions on the draining pods. leaving: those on pods that are being deleted, as after
+    a rollout, and still tell them.
+    """
 
     open: int
     reserve: int
@@ -46,6 +50,7 @@ class Pods:
     draining: int
     starting: int
     waiting: int
+    leaving: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,9 @@ class PolicyStatus:
     last word of the decision, or of the problem that prevented one. problem: why the last pass
     could not read the target or carry out its decision; "" if nothing did. held_for: for how long
     the reason has been the same, as far as this daemon knows. age: of the last pass. sessions: with
-    a connection, where a pod has told; without_data: pods that should tell and do not. paused: who
-    paused it and why. decision: as `autoscaler decide --json` prints it. settings: of the policy,
-    as its file has them.
+    a connection, on all pods that have told, also those that are being deleted; without_data: pods
+    that should tell and do not. paused: who paused it and why. decision: as `autoscaler decide
+    --json` prints it. settings: of the policy, as its file has them.
     """
 
     policy: str
