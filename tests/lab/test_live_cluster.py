@@ -86,8 +86,10 @@ def test_it_says_where_everything_is_and_leaves_nothing_behind() -> None:
             wait_until(lambda: int(subprocess.check_output(asked)) >= 3, 60.0, "8 users of 4 seats")
             eight.send_signal(signal.SIGINT)
             assert eight.wait(30) == 0, "nobody was refused or cut off"
-        log = ("-n", "bokeh-autoscaler", "logs", "deployment/bokeh-autoscaler")
-        lines = subprocess.check_output([*shlex.split(kubectl), *log], text=True).splitlines()
+        log = ("-n", "bokeh-autoscaler", "logs", "-l", "app.kubernetes.io/name=bokeh-autoscaler")
+        lines = subprocess.check_output(
+            [*shlex.split(kubectl), *log, "--tail=-1"], text=True
+        ).splitlines()
         assert any("-> 3 replicas, MetricAboveTarget" in line for line in lines)
         assert not any(line.startswith("{") for line in lines), "a log for people"
 
