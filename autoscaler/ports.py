@@ -192,13 +192,20 @@ class Leadership(Protocol):
 class PolicySet:
     """The active policies, and what is wrong with each rejected file.
 
-    problems: messages by file name; the last valid version of such a file stays in `policies`.
-    files: the file of each policy, by the policy's name.
+    problems: messages by file name; the last valid version of such a file, if there was any, stays
+    in `policies`. files: the file of each policy, by the policy's name. empty: the directories of
+    `problems` without a policy file, as before the first policy is written.
     """
 
     policies: tuple[Policy, ...] = ()
     problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    empty: frozenset[str] = frozenset()
+
+    @property
+    def rejected(self) -> Mapping[str, tuple[str, ...]]:
+        """The problems of files, without those of directories that have none."""
+        return {file: found for file, found in self.problems.items() if file not in self.empty}
 
 
 @dataclass(frozen=True, slots=True)

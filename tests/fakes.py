@@ -66,10 +66,11 @@ class FakePolicies:
 
     policies: tuple[Policy, ...]
     problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    empty: frozenset[str] = frozenset()
 
     def load(self) -> PolicySet:
         files = {policy.name: f"{policy.name}.yaml" for policy in self.policies}
-        return PolicySet(self.policies, self.problems, files)
+        return PolicySet(self.policies, self.problems, files, self.empty)
 
 
 class FakeResources:

@@ -37,8 +37,7 @@ def notes(report: StatusReport, status: PolicyStatus | None) -> Iterator[str]:
     """Yield what is wrong with the chosen target, and with each policy file."""
     if status is not None and status.problem:
         yield status.problem
-    for file, found in report.rejected.items():
-        yield f"{file} is rejected, and its last valid version stays active: {'; '.join(found)}"
+    yield from report.file_notes()
 
 
 def now_html(status: PolicyStatus) -> str:

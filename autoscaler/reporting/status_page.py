@@ -76,11 +76,12 @@ class StatusPage:
         result, now = self._result, self._steady()
         if result is None:
             return None
+        policies = result.policies
         told = (
             self._status(policy, result.leadership.get(policy.target.namespace), now)
-            for policy in result.policies.policies
+            for policy in policies.policies
         )
-        return StatusReport(tuple(told), result.policies.problems)
+        return StatusReport(tuple(told), policies.rejected, tuple(sorted(policies.empty)))
 
     def _status(
         self, policy: Policy, leadership: LeadershipStatus | None, now: float

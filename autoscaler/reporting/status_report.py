@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,10 +93,22 @@ class PolicyStatus:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """The page. rejected: what is wrong with policy files, by file name."""
+    """The page.
+
+    rejected: what is wrong with policy files, by file name. empty: directories without any.
+    """
 
     policies: tuple[PolicyStatus, ...] = ()
     rejected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    empty: tuple[str, ...] = ()
+
+    def file_notes(self) -> Iterator[str]:
+        """Yield what is wrong with each policy file and directory."""
+        for file, found in self.rejected.items():
+            why = "; ".join(found)
+            yield f"{file} is rejected, and its last valid version, if any, stays active: {why}"
+        for directory in self.empty:
+            yield f"{directory} has no policy file"
 
 
 _REPORT = TypeAdapter(StatusReport)
@@ -140,7 +152,8 @@ def merged(reports: list[StatusReport]) -> StatusReport:
         if last is None or _rank(each) < _rank(last):
             best[key] = each
     rejected = {file: found for report in reports for file, found in report.rejected.items()}
-    return StatusReport(tuple(best[key] for key in sorted(best)), rejected)
+    empty = sorted({directory for report in reports for directory in report.empty})
+    return StatusReport(tuple(best[key] for key in sorted(best)), rejected, tuple(empty))
 
 
 def _rank(status: PolicyStatus) -> tuple[bool, float]:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from autoscaler.control.controller import Controller
-from autoscaler.control.pass_result import NOT_LEADER
+from autoscaler.control.pass_result import NOT_LEADER, PassResult
 from autoscaler.errors import AutoscalerError, ClusterError
 from autoscaler.model import Cause, Cordon, TargetRef
-from autoscaler.ports import LeadershipStatus
+from autoscaler.ports import LeadershipStatus, PolicySet
 from autoscaler.reporting.status_page import StatusPage
 from autoscaler.reporting.status_report import (
     Pods,
@@ -26,6 +26,7 @@ from tests.builders import policy
 from tests.fakes import FakeCluster, FakeLeadership, FakePolicies
 
 APP = TargetRef("bokeh", "bokeh-app")
+EMPTY = frozenset({"policies"})
 STANDBY = LeadershipStatus(False, "standby: other holds Lease a/b", is_standby=True)
 
 
@@ -251,6 +252,18 @@ def test_what_is_wrong_with_a_policy_file_is_on_the_page() -> None:
 
     assert report is not None
     assert report.rejected == daemon.policies.problems
+
+
+def test_a_directory_without_a_policy_file_is_on_the_page_and_no_file_is_rejected() -> None:
+    page = StatusPage(lambda: 0.0)
+    loaded = PolicySet(problems={"policies": ("policies: has no policy file",)}, empty=EMPTY)
+    page.record(PassResult(0.0, (), loaded))
+
+    report = page.report()
+
+    assert report is not None
+    assert (report.rejected, report.empty) == ({}, ("policies",))
+    assert list(merged([report, report]).file_notes()) == ["policies has no policy file"]
 
 
 def test_the_page_is_read_as_it_was_written() -> None:

@@ -35,6 +35,7 @@ def _joined(files: PolicySet, resources: PolicySet) -> PolicySet:
         (*files.policies, *chosen),
         problems,
         {**files.files, **{each.name: resources.files[each.name] for each in chosen}},
+        files.empty,
     )
 
 
