@@ -123,7 +123,7 @@ big-data: install ## Start the app with 10 million points and its service, until
 	@$(BIN)/python -m tests.lab.live_big_data --points $(or $(POINTS),10000000)
 
 cluster: parts ## Start a one-node Kubernetes with our images and manifests, as root; CMD='...' runs in it; IMAGES=a.tar
-	@$(CLUSTER) $(IMAGES:%=--image %) "$$CMD"
+	@exec $(CLUSTER) $(IMAGES:%=--image %) "$$CMD"  # so that TERM reaches it, and no shell
 
 bench: install ## Measure everything that has a performance goal
 	@$(BIN)/python -m tests.benchmarks

@@ -200,10 +200,11 @@ class ResourceVersion(NamedTuple):
 class PolicySet:
     """The active policies, and what is wrong with each rejected file.
 
-    problems: messages by file name; the last valid version of such a file stays in `policies`.
-    files: the file of each policy, by the policy's name. resources: the ScalingPolicies that were
-    read, valid or not, by the names that they have in the place of a file. is_complete: whether all
-    policies are known; if not, what is remembered of others is kept.
+    problems: messages by file name; the last valid version of such a file, if there was any, stays
+    in `policies`. files: the file of each policy, by the policy's name. resources: the
+    ScalingPolicies that were read, valid or not, by the names that they have in the place of a
+    file. is_complete: whether all policies are known; if not, what is remembered of others is kept.
+    empty: the directories of `problems` without a policy file, as before the first is written.
     """
 
     policies: tuple[Policy, ...] = ()
@@ -211,6 +212,12 @@ class PolicySet:
     files: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, ResourceVersion] = field(default_factory=dict)
     is_complete: bool = True
+    empty: frozenset[str] = frozenset()
+
+    @property
+    def rejected(self) -> Mapping[str, tuple[str, ...]]:
+        """The problems of files, without those of directories that have none."""
+        return {file: found for file, found in self.problems.items() if file not in self.empty}
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,10 +68,12 @@ class FakePolicies:
     policies: tuple[Policy, ...]
     problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_complete: bool = True
+    empty: frozenset[str] = frozenset()
 
     def load(self) -> PolicySet:
         files = {policy.name: f"{policy.name}.yaml" for policy in self.policies}
-        return PolicySet(self.policies, self.problems, files, is_complete=self.is_complete)
+        complete, empty = self.is_complete, self.empty
+        return PolicySet(self.policies, self.problems, files, is_complete=complete, empty=empty)
 
 
 class FakeResources:

@@ -96,7 +96,7 @@ def _tell(
 ) -> None:
     from autoscaler.commands.scores import print_table
     from autoscaler.simulation import difference
-    from autoscaler.simulation.summary import conditions, table
+    from autoscaler.simulation.summary import conditions, seats_text, table
     from autoscaler.simulation.uncertainty import lines, uncertainty
 
     old, new = both
@@ -111,6 +111,7 @@ def _tell(
     say(f"The desired replicas differ for {100 * decisions.share:.1f} % of the time.")
     for moment in decisions.moments:
         say(_moment(moment, ZoneInfo(zone)))
+    say(*seats_text(results))
     print_table(table(results, when_full, args.price, brief=True))
     found = uncertainty(results, trace, zone)
     sure = lines(found, when_full) if found else ()

@@ -153,7 +153,7 @@ def _add_assumptions(group: argparse._ArgumentGroup) -> None:
         "--seats",
         type=_seats,
         metavar="N",
-        help="number of sessions that a pod can hold (default: the policy's seats, else 20)",
+        help="number of sessions that a pod can hold (default: each policy's own seats, else 20)",
     )
     group.add_argument(
         "--tick",
@@ -200,11 +200,13 @@ def load(
     policy = load_policy(args.policy)
     baselines = [each for text in args.against for each in load_baselines(text, policy)]
     trace = trace or _trace(args, policy)
-    assumed = _assumptions(args, policy, trace)
+    stated = next((each.seats for each in baselines if each.seats), None)
+    assumed = _assumptions(args, policy, trace, stated)
     contenders = [Contender(f"policy {policy.name}", policy, assumed)]
     for each in baselines:
         tick, window = _tick_for(args, each.policy, trace), each.cpu_window or assumed.cpu_window
-        theirs = replace(assumed, tick=tick, cpu_window=window)
+        seats = args.seats or each.seats or assumed.seats
+        theirs = replace(assumed, seats=seats, tick=tick, cpu_window=window)
         name = distinct(each.name, {contender.name for contender in contenders})
         contenders.append(Contender(name, each.policy, theirs))
     notes = [
@@ -313,12 +315,17 @@ def _local_clock(chosen: str | None, policy: Policy) -> LocalClock:
     return LocalClock(ZoneInfo(zones[0]), why)
 
 
-def _assumptions(args: argparse.Namespace, policy: Policy, trace: Trace) -> Assumptions:
-    """Return the assumptions: as set, else as measured, else the defaults."""
+def _assumptions(
+    args: argparse.Namespace, policy: Policy, trace: Trace, seats: int | None
+) -> Assumptions:
+    """Return the assumptions: as set, else as measured, else the defaults.
+
+    seats: those of a pod if the policy does not state them, but one that it is compared with does.
+    """
     from autoscaler.simulation.engine import Assumptions
 
     measured = trace.measured
-    own = policy.sessions.seats if policy.sessions else measured.seats
+    own = policy.sessions.seats if policy.sessions else seats or measured.seats
     usual, slow = args.lead_time or (None, None)
     return Assumptions(
         seats=args.seats or own or DEFAULT_SEATS,

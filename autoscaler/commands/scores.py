@@ -36,7 +36,8 @@ def tell(
     zone = inputs.zone_of(args, policy)
     found = uncertainty(results, trace, zone)
     sure = list(lines(found, assumed.when_full)) if found else []
-    conditions = " ".join([summary.conditions(policy, trace, assumed), *notes])
+    seats = summary.seats_text(results)
+    conditions = " ".join([summary.conditions(policy, trace, assumed), *seats, *notes])
     result = verdict(policy, assumed, results[0].score)
     if args.html:
         whole = summary.table(results, assumed.when_full, args.price)

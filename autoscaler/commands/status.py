@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from autoscaler.commands.arguments import positive_duration, whole
@@ -142,7 +143,7 @@ def _chosen(
     reports: list[StatusReport], problems: tuple[str, ...], args: argparse.Namespace
 ) -> Answer:
     """Return what is asked for of all that was said. Raises AutoscalerError if that is nothing."""
-    from autoscaler.reporting.status_report import StatusReport, merged
+    from autoscaler.reporting.status_report import merged
 
     whole_report = merged(reports)
     every = whole_report.policies
@@ -155,7 +156,7 @@ def _chosen(
         raise AutoscalerError(f"the daemon has no policy for {asked}; {problem}")
     wanted = set(args.targets)
     found = tuple(each for each in there if not wanted or wanted & _names(each))
-    return Answer(StatusReport(found, whole_report.rejected), problems)
+    return Answer(replace(whole_report, policies=found), problems)
 
 
 def _names(status: PolicyStatus) -> set[str]:

@@ -47,9 +47,7 @@ def _notes(report: StatusReport) -> Iterator[str]:
             yield each.problem if is_named else f"{each.target}: {each.problem}"
         elif each.age is not None and each.age > max(OLD, OLD_INTERVALS * (each.interval or 0.0)):
             yield f"{each.target}: the last reconcile pass ended {_age(each.age)} ago"
-    for file, found in report.rejected.items():
-        why = "; ".join(found)
-        yield f"{file} is rejected, and its last valid version stays active: {why}"
+    yield from report.file_notes()
 
 
 def _age(seconds: float | None) -> str:
@@ -103,6 +101,7 @@ COLUMNS = (
     Column("WANTED", lambda status: _part(status.replicas, "wanted"), True),
     Column("RESERVE", lambda status: _part(status.pods, "reserve"), is_wide=True),
     Column("DRAINING", _draining),
+    Column("LEAVING", lambda status: _part(status.pods, "leaving"), is_wide=True),
     Column("REASON", lambda status: status.reason or UNKNOWN),
     Column("AGE", lambda status: _age(status.held_for)),
     Column("PASS", lambda status: _age(status.age), is_wide=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         type=positive_duration,
         default=float("inf"),
-        help="time for which they stay once all have come, such as 5m (default: until Ctrl-C)",
+        help="time for which they stay once all have come, such as 5m "
+        "(default: until Ctrl-C or TERM)",
     )
 
 
@@ -46,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     """Open the sessions and keep them. Return 1 if a user was refused or cut off."""
     from autoscaler.demo.clients import ClientPool
 
+    # A job in the background of a script ignores Ctrl-C, so TERM lets the users leave as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     clients = ClientPool()
     try:
         for number in range(args.count):

@@ -74,7 +74,12 @@ class WhatIf:
             tuple(settings(active.policy, own.policy)),
             summary.table(results, own.assumptions.when_full, args.price, brief=True),
             verdict(own.policy, own.assumptions, results[0].score),
-            summary.conditions(own.policy, trace, own.assumptions),
+            " ".join(
+                [
+                    summary.conditions(own.policy, trace, own.assumptions),
+                    *summary.seats_text(results),
+                ]
+            ),
             edited,
             before,
         )

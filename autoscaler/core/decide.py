@@ -265,6 +265,8 @@ def _limit_rate(draft: Draft, policy: Policy, bounds: Bounds, state: State, now:
     limited = behavior.limit_rate(
         draft.replicas, draft.current, (bounds.min, bounds.max), policy.behavior, events, now
     )
+    if limited.reason in (Reason.TOO_FEW_REPLICAS, Reason.TOO_MANY_REPLICAS):
+        return _keep_bounds(draft, bounds)  # not the rate, which would allow more than a bound
     allowed = limited.replicas
     detail = f"{counted(draft.replicas, 'replica')} wanted, the rate policy allows {allowed}"
     return draft.to(allowed, limited.reason, detail)

@@ -37,8 +37,7 @@ def notes(report: StatusReport, status: PolicyStatus | None) -> Iterator[str]:
     """Yield what is wrong with the chosen target, and with each policy file."""
     if status is not None and status.problem:
         yield status.problem
-    for file, found in report.rejected.items():
-        yield f"{file} is rejected, and its last valid version stays active: {'; '.join(found)}"
+    yield from report.file_notes()
 
 
 def now_html(status: PolicyStatus) -> str:
@@ -66,6 +65,8 @@ def _numbers(status: PolicyStatus) -> Iterator[tuple[str, str]]:
         yield "pods", ", ".join(found) or "none"
         if pods.draining:
             yield "wait for", f"{counted(pods.waiting, 'user')} on draining pods"
+        if pods.leaving:
+            yield "leaving", f"{counted(pods.leaving, 'user')} on pods that are being deleted"
     if status.paused:
         yield "paused", status.paused
     if status.age is not None:

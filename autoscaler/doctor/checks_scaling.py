@@ -96,12 +96,14 @@ def daemon_not_running(facts: Facts) -> Iterator[Finding]:
     ours = facts.cluster.daemon if facts.cluster else None
     if ours is not None and not (ours.get("status") or {}).get("readyReplicas"):
         namespace, name = ours["metadata"]["namespace"], ours["metadata"]["name"]
+        labels = ours["spec"]["selector"].get("matchLabels") or {}
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
         yield error(
             "daemon-not-running",
             where(ours, "Deployment", "status.readyReplicas (0)"),
             "Nothing is scaled, because no pod of the daemon is ready.",
             f"kubectl -n {namespace} describe deployment {name}\n"
-            f"kubectl -n {namespace} logs deployment/{name}",
+            f"kubectl -n {namespace} logs -l {selector} --prefix",
         )
 
 

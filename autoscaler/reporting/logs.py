@@ -51,7 +51,8 @@ class LogRecorder:
         known |= {f"reach {policy.name}" for policy in result.policies.policies}
         known |= {f"lease {status.detail}" for status in result.leadership.values()}
         known |= {"unevaluated"} if result.unevaluated else set()
-        known |= {f"file {file}" for file in result.policies.problems}
+        known |= {f"file {file}" for file in result.policies.rejected}
+        known |= {f"directory {name}" for name in result.policies.empty}
         self._said = {key: text for key, text in self._said.items() if key in known}
 
     def _record_leadership(self, result: PassResult) -> None:
@@ -65,7 +66,8 @@ class LogRecorder:
                 LOG.info("%s", detail)
 
     def _record_files(self, policies: PolicySet) -> None:
-        for file, problems in policies.problems.items():
+        self._record_empty(policies)
+        for file, problems in policies.rejected.items():
             if self._is_news(f"file {file}", "\n".join(problems)):
                 for problem in problems:
                     LOG.error("%s", problem, extra={"fields": {"file": file}})
@@ -75,6 +77,19 @@ class LogRecorder:
                 there = file in policies.files.values()
                 words = "valid again and loaded" if there else "the problem is gone"
                 LOG.info("%s: %s", file, words, extra={"fields": {"file": file}})
+
+    def _record_empty(self, policies: PolicySet) -> None:
+        """Log a directory without policy files, which is right before the first one is there."""
+        for name in sorted(policies.empty):
+            [words] = policies.problems[name]
+            if self._is_news(f"directory {name}", words):
+                LOG.warning("%s", words, extra={"fields": {"file": name}})
+        for key in [key for key in self._said if key.startswith("directory ")]:
+            name = key.removeprefix("directory ")
+            if name not in policies.problems:
+                LOG.info(
+                    "policy directory %s has files now", name, extra={"fields": {"file": name}}
+                )
 
     def _record_outcome(self, outcome: Outcome) -> None:
         name, decision = outcome.policy.name, outcome.decision

@@ -136,7 +136,7 @@ class DaemonMetrics:
         self._broken = Family(
             gauge(
                 "policy_file_errors",
-                "Errors in a policy file, whose last valid version stays active meanwhile.",
+                "Errors in a policy file, whose last valid version, if any, stays active.",
                 "file",
             )
         )
@@ -191,7 +191,7 @@ class DaemonMetrics:
         """Take note of one pass, and end the series of policies and files that are gone."""
         self._last.record(result)
         self._policies.set(len(result.policies.policies))
-        self._record_files(result.policies.problems)
+        self._record_files(result.policies.rejected)
         self._record_leadership(result)
         for outcome in result.outcomes:
             self._record_outcome(outcome, result.at)

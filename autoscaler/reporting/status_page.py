@@ -76,11 +76,12 @@ class StatusPage:
         result, now = self._result, self._steady()
         if result is None:
             return None
+        policies = result.policies
         told = (
             self._status(policy, result.leadership.get(policy.target.namespace), now)
-            for policy in result.policies.policies
+            for policy in policies.policies
         )
-        return StatusReport(tuple(told), result.policies.problems)
+        return StatusReport(tuple(told), policies.rejected, tuple(sorted(policies.empty)))
 
     def _status(
         self, policy: Policy, leadership: LeadershipStatus | None, now: float
@@ -147,19 +148,19 @@ def _with_numbers(
     observed: Observation,
     decided: Decided | None,
 ) -> PolicyStatus:
-    active = observed.active
-    is_counted = any(pod.occupancy or pod.sessions for pod in active)
+    present = [pod for pod in observed.pods if pod.is_billed]
+    is_counted = any(pod.occupancy or pod.sessions for pod in present)
     blind = 0
     if decided is not None and "sessions" in required_signals(policy):
         blind = sessions.without_data(observed.pods, Now(decided.at), observed.fresh_for)
     return replace(
         told,
         paused=pause_of(policy, observed),
-        sessions=sum(map(sessions_of, active)) if is_counted else None,
+        sessions=sum(map(sessions_of, present)) if is_counted else None,
         without_data=blind,
         replicas=_replicas(policy, decision, observed),
         seats=_seats(policy, decision, observed),
-        pods=_pods(active),
+        pods=_pods(present),
         decision=decision_fields(decision),
     )
 
@@ -183,10 +184,12 @@ def _seats(policy: Policy, decision: Decision, observed: Observation) -> Seats |
     return Seats(found.capacity, found.free, spare_seats(decision))
 
 
-def _pods(active: Sequence[PodState]) -> Pods:
+def _pods(present: Sequence[PodState]) -> Pods:
+    active = [pod for pod in present if pod.is_active]
     count = Counter(map(_state, active))
     waiting = sum(sessions_of(pod) for pod in active if is_draining(pod))
-    return Pods(**{state: count[state] for state in STATES}, waiting=waiting)
+    leaving = sum(sessions_of(pod) for pod in present if pod.deleting)
+    return Pods(**{state: count[state] for state in STATES}, waiting=waiting, leaving=leaving)
 
 
 def _state(pod: PodState) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,11 @@ class Seats:
 
 @dataclass(frozen=True, slots=True)
 class Pods:
-    """Active pods, each counted once. waiting: sessions on the draining pods."""
+    """Active pods, each counted once.
+
+    waiting: sessions on the draining pods. leaving: those on pods that are being deleted, as after
+    a rollout, and still tell them.
+    """
 
     open: int
     reserve: int
@@ -46,6 +50,7 @@ class Pods:
     draining: int
     starting: int
     waiting: int
+    leaving: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,9 @@ class PolicyStatus:
     last word of the decision, or of the problem that prevented one. problem: why the last pass
     could not read the target or carry out its decision; "" if nothing did. held_for: for how long
     the reason has been the same, as far as this daemon knows. age: of the last pass. sessions: with
-    a connection, where a pod has told; without_data: pods that should tell and do not. paused: who
-    paused it and why. decision: as `autoscaler decide --json` prints it. settings: of the policy,
-    as its file has them.
+    a connection, on all pods that have told, also those that are being deleted; without_data: pods
+    that should tell and do not. paused: who paused it and why. decision: as `autoscaler decide
+    --json` prints it. settings: of the policy, as its file has them.
     """
 
     policy: str
@@ -88,10 +93,22 @@ class PolicyStatus:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """The page. rejected: what is wrong with policy files, by file name."""
+    """The page.
+
+    rejected: what is wrong with policy files, by file name. empty: directories without any.
+    """
 
     policies: tuple[PolicyStatus, ...] = ()
     rejected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    empty: tuple[str, ...] = ()
+
+    def file_notes(self) -> Iterator[str]:
+        """Yield what is wrong with each policy file and directory."""
+        for file, found in self.rejected.items():
+            why = "; ".join(found)
+            yield f"{file} is rejected, and its last valid version, if any, stays active: {why}"
+        for directory in self.empty:
+            yield f"{directory} has no policy file"
 
 
 _REPORT = TypeAdapter(StatusReport)
@@ -135,7 +152,8 @@ def merged(reports: list[StatusReport]) -> StatusReport:
         if last is None or _rank(each) < _rank(last):
             best[key] = each
     rejected = {file: found for report in reports for file, found in report.rejected.items()}
-    return StatusReport(tuple(best[key] for key in sorted(best)), rejected)
+    empty = sorted({directory for report in reports for directory in report.empty})
+    return StatusReport(tuple(best[key] for key in sorted(best)), rejected, tuple(empty))
 
 
 def _rank(status: PolicyStatus) -> tuple[bool, float]:

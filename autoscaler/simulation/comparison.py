@@ -14,7 +14,10 @@ from autoscaler.simulation.trace import Trace
 
 
 class Contender(NamedTuple):
-    """A policy to replay the trace under. assumptions: the tick may be the policy's own."""
+    """A policy to replay the trace under.
+
+    assumptions: the tick and the seats of a pod may be the policy's own.
+    """
 
     name: str
     policy: Policy
@@ -47,13 +50,14 @@ def compare(
 ) -> list[Result]:
     """Return the result of each contender, and last that of a static fleet for the peak.
 
-    contenders: the first one's minimum and seats are those of the bounds, which are the same for
-    all. progress: called with the share that is done, from 0 to 1. simulated: returns the run of a
-    policy, which it may have from before.
+    contenders: the bounds have the first one's minimum for all, and for each the seats of its own
+    pods. The static fleet has the first one's pods. progress: called with the share that is done,
+    from 0 to 1. simulated: returns the run of a policy, which it may have from before.
     """
     first = contenders[0]
     minimum = first.policy.replicas.min
-    bounds = lower_bounds(trace, first.assumptions.seats, minimum)
+    sizes = {each.assumptions.seats for each in contenders}
+    bounds = {seats: lower_bounds(trace, seats, minimum) for seats in sizes}
     results = []
     for number, (name, policy, assumptions) in enumerate(contenders):
 
@@ -61,7 +65,7 @@ def compare(
             progress((done + share) / len(contenders))
 
         run = simulated(policy, trace, assumptions, show)
-        results.append(Result(name, run, score(run, trace, minimum, bounds)))
+        results.append(Result(name, run, score(run, trace, minimum, bounds[assumptions.seats])))
     static = static_fleet(trace, first.assumptions.seats)
-    fixed = score(static, trace, minimum, bounds)
+    fixed = score(static, trace, minimum, bounds[first.assumptions.seats])
     return [*results, Result(f"static fleet of {fixed.peak_replicas}", static, fixed)]

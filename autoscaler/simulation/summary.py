@@ -130,6 +130,18 @@ def bounds_text(bounds: Bounds) -> str:
     )
 
 
+def seats_text(results: Sequence[Result]) -> list[str]:
+    """Return in words which pods have other seats than the first result's; nothing if none do."""
+    own = results[0].run.timeline.seats
+    others = [each for each in results[1:] if each.run.timeline.seats != own]
+    if not others:
+        return []
+    listed = ", ".join(f"{each.name} {each.run.timeline.seats}" for each in (results[0], *others))
+    return [
+        f"Seats per pod, as each policy states them: {listed}; --seats sets one number for all."
+    ]
+
+
 def sparkline(steps: Steps, start: float, end: float, width: int = 60) -> str:
     """Return a line of bars, each as high as the peak of its stretch of time."""
     peaks = [0.0] * width

@@ -361,6 +361,54 @@ def test_a_pasted_behavior_stanza_means_what_hpa_means_by_it() -> None:
     assert desired(sessions(), observation(200, 0, 0))[0] == 20, "without one, growth is free"
 
 
+STANZA = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+BY_TWO = [{"type": "Pods", "value": 2, "periodSeconds": 60}]
+
+
+@pytest.mark.parametrize(
+    ("stanza", "bounds", "load", "told"),
+    [
+        pytest.param(
+            STANZA,
+            (2, 20),
+            [0, 0, 0],
+            "TooFewReplicas: 1 replica wanted, the minimum is 2",
+            id="the minimum, where no rate policy is set",
+        ),
+        pytest.param(
+            STANZA,
+            (1, 4),
+            [10, 10, 10, 10],
+            "TooManyReplicas: 5 replicas wanted, the maximum is 4",
+            id="the maximum, where the count is there already",
+        ),
+        pytest.param(
+            {"scaleUp": {"policies": BY_TWO}},
+            (1, 4),
+            [30, 30],
+            "TooManyReplicas: 7 replicas wanted, the maximum is 4",
+            id="the maximum, which the rate policy would just allow",
+        ),
+        pytest.param(
+            {"scaleUp": {"policies": BY_TWO}},
+            (1, 20),
+            [30, 30],
+            "ScaleUpLimit: 7 replicas wanted, the rate policy allows 4",
+            id="the rate policy, where it has the last word",
+        ),
+    ],
+)
+def test_a_limit_says_which_one_it_is(
+    stanza: dict[str, Any], bounds: tuple[int, int], load: list[int], told: str
+) -> None:
+    least, most = bounds
+    chosen = sessions(spare=1, behavior=stanza, replicas={"min": least, "max": most}, drain="none")
+
+    decision, _ = decide(chosen, observation(*load), SETTLED, NOW)
+
+    assert f"{decision.reason}: {decision.detail}" == told
+
+
 def test_a_change_is_remembered_for_the_rate_policies() -> None:
     stanza = {"scaleUp": {"policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}]}}
     chosen = sessions(behavior=stanza)

@@ -106,11 +106,12 @@ def test_costs_are_money_where_a_price_is_known() -> None:
 
 
 def test_what_is_wrong_with_a_target_and_with_files_is_told() -> None:
-    report = StatusReport((), {"a.yaml": ("a.yaml:3: min: got 0",)})
+    problem = "a.yaml:3: min: got 0"
+    report = StatusReport((), {"a.yaml": (problem,)})
 
     assert list(words.notes(report, status(problem="cannot be read"))) == [
         "cannot be read",
-        "a.yaml is rejected, and its last valid version stays active: a.yaml:3: min: got 0",
+        f"a.yaml is rejected, and its last valid version, if any, stays active: {problem}",
     ]
 
 

@@ -345,7 +345,8 @@ CASES = (
         "BokehPolicyFileRejected",
         {'bokeh_autoscaler_policy_file_errors{file="NS.yaml"}': "3x30"},
         {"file": "NS.yaml"},
-        "Errors in NS.yaml: 3. Its last valid version stays active until the daemon is restarted.",
+        "Errors in NS.yaml: 3. Its last valid version, if any, stays active until the daemon is "
+        "restarted.",
         {"it was fixed": {'bokeh_autoscaler_policy_file_errors{file="NS.yaml"}': "3x10 stale"}},
     ),
     Case(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.pages import FIRST_PAGE, PAGES, POLICIES_PAGE, languages, printed
+from tests.deploy.pages import FIRST_PAGE, PAGES, POLICIES_PAGE, RUNBOOK, languages, printed
 
 ROOT = Path(__file__).parents[2]
 WITH_COMMANDS = (FIRST_PAGE, POLICIES_PAGE, *PAGES)
@@ -251,6 +251,24 @@ def test_something_runs_every_command_of_a_page(page: Path) -> None:
         fitting = [beginning for beginning in RUN_BY if command.startswith(beginning)]
 
         assert fitting, f"{page}: nothing runs `{command}`"
+
+
+NOTES = ROOT / "deploy/helm/bokeh-autoscaler/templates/NOTES.txt"
+
+
+def test_the_log_of_the_daemon_is_asked_of_all_its_pods() -> None:
+    everywhere = [command for page in [*WITH_COMMANDS, RUNBOOK] for command in printed(page)]
+    everywhere += [line.strip() for line in NOTES.read_text().splitlines()]
+    ours = re.compile(r"kubectl -n (bokeh-autoscaler|{{.*?}}) logs ")
+    asked = [each for each in everywhere if ours.match(each)]
+
+    assert len(asked) > 10
+    for command in asked:
+        assert " logs -l app.kubernetes.io/name=" in command, "kubectl would choose one of two pods"
+        assert " --prefix" in command, command
+        # With a selector kubectl prints ten lines of each pod unless it is told otherwise.
+        assert "--tail=" in command or command.endswith(" -f"), command
+        assert "| grep" not in command or "--tail=-1" in command, command
 
 
 def test_what_runs_them_is_there() -> None:

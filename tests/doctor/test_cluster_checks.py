@@ -441,6 +441,13 @@ def test_the_fix_of_a_template_cures_it(case: str) -> None:
     assert all(len(each) == 1 for each in handlers(seen))
 
 
+def test_the_log_of_a_daemon_that_does_not_run_is_asked_of_all_its_pods() -> None:
+    change, wanted, _ = CASES["the daemon is scaled to zero"]
+
+    asked = "kubectl -n bokeh-autoscaler logs -l app.kubernetes.io/name=bokeh-autoscaler --prefix"
+    assert found(broken(change))[wanted].fix.endswith(asked)
+
+
 def test_a_service_whose_pods_are_not_ready_is_not_told_to_select_others() -> None:
     def end_readiness(seen: Seen) -> None:
         seen["endpoint_slices"][0].update(endpoints=[])

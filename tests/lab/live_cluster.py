@@ -25,6 +25,7 @@ import yaml
 from tests.deploy.pages import KUBERNETES_PAGE, commands
 from tests.lab import real_node as one_node
 from tests.lab.access import Access
+from tests.lab.images import OURS
 from tests.lab.stack import overlay
 
 NAMESPACE = "bokeh"  # of the apps
@@ -181,6 +182,9 @@ def inside(options: argparse.Namespace) -> int:
     print(f"20 users for it:       {USERS} {urls[0]} 20")
     print(f"in another terminal:   {one_node.kubectl_from_outside(admin)}")
     print("                       kubectl get pods --all-namespaces")
+    print(f"any program in there:  {one_node.any_from_outside(admin)}")
+    print("                       inside autoscaler status")
+    print(f"images on the node:    {' '.join(f'localhost/{name}:test' for name in OURS)}")
     print("Ctrl-C ends it all.", flush=True)
     access = Access(admin, admin.parent)
     asyncio.run(serve(access, listeners))

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.lab.build import COREDNS, KUBERNETES, NODE, build
+from tests.lab.build import COREDNS, HELM, KUBERNETES, NODE, build, installed
 from tests.lab.control_plane import ControlPlane
 from tests.lab.go import BuildError
 from tests.lab.images import pause_image
@@ -126,8 +126,21 @@ def kubectl_from_outside(admin: Path) -> str:
 
     admin: the node's kubeconfig file; beside it lies the id of a process in its network.
     """
-    enter = f"nsenter --target {(admin.parent / PROCESS).read_text()} --net"
-    return f"alias kubectl='{enter} {build(KUBERNETES)}/kubectl --kubeconfig {admin}'"
+    return f"alias kubectl='{_enter(admin)} {build(KUBERNETES)}/kubectl --kubeconfig {admin}'"
+
+
+def any_from_outside(admin: Path) -> str:
+    """The line that makes `inside` run any program in the node's network with its kubeconfig.
+
+    It finds kubectl, our own programs, and helm where it has been built.
+    """
+    folders = [build(KUBERNETES), installed(HELM), Path(sys.executable).parent]
+    path = ":".join(str(folder) for folder in folders if folder)
+    return f"alias inside='{_enter(admin)} env KUBECONFIG={admin} PATH={path}:$PATH'"
+
+
+def _enter(admin: Path) -> str:
+    return f"nsenter --target {(admin.parent / PROCESS).read_text()} --net"
 
 
 def problem() -> str | None:

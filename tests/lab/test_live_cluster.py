@@ -79,6 +79,11 @@ def test_it_says_where_everything_is_and_leaves_nothing_behind() -> None:
             re.findall(r"^\S+ +(\S+)-\w+-\w+ +\d/\d +Running", pods, re.MULTILINE)
         )
 
+        [inside] = re.findall(r"alias inside='(.+)'", said)
+        asked = [*shlex.split(inside.replace("$PATH", os.environ["PATH"])), "autoscaler", "status"]
+        told = subprocess.check_output(asked, text=True)
+        assert "bokeh/bokeh-app" in told
+
         [users] = re.findall(r"users for it: +(\S+/autoscaler users \S+)", said)
         with subprocess.Popen([*shlex.split(users), "8", "--for", "2m"]) as eight:
             replicas = ("-n", "bokeh", "get", "deployment", "bokeh-app", "-o")
@@ -86,8 +91,10 @@ def test_it_says_where_everything_is_and_leaves_nothing_behind() -> None:
             wait_until(lambda: int(subprocess.check_output(asked)) >= 3, 60.0, "8 users of 4 seats")
             eight.send_signal(signal.SIGINT)
             assert eight.wait(30) == 0, "nobody was refused or cut off"
-        log = ("-n", "bokeh-autoscaler", "logs", "deployment/bokeh-autoscaler")
-        lines = subprocess.check_output([*shlex.split(kubectl), *log], text=True).splitlines()
+        log = ("-n", "bokeh-autoscaler", "logs", "-l", "app.kubernetes.io/name=bokeh-autoscaler")
+        lines = subprocess.check_output(
+            [*shlex.split(kubectl), *log, "--tail=-1"], text=True
+        ).splitlines()
         assert any("-> 3 replicas, MetricAboveTarget" in line for line in lines)
         assert not any(line.startswith("{") for line in lines), "a log for people"
 
@@ -95,8 +102,8 @@ def test_it_says_where_everything_is_and_leaves_nothing_behind() -> None:
 
         assert process.wait(ENDED_WITHIN) == 0
     assert not any(map(answers, urls))
-    [inside] = re.findall(r"nsenter --target (\d+)", kubectl)
-    assert not Path("/proc", inside).exists()
+    [entered] = re.findall(r"nsenter --target (\d+)", kubectl)
+    assert not Path("/proc", entered).exists()
     [folder] = {Path(word).parent for word in kubectl.split() if word.endswith("admin.kubeconfig")}
     assert not folder.exists()
 

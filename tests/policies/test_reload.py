@@ -219,7 +219,18 @@ def test_a_directory_that_looks_like_a_policy_is_a_problem(folder):
     assert folder.problems()["a"][0].endswith("is a directory, expected a policy file")
 
 
-def test_an_empty_directory_is_a_problem(tmp_path):
-    assert PolicyFiles([tmp_path]).load().problems == {
+def test_an_empty_directory_is_a_problem_of_its_own_kind(tmp_path):
+    loaded = PolicyFiles([tmp_path]).load()
+
+    assert loaded.problems == {
         str(tmp_path): (f"{tmp_path}: has no policy file, expected files ending in .yaml or .yml",)
     }
+    assert (loaded.empty, loaded.rejected) == ({str(tmp_path)}, {})
+
+
+def test_a_directory_with_files_or_that_cannot_be_read_is_not_empty(tmp_path):
+    (tmp_path / "a.yaml").write_text("not: [a policy")
+    loaded = PolicyFiles([tmp_path, tmp_path / "absent"]).load()
+
+    assert loaded.empty == set()
+    assert len(loaded.rejected) == 2

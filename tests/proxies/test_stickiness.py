@@ -49,7 +49,10 @@ def test_without_cookies_users_cost_more_sessions_and_nothing_else_looks_wrong(
     assert sum(difference(fleet.created(), before)) > 6
 
 
-def test_the_users_of_the_command_line_are_users_with_cookies(proxy: Proxy, fleet: Fleet) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "TERM"])
+def test_the_users_of_the_command_line_are_users_with_cookies(
+    proxy: Proxy, fleet: Fleet, number: signal.Signals
+) -> None:
     before = fleet.created()
     proxy.start(fleet.addresses)
     program = Path(sys.executable).with_name("autoscaler")
@@ -58,7 +61,7 @@ def test_the_users_of_the_command_line_are_users_with_cookies(proxy: Proxy, flee
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         fleet.await_connected([2, 2, 2])
         assert difference(fleet.created(), before) == [2, 2, 2]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         said, _ = process.communicate(timeout=30)
 
     assert process.returncode == 0

@@ -158,7 +158,7 @@ def test_an_edit_says_what_it_would_have_decided(
     _, out, _ = replay(journal, "--policy", file)
 
     recorded = "recorded 4 (MetricAboveTarget: sessions: (22 connected + 10 spare) / 10 seats)"
-    now = "now 3 (TooManyReplicas: 4 replicas wanted, the rate policy allows 3)"
+    now = "now 3 (TooManyReplicas: 4 replicas wanted, the maximum is 3)"
     assert out.splitlines()[2:4] == [f"dashboards at {FIRST}", f"  {recorded}, {now}"]
 
 

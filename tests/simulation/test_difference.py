@@ -156,6 +156,61 @@ def test_each_policy_has_in_json_what_simulate_says_of_it(
     assert len(found["new"]["policy_differs"]["replica_hours_percent"]) == 2
 
 
+NO_SEATS = RULES.replace("type: sessions, seats: 10, spare: 5", "type: cpu, utilization: 60%")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words", "told"),
+    [
+        pytest.param(5, 8, (), (5, 8), id="an edit of the seats: each policy has pods of its own"),
+        pytest.param(5, 8, ("--seats", "6"), (6, 6), id="--seats: the pods of both are as stated"),
+        pytest.param(
+            None, 8, (), (8, 8), id="an old policy without seats: the pods of the new one"
+        ),
+        pytest.param(5, None, (), (5, 5), id="a new policy without seats: the pods of the old one"),
+        pytest.param(None, None, (), (20, 20), id="neither has seats: the default"),
+    ],
+)
+def test_each_policy_is_simulated_with_pods_of_its_own_seats(
+    old: int | None,
+    new: int | None,
+    words: tuple[str, ...],
+    told: tuple[int, int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    files = []
+    for name, seats in (("old", old), ("new", new)):
+        text = RULES.replace("seats: 10", f"seats: {seats}") if seats else NO_SEATS
+        (tmp_path / f"{name}.yaml").write_text(text)
+        files.append(str(tmp_path / f"{name}.yaml"))
+    assert main(["diff", *files, *SHORT, *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main(["diff", *files, *SHORT, *words]) == 0
+    out = capsys.readouterr().out
+
+    assert (found["old"]["assumptions"]["seats"], found["new"]["assumptions"]["seats"]) == told
+    line = f"Seats per pod, as each policy states them: old {told[0]}, new {told[1]};"
+    assert (line in out) is (told[0] != told[1])
+
+
+def test_more_seats_refuse_fewer_users_and_have_the_bound_of_their_own_pods(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    files = [str(tmp_path / f"{seats}.yaml") for seats in (5, 8)]
+    for path, seats in zip(files, (5, 8), strict=True):
+        Path(path).write_text(RULES.replace("seats: 10", f"seats: {seats}"))
+    assert main(["diff", *files, *SHORT, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main(["simulate", "--policy", files[0], "--against", files[1], *SHORT, "--json"]) == 0
+    beside = json.loads(capsys.readouterr().out)
+
+    assert found["new"]["refused"] < found["old"]["refused"]
+    assert found["new"]["bounds"]["sticky"] < found["old"]["bounds"]["sticky"]
+    (against,) = beside["against"].values()
+    assert against == {key: found["new"][key] for key in against}
+
+
 def test_a_new_file_with_two_policies_is_wrong_input(
     both: tuple[str, str], capsys: pytest.CaptureFixture
 ) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from autoscaler.control.controller import Controller
-from autoscaler.control.pass_result import NOT_LEADER
+from autoscaler.control.pass_result import NOT_LEADER, PassResult
 from autoscaler.errors import AutoscalerError, ClusterError
 from autoscaler.model import Cause, Cordon, TargetRef
-from autoscaler.ports import LeadershipStatus
+from autoscaler.ports import LeadershipStatus, PolicySet
 from autoscaler.reporting.status_page import StatusPage
 from autoscaler.reporting.status_report import (
     Pods,
@@ -26,6 +26,7 @@ from tests.builders import policy
 from tests.fakes import FakeCluster, FakeLeadership, FakePolicies
 
 APP = TargetRef("bokeh", "bokeh-app")
+EMPTY = frozenset({"policies"})
 STANDBY = LeadershipStatus(False, "standby: other holds Lease a/b", is_standby=True)
 
 
@@ -125,6 +126,7 @@ def test_each_active_pod_is_in_one_state(changes: dict[str, Any], state: str | N
     if state is not None:
         expected[state] += 1
     expected["waiting"] = 9 if state == "draining" else 0
+    expected["leaving"] = 9 if changes.get("deleting") else 0
     assert pods == Pods(**expected)
 
 
@@ -136,6 +138,42 @@ def test_a_pod_that_should_tell_its_sessions_and_does_not_is_counted_apart() -> 
     told = daemon.passes()
 
     assert (told.sessions, told.without_data) == (9, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sessions", "leaving"),
+    [
+        pytest.param([{}, {}], 15, 0, id="users on active pods"),
+        pytest.param([{"deleting": True}, {}], 15, 7, id="users on a pod that is being deleted"),
+        pytest.param([{"deleting": True}, {"deleting": True}], 15, 15, id="all pods are deleted"),
+        pytest.param([{"phase": "Failed"}, {}], 8, 0, id="a pod that has ended holds nobody"),
+        pytest.param(
+            [{"deleting": True, "phase": "Succeeded"}, {}], 8, 0, id="a deleted pod that has ended"
+        ),
+    ],
+)
+def test_the_users_are_those_of_all_pods_that_tell_them(
+    changes: list[dict[str, Any]], sessions: int, leaving: int
+) -> None:
+    daemon = Daemon(FakePolicies((policy(paused=True),)))
+    daemon.cluster.deploy(APP, 7, 8)
+    for index, each in enumerate(changes):
+        daemon.change_pod(index, **each)
+
+    told = daemon.passes()
+
+    assert told.pods is not None
+    assert (told.sessions, told.pods.leaving) == (sessions, leaving)
+
+
+def test_a_page_of_a_daemon_that_does_not_tell_who_is_leaving_is_read() -> None:
+    pods = {"open": 2, "reserve": 0, "full": 0, "draining": 0, "starting": 0, "waiting": 0}
+    plain = {"policy": "a", "namespace": "b", "deployment": "c", "leader": True, "pods": pods}
+    whole = {"policies": [{**plain, "reason": "", "detail": ""}]}
+
+    (read,) = from_plain(whole, "the daemon").policies
+
+    assert read.pods == Pods(2, 0, 0, 0, 0, 0, leaving=0)
 
 
 def test_without_any_count_the_sessions_are_not_known() -> None:
@@ -214,6 +252,18 @@ def test_what_is_wrong_with_a_policy_file_is_on_the_page() -> None:
 
     assert report is not None
     assert report.rejected == daemon.policies.problems
+
+
+def test_a_directory_without_a_policy_file_is_on_the_page_and_no_file_is_rejected() -> None:
+    page = StatusPage(lambda: 0.0)
+    loaded = PolicySet(problems={"policies": ("policies: has no policy file",)}, empty=EMPTY)
+    page.record(PassResult(0.0, (), loaded))
+
+    report = page.report()
+
+    assert report is not None
+    assert (report.rejected, report.empty) == ({}, ("policies",))
+    assert list(merged([report, report]).file_notes()) == ["policies has no policy file"]
 
 
 def test_the_page_is_read_as_it_was_written() -> None:

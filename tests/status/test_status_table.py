@@ -34,7 +34,7 @@ def a_status(**changes: Any) -> PolicyStatus:
         "sessions": 24,
         "replicas": Replicas(3, 3, 2, 3, 1, 20),
         "seats": Seats(30, 6, 5),
-        "pods": Pods(open=2, reserve=1, full=0, draining=0, starting=0, waiting=0),
+        "pods": Pods(open=2, reserve=1, full=0, draining=0, starting=0, waiting=0, leaving=12),
     }
     return PolicyStatus(**{**settings, **changes})
 
@@ -54,7 +54,7 @@ def test_each_policy_is_a_line_below_the_titles() -> None:
 def test_wide_adds_columns_and_the_reason_in_words() -> None:
     titles, line = lines(a_status(), wide=True)
 
-    told = dict(zip(titles.split(), line.split(maxsplit=14), strict=True))
+    told = dict(zip(titles.split(), line.split(maxsplit=15), strict=True))
     assert told == {
         "TARGET": "bokeh/bokeh-app",
         "USERS": "24",
@@ -66,6 +66,7 @@ def test_wide_adds_columns_and_the_reason_in_words() -> None:
         "WANTED": "2",
         "RESERVE": "1",
         "DRAINING": "0",
+        "LEAVING": "12",
         "REASON": "DesiredWithinRange",
         "AGE": "4m",
         "PASS": "1s",
@@ -115,7 +116,14 @@ def test_what_is_wrong_is_told_below(changes: dict[str, Any], note: str | None) 
 def test_a_rejected_file_and_no_policy_at_all_are_told() -> None:
     assert lines(**{"a.yaml": ("a.yaml:3: replicas",)})[1:] == [
         "the daemon has no policy",
-        "a.yaml is rejected, and its last valid version stays active: a.yaml:3: replicas",
+        "a.yaml is rejected, and its last valid version, if any, stays active: a.yaml:3: replicas",
+    ]
+
+
+def test_a_directory_without_a_policy_file_is_not_said_to_be_rejected() -> None:
+    assert list(table(StatusReport(empty=("/etc/policies",))))[1:] == [
+        "the daemon has no policy",
+        "/etc/policies has no policy file",
     ]
 
 

@@ -33,13 +33,15 @@ class Baseline(NamedTuple):
     """What a policy is compared with.
 
     left_out: settings that the simulation does not know. cpu_window: of the CPU that it reads, in
-    seconds; None: as our policies.
+    seconds; None: as our policies. seats: sessions that one of its pods holds, which only our
+    policies state; None: as many as a pod of the policy that it is compared with.
     """
 
     name: str
     policy: Policy
     left_out: tuple[str, ...] = ()
     cpu_window: float | None = None
+    seats: int | None = None
 
 
 def load_baselines(text: str, policy: Policy) -> list[Baseline]:
@@ -55,15 +57,19 @@ def load_baselines(text: str, policy: Policy) -> list[Baseline]:
     if found:
         return found
     other = load_policy(path)  # which says what the file is instead
-    return [Baseline(f"policy {other.name}", other)]
+    return [_ours(other)]
+
+
+def _ours(policy: Policy) -> Baseline:
+    seats = policy.sessions.seats if policy.sessions else None
+    return Baseline(f"policy {policy.name}", policy, seats=seats)
 
 
 def _baselines(document: Document, path: Path) -> Iterator[Baseline]:
     """Yield the autoscalers of a document, and leave out all other objects. Raises PolicyError."""
     value = document.value
     if isinstance(value, dict) and "target" in value:
-        policy = policy_in(document, path)
-        yield Baseline(f"policy {policy.name}", policy)
+        yield _ours(policy_in(document, path))
         return
     for each, place in objects(value):
         if found := autoscaler(each):

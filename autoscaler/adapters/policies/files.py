@@ -17,6 +17,7 @@ from autoscaler.adapters.policies.yaml import Problem, UnreadableError
 from autoscaler.ports import PolicySet
 
 SUFFIXES = (".yaml", ".yml")
+NO_FILE = "has no policy file, expected files ending in .yaml or .yml"
 
 Signature = tuple[int, ...]
 
@@ -57,6 +58,9 @@ class PolicyFiles:
             policies=tuple(policy for _, policy in active),
             problems={file.name: file.messages for file in files if file.problems},
             files={policy.name: name for name, policy in active},
+            empty=frozenset(
+                file.name for file in files if [each.message for each in file.problems] == [NO_FILE]
+            ),
         )
 
     def examine(self) -> tuple[PolicyFile, ...]:
@@ -135,7 +139,7 @@ def _listed(directory: Path) -> list[Path]:
         raise unreadable(f"cannot be read ({error.strerror}), expected a directory") from None
     found = [path for path in entries if path.suffix in SUFFIXES and path.name[0] != "."]
     if not found:
-        raise unreadable("has no policy file, expected files ending in .yaml or .yml")
+        raise unreadable(NO_FILE)
     return found
 
 

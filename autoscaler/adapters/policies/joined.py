@@ -37,6 +37,7 @@ def _joined(files: PolicySet, resources: PolicySet) -> PolicySet:
         {**files.files, **{each.name: resources.files[each.name] for each in chosen}},
         resources.resources,
         resources.is_complete,
+        files.empty,
     )
 
 

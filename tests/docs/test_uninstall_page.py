@@ -1,0 +1,43 @@
+"""The page of the uninstallation names what our manifests create beside the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.pages import FOLDER, UNINSTALL_PAGE
+
+OWN = "bokeh-autoscaler"
+
+
+def shipped() -> Iterator[dict[str, Any]]:
+    """All objects of the base and of the components that add objects to the cluster."""
+    parts = ("base", "components/scaling-policies", "components/sticky-haproxy")
+    for part in parts:
+        for file in sorted((FOLDER / part).glob("*.yaml")):
+            yield from (each for each in yaml.safe_load_all(file.read_text()) if each)
+
+
+ELSEWHERE = {
+    each["kind"]
+    for each in shipped()
+    if "metadata" in each and each["metadata"].get("namespace") != OWN
+}
+
+
+@pytest.mark.parametrize("kind", sorted(ELSEWHERE - {"Namespace", "CustomResourceDefinition"}))
+def test_a_kind_that_is_created_elsewhere_is_on_the_page(kind: str) -> None:
+    assert kind in UNINSTALL_PAGE.read_text()
+
+
+def test_there_are_kinds_to_look_for() -> None:
+    assert {"Role", "PriorityClass", "ValidatingAdmissionPolicy", "NetworkPolicy"} <= ELSEWHERE
+
+
+def test_the_steps_name_every_part_that_the_adoption_added() -> None:
+    text = UNINSTALL_PAGE.read_text()
+    for part in ("command", "initContainers", "probe", "preStop", "grace period", "label"):
+        assert part in text
