@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adoption.app import user_of
 from autoscaler.adoption.plan import Adoption
 from autoscaler.doctor.checks_scaling import RESETTERS, resetters
 from autoscaler.doctor.examine import examine
@@ -37,6 +38,7 @@ def notes(adoption: Adoption) -> Iterator[str]:
     """Yield what to know, a paragraph each."""
     yield from _other_autoscalers(adoption)
     yield from _start(adoption)
+    yield from _user(adoption)
     yield from _tools(adoption)
     yield from _claims(adoption)
     yield from _network(adoption)
@@ -77,6 +79,18 @@ def _start(adoption: Adoption) -> Iterator[str]:
         yield _PYTHON
         if not container.get("command") and not choices.start:
             yield _ENTRYPOINT
+
+
+def _user(adoption: Adoption) -> Iterator[str]:
+    app, choices = adoption.app, adoption.choices
+    if user_of(app, choices) is None:
+        look = f"exec deployment/{app.ref.deployment} -c {app.container['name']} -- id -u"
+        yield (
+            "The manifest does not say as which user the app runs. The sidecar runs as 65532, and "
+            "users are counted exactly only if the app runs as 65532 or as root: look with "
+            f"`kubectl -n {app.ref.namespace} {look}`. If it prints another number, such as 1000, "
+            "repeat this command with `--user 1000 --force`, and the sidecar runs as the same user."
+        )
 
 
 def _tools(adoption: Adoption) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from autoscaler.adapters.kubernetes.inspection import option, words
 from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
 from autoscaler.adapters.shipped import Shipped
-from autoscaler.adoption.app import App, Choices, UnclearError
+from autoscaler.adoption.app import App, Choices, UnclearError, run_as, user_of
 from autoscaler.adoption.merge import REPLACE, merged
 from autoscaler.adoption.routes import selector_patch
 from autoscaler.doctor.checks_ending import needed_grace
@@ -23,8 +23,8 @@ from autoscaler.doctor.manifests import SERVE, SHELLS, is_shell, launched, probe
 # Options of a server without which a page that was away for a while is lost.
 _PATIENT = ("--session-token-expiration", "--unused-session-lifetime")
 _SERVERS = ("bokeh", "panel")
-# Users whose sockets the sidecar trusts, and who trust it, without a setting.
-_TRUSTED = (None, 0, 65532)
+# Of our image, whom agents of any user answer, and who trusts those of root.
+_ROOT, _OURS = 0, 65532
 
 
 def pod_patch(
@@ -143,12 +143,13 @@ def _patient(start: list[str], shipped: Sequence[str]) -> list[str]:
 
 
 def _exporter(app: App, choices: Choices, ours: Shipped) -> dict[str, Any]:
-    """Return the sidecar, as the same user as the app if that is another one than expected."""
+    """Return the sidecar, as a user who trusts the app's and whom the app answers."""
     [shipped] = ours.app["spec"]["template"]["spec"]["initContainers"]
     sidecar = _with_image(shipped, choices)
-    user = (app.container.get("securityContext") or {}).get("runAsUser")
-    if user not in _TRUSTED:
-        sidecar["securityContext"] = {**shipped["securityContext"], "runAsUser": user}
+    user = user_of(app, choices)
+    wanted = _OURS if user == _ROOT else user
+    if wanted not in (None, run_as(app.deployment["spec"]["template"]["spec"], _OURS)):
+        sidecar["securityContext"] = {**shipped["securityContext"], "runAsUser": wanted}
     return sidecar
 
 

@@ -206,12 +206,43 @@ def test_a_liveness_that_creates_no_session_stays() -> None:
     assert "tcpSocket" not in found["readinessProbe"]
 
 
-def test_the_sidecar_runs_as_the_apps_user() -> None:
-    pod = adopted(APPS["another user"]).deployment["spec"]["template"]["spec"]
-    agent, exporter = pod["initContainers"]
+# runAsUser of the container and of the pod, --user, and the sidecar's own: None is the pod's.
+USERS: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
+    "of the container": (1000, None, None, 1000),
+    "of the container, in a pod of our user": (1000, 65532, None, 1000),
+    "ours, in a pod of another user": (65532, 1000, None, 65532),
+    "root, in a pod of another user": (0, 1000, None, 65532),
+    "of the pod": (None, 1000, None, None),
+    "of the image, which the operator says": (None, None, 1000, 1000),
+    "root by the image, which the operator says": (None, None, 0, None),
+    "of the image, which is ours": (None, None, 65532, None),
+    "of the image, which nobody says": (None, None, None, None),
+    "said twice": (1000, None, 1000, 1000),
+}
 
-    assert exporter["securityContext"]["runAsUser"] == 1000
+
+@pytest.mark.parametrize("case", USERS)
+def test_the_sidecar_runs_as_a_user_who_trusts_the_apps(case: str) -> None:
+    container, of_pod, said, own = USERS[case]
+
+    def run_as(objects: Objects) -> None:
+        pod = apps.pod(objects)
+        pod["securityContext"] = {} if of_pod is None else {"runAsUser": of_pod}
+        if container is not None:
+            pod["containers"][0]["securityContext"] = {"runAsUser": container}
+
+    adoption = adopted(apps.app(apps.BOKEH, run_as), user=said)
+
+    agent, exporter = adoption.deployment["spec"]["template"]["spec"]["initContainers"]
+    assert exporter["securityContext"].get("runAsUser") == own
     assert "runAsUser" not in agent["securityContext"]
+
+
+def test_a_known_user_needs_no_look(tmp_path: Path) -> None:
+    assert init(tmp_path, apps.app(), "--user", "1000") == 0
+
+    steps = (tmp_path / "adoption" / "STEPS.md").read_text()
+    assert "id -u" not in steps
 
 
 def test_a_headless_service_keeps_cordoned_pods() -> None:
@@ -429,6 +460,10 @@ NOTES = {
     "no Service": (apps.app()[:1], "No Service was found"),
     "Argo CD": (apps.app(apps.BOKEH, of_argo), "Argo CD applies it"),
     "only args": (apps.app(apps.PANEL), "If the image has an ENTRYPOINT too"),
+    "a user that only the image knows": (
+        apps.app(),
+        "`kubectl -n bokeh exec deployment/dashboards -c app -- id -u`",
+    ),
     "no key": (apps.app(), "* warning `no-signing-key`"),
 }
 
@@ -479,6 +514,10 @@ REFUSED = {
     "two apps in a pod": (
         *(with_value([apps.container(apps.BOKEH, n) for n in "ab"], *CONTAINERS), ()),
         "Set --container to one of a, b",
+    ),
+    "a user that the manifest contradicts": (
+        *(APPS["another user"], ("--user", "2000")),
+        "container app: runAsUser is 1000 and --user is 2000; leave --user out",
     ),
     "a container that is not there": (
         *(apps.app(), ("--container", "web")),
