@@ -408,6 +408,44 @@ def test_values_for_the_chart_have_policy_and_proxy(tmp_path: Path) -> None:
     assert labels["app.kubernetes.io/name"] == "dashboards-2"
 
 
+# The ports of the app, by what the Deployment and its Service say, after the chart's proxy.
+HTTP = {"name": "http", "containerPort": 8000}
+PORTS: dict[str, tuple[tuple[apps.Change, ...], list[Any]]] = {
+    "without a name": ((apps.by_number,), [HTTP]),
+    "not in the manifest": ((apps.by_number, apps.without_ports), [HTTP]),
+    "named, and reached by number": ((apps.by_number, apps.named_http), [HTTP]),
+    "as the API server completes it": (
+        (apps.by_number, apps.with_protocol),
+        [{**HTTP, "protocol": "TCP"}],
+    ),
+}
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["beside", "in place"])
+@pytest.mark.parametrize("case", PORTS)
+def test_the_charts_proxy_finds_the_port_by_its_name(case: str, in_place: bool) -> None:
+    changes, ports = PORTS[case]
+
+    adoption = adopted(
+        apps.app(apps.BOKEH, *changes), helm=True, sticky="haproxy", in_place=in_place
+    )
+
+    assert of_app(adoption)["ports"] == ports
+    assert errors(adoption) == []
+
+
+def test_the_port_of_another_container_gets_its_name_there() -> None:
+    def unnamed(objects: Objects) -> None:
+        apps.pod(objects)["containers"][0]["ports"] = [{"containerPort": 4180}]
+        apps.pod(objects)["containers"][1]["ports"] = [{"containerPort": 5006}]
+        objects[1]["spec"]["ports"][0]["targetPort"] = 4180
+
+    adoption = adopted(apps.app(apps.BOKEH, apps.beside, unnamed), helm=True, sticky="haproxy")
+
+    assert of_app(adoption, "oauth")["ports"] == [{"name": "http", "containerPort": 4180}]
+    assert of_app(adoption)["ports"] == [{"containerPort": 5006}]
+
+
 def test_nginx_connects_to_the_port_of_the_pods(tmp_path: Path) -> None:
     assert init(tmp_path, APPS["ports by number"], "--sticky", "nginx") == 0
 
@@ -541,9 +579,13 @@ REFUSED = {
         *(with_value("bokeh serve", *CONTAINERS, 0, "command"), ()),
         'containers[0].command: is "bokeh serve", expected a list',
     ),
-    "the chart's proxy for a port without a name": (
-        *(APPS["ports by number"], ("--helm", "--sticky", "haproxy")),
-        "call the container's port http",
+    "the chart's proxy for a port of another name": (
+        *(apps.app(apps.BOKEH, apps.port_named("web")), ("--helm", "--sticky", "haproxy")),
+        "it is not called so; leave --helm out, for a proxy that connects to web",
+    ),
+    "the chart's proxy for an app with another port of that name": (
+        *(apps.app(apps.BOKEH, apps.by_number, apps.other_http), ("--helm", "--sticky", "haproxy")),
+        "another port of the pod, 9000, is called so; leave --helm out",
     ),
 }
 

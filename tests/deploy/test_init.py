@@ -61,6 +61,20 @@ def test_kustomize_makes_of_the_folder_what_the_diff_shows(
     assert comparable(render(kubectl, output)) == comparable(wanted)
 
 
+@pytest.mark.parametrize("change", [apps.without_ports, apps.with_protocol, apps.by_number])
+def test_kustomize_names_the_port_for_the_charts_proxy(
+    change: apps.Change, kubectl: Path, tmp_path: Path
+) -> None:
+    objects = apps.app(apps.BOKEH, apps.by_number, change)
+
+    output = init(tmp_path, objects, "--helm", "--sticky", "haproxy")
+
+    choices = Choices(helm=True, sticky="haproxy")
+    adoption = adopt(app_of(seen_in(objects, None, None), choices), choices, shipped("haproxy"))
+    made = one(render(kubectl, output), "Deployment", NEW)
+    assert made["spec"]["template"]["spec"] == adoption.deployment["spec"]["template"]["spec"]
+
+
 @pytest.mark.parametrize("sticky", STICKY)
 def test_the_proxy_in_the_folder_is_ours_and_leads_to_the_app(
     sticky: str, kubectl: Path, tmp_path: Path
