@@ -149,7 +149,7 @@ def _chart(adoption: Adoption) -> list[str]:
     """Return the lines of the chart's values around the policies."""
     app, choices = adoption.app, adoption.choices
     lines = [
-        "# Add these to your values: Helm replaces a list by that of the last file that has one.",
+        "# Add these to the file with your values, and items to a list that it has, as `policies`.",
         f"watchNamespaces: {flow_text([app.ref.namespace])}",
     ]
     if choices.sticky:

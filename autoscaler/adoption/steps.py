@@ -205,12 +205,14 @@ def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
     if adoption.choices.helm:
         upgrade = (
             "helm upgrade bokeh-autoscaler deploy/helm/bokeh-autoscaler --namespace "
-            f"bokeh-autoscaler --reuse-values -f {quote(f'{folder}/{files.VALUES}')}"
+            "bokeh-autoscaler -f my-values.yaml"
         )
         yield Step(
             "Give the daemon its policy",
-            "If your values have lists of these names, above all `policies`, add those to the file "
-            "first: Helm replaces a list by that of the last file that has one.",
+            f"Add the content of {folder}/{files.VALUES} to the values of your release, which are "
+            "in my-values.yaml here: items to a list that is there, such as `policies`, and "
+            "everything else as it is. Every later upgrade then has the policy too. Without it in "
+            "that file, the next upgrade would remove the policy.",
             (upgrade,),
         )
         return

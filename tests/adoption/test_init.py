@@ -20,6 +20,7 @@ from autoscaler.doctor.findings import Severity
 from tests.adoption import apps
 from tests.adoption.apps import APPS, Objects
 from tests.deploy.manifests import one
+from tests.deploy.pages import UPGRADE_PAGE
 
 COPIED = ["python", "/bokeh-exporter", "launch", "--"]
 PATIENT = ["--session-token-expiration=86400", "--unused-session-lifetime=60000"]
@@ -444,6 +445,15 @@ def test_the_port_of_another_container_gets_its_name_there() -> None:
 
     assert of_app(adoption, "oauth")["ports"] == [{"name": "http", "containerPort": 4180}]
     assert of_app(adoption)["ports"] == [{"containerPort": 5006}]
+
+
+def test_the_values_are_added_to_the_file_of_all_upgrades(tmp_path: Path) -> None:
+    assert init(tmp_path, apps.app(), "--helm") == 0
+
+    steps = (tmp_path / "adoption" / "STEPS.md").read_text()
+    [upgrade] = [line for line in steps.splitlines() if line.startswith("helm upgrade ")]
+    assert upgrade in UPGRADE_PAGE.read_text(), "the next upgrade keeps the policy"
+    assert "Add the content of" in steps
 
 
 def test_nginx_connects_to_the_port_of_the_pods(tmp_path: Path) -> None:
