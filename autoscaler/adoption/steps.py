@@ -1,7 +1,7 @@
 """The steps by which an operator adopts the app, as a page with commands. Pure.
 
-Their order is what keeps the users: no Service selects a pod before it is Ready, and nothing ends a
-pod before its users have left it.
+Their order is what keeps the users: no Service selects a pod before it is Ready and `doctor` has
+looked at it, and nothing ends a pod before its users have left it.
 """
 
 from __future__ import annotations
@@ -85,9 +85,10 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
             _kubectl(adoption, f"rollout status deployment/{new}"),
         ),
     )
-    yield from _switch(adoption, "New users come to the new pods; open connections stay.")
     yield from _proxy(adoption, folder)
     yield from _daemon(adoption, folder)
+    yield _doctor(adoption, "`no-service` is right until the next step. " + _FIX_FIRST)
+    yield from _switch(adoption, "New users come to the new pods; open connections stay.")
     selector = label_selector(adoption.app.deployment["spec"]["selector"])
     yield Step(
         "Wait until the old pods are empty",
@@ -101,7 +102,6 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
         f"keep {folder} in its place: `kubectl apply -k {quote(folder)}`",
         (_kubectl(adoption, f"delete deployment {old}"),),
     )
-    yield _doctor(adoption)
 
 
 def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
@@ -251,11 +251,16 @@ def _other_namespace(namespace: str) -> str:
     )
 
 
-def _doctor(adoption: Adoption) -> Step:
+_FIX_FIRST = "Fix every error before it: until then no user is on the new pods."
+
+
+def _doctor(adoption: Adoption, more: str = "") -> Step:
     ref = adoption.app.ref
     return Step(
         "Look whether all is right",
-        "It reports everything that is not, with its fix.",
+        "It reports everything that is not, with its fix. Add --prometheus-url with the address of "
+        "your Prometheus: then it also tells whether that scrapes the pods, and whether the "
+        f"sidecars count their users exactly. {more}".rstrip(),
         (f"autoscaler doctor --namespace {ref.namespace} --deployment {adoption.name}",),
     )
 

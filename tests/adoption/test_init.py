@@ -341,7 +341,7 @@ def test_the_steps_are_printed_and_in_the_folder(
     assert (tmp_path / "adoption" / "STEPS.md").read_text() in said
     assert "--- Deployment bokeh/dashboards\n+++ Deployment bokeh/dashboards-2\n" in said
     assert '+        bokeh-autoscaler/routable: "true"\n' in said
-    order = ("apply -k", "rollout status", "patch service", "delete deployment", "doctor")
+    order = ("apply -k", "rollout status", "doctor --n", "patch service", "delete deployment")
     places = [said.index(f" {words}") for words in order]
     assert places == sorted(places)
 

@@ -234,14 +234,17 @@ def test_the_printed_steps_adopt_an_app_that_the_cluster_has(
     start(operator, objects)
     old = operator.endpoints()
 
-    beside, switch, give, _count, delete, look = operator.init(*words)
+    beside, give, look, switch, _count, delete = operator.init(*words)
 
     operator.run(beside)
     assert operator.replicas(NEW) == 3
+    operator.run(give)
+    said = operator.run(look)
+    assert "ERROR" not in said
+    assert "WARNING no-service\n" in said
     assert operator.endpoints() == old, "no user comes to a new pod before the switch"
     operator.run(switch)
     wait_until(lambda: len(operator.endpoints() - old) == 3, SOON, "the new pods")
-    operator.run(give)
     operator.run(delete)
     assert operator.run(look).splitlines()[-1] in ("2 warnings", "1 warning")
     assert given(operator) == {"bokeh-app.yaml", f"{OLD}.yaml"}
@@ -298,7 +301,7 @@ def test_the_printed_steps_in_place_leave_the_replicas(case: str, operator: Oper
 def test_the_switch_is_reverted_by_the_printed_command(operator: Operator) -> None:
     start(operator, apps.app())
     old = operator.endpoints()
-    beside, switch, *_ = operator.init()
+    beside, _give, _look, switch, *_ = operator.init()
     operator.run(beside)
     operator.run(switch)
     wait_until(lambda: not operator.endpoints() & old, SOON, "only new pods")
