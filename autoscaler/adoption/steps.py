@@ -87,6 +87,7 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
     )
     yield from _proxy(adoption, folder)
     yield from _daemon(adoption, folder)
+    yield from _scrape(adoption)
     yield _doctor(adoption, "`no-service` is right until the next step. " + _FIX_FIRST)
     yield from _switch(adoption, "New users come to the new pods; open connections stay.")
     selector = label_selector(adoption.app.deployment["spec"]["selector"])
@@ -125,6 +126,7 @@ def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
     yield from _switch(adoption, "Not before step 2 is done: until then no pod has the label.")
     yield from _proxy(adoption, folder)
     yield from _daemon(adoption, folder)
+    yield from _scrape(adoption)
     yield _doctor(adoption)
 
 
@@ -230,24 +232,37 @@ def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
         f"-o json | {own} patch configmap bokeh-autoscaler-policies --type=merge "
         "--patch-file=/dev/stdin"
     )
+    allow = (
+        f"kubectl apply -f {quote(f'{folder}/{files.RIGHTS}')}"
+        if files.needs_rights(adoption)
+        else _kubectl(adoption, f"patch role bokeh-autoscaler --type=json --patch {quote(role)}")
+    )
     yield Step(
         "Give the daemon its policy",
         "The first command adds it to the daemon's policies, and the second one lets the daemon "
-        "scale the Deployment. Add both to your overlay too."
-        + _other_namespace(adoption.app.ref.namespace),
-        (
-            add,
-            _kubectl(adoption, f"patch role bokeh-autoscaler --type=json --patch {quote(role)}"),
-        ),
+        "scale the Deployment. Add both to your overlay too.",
+        (add, allow),
     )
 
 
-def _other_namespace(namespace: str) -> str:
-    if namespace == "bokeh":
-        return ""
-    return (
-        f" Our manifests give the daemon a Role in the namespace bokeh only: for {namespace}, use "
-        "the chart (--helm), or create the Role and its RoleBinding there first."
+def _scrape(adoption: Adoption) -> Iterator[Step]:
+    """Yield how Prometheus learns of a namespace that our manifests do not name."""
+    namespace = adoption.app.ref.namespace
+    if not files.needs_rights(adoption):
+        return
+    create = f"kubectl -n {namespace} create"
+    yield Step(
+        f"Let Prometheus scrape {namespace}",
+        "Without the sessions of a pod, the daemon takes it for full. Our manifests scrape the "
+        f"namespace {files.SHIPPED_NAMESPACE} only, so add {namespace} where yours come from:\n\n"
+        "* the Prometheus of our component: to `namespaces` of the job `bokeh` in "
+        "deploy/kubernetes/components/prometheus/prometheus.yml. It also has to find the pods: "
+        f"`{create} role prometheus --verb=list,watch --resource=pods` and `{create} rolebinding "
+        "prometheus --role=prometheus --serviceaccount=bokeh-autoscaler:prometheus`.\n"
+        "* the Prometheus Operator: to `namespaceSelector.matchNames` of the PodMonitor "
+        "`bokeh-autoscaler-apps`.\n"
+        "* another Prometheus: it has to scrape the port `bokeh-metrics` of the pods, as that job "
+        "does, with the labels `namespace` and `pod`.",
     )
 
 

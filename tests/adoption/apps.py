@@ -176,6 +176,14 @@ def port_named(name: str) -> Change:
     return change
 
 
+def moved_to(namespace: str) -> Change:
+    def change(objects: Objects) -> None:
+        for each in objects:
+            each["metadata"]["namespace"] = namespace
+
+    return change
+
+
 def recreated(objects: Objects) -> None:
     objects[0]["spec"]["strategy"] = {"type": "Recreate"}
 

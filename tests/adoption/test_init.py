@@ -456,6 +456,33 @@ def test_the_values_are_added_to_the_file_of_all_upgrades(tmp_path: Path) -> Non
     assert "Add the content of" in steps
 
 
+def test_another_namespace_gets_the_daemons_role(tmp_path: Path) -> None:
+    assert init(tmp_path, apps.app(apps.BOKEH, apps.moved_to("reports"))) == 0
+
+    folder = tmp_path / "adoption"
+    role, binding = yaml.safe_load_all((folder / "rights.yaml").read_text())
+    meta = {"name": "bokeh-autoscaler-dashboards-2", "namespace": "reports"}
+    assert role["metadata"] == binding["metadata"] == meta
+    assert binding["roleRef"]["name"] == meta["name"]
+    [scale] = [each for each in role["rules"] if "deployments/scale" in each["resources"]]
+    assert scale["resourceNames"] == ["dashboards-2"]
+    steps = (folder / "STEPS.md").read_text()
+    assert f"kubectl apply -f {folder}/rights.yaml" in steps
+    assert "patch role" not in steps
+    assert "Let Prometheus scrape reports" in steps
+
+
+@pytest.mark.parametrize(
+    ("namespace", "words"), [("bokeh", ()), ("reports", ("--helm",))], ids=["ours", "the chart"]
+)
+def test_a_namespace_that_has_the_role_gets_none(
+    namespace: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert init(tmp_path, apps.app(apps.BOKEH, apps.moved_to(namespace)), *words) == 0
+
+    assert not (tmp_path / "adoption" / "rights.yaml").exists()
+
+
 def test_nginx_connects_to_the_port_of_the_pods(tmp_path: Path) -> None:
     assert init(tmp_path, APPS["ports by number"], "--sticky", "nginx") == 0
 

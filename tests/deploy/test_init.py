@@ -199,6 +199,27 @@ def test_the_api_server_takes_the_proxy(kind: str, operator: Operator) -> None:
     assert f"deployment.apps/sticky-{kind} created (server dry run)" in said
 
 
+@pytest.mark.slow
+@pytest.mark.control_plane
+def test_the_written_role_lets_the_daemon_into_another_namespace(operator: Operator) -> None:
+    namespace = f"reports-{token_hex(4)}"
+    output = init(operator.folder, apps.app(apps.BOKEH, apps.moved_to(namespace)))
+    operator.run(f"kubectl create namespace {namespace}")
+
+    def may(what: str) -> bool:
+        who = f"--as system:serviceaccount:{OWN}:{OWN}"
+        return "yes" in operator.run(f"kubectl -n {namespace} auth can-i {who} {what} || true")
+
+    scales = f"patch deployments/{NEW} --subresource=scale"
+    assert not any(map(may, (scales, "patch pods", "create events")))
+
+    operator.run(f"kubectl apply -f {output}/rights.yaml")
+
+    assert all(map(may, (scales, "patch pods", "create events")))
+    assert not may("patch deployments/other --subresource=scale")
+    operator.run(f"kubectl delete namespace {namespace} --wait=false")
+
+
 def asked(kubeconfig: Path, folder: Path, name: str = OLD) -> int:
     """The exit code of a question to a cluster."""
     where = ("--namespace", NAMESPACE, "--deployment", name, "--kubeconfig", str(kubeconfig))
