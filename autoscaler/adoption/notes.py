@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import indent
 
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adoption.app import user_of
@@ -53,10 +54,11 @@ def notes(adoption: Adoption) -> Iterator[str]:
 
 
 def remaining(adoption: Adoption) -> Iterator[str]:
-    """Yield what `doctor` will say of the result, a line each."""
+    """Yield what `doctor` will say of the result, each with its fix."""
     for each in adoption.found:
         if each.severity is not Severity.NOTE:
-            yield f"{each.severity} `{each.id}`: {each.feel}"
+            fix = indent(f"```text\n{each.fix}\n```", "  ")
+            yield f"{each.severity} `{each.id}`: {each.feel}\n\n{fix}\n"
 
 
 def _other_autoscalers(adoption: Adoption) -> Iterator[str]:

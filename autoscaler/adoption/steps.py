@@ -52,7 +52,7 @@ def page(adoption: Adoption, folder: str) -> str:
             "",
             *_listed("Before you begin", [*notes(adoption), _INSTALLED]),
             *(line for number, step in enumerate(steps, 1) for line in _lines(number, step)),
-            *_listed("What `autoscaler doctor` will still say", remaining(adoption)),
+            *_listed("What `autoscaler doctor` will still say", remaining(adoption), _LATER),
         ]
     )
 
@@ -63,9 +63,16 @@ _INSTALLED = (
 )
 
 
-def _listed(title: str, items: Iterable[str]) -> list[str]:
-    found = list(items)
-    return [f"## {title}", "", *(f"* {each}" for each in found), ""] if found else []
+_LATER = (
+    f"Write what is of the Deployment into {files.PODS}/patch.yaml. Before the pods are started it "
+    "costs nothing. Later it is a rollout, which ends no session, because the launcher keeps each "
+    "pod until its users have left."
+)
+
+
+def _listed(title: str, items: Iterable[str], text: str = "") -> list[str]:
+    found, head = list(items), [text, ""] if text else []
+    return [f"## {title}", "", *head, *(f"* {each}" for each in found), ""] if found else []
 
 
 def _lines(number: int, step: Step) -> Iterator[str]:

@@ -540,6 +540,9 @@ NOTES = {
         "`kubectl -n bokeh exec deployment/dashboards -c app -- id -u`",
     ),
     "no key": (apps.app(), "* warning `no-signing-key`"),
+    "a Secret for the key": (apps.app(), "kubectl -n bokeh create secret generic dashboards-2 "),
+    "the key's place": (apps.app(), "- secretRef: {name: dashboards-2}"),
+    "what a key costs later": (apps.app(), "Later it is a rollout, which ends no session"),
 }
 
 
