@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from shlex import quote
+from typing import Any
 
 from autoscaler.adapters.kubernetes.pods import label_selector
 from autoscaler.adoption import files
@@ -17,6 +18,7 @@ from autoscaler.adoption.notes import notes, remaining
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.routes import reverse
 from autoscaler.doctor.checks_scaling import KUBECTL, RESETTERS, resetters
+from autoscaler.doctor.manifests import is_headless
 
 _BESIDE = (
     "A second Deployment starts beside the first one, new users go to its pods, and the first one "
@@ -97,6 +99,7 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
     yield from _scrape(adoption)
     yield _doctor(adoption, "`no-service` is right until the next step. " + _FIX_FIRST)
     yield from _switch(adoption, "New users come to the new pods; open connections stay.")
+    yield from _users(adoption)
     selector = label_selector(adoption.app.deployment["spec"]["selector"])
     yield Step(
         "Wait until the old pods are empty",
@@ -133,6 +136,7 @@ def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
     yield from _switch(adoption, "Not before step 2 is done: until then no pod has the label.")
     yield from _proxy(adoption, folder)
     yield from _daemon(adoption, folder)
+    yield from _users(adoption)
     yield from _scrape(adoption)
     yield _doctor(adoption)
 
@@ -199,19 +203,68 @@ def _proxy(adoption: Adoption, folder: str) -> Iterator[Step]:
             _apply(folder, files.PROXY),
             _kubectl(adoption, f"rollout status deployment/sticky-{kind}"),
         ]
+    if not commands:
+        return
     yield Step(
-        "Put the sticky proxy in front",
-        f"Then let your ingress or load balancer send users to the Service sticky-{kind}, port 80, "
-        "in place of the app's. Users whose connection breaks return to their session, also on a "
-        "cordoned pod."
-        + (" The chart starts it in the next step." if adoption.choices.helm else ""),
+        "Create the sticky proxy's key" if adoption.choices.helm else "Start the sticky proxy",
+        "The chart starts the proxy in the next step."
+        if adoption.choices.helm
+        else f"No user comes to it yet. {_image(adoption, folder)}",
         tuple(commands),
     )
 
 
+def _image(adoption: Adoption, folder: str) -> str:
+    """Return where the proxy's image comes from, and how to take it from elsewhere."""
+    kind = adoption.choices.sticky
+    own = f"registry.example.com/{kind}"
+    if adoption.choices.helm:
+        return f"Its image is `{kind}` of Docker Hub; for one of your registry, set `proxy.image`."
+    place = f"{folder}/{files.PROXY}/{files.KUSTOMIZATION}"
+    return (
+        f"Its image is `{kind}` of Docker Hub; for one of your registry, add "
+        f"`images: [{{name: {kind}, newName: {own}}}]` to {place}."
+    )
+
+
+def _users(adoption: Adoption) -> Iterator[Step]:
+    """Yield how users come to the proxy: by its own Service, or by the app's."""
+    kind = adoption.choices.sticky
+    if kind is None:
+        return
+    yield Step(
+        "Send users to the sticky proxy",
+        f"Let your ingress or load balancer send users to the Service sticky-{kind}, port 80, in "
+        "place of the app's. Users whose connection breaks then return to their session, also on a "
+        f"cordoned pod.{_by_own_service(adoption)}",
+    )
+
+
+def _by_own_service(adoption: Adoption) -> str:
+    """Return how the app's Service selects the proxy, if one such change is enough."""
+    for each in adoption.services:
+        spec, name = each["spec"], each["metadata"]["name"]
+        if is_headless(each) or len(spec.get("ports") or ()) != 1:
+            continue
+        to_proxy = {"app.kubernetes.io/name": f"sticky-{adoption.choices.sticky}"}
+        ports = [{**spec["ports"][0], "targetPort": "http"}]
+        changed: dict[str, Any] = {"selector": {**dict.fromkeys(spec["selector"]), **to_proxy}}
+        if ports != spec["ports"]:
+            changed["ports"] = ports
+        text = quote(json.dumps({"spec": changed}))
+        command = _kubectl(adoption, f"patch service {name} --type=merge --patch {text}")
+        return (
+            f" Or leave the address as it is, and let the Service {name} select the proxy: "
+            f"`{command}`. Change {files.SERVICES}/{files.KUSTOMIZATION} in the same way, because "
+            "its next apply would lead users to the pods again."
+        )
+    return ""
+
+
 def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
     """Yield how the daemon learns of the app, and may scale it."""
-    if adoption.choices.helm:
+    choices = adoption.choices
+    if choices.helm:
         upgrade = (
             "helm upgrade bokeh-autoscaler deploy/helm/bokeh-autoscaler --namespace "
             "bokeh-autoscaler -f my-values.yaml"
@@ -221,7 +274,8 @@ def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
             f"Add the content of {folder}/{files.VALUES} to the values of your release, which are "
             "in my-values.yaml here: items to a list that is there, such as `policies`, and "
             "everything else as it is. Every later upgrade then has the policy too. Without it in "
-            "that file, the next upgrade would remove the policy.",
+            "that file, the next upgrade would remove the policy."
+            + (f" The proxy starts too. {_image(adoption, folder)}" if choices.sticky else ""),
             (upgrade,),
         )
         return

@@ -483,6 +483,47 @@ def test_a_namespace_that_has_the_role_gets_none(
     assert not (tmp_path / "adoption" / "rights.yaml").exists()
 
 
+# Ways to have the proxy, and what the steps say of its image and of the Service that selects it.
+PROXIES: dict[str, tuple[Objects, tuple[str, ...], str]] = {
+    "the image of HAProxy": (
+        *(apps.app(), ("--sticky", "haproxy")),
+        "`images: [{name: haproxy, newName: registry.example.com/haproxy}]`",
+    ),
+    "the image of the chart": (apps.app(), ("--sticky", "nginx", "--helm"), "set `proxy.image`"),
+    "the app's Service selects it": (
+        *(apps.app(), ("--sticky", "haproxy")),
+        '"bokeh-autoscaler/routable": null, "app.kubernetes.io/name": "sticky-haproxy"}}}',
+    ),
+    "the app's Service of a port by number selects it": (
+        *(APPS["ports by number"], ("--sticky", "nginx")),
+        '"ports": [{"port": 80, "targetPort": "http"}]',
+    ),
+}
+
+
+@pytest.mark.parametrize("in_place", [(), ("--in-place",)], ids=["beside", "in place"])
+@pytest.mark.parametrize("case", PROXIES)
+def test_the_steps_say_how_users_and_the_image_come_to_the_proxy(
+    case: str, in_place: tuple[str, ...], tmp_path: Path
+) -> None:
+    objects, words, said = PROXIES[case]
+
+    assert init(tmp_path, objects, *words, *in_place) == 0
+
+    steps = (tmp_path / "adoption" / "STEPS.md").read_text()
+    assert said in steps
+    assert steps.index("rollout status") < steps.index("Send users to the sticky proxy")
+
+
+def test_doctor_looks_before_users_come_to_the_proxy(tmp_path: Path) -> None:
+    assert init(tmp_path, apps.app(), "--sticky", "haproxy") == 0
+
+    steps = (tmp_path / "adoption" / "STEPS.md").read_text()
+    order = ("Start the sticky proxy", "doctor --n", "patch service", "Send users to the sticky")
+    places = [steps.index(words) for words in order]
+    assert places == sorted(places)
+
+
 def test_nginx_connects_to_the_port_of_the_pods(tmp_path: Path) -> None:
     assert init(tmp_path, APPS["ports by number"], "--sticky", "nginx") == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from secrets import token_hex
@@ -93,6 +94,21 @@ def test_the_proxy_in_the_folder_is_ours_and_leads_to_the_app(
         ROUTABLE: "true",
     }
     assert one(objects, "Deployment", sticky)["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize("kind", ["haproxy", "nginx"])
+def test_the_proxys_image_comes_from_where_the_steps_say(
+    kind: str, kubectl: Path, tmp_path: Path
+) -> None:
+    output = init(tmp_path, apps.app(), "--sticky", kind)
+    [said] = re.findall(r"`(images: .*?)`", (output / "STEPS.md").read_text())
+    with (output / "sticky" / "kustomization.yaml").open("a") as file:
+        file.write(said + "\n")
+
+    proxy = one(render(kubectl, output / "sticky"), "Deployment", f"sticky-{kind}")
+
+    [container] = proxy["spec"]["template"]["spec"]["containers"]
+    assert container["image"].startswith(f"registry.example.com/{kind}:")
 
 
 def test_the_chart_takes_the_values(helm: Path, tmp_path: Path) -> None:
