@@ -95,8 +95,8 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
         ),
     )
     yield from _proxy(adoption, folder)
-    yield from _daemon(adoption, folder)
     yield from _scrape(adoption)
+    yield from _daemon(adoption, folder)
     yield _doctor(adoption, "`no-service` is right until the next step. " + _FIX_FIRST)
     yield from _switch(adoption, "New users come to the new pods; open connections stay.")
     yield from _users(adoption)
@@ -135,9 +135,9 @@ def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
     )
     yield from _switch(adoption, "Not before step 2 is done: until then no pod has the label.")
     yield from _proxy(adoption, folder)
+    yield from _scrape(adoption)
     yield from _daemon(adoption, folder)
     yield from _users(adoption)
-    yield from _scrape(adoption)
     yield _doctor(adoption)
 
 

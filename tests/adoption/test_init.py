@@ -469,7 +469,7 @@ def test_another_namespace_gets_the_daemons_role(tmp_path: Path) -> None:
     steps = (folder / "STEPS.md").read_text()
     assert f"kubectl apply -f {folder}/rights.yaml" in steps
     assert "patch role" not in steps
-    assert "Let Prometheus scrape reports" in steps
+    assert steps.index("Let Prometheus scrape reports") < steps.index("Give the daemon its policy")
 
 
 @pytest.mark.parametrize(
