@@ -25,11 +25,13 @@ _FILES = ("{components}/sticky-{kind}", "{components}/sticky-services", "{kind}"
 class Shipped:
     """The example app's Deployment, the patch of zero-touch, and the Services of a sticky proxy.
 
-    proxy_files: text of each file of the proxy, by its path below `deploy/`; none without one.
+    rights: the daemon's Role in the app's namespace, and its RoleBinding. proxy_files: text of each
+    file of the proxy, by its path below `deploy/`; none without one.
     """
 
     app: Json
     agent: Json
+    rights: tuple[Json, ...] = ()
     services: tuple[Json, ...] = ()
     proxy_files: Mapping[str, str] | None = None
 
@@ -41,10 +43,14 @@ def shipped(proxy: str | None = None) -> Shipped:
         raise AutoscalerError(f"{_PLACES[0]}: the manifests are missing; install the package anew")
     app = read_documents(place / "kubernetes/base/app.yaml")[0].value
     agent = read_documents(place / _COMPONENTS / "zero-touch/agent.yaml")[0].value
+    base = [each.value for each in read_documents(place / "kubernetes/base/rbac.yaml")]
+    namespace = app["metadata"]["namespace"]
+    rights = tuple(each for each in base if each["metadata"]["namespace"] == namespace)
     if proxy is None:
-        return Shipped(app, agent)
+        return Shipped(app, agent, rights)
     services = read_documents(place / _COMPONENTS / "sticky-services/services.yaml")
-    return Shipped(app, agent, tuple(each.value for each in services), _texts(place, proxy))
+    found = tuple(each.value for each in services)
+    return Shipped(app, agent, rights, found, _texts(place, proxy))
 
 
 def _texts(place: Path, proxy: str) -> dict[str, str]:

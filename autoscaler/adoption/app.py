@@ -35,14 +35,15 @@ class Choices:
     """What the operator decides.
 
     name: of the second Deployment, if not the next one. start: the words of the app's whole
-    command, for an image that has them. zero_touch: whether the launcher is copied into the pod.
-    sticky: haproxy or nginx.
+    command, for an image that has them. user: UID that the app runs as, if only its image says so.
+    zero_touch: whether the launcher is copied into the pod. sticky: haproxy or nginx.
     """
 
     in_place: bool = False
     name: str | None = None
     container: str | None = None
     start: tuple[str, ...] = ()
+    user: int | None = None
     zero_touch: bool = True
     exporter_image: str = "bokeh-exporter:0.1.0"
     sticky: str | None = None
@@ -124,6 +125,26 @@ def app_of(facts: Facts, choices: Choices) -> App:
         int(facts.cluster.deployment["spec"].get("replicas", 1)),
         facts,
     )
+
+
+def user_of(app: App, choices: Choices) -> int | None:
+    """Return the UID that the app runs as, or None if only its image says so.
+
+    Raises UnclearError if the manifest says another one than the operator.
+    """
+    said = run_as(app.container, run_as(app.deployment["spec"]["template"]["spec"]))
+    if said is not None and choices.user not in (None, said):
+        raise UnclearError(
+            f"container {app.container['name']}: runAsUser is {said} and --user is {choices.user}; "
+            "leave --user out"
+        )
+    return choices.user if said is None else said
+
+
+def run_as(item: Json, default: int | None = None) -> int | None:
+    """Return the UID that the security context of a pod or a container sets."""
+    user: int | None = (item.get("securityContext") or {}).get("runAsUser")
+    return default if user is None else user
 
 
 def after(app: App, deployment: Json, services: Iterable[Json], budgets: Iterable[Json]) -> Facts:

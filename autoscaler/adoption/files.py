@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adapters.policies.yaml_writing import block_text, flow_text
 from autoscaler.adapters.shipped import Shipped
 from autoscaler.adoption.plan import Adoption
@@ -17,6 +18,9 @@ from autoscaler.policy.fields import MAX_REPLICAS
 KUSTOMIZATION = "kustomization.yaml"
 PODS, SERVICES, PROXY = "pods", "services", "sticky"
 POLICY, VALUES, STEPS = "policy.yaml", "values.yaml", "STEPS.md"
+RIGHTS = "rights.yaml"
+# Where the manifests that we ship let the daemon scale.
+SHIPPED_NAMESPACE = "bokeh"
 # nginx connects to this port of the pods, which its configuration has as a number.
 _SHIPPED_PORT = re.compile(r":5006\b")
 _FEWEST = 10  # replicas that the policy allows at least at the peak
@@ -30,7 +34,36 @@ def files(adoption: Adoption, ours: Shipped) -> dict[str, str]:
         KUSTOMIZATION: _kustomization("Apply this when all steps are done.", resources=folders),
         **kustomized,
         **_of_daemon(adoption),
+        **_rights(adoption, ours),
     }
+
+
+def needs_rights(adoption: Adoption) -> bool:
+    """Return whether nobody lets the daemon into the app's namespace, as the chart does."""
+    return adoption.app.ref.namespace != SHIPPED_NAMESPACE and not adoption.choices.helm
+
+
+def _rights(adoption: Adoption, ours: Shipped) -> dict[str, str]:
+    """Return the daemon's Role for this Deployment, and its RoleBinding, as we ship them.
+
+    They have a name of their own, so that those of another app of the namespace stay.
+    """
+    if not needs_rights(adoption):
+        return {}
+    name = f"bokeh-autoscaler-{adoption.name}"
+    meta = {"name": name, "namespace": adoption.app.ref.namespace}
+    changed = [{**each, "metadata": meta} for each in ours.rights]
+    for each in changed:
+        if each["kind"] == "Role":
+            each["rules"] = [_of_target(rule, adoption.name) for rule in each["rules"]]
+        else:
+            each["roleRef"] = {**each["roleRef"], "name": name}
+    return {RIGHTS: "---\n".join(map(block_text, changed))}
+
+
+def _of_target(rule: Json, deployment: str) -> dict[str, Any]:
+    is_scale = "deployments/scale" in rule["resources"]
+    return {**rule, **({"resourceNames": [deployment]} if is_scale else {})}
 
 
 def _kustomization(comment: str, **fields: Any) -> str:
@@ -149,7 +182,7 @@ def _chart(adoption: Adoption) -> list[str]:
     """Return the lines of the chart's values around the policies."""
     app, choices = adoption.app, adoption.choices
     lines = [
-        "# Add these to your values: Helm replaces a list by that of the last file that has one.",
+        "# Add these to the file with your values, and items to a list that it has, as `policies`.",
         f"watchNamespaces: {flow_text([app.ref.namespace])}",
     ]
     if choices.sticky:

@@ -11,6 +11,7 @@ _KEYS = {
     "initContainers": "name",
     "volumes": "name",
     "volumeMounts": "mountPath",
+    "ports": "containerPort",
 }
 # Replaces what is there, where a mapping would be merged into it.
 REPLACE = {"$patch": "replace"}

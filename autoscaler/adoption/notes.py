@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import indent
 
 from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adoption.app import user_of
 from autoscaler.adoption.plan import Adoption
 from autoscaler.doctor.checks_scaling import RESETTERS, resetters
 from autoscaler.doctor.examine import examine
@@ -37,6 +39,7 @@ def notes(adoption: Adoption) -> Iterator[str]:
     """Yield what to know, a paragraph each."""
     yield from _other_autoscalers(adoption)
     yield from _start(adoption)
+    yield from _user(adoption)
     yield from _tools(adoption)
     yield from _claims(adoption)
     yield from _network(adoption)
@@ -51,10 +54,11 @@ def notes(adoption: Adoption) -> Iterator[str]:
 
 
 def remaining(adoption: Adoption) -> Iterator[str]:
-    """Yield what `doctor` will say of the result, a line each."""
+    """Yield what `doctor` will say of the result, each with its fix."""
     for each in adoption.found:
         if each.severity is not Severity.NOTE:
-            yield f"{each.severity} `{each.id}`: {each.feel}"
+            fix = indent(f"```text\n{each.fix}\n```", "  ")
+            yield f"{each.severity} `{each.id}`: {each.feel}\n\n{fix}\n"
 
 
 def _other_autoscalers(adoption: Adoption) -> Iterator[str]:
@@ -77,6 +81,18 @@ def _start(adoption: Adoption) -> Iterator[str]:
         yield _PYTHON
         if not container.get("command") and not choices.start:
             yield _ENTRYPOINT
+
+
+def _user(adoption: Adoption) -> Iterator[str]:
+    app, choices = adoption.app, adoption.choices
+    if user_of(app, choices) is None:
+        look = f"exec deployment/{app.ref.deployment} -c {app.container['name']} -- id -u"
+        yield (
+            "The manifest does not say as which user the app runs. The sidecar runs as 65532, and "
+            "users are counted exactly only if the app runs as 65532 or as root: look with "
+            f"`kubectl -n {app.ref.namespace} {look}`. If it prints another number, such as 1000, "
+            "repeat this command with `--user 1000 --force`, and the sidecar runs as the same user."
+        )
 
 
 def _tools(adoption: Adoption) -> Iterator[str]:

@@ -12,19 +12,19 @@ from typing import Any
 from autoscaler.adapters.kubernetes.inspection import option, words
 from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
 from autoscaler.adapters.shipped import Shipped
-from autoscaler.adoption.app import App, Choices, UnclearError
+from autoscaler.adoption.app import App, Choices, UnclearError, run_as, user_of
 from autoscaler.adoption.merge import REPLACE, merged
 from autoscaler.adoption.routes import selector_patch
 from autoscaler.doctor.checks_ending import needed_grace
 from autoscaler.doctor.checks_exporter import exporters
 from autoscaler.doctor.checks_server import is_quiet
-from autoscaler.doctor.manifests import SERVE, SHELLS, is_shell, launched, probes
+from autoscaler.doctor.manifests import SERVE, SHELLS, apps, is_shell, launched, probes
 
 # Options of a server without which a page that was away for a while is lost.
 _PATIENT = ("--session-token-expiration", "--unused-session-lifetime")
 _SERVERS = ("bokeh", "panel")
-# Users whose sockets the sidecar trusts, and who trust it, without a setting.
-_TRUSTED = (None, 0, 65532)
+# Of our image, whom agents of any user answer, and who trusts those of root.
+_ROOT, _OURS = 0, 65532
 
 
 def pod_patch(
@@ -79,11 +79,14 @@ def _template(
             spec["volumes"] = copied["volumes"]
     if not exporters(app.deployment["spec"]["template"]["spec"], app.facts.exporter_port):
         started.append(_exporter(app, choices, ours))
+    named = _named_port(app) if choices.sticky and choices.helm else {}
+    container |= named.pop(container["name"], {})
     container |= _goodbye(app.container, ours) | _probes(app, ours)
     if started:
         spec = {"initContainers": started, **spec}
-    if len(container) > 1:
-        spec["containers"] = [container]
+    changed = [container] if len(container) > 1 else []
+    if changed := [*changed, *({"name": name, **each} for name, each in named.items())]:
+        spec["containers"] = changed
     patch = {"metadata": {"labels": {**moved, ROUTABLE: "true"}}, "spec": spec}
     changed = merged(app.deployment, {"spec": {"template": patch}})
     cluster = app.facts.cluster and replace(app.facts.cluster, deployment=changed)
@@ -91,6 +94,29 @@ def _template(
     if grace < needed:
         patch["spec"] = {"terminationGracePeriodSeconds": needed, **spec}
     return patch
+
+
+def _named_port(app: App) -> dict[str, dict[str, Any]]:
+    """Return what calls the port of the users http, as the chart's proxy does, by its container.
+
+    Raises UnclearError if that name is taken, or if the Services need another one.
+    """
+    name, every = "http", apps(app.facts)
+    ports = {each["name"]: list(each.get("ports") or ()) for each in every}
+    there = next((p for listed in ports.values() for p in listed if p.get("name") == name), None)
+    if app.target_port == name or (there is not None and there["containerPort"] == app.port):
+        return {}
+    if there is not None or isinstance(app.target_port, str):
+        taken = f"another port of the pod, {there['containerPort']}, is" if there else "it is not"
+        raise UnclearError(
+            f"the chart's proxy connects to a port called http, and users to {app.target_port}: "
+            f"{taken} called so; leave --helm out, for a proxy that connects to {app.target_port}"
+        )
+    for owner, listed in ports.items():
+        for each in listed:
+            if each["containerPort"] == app.port:
+                return {owner: {"ports": [{**each, "name": name}]}}
+    return {app.container["name"]: {"ports": [{"name": name, "containerPort": app.port}]}}
 
 
 def _has_launcher(app: App, choices: Choices) -> bool:
@@ -143,12 +169,13 @@ def _patient(start: list[str], shipped: Sequence[str]) -> list[str]:
 
 
 def _exporter(app: App, choices: Choices, ours: Shipped) -> dict[str, Any]:
-    """Return the sidecar, as the same user as the app if that is another one than expected."""
+    """Return the sidecar, as a user who trusts the app's and whom the app answers."""
     [shipped] = ours.app["spec"]["template"]["spec"]["initContainers"]
     sidecar = _with_image(shipped, choices)
-    user = (app.container.get("securityContext") or {}).get("runAsUser")
-    if user not in _TRUSTED:
-        sidecar["securityContext"] = {**shipped["securityContext"], "runAsUser": user}
+    user = user_of(app, choices)
+    wanted = _OURS if user == _ROOT else user
+    if wanted not in (None, run_as(app.deployment["spec"]["template"]["spec"], _OURS)):
+        sidecar["securityContext"] = {**shipped["securityContext"], "runAsUser": wanted}
     return sidecar
 
 

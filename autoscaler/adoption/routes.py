@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
-from autoscaler.adoption.app import App, Choices, UnclearError
+from autoscaler.adoption.app import App, Choices
 from autoscaler.adoption.merge import REPLACE, merged
 from autoscaler.doctor.manifests import is_headless
 
@@ -31,19 +31,11 @@ def next_name(name: str) -> str:
 
 
 def moved_labels(app: App, choices: Choices, name: str) -> dict[str, str]:
-    """Return the labels of the pods that get another value, for a Deployment of this name.
-
-    Raises UnclearError.
-    """
+    """Return the labels of the pods that get another value, for a Deployment of this name."""
     moved = {} if choices.in_place else _moved_labels(app, name)
-    if choices.sticky and choices.helm:  # the chart's proxy selects by this label and port alone
+    if choices.sticky and choices.helm:  # the chart's proxy selects by this label alone
         found = {} if not choices.in_place else _labels(app.deployment)
         moved = {_NAME: found.get(_NAME, name), **moved}
-        if app.target_port != "http":
-            raise UnclearError(
-                f"the chart's proxy connects to a port that is called http, and the Service to "
-                f"{app.target_port}: call the container's port http, or leave --helm out"
-            )
     return moved
 
 

@@ -16,6 +16,7 @@ _TEXTS = {"*": str}
 _NAMED = {"name": _NAME, "namespace?": _NAME, "labels?": _TEXTS, "annotations?": _TEXTS}
 _AMOUNT = (int, str)
 _PROBE = {"httpGet?": {"port": _AMOUNT, "path?": str}}
+_CONTEXT = {"runAsUser?": int}
 _CONTAINER = {
     "name": _NAME,
     "image?": str,
@@ -25,7 +26,7 @@ _CONTAINER = {
     "ports?": [{"containerPort": int, "name?": str}],
     "volumeMounts?": [{"name": str, "mountPath": str}],
     "lifecycle?": {"preStop?": {"sleep?": {"seconds": int}}},
-    "securityContext?": dict,
+    "securityContext?": _CONTEXT,
     "readinessProbe?": _PROBE,
     "livenessProbe?": _PROBE,
     "startupProbe?": _PROBE,
@@ -40,6 +41,7 @@ _POD = {
     "initContainers?": [_CONTAINER],
     "volumes?": [{"name": str, "persistentVolumeClaim?": {"claimName": str}}],
     "terminationGracePeriodSeconds?": int,
+    "securityContext?": _CONTEXT,
 }
 _STRATEGY = {
     "type?": str,

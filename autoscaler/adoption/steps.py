@@ -1,7 +1,7 @@
 """The steps by which an operator adopts the app, as a page with commands. Pure.
 
-Their order is what keeps the users: no Service selects a pod before it is Ready, and nothing ends a
-pod before its users have left it.
+Their order is what keeps the users: no Service selects a pod before it is Ready and `doctor` has
+looked at it, and nothing ends a pod before its users have left it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from shlex import quote
+from typing import Any
 
 from autoscaler.adapters.kubernetes.pods import label_selector
 from autoscaler.adoption import files
@@ -17,6 +18,7 @@ from autoscaler.adoption.notes import notes, remaining
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.routes import reverse
 from autoscaler.doctor.checks_scaling import KUBECTL, RESETTERS, resetters
+from autoscaler.doctor.manifests import is_headless
 
 _BESIDE = (
     "A second Deployment starts beside the first one, new users go to its pods, and the first one "
@@ -52,7 +54,7 @@ def page(adoption: Adoption, folder: str) -> str:
             "",
             *_listed("Before you begin", [*notes(adoption), _INSTALLED]),
             *(line for number, step in enumerate(steps, 1) for line in _lines(number, step)),
-            *_listed("What `autoscaler doctor` will still say", remaining(adoption)),
+            *_listed("What `autoscaler doctor` will still say", remaining(adoption), _LATER),
         ]
     )
 
@@ -63,9 +65,16 @@ _INSTALLED = (
 )
 
 
-def _listed(title: str, items: Iterable[str]) -> list[str]:
-    found = list(items)
-    return [f"## {title}", "", *(f"* {each}" for each in found), ""] if found else []
+_LATER = (
+    f"Write what is of the Deployment into {files.PODS}/patch.yaml. Before the pods are started it "
+    "costs nothing. Later it is a rollout, which ends no session, because the launcher keeps each "
+    "pod until its users have left."
+)
+
+
+def _listed(title: str, items: Iterable[str], text: str = "") -> list[str]:
+    found, head = list(items), [text, ""] if text else []
+    return [f"## {title}", "", *head, *(f"* {each}" for each in found), ""] if found else []
 
 
 def _lines(number: int, step: Step) -> Iterator[str]:
@@ -85,9 +94,12 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
             _kubectl(adoption, f"rollout status deployment/{new}"),
         ),
     )
-    yield from _switch(adoption, "New users come to the new pods; open connections stay.")
     yield from _proxy(adoption, folder)
+    yield from _scrape(adoption)
     yield from _daemon(adoption, folder)
+    yield _doctor(adoption, "`no-service` is right until the next step. " + _FIX_FIRST)
+    yield from _switch(adoption, "New users come to the new pods; open connections stay.")
+    yield from _users(adoption)
     selector = label_selector(adoption.app.deployment["spec"]["selector"])
     yield Step(
         "Wait until the old pods are empty",
@@ -101,7 +113,6 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
         f"keep {folder} in its place: `kubectl apply -k {quote(folder)}`",
         (_kubectl(adoption, f"delete deployment {old}"),),
     )
-    yield _doctor(adoption)
 
 
 def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
@@ -124,7 +135,9 @@ def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
     )
     yield from _switch(adoption, "Not before step 2 is done: until then no pod has the label.")
     yield from _proxy(adoption, folder)
+    yield from _scrape(adoption)
     yield from _daemon(adoption, folder)
+    yield from _users(adoption)
     yield _doctor(adoption)
 
 
@@ -190,27 +203,79 @@ def _proxy(adoption: Adoption, folder: str) -> Iterator[Step]:
             _apply(folder, files.PROXY),
             _kubectl(adoption, f"rollout status deployment/sticky-{kind}"),
         ]
+    if not commands:
+        return
     yield Step(
-        "Put the sticky proxy in front",
-        f"Then let your ingress or load balancer send users to the Service sticky-{kind}, port 80, "
-        "in place of the app's. Users whose connection breaks return to their session, also on a "
-        "cordoned pod."
-        + (" The chart starts it in the next step." if adoption.choices.helm else ""),
+        "Create the sticky proxy's key" if adoption.choices.helm else "Start the sticky proxy",
+        "The chart starts the proxy in the next step."
+        if adoption.choices.helm
+        else f"No user comes to it yet. {_image(adoption, folder)}",
         tuple(commands),
     )
 
 
+def _image(adoption: Adoption, folder: str) -> str:
+    """Return where the proxy's image comes from, and how to take it from elsewhere."""
+    kind = adoption.choices.sticky
+    own = f"registry.example.com/{kind}"
+    if adoption.choices.helm:
+        return f"Its image is `{kind}` of Docker Hub; for one of your registry, set `proxy.image`."
+    place = f"{folder}/{files.PROXY}/{files.KUSTOMIZATION}"
+    return (
+        f"Its image is `{kind}` of Docker Hub; for one of your registry, add "
+        f"`images: [{{name: {kind}, newName: {own}}}]` to {place}."
+    )
+
+
+def _users(adoption: Adoption) -> Iterator[Step]:
+    """Yield how users come to the proxy: by its own Service, or by the app's."""
+    kind = adoption.choices.sticky
+    if kind is None:
+        return
+    yield Step(
+        "Send users to the sticky proxy",
+        f"Let your ingress or load balancer send users to the Service sticky-{kind}, port 80, in "
+        "place of the app's. Users whose connection breaks then return to their session, also on a "
+        f"cordoned pod.{_by_own_service(adoption)}",
+    )
+
+
+def _by_own_service(adoption: Adoption) -> str:
+    """Return how the app's Service selects the proxy, if one such change is enough."""
+    for each in adoption.services:
+        spec, name = each["spec"], each["metadata"]["name"]
+        if is_headless(each) or len(spec.get("ports") or ()) != 1:
+            continue
+        to_proxy = {"app.kubernetes.io/name": f"sticky-{adoption.choices.sticky}"}
+        ports = [{**spec["ports"][0], "targetPort": "http"}]
+        changed: dict[str, Any] = {"selector": {**dict.fromkeys(spec["selector"]), **to_proxy}}
+        if ports != spec["ports"]:
+            changed["ports"] = ports
+        text = quote(json.dumps({"spec": changed}))
+        command = _kubectl(adoption, f"patch service {name} --type=merge --patch {text}")
+        return (
+            f" Or leave the address as it is, and let the Service {name} select the proxy: "
+            f"`{command}`. Change {files.SERVICES}/{files.KUSTOMIZATION} in the same way, because "
+            "its next apply would lead users to the pods again."
+        )
+    return ""
+
+
 def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
     """Yield how the daemon learns of the app, and may scale it."""
-    if adoption.choices.helm:
+    choices = adoption.choices
+    if choices.helm:
         upgrade = (
             "helm upgrade bokeh-autoscaler deploy/helm/bokeh-autoscaler --namespace "
-            f"bokeh-autoscaler --reuse-values -f {quote(f'{folder}/{files.VALUES}')}"
+            "bokeh-autoscaler -f my-values.yaml"
         )
         yield Step(
             "Give the daemon its policy",
-            "If your values have lists of these names, above all `policies`, add those to the file "
-            "first: Helm replaces a list by that of the last file that has one.",
+            f"Add the content of {folder}/{files.VALUES} to the values of your release, which are "
+            "in my-values.yaml here: items to a list that is there, such as `policies`, and "
+            "everything else as it is. Every later upgrade then has the policy too. Without it in "
+            "that file, the next upgrade would remove the policy."
+            + (f" The proxy starts too. {_image(adoption, folder)}" if choices.sticky else ""),
             (upgrade,),
         )
         return
@@ -228,32 +293,50 @@ def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
         f"-o json | {own} patch configmap bokeh-autoscaler-policies --type=merge "
         "--patch-file=/dev/stdin"
     )
+    allow = (
+        f"kubectl apply -f {quote(f'{folder}/{files.RIGHTS}')}"
+        if files.needs_rights(adoption)
+        else _kubectl(adoption, f"patch role bokeh-autoscaler --type=json --patch {quote(role)}")
+    )
     yield Step(
         "Give the daemon its policy",
         "The first command adds it to the daemon's policies, and the second one lets the daemon "
-        "scale the Deployment. Add both to your overlay too."
-        + _other_namespace(adoption.app.ref.namespace),
-        (
-            add,
-            _kubectl(adoption, f"patch role bokeh-autoscaler --type=json --patch {quote(role)}"),
-        ),
+        "scale the Deployment. Add both to your overlay too.",
+        (add, allow),
     )
 
 
-def _other_namespace(namespace: str) -> str:
-    if namespace == "bokeh":
-        return ""
-    return (
-        f" Our manifests give the daemon a Role in the namespace bokeh only: for {namespace}, use "
-        "the chart (--helm), or create the Role and its RoleBinding there first."
+def _scrape(adoption: Adoption) -> Iterator[Step]:
+    """Yield how Prometheus learns of a namespace that our manifests do not name."""
+    namespace = adoption.app.ref.namespace
+    if not files.needs_rights(adoption):
+        return
+    create = f"kubectl -n {namespace} create"
+    yield Step(
+        f"Let Prometheus scrape {namespace}",
+        "Without the sessions of a pod, the daemon takes it for full. Our manifests scrape the "
+        f"namespace {files.SHIPPED_NAMESPACE} only, so add {namespace} where yours come from:\n\n"
+        "* the Prometheus of our component: to `namespaces` of the job `bokeh` in "
+        "deploy/kubernetes/components/prometheus/prometheus.yml. It also has to find the pods: "
+        f"`{create} role prometheus --verb=list,watch --resource=pods` and `{create} rolebinding "
+        "prometheus --role=prometheus --serviceaccount=bokeh-autoscaler:prometheus`.\n"
+        "* the Prometheus Operator: to `namespaceSelector.matchNames` of the PodMonitor "
+        "`bokeh-autoscaler-apps`.\n"
+        "* another Prometheus: it has to scrape the port `bokeh-metrics` of the pods, as that job "
+        "does, with the labels `namespace` and `pod`.",
     )
 
 
-def _doctor(adoption: Adoption) -> Step:
+_FIX_FIRST = "Fix every error before it: until then no user is on the new pods."
+
+
+def _doctor(adoption: Adoption, more: str = "") -> Step:
     ref = adoption.app.ref
     return Step(
         "Look whether all is right",
-        "It reports everything that is not, with its fix.",
+        "It reports everything that is not, with its fix. Add --prometheus-url with the address of "
+        "your Prometheus: then it also tells whether that scrapes the pods, and whether the "
+        f"sidecars count their users exactly. {more}".rstrip(),
         (f"autoscaler doctor --namespace {ref.namespace} --deployment {adoption.name}",),
     )
 

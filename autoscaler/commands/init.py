@@ -29,6 +29,7 @@ from autoscaler.html_report.files import replace_file
 from autoscaler.model import TargetRef
 from autoscaler.policy.fields import MAX_REPLICAS
 
+MAX_UID = 2**31 - 1
 FAILED, BAD_INPUT = 1, 2
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 EXPORTER = "bokeh-exporter:0.1.0"
@@ -103,6 +104,13 @@ def _add_choices(how: argparse._ActionsContainer) -> None:
         default=(),
         help="whole command that starts the app, such as 'bokeh serve app.py', if the manifest "
         "does not have it (default: its command and args)",
+    )
+    how.add_argument(
+        "--user",
+        metavar="UID",
+        type=lambda text: whole(text, 0, MAX_UID),
+        help="user that the app's container runs as, which `id -u` in it prints; the sidecar then "
+        "runs as a user who trusts it (default: runAsUser of the manifest, or 65532)",
     )
     how.add_argument(
         "--exporter-image",
@@ -188,6 +196,7 @@ def _choices(args: argparse.Namespace) -> Choices:
         name=args.name,
         container=args.container,
         start=args.start,
+        user=args.user,
         zero_touch=args.launcher == "copied",
         exporter_image=args.exporter_image,
         sticky=args.sticky,

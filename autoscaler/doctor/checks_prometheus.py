@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
-from autoscaler.doctor.manifests import is_ready, pods
+from autoscaler.doctor.manifests import (
+    all_containers,
+    container_yaml,
+    is_exporter,
+    is_ready,
+    kubectl,
+    pods,
+    servers,
+)
 from autoscaler.units import counted, duration_text
 
 # The daemon ignores samples that are older than two scrapes.
@@ -37,6 +46,41 @@ def not_scraped(facts: Facts) -> Iterator[Finding]:
             "and none is removed.",
             JOB,
         )
+
+
+def counts_estimated(facts: Facts) -> Iterator[Finding]:
+    """The sidecar must trust the processes that know their sessions."""
+    names = {pod["metadata"]["name"]: pod for pod in pods(facts) if is_ready(pod)}
+    estimated = sorted(names.keys() & (facts.scrapes.estimated if facts.scrapes else frozenset()))
+    if not estimated:
+        return
+    first = estimated[0]
+    sidecar = next(
+        (c for c in all_containers(names[first]["spec"]) if is_exporter(c, facts.exporter_port)),
+        None,
+    )
+    if sidecar is None:  # which is a finding of its own
+        return
+    yield warning(
+        "counts-estimated",
+        f'Prometheus, bokeh_sessions{{quality="estimated"}} of {counted(len(estimated), "pod")}, '
+        f"such as {first}",
+        "Connections are counted in place of users, so there are more pods than needed and they "
+        "become empty later: no process with an agent runs there, or the sidecar does not trust "
+        "the user that it runs as.",
+        "# the sidecar names a user that it does not trust, and the app tells its own:\n"
+        + kubectl(facts, f"logs {first} -c {sidecar['name']}")
+        + "\n"
+        + kubectl(facts, f"exec {first} -c {servers(facts)[0]['name']} -- id -u")
+        + "\n# if that is neither 0 nor 65532, write it in place of UID (docs/counting.md):\n"
+        + container_yaml(
+            sidecar, "securityContext: {runAsUser: UID}", kind=_kind(names[first], sidecar)
+        ),
+    )
+
+
+def _kind(pod: Json, container: Json) -> str:
+    return "containers" if container in pod["spec"]["containers"] else "initContainers"
 
 
 def scraped_twice(facts: Facts) -> Iterator[Finding]:

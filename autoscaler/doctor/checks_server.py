@@ -103,12 +103,20 @@ def no_key(facts: Facts) -> Iterator[Finding]:
         "key."
         if signs
         else "Sessions are not signed: anybody who guesses a session id can join the session.",
-        container_yaml(
-            servers(facts)[0],
-            "envFrom:",
-            "  - secretRef: {name: bokeh-app}    # BOKEH_SECRET_KEY, BOKEH_SIGN_SESSIONS=yes",
-        ),
+        signing(facts),
     )
+
+
+def signing(facts: Facts) -> str:
+    """Return how all pods get one key: the command for a Secret, and the YAML that names it.
+
+    The Secret comes first, because no pod starts that names one which is not there.
+    """
+    name = facts.ref.deployment if facts.ref else ""
+    create = kubectl(facts, f"create secret generic {name} --from-literal=BOKEH_SIGN_SESSIONS=yes")
+    key = '--from-literal=BOKEH_SECRET_KEY="$(openssl rand -hex 32)"'
+    yaml = container_yaml(servers(facts)[0], "envFrom:", f"  - secretRef: {{name: {name}}}")
+    return f"# first the Secret, without which no pod starts:\n{create} {key}\n{yaml}"
 
 
 def token_expiration(facts: Facts) -> Iterator[Finding]:

@@ -56,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     checks_prometheus.not_scraped,
     checks_prometheus.scraped_too_rarely,
     checks_prometheus.scraped_twice,
+    checks_prometheus.counts_estimated,
     checks_scaling.no_daemon,
     checks_label.no_service,
     checks_label.sticky_proxy_without_pods,

@@ -150,6 +150,40 @@ def by_number(objects: Objects) -> None:
     objects[1]["spec"]["ports"] = [{"port": 80, "targetPort": 8000}]
 
 
+def without_ports(objects: Objects) -> None:
+    del pod(objects)["containers"][0]["ports"]
+
+
+def with_protocol(objects: Objects) -> None:
+    pod(objects)["containers"][0]["ports"] = [{"containerPort": 8000, "protocol": "TCP"}]
+
+
+def named_http(objects: Objects) -> None:
+    pod(objects)["containers"][0]["ports"] = [{"name": "http", "containerPort": 8000}]
+
+
+def other_http(objects: Objects) -> None:
+    pod(objects)["containers"][0]["ports"].append({"name": "http", "containerPort": 9000})
+
+
+def port_named(name: str) -> Change:
+    """Return the change by which Deployment and Service call the port so."""
+
+    def change(objects: Objects) -> None:
+        pod(objects)["containers"][0]["ports"][0]["name"] = name
+        objects[1]["spec"]["ports"][0]["targetPort"] = name
+
+    return change
+
+
+def moved_to(namespace: str) -> Change:
+    def change(objects: Objects) -> None:
+        for each in objects:
+            each["metadata"]["namespace"] = namespace
+
+    return change
+
+
 def recreated(objects: Objects) -> None:
     objects[0]["spec"]["strategy"] = {"type": "Recreate"}
 

@@ -20,6 +20,7 @@ from autoscaler.doctor.findings import Severity
 from tests.adoption import apps
 from tests.adoption.apps import APPS, Objects
 from tests.deploy.manifests import one
+from tests.deploy.pages import UPGRADE_PAGE
 
 COPIED = ["python", "/bokeh-exporter", "launch", "--"]
 PATIENT = ["--session-token-expiration=86400", "--unused-session-lifetime=60000"]
@@ -206,12 +207,43 @@ def test_a_liveness_that_creates_no_session_stays() -> None:
     assert "tcpSocket" not in found["readinessProbe"]
 
 
-def test_the_sidecar_runs_as_the_apps_user() -> None:
-    pod = adopted(APPS["another user"]).deployment["spec"]["template"]["spec"]
-    agent, exporter = pod["initContainers"]
+# runAsUser of the container and of the pod, --user, and the sidecar's own: None is the pod's.
+USERS: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
+    "of the container": (1000, None, None, 1000),
+    "of the container, in a pod of our user": (1000, 65532, None, 1000),
+    "ours, in a pod of another user": (65532, 1000, None, 65532),
+    "root, in a pod of another user": (0, 1000, None, 65532),
+    "of the pod": (None, 1000, None, None),
+    "of the image, which the operator says": (None, None, 1000, 1000),
+    "root by the image, which the operator says": (None, None, 0, None),
+    "of the image, which is ours": (None, None, 65532, None),
+    "of the image, which nobody says": (None, None, None, None),
+    "said twice": (1000, None, 1000, 1000),
+}
 
-    assert exporter["securityContext"]["runAsUser"] == 1000
+
+@pytest.mark.parametrize("case", USERS)
+def test_the_sidecar_runs_as_a_user_who_trusts_the_apps(case: str) -> None:
+    container, of_pod, said, own = USERS[case]
+
+    def run_as(objects: Objects) -> None:
+        pod = apps.pod(objects)
+        pod["securityContext"] = {} if of_pod is None else {"runAsUser": of_pod}
+        if container is not None:
+            pod["containers"][0]["securityContext"] = {"runAsUser": container}
+
+    adoption = adopted(apps.app(apps.BOKEH, run_as), user=said)
+
+    agent, exporter = adoption.deployment["spec"]["template"]["spec"]["initContainers"]
+    assert exporter["securityContext"].get("runAsUser") == own
     assert "runAsUser" not in agent["securityContext"]
+
+
+def test_a_known_user_needs_no_look(tmp_path: Path) -> None:
+    assert init(tmp_path, apps.app(), "--user", "1000") == 0
+
+    steps = (tmp_path / "adoption" / "STEPS.md").read_text()
+    assert "id -u" not in steps
 
 
 def test_a_headless_service_keeps_cordoned_pods() -> None:
@@ -309,7 +341,7 @@ def test_the_steps_are_printed_and_in_the_folder(
     assert (tmp_path / "adoption" / "STEPS.md").read_text() in said
     assert "--- Deployment bokeh/dashboards\n+++ Deployment bokeh/dashboards-2\n" in said
     assert '+        bokeh-autoscaler/routable: "true"\n' in said
-    order = ("apply -k", "rollout status", "patch service", "delete deployment", "doctor")
+    order = ("apply -k", "rollout status", "doctor --n", "patch service", "delete deployment")
     places = [said.index(f" {words}") for words in order]
     assert places == sorted(places)
 
@@ -377,6 +409,121 @@ def test_values_for_the_chart_have_policy_and_proxy(tmp_path: Path) -> None:
     assert labels["app.kubernetes.io/name"] == "dashboards-2"
 
 
+# The ports of the app, by what the Deployment and its Service say, after the chart's proxy.
+HTTP = {"name": "http", "containerPort": 8000}
+PORTS: dict[str, tuple[tuple[apps.Change, ...], list[Any]]] = {
+    "without a name": ((apps.by_number,), [HTTP]),
+    "not in the manifest": ((apps.by_number, apps.without_ports), [HTTP]),
+    "named, and reached by number": ((apps.by_number, apps.named_http), [HTTP]),
+    "as the API server completes it": (
+        (apps.by_number, apps.with_protocol),
+        [{**HTTP, "protocol": "TCP"}],
+    ),
+}
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["beside", "in place"])
+@pytest.mark.parametrize("case", PORTS)
+def test_the_charts_proxy_finds_the_port_by_its_name(case: str, in_place: bool) -> None:
+    changes, ports = PORTS[case]
+
+    adoption = adopted(
+        apps.app(apps.BOKEH, *changes), helm=True, sticky="haproxy", in_place=in_place
+    )
+
+    assert of_app(adoption)["ports"] == ports
+    assert errors(adoption) == []
+
+
+def test_the_port_of_another_container_gets_its_name_there() -> None:
+    def unnamed(objects: Objects) -> None:
+        apps.pod(objects)["containers"][0]["ports"] = [{"containerPort": 4180}]
+        apps.pod(objects)["containers"][1]["ports"] = [{"containerPort": 5006}]
+        objects[1]["spec"]["ports"][0]["targetPort"] = 4180
+
+    adoption = adopted(apps.app(apps.BOKEH, apps.beside, unnamed), helm=True, sticky="haproxy")
+
+    assert of_app(adoption, "oauth")["ports"] == [{"name": "http", "containerPort": 4180}]
+    assert of_app(adoption)["ports"] == [{"containerPort": 5006}]
+
+
+def test_the_values_are_added_to_the_file_of_all_upgrades(tmp_path: Path) -> None:
+    assert init(tmp_path, apps.app(), "--helm") == 0
+
+    steps = (tmp_path / "adoption" / "STEPS.md").read_text()
+    [upgrade] = [line for line in steps.splitlines() if line.startswith("helm upgrade ")]
+    assert upgrade in UPGRADE_PAGE.read_text(), "the next upgrade keeps the policy"
+    assert "Add the content of" in steps
+
+
+def test_another_namespace_gets_the_daemons_role(tmp_path: Path) -> None:
+    assert init(tmp_path, apps.app(apps.BOKEH, apps.moved_to("reports"))) == 0
+
+    folder = tmp_path / "adoption"
+    role, binding = yaml.safe_load_all((folder / "rights.yaml").read_text())
+    meta = {"name": "bokeh-autoscaler-dashboards-2", "namespace": "reports"}
+    assert role["metadata"] == binding["metadata"] == meta
+    assert binding["roleRef"]["name"] == meta["name"]
+    [scale] = [each for each in role["rules"] if "deployments/scale" in each["resources"]]
+    assert scale["resourceNames"] == ["dashboards-2"]
+    steps = (folder / "STEPS.md").read_text()
+    assert f"kubectl apply -f {folder}/rights.yaml" in steps
+    assert "patch role" not in steps
+    assert steps.index("Let Prometheus scrape reports") < steps.index("Give the daemon its policy")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "words"), [("bokeh", ()), ("reports", ("--helm",))], ids=["ours", "the chart"]
+)
+def test_a_namespace_that_has_the_role_gets_none(
+    namespace: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert init(tmp_path, apps.app(apps.BOKEH, apps.moved_to(namespace)), *words) == 0
+
+    assert not (tmp_path / "adoption" / "rights.yaml").exists()
+
+
+# Ways to have the proxy, and what the steps say of its image and of the Service that selects it.
+PROXIES: dict[str, tuple[Objects, tuple[str, ...], str]] = {
+    "the image of HAProxy": (
+        *(apps.app(), ("--sticky", "haproxy")),
+        "`images: [{name: haproxy, newName: registry.example.com/haproxy}]`",
+    ),
+    "the image of the chart": (apps.app(), ("--sticky", "nginx", "--helm"), "set `proxy.image`"),
+    "the app's Service selects it": (
+        *(apps.app(), ("--sticky", "haproxy")),
+        '"bokeh-autoscaler/routable": null, "app.kubernetes.io/name": "sticky-haproxy"}}}',
+    ),
+    "the app's Service of a port by number selects it": (
+        *(APPS["ports by number"], ("--sticky", "nginx")),
+        '"ports": [{"port": 80, "targetPort": "http"}]',
+    ),
+}
+
+
+@pytest.mark.parametrize("in_place", [(), ("--in-place",)], ids=["beside", "in place"])
+@pytest.mark.parametrize("case", PROXIES)
+def test_the_steps_say_how_users_and_the_image_come_to_the_proxy(
+    case: str, in_place: tuple[str, ...], tmp_path: Path
+) -> None:
+    objects, words, said = PROXIES[case]
+
+    assert init(tmp_path, objects, *words, *in_place) == 0
+
+    steps = (tmp_path / "adoption" / "STEPS.md").read_text()
+    assert said in steps
+    assert steps.index("rollout status") < steps.index("Send users to the sticky proxy")
+
+
+def test_doctor_looks_before_users_come_to_the_proxy(tmp_path: Path) -> None:
+    assert init(tmp_path, apps.app(), "--sticky", "haproxy") == 0
+
+    steps = (tmp_path / "adoption" / "STEPS.md").read_text()
+    order = ("Start the sticky proxy", "doctor --n", "patch service", "Send users to the sticky")
+    places = [steps.index(words) for words in order]
+    assert places == sorted(places)
+
+
 def test_nginx_connects_to_the_port_of_the_pods(tmp_path: Path) -> None:
     assert init(tmp_path, APPS["ports by number"], "--sticky", "nginx") == 0
 
@@ -429,7 +576,14 @@ NOTES = {
     "no Service": (apps.app()[:1], "No Service was found"),
     "Argo CD": (apps.app(apps.BOKEH, of_argo), "Argo CD applies it"),
     "only args": (apps.app(apps.PANEL), "If the image has an ENTRYPOINT too"),
+    "a user that only the image knows": (
+        apps.app(),
+        "`kubectl -n bokeh exec deployment/dashboards -c app -- id -u`",
+    ),
     "no key": (apps.app(), "* warning `no-signing-key`"),
+    "a Secret for the key": (apps.app(), "kubectl -n bokeh create secret generic dashboards-2 "),
+    "the key's place": (apps.app(), "- secretRef: {name: dashboards-2}"),
+    "what a key costs later": (apps.app(), "Later it is a rollout, which ends no session"),
 }
 
 
@@ -480,6 +634,10 @@ REFUSED = {
         *(with_value([apps.container(apps.BOKEH, n) for n in "ab"], *CONTAINERS), ()),
         "Set --container to one of a, b",
     ),
+    "a user that the manifest contradicts": (
+        *(APPS["another user"], ("--user", "2000")),
+        "container app: runAsUser is 1000 and --user is 2000; leave --user out",
+    ),
     "a container that is not there": (
         *(apps.app(), ("--container", "web")),
         "Set --container to one of app",
@@ -502,9 +660,13 @@ REFUSED = {
         *(with_value("bokeh serve", *CONTAINERS, 0, "command"), ()),
         'containers[0].command: is "bokeh serve", expected a list',
     ),
-    "the chart's proxy for a port without a name": (
-        *(APPS["ports by number"], ("--helm", "--sticky", "haproxy")),
-        "call the container's port http",
+    "the chart's proxy for a port of another name": (
+        *(apps.app(apps.BOKEH, apps.port_named("web")), ("--helm", "--sticky", "haproxy")),
+        "it is not called so; leave --helm out, for a proxy that connects to web",
+    ),
+    "the chart's proxy for an app with another port of that name": (
+        *(apps.app(apps.BOKEH, apps.by_number, apps.other_http), ("--helm", "--sticky", "haproxy")),
+        "another port of the pod, 9000, is called so; leave --helm out",
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from secrets import token_hex
@@ -61,6 +62,20 @@ def test_kustomize_makes_of_the_folder_what_the_diff_shows(
     assert comparable(render(kubectl, output)) == comparable(wanted)
 
 
+@pytest.mark.parametrize("change", [apps.without_ports, apps.with_protocol, apps.by_number])
+def test_kustomize_names_the_port_for_the_charts_proxy(
+    change: apps.Change, kubectl: Path, tmp_path: Path
+) -> None:
+    objects = apps.app(apps.BOKEH, apps.by_number, change)
+
+    output = init(tmp_path, objects, "--helm", "--sticky", "haproxy")
+
+    choices = Choices(helm=True, sticky="haproxy")
+    adoption = adopt(app_of(seen_in(objects, None, None), choices), choices, shipped("haproxy"))
+    made = one(render(kubectl, output), "Deployment", NEW)
+    assert made["spec"]["template"]["spec"] == adoption.deployment["spec"]["template"]["spec"]
+
+
 @pytest.mark.parametrize("sticky", STICKY)
 def test_the_proxy_in_the_folder_is_ours_and_leads_to_the_app(
     sticky: str, kubectl: Path, tmp_path: Path
@@ -79,6 +94,21 @@ def test_the_proxy_in_the_folder_is_ours_and_leads_to_the_app(
         ROUTABLE: "true",
     }
     assert one(objects, "Deployment", sticky)["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize("kind", ["haproxy", "nginx"])
+def test_the_proxys_image_comes_from_where_the_steps_say(
+    kind: str, kubectl: Path, tmp_path: Path
+) -> None:
+    output = init(tmp_path, apps.app(), "--sticky", kind)
+    [said] = re.findall(r"`(images: .*?)`", (output / "STEPS.md").read_text())
+    with (output / "sticky" / "kustomization.yaml").open("a") as file:
+        file.write(said + "\n")
+
+    proxy = one(render(kubectl, output / "sticky"), "Deployment", f"sticky-{kind}")
+
+    [container] = proxy["spec"]["template"]["spec"]["containers"]
+    assert container["image"].startswith(f"registry.example.com/{kind}:")
 
 
 def test_the_chart_takes_the_values(helm: Path, tmp_path: Path) -> None:
@@ -185,6 +215,27 @@ def test_the_api_server_takes_the_proxy(kind: str, operator: Operator) -> None:
     assert f"deployment.apps/sticky-{kind} created (server dry run)" in said
 
 
+@pytest.mark.slow
+@pytest.mark.control_plane
+def test_the_written_role_lets_the_daemon_into_another_namespace(operator: Operator) -> None:
+    namespace = f"reports-{token_hex(4)}"
+    output = init(operator.folder, apps.app(apps.BOKEH, apps.moved_to(namespace)))
+    operator.run(f"kubectl create namespace {namespace}")
+
+    def may(what: str) -> bool:
+        who = f"--as system:serviceaccount:{OWN}:{OWN}"
+        return "yes" in operator.run(f"kubectl -n {namespace} auth can-i {who} {what} || true")
+
+    scales = f"patch deployments/{NEW} --subresource=scale"
+    assert not any(map(may, (scales, "patch pods", "create events")))
+
+    operator.run(f"kubectl apply -f {output}/rights.yaml")
+
+    assert all(map(may, (scales, "patch pods", "create events")))
+    assert not may("patch deployments/other --subresource=scale")
+    operator.run(f"kubectl delete namespace {namespace} --wait=false")
+
+
 def asked(kubeconfig: Path, folder: Path, name: str = OLD) -> int:
     """The exit code of a question to a cluster."""
     where = ("--namespace", NAMESPACE, "--deployment", name, "--kubeconfig", str(kubeconfig))
@@ -220,14 +271,17 @@ def test_the_printed_steps_adopt_an_app_that_the_cluster_has(
     start(operator, objects)
     old = operator.endpoints()
 
-    beside, switch, give, _count, delete, look = operator.init(*words)
+    beside, give, look, switch, _count, delete = operator.init(*words)
 
     operator.run(beside)
     assert operator.replicas(NEW) == 3
+    operator.run(give)
+    said = operator.run(look)
+    assert "ERROR" not in said
+    assert "WARNING no-service\n" in said
     assert operator.endpoints() == old, "no user comes to a new pod before the switch"
     operator.run(switch)
     wait_until(lambda: len(operator.endpoints() - old) == 3, SOON, "the new pods")
-    operator.run(give)
     operator.run(delete)
     assert operator.run(look).splitlines()[-1] in ("2 warnings", "1 warning")
     assert given(operator) == {"bokeh-app.yaml", f"{OLD}.yaml"}
@@ -284,7 +338,7 @@ def test_the_printed_steps_in_place_leave_the_replicas(case: str, operator: Oper
 def test_the_switch_is_reverted_by_the_printed_command(operator: Operator) -> None:
     start(operator, apps.app())
     old = operator.endpoints()
-    beside, switch, *_ = operator.init()
+    beside, _give, _look, switch, *_ = operator.init()
     operator.run(beside)
     operator.run(switch)
     wait_until(lambda: not operator.endpoints() & old, SOON, "only new pods")

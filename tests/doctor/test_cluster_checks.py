@@ -9,6 +9,7 @@ import yaml
 
 from autoscaler.adapters.kubernetes.rights import Right, needed
 from autoscaler.doctor.findings import Severity
+from autoscaler.model import TargetRef
 from autoscaler.policy import Policy
 from tests.doctor.set_ups import (
     DAEMON,
@@ -389,6 +390,21 @@ def ingress(**annotations: str) -> Any:
 
 def test_nothing_is_found_in_what_we_ship() -> None:
     assert found(facts(right())) == {}
+
+
+def test_the_key_is_in_a_secret_of_this_deployment_which_is_created_first() -> None:
+    seen = right()
+    app(seen).update(envFrom=[])
+    ref = TargetRef("reports", "dashboards-2")
+
+    fix = found(facts(seen, ref=ref))["no-signing-key"].fix
+
+    _, create, text = fix.split("\n", 2)
+    assert create.startswith("kubectl -n reports create secret generic dashboards-2 --from-literal")
+    [container] = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
+    assert container == {"name": "app", "envFrom": [{"secretRef": {"name": "dashboards-2"}}]}
+    seen["deployment"] = merged(seen["deployment"], yaml.safe_load(text))
+    assert "no-signing-key" not in found(facts(seen, ref=ref))
 
 
 @pytest.mark.parametrize("case", CASES)

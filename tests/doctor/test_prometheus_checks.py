@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+import yaml
 
 from autoscaler.adapters.prometheus.http import PrometheusSettings
 from autoscaler.adapters.prometheus.scrapes import scrapes
@@ -20,14 +21,12 @@ INTERVAL = 5.0
 
 
 def sessions(pod: str, job: str = "pods", **labels: str) -> Series:
-    where = {"namespace": "bokeh", "pod": pod, **labels}
-    return series(
-        "bokeh_sessions", state="connected", quality="exact", app="/app", job=job, **where
-    )
+    where = {"namespace": "bokeh", "pod": pod, "quality": "exact", **labels}
+    return series("bokeh_sessions", state="connected", app="/app", job=job, **where)
 
 
-def every(interval: float) -> list[tuple[float, float]]:
-    now = time.time()
+def every(interval: float, ago: float = 0.0) -> list[tuple[float, float]]:
+    now = time.time() - ago
     return [(now - interval * number, 1.0) for number in range(4, 0, -1)]
 
 
@@ -79,6 +78,32 @@ def test_a_pod_that_two_jobs_scrape_is_found(prometheus: PrometheusServer) -> No
     assert list(said) == ["scraped-twice"]
     assert 'job="kubernetes-pods" and job="podMonitor/bokeh/app"' in said["scraped-twice"].where
     assert "relabel_configs" in said["scraped-twice"].fix
+
+
+def test_a_pod_whose_users_are_estimated_is_named_with_the_sidecar_to_change(
+    prometheus: PrometheusServer,
+) -> None:
+    counted = sessions(PODS[0], quality="exact")
+    guessed = sessions(PODS[1], quality="estimated")
+    prometheus.push({counted: every(INTERVAL), guessed: every(INTERVAL)})
+
+    said = findings(prometheus)
+
+    assert list(said) == ["counts-estimated"]
+    assert f"of 1 pod, such as {PODS[1]}" in said["counts-estimated"].where
+    assert f"kubectl -n bokeh exec {PODS[1]} -c app -- id -u" in said["counts-estimated"].fix
+    fix = yaml.safe_load(said["counts-estimated"].fix.partition("docs/counting.md):")[2])
+    [sidecar] = fix["spec"]["template"]["spec"]["initContainers"]
+    assert sidecar == {"name": "exporter", "securityContext": {"runAsUser": "UID"}}
+
+
+def test_an_estimate_from_before_the_agent_answered_is_not_found(
+    prometheus: PrometheusServer,
+) -> None:
+    first = {sessions(pod, quality="estimated"): every(INTERVAL, ago=60) for pod in PODS}
+    prometheus.push({**first, **{sessions(pod): every(INTERVAL) for pod in PODS}})
+
+    assert findings(prometheus) == {}
 
 
 def test_copies_of_two_replicas_of_prometheus_are_told_apart(prometheus: PrometheusServer) -> None:

@@ -59,8 +59,8 @@ class Steps(NamedTuple):
     """What an operator does, in this order. give: the policy. count: of connections, a command."""
 
     start: str
-    switch: str
     give: Callable[[], object]
+    switch: str
     count: str
     delete: str
 
@@ -71,8 +71,8 @@ def adopt_beside(
     """Do it, while the guests work and others come. Fails if anybody is lost or refused."""
     with clicking(shipped, guests) as clickers, newcomers.coming():
         run_shell(steps.start, folder)
-        run_shell(steps.switch, folder)
         steps.give()
+        run_shell(steps.switch, folder)
         wait_until(lambda: sessions(shipped) > 0, SOON, "new users on the new pods")
         time.sleep(AFTERWARDS)
         assert sum(counted(steps.count, folder)) >= USERS

@@ -64,13 +64,13 @@ def newcomers(shipped: Shipped) -> Iterator[Newcomers]:
 def test_a_second_deployment_loses_nobody(
     shipped: Shipped, folder: Path, guests: list[User], newcomers: Newcomers
 ) -> None:
-    start, switch, let_scale, count, delete = blocks(ADOPT_PAGE, "sh", BESIDE)
+    start, let_scale, switch, count, delete = blocks(ADOPT_PAGE, "sh", BESIDE)
 
     def give() -> None:
         shipped.write_policy(OLD, files(ADOPT_PAGE)["dashboards-policy.yaml"])
         run_shell(let_scale, folder)
 
-    adopt_beside(shipped, folder, guests, newcomers, Steps(start, switch, give, count, delete))
+    adopt_beside(shipped, folder, guests, newcomers, Steps(start, give, switch, count, delete))
 
 
 def test_in_place_the_rollout_is_the_whole_price(

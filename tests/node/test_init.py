@@ -83,8 +83,8 @@ def test_the_printed_steps_lose_nobody(case: str, shipped: Shipped, tmp_path: Pa
 
     run_shell(shlex.join(["autoscaler", "init", *where, *image, *CASES[case][1]]), tmp_path)
 
-    start, switch, give, count, delete, look = blocks(tmp_path / "adoption" / "STEPS.md", "sh")
-    steps = Steps(start, switch, lambda: run_shell(give, tmp_path), count, delete)
+    start, give, look, switch, count, delete = blocks(tmp_path / "adoption" / "STEPS.md", "sh")
+    steps = Steps(start, lambda: run_shell(f"{give}\n{look}", tmp_path), switch, count, delete)
     try:
         adopt_beside(shipped, tmp_path, guests, newcomers, steps)
         assert "error" not in run_shell(look, tmp_path)

@@ -29,7 +29,7 @@ class Scrapes(NamedTuple):
     pods: names of the pods with a session count within five minutes. interval: median of the
     seconds between two samples, or None. twice: pods whose series is there several times, with the
     matchers that tell the copies apart: by job if several jobs scrape it. hint: why pods may be
-    missing, or "".
+    missing, or "". estimated: pods whose last count is an estimate from their connections.
     """
 
     problem: str = ""
@@ -37,6 +37,7 @@ class Scrapes(NamedTuple):
     interval: float | None = None
     twice: tuple[tuple[str, tuple[str, ...]], ...] = ()
     hint: str = ""
+    estimated: frozenset[str] = frozenset()
 
 
 def scrapes(settings: PrometheusSettings, namespace: str) -> Scrapes:
@@ -62,17 +63,21 @@ def scrapes(settings: PrometheusSettings, namespace: str) -> Scrapes:
 def _of_rows(rows: Any, hint: str) -> Scrapes:
     copies: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
     pauses: list[float] = []
+    last: dict[str, tuple[float, bool]] = {}
     for labels, row in labelled(rows):
         pod = str(labels.get("pod", ""))
         copies[(pod, *(str(labels.get(name, "")) for name in OWN))].append(labels)
         times = [float(at) for at, _ in row.get("values") or ()]
         pauses += [after - before for before, after in pairwise(times)]
+        newest = (max(times, default=0.0), labels.get("quality") != "estimated")
+        last[pod] = max(last.get(pod, newest), newest)
     twice = {key[0]: _told_apart(each) for key, each in copies.items() if len(each) > 1}
     return Scrapes(
         pods=frozenset(key[0] for key in copies if key[0]),
         interval=median(pauses) if pauses else None,
         twice=tuple(sorted(twice.items())),
         hint=hint,
+        estimated=frozenset(pod for pod, (_, is_exact) in last.items() if pod and not is_exact),
     )
 
 
