@@ -14,7 +14,7 @@ from autoscaler.doctor.findings import Severity
 from autoscaler.doctor.manifests import labels, matches, where
 
 _PYTHON = (
-    "The launcher is copied into the pod, so the image needs Python 3.11 or newer, as `python`."
+    "The launcher is copied into the pod, so the image needs Python 3.10 or newer, as `python`."
 )
 _IMAGE = (
     "The image must have the launcher, as its ENTRYPOINT where the manifest has no `command`: "
