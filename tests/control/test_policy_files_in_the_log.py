@@ -37,12 +37,12 @@ FILLED = ("INFO", "policy directory policies has files now")
         ),
         pytest.param(
             [BROKEN, VALID],
-            [("ERROR", WRONG), ("INFO", "policy file policies/a.yaml is valid again and loaded")],
+            [("ERROR", WRONG), ("INFO", "policies/a.yaml: valid again and loaded")],
             id="a wrong file is mended",
         ),
         pytest.param(
             [BROKEN, EMPTY],
-            [("ERROR", WRONG), WARNED, ("INFO", "policy file policies/a.yaml is gone")],
+            [("ERROR", WRONG), WARNED, ("INFO", "policies/a.yaml: the problem is gone")],
             id="a wrong file is deleted",
         ),
     ],
