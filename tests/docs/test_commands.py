@@ -165,6 +165,7 @@ RUN_BY = {
     "python -m tests.benchmarks.big_data": "tests/big_data/test_page.py::test_the_printed_measure",
     "python -m tests.benchmarks.fidelity": FIDELITY,
     "python -m tests.benchmarks.pod_hours": "tests/simulation/test_pod_hours.py::test_it_prints",
+    "python -m tests.benchmarks.peers": "tests/simulation/test_peers.py::test_it_prints",
     "make bench-fidelity": FIDELITY,
     "make big-data": "tests/big_data/test_live.py::test_both_servers_are_there",
     "python -m big_data.make": LINES,
