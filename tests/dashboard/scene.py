@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -84,13 +84,15 @@ def history(end: int) -> dict[Series, list[tuple[float, float]]]:
 class Scene:
     """Everything that a browser needs to see the page."""
 
-    def __init__(self, prometheus: PrometheusServer, *options: str) -> None:
+    def __init__(
+        self, prometheus: PrometheusServer, *options: str, rejected: Sequence[str] = (WRONG_FILE,)
+    ) -> None:
         self.prometheus = prometheus
         self.cluster = FakeCluster()
         self.cluster.deploy(APP, 10, 8)
         self.cluster.deploy(OTHER, 4)
         policies = FakePolicies((policy(), policy(name="other", target=OTHER._asdict())))
-        policies.problems = {"broken.yaml": (WRONG_FILE,)}
+        policies.problems = {"broken.yaml": tuple(rejected)} if rejected else {}
         cluster = self.cluster
         self.daemon = Daemon(Ports(policies, cluster, cluster, cluster, cluster.clock))
         self.daemon.run_once()

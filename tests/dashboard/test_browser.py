@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 
@@ -11,7 +10,8 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.conftest import PROGRAMS
-from tests.dashboard.scene import SCRAPE, TEXT, WRONG_FILE, Scene, history, stopped
+from tests.dashboard.scene import SCRAPE, WRONG_FILE, Scene, history, stopped
+from tests.dashboard.visits import PHONE, WIDE, WITHIN, shows, text, visit
 from tests.lab.browser import HOW, a_tab, browser, driver
 from tests.lab.processes import wait_until
 from tests.lab.prometheus_server import PrometheusServer
@@ -24,8 +24,6 @@ pytestmark = [
     pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
     pytest.mark.skipif(FIND() is None, reason=f"NO PROMETHEUS: {HOW_TO_BUILD}"),
 ]
-WITHIN = 60.0
-WIDE, PHONE = 1280, 390
 # Each element that a key can reach, by its role on the page.
 FOCUSED = """
 let at = document.activeElement;
@@ -61,25 +59,6 @@ def opened() -> Iterator[Chrome]:
 def page(opened: Chrome) -> Iterator[Chrome]:
     with a_tab(opened):
         yield opened
-
-
-def visit(page: Chrome, url: str, width: int = WIDE) -> None:
-    """Open the dashboard in a window of so many pixels, and wait for its plots."""
-    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width == PHONE}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    page.get(url)
-    shows(page, "What held a scale-down", "SessionsStillOpen")
-    drawn = "return Bokeh.documents[0]?.is_idle"
-    wait_until(lambda: page.execute_script(drawn), WITHIN, "all plots")
-
-
-def text(page: Chrome) -> str:
-    found: str = page.execute_script(TEXT)
-    return re.sub(r"\s+", " ", found)
-
-
-def shows(page: Chrome, *words: str) -> None:
-    wait_until(lambda: all(each in text(page) for each in words), WITHIN, " and ".join(words))
 
 
 def editor(page: Chrome) -> WebElement:
