@@ -88,13 +88,6 @@ class Browser:
                     await until_closed(connection)
 
 
-def _redirect(answer: HTTPResponse) -> str:
-    """Return where an answer sends the browser, or ""."""
-    if answer.code not in (301, 302, 303, 307, 308):
-        return ""
-    return urljoin(answer.request.url, answer.headers.get("Location", ""))
-
-
 def redirect(answer: HTTPResponse) -> str:
     """Return where an answer sends the browser, or ""."""
     if answer.code not in (301, 302, 303, 307, 308):

@@ -151,11 +151,11 @@ def _told(page: Page, answer: Reply | NoReply | None) -> int | Unavailable:
         return Unavailable(
             f"{page.url} shows no notices; it needs --token-file, and an exporter of this version"
         )
-    if (problem := _problem(page, answer)) is not None:
-        return problem
-    assert isinstance(answer, Reply)  # noqa: S101 - else there is a problem
+    body = _body(page, answer)
+    if isinstance(body, Unreachable):
+        return body
     try:
-        said = _NOTICE.validate_python(json_of(answer.body))
+        said = _NOTICE.validate_python(json_of(body))
     except ValueError:
         return Unreachable(f"{page.url} did not answer as an exporter does")
     if said.took < said.workers:
@@ -166,24 +166,24 @@ def _told(page: Page, answer: Reply | NoReply | None) -> int | Unavailable:
     return said.sessions
 
 
-def _problem(page: Page, answer: Reply | NoReply) -> Unreachable | None:
-    """Return why an answer has no content for us, or None if it has."""
+def _body(page: Page, answer: Reply | NoReply) -> bytes | bytearray | Unreachable:
+    """Return the content of an answer, or why it has none for us."""
     if isinstance(answer, NoReply):
         return Unreachable(f"{page.url} {answer.reason}")
     if answer.status == UNAUTHORIZED:
         return Unreachable(f"{page.url} answered HTTP 401; set --sidecar-token-file to its token")
     if answer.status != 200:
         return Unreachable(f"{page.url} answered HTTP {answer.status}")
-    return None
+    return answer.body
 
 
 def _parsed(page: Page, answer: Reply | NoReply) -> Occupancy | Unavailable:
     """Return an answer as our value; an answer that no exporter gives counts as unreachable."""
-    if (problem := _problem(page, answer)) is not None:
-        return problem
-    assert isinstance(answer, Reply)  # noqa: S101 - else there is a problem
+    body = _body(page, answer)
+    if isinstance(body, Unreachable):
+        return body
     try:
-        return occupancy(json_of(answer.body))
+        return occupancy(json_of(body))
     except ValueError:
         return Unreachable(f"{page.url} did not answer with JSON")
     except Exception as error:  # a bug of ours, or an unexpected answer

@@ -114,16 +114,17 @@ def _reason(outcome: Outcome) -> str:
 
 
 def _status(seen: _Seen, now: float) -> PolicyStatus:
-    """Return the status of a policy that this daemon has evaluated, with its ages."""
+    """Return the status of a policy that this daemon has evaluated, with settings and ages."""
     return replace(
         policy_status(seen.outcome),
+        settings=seen.outcome.policy.settings,
         held_for=max(0.0, now - seen.since),
         age=max(0.0, now - seen.at),
     )
 
 
 def policy_status(outcome: Outcome) -> PolicyStatus:
-    """Return what a pass saw of a policy and decided."""
+    """Return what a pass saw of a policy and decided, without the policy's settings."""
     decision, observed = outcome.decision, outcome.observed
     problem = outcome.problem or ""
     told = PolicyStatus(
@@ -134,7 +135,6 @@ def policy_status(outcome: Outcome) -> PolicyStatus:
         detail=problem or (decision.detail if decision else ""),
         problem=problem,
         interval=outcome.policy.interval,
-        settings=outcome.policy.settings,
     )
     if decision is None or observed is None:
         return told
