@@ -33,7 +33,8 @@ class Members:
 
     version: of the list that was last read or written; "" for none. heard: when the present number
     of beats of each daemon was seen first. renewed_at: when the write began by which this daemon
-    last beat; None: it is not in the list.
+    last beat; None: it is not in the list. beats: its own so far, which go on when it was removed
+    from the list, or others would take a new beat for an old one that they have seen before.
     """
 
     me: str
@@ -42,6 +43,7 @@ class Members:
     listed: tuple[Member, ...] = ()
     heard: Mapping[str, float] = field(default_factory=dict)
     renewed_at: float | None = None
+    beats: int = 0
 
     @property
     def before_me(self) -> tuple[Member, ...]:
@@ -70,7 +72,8 @@ def beat(view: Members, now: float) -> tuple[Member, ...]:
     alive = [m for m in view.listed if m.name != view.me and now - view.heard[m.name] < DURATION]
     mine = next((m for m in view.listed if m.name == view.me), Member(view.me, view.shards, 0))
     place = sum(member in alive for member in view.before_me)
-    return (*alive[:place], mine._replace(beats=mine.beats + 1), *alive[place:])
+    beats = max(mine.beats, view.beats) + 1
+    return (*alive[:place], mine._replace(beats=beats), *alive[place:])
 
 
 def without_me(view: Members) -> tuple[Member, ...]:
@@ -82,7 +85,8 @@ def wrote(view: Members, listed: tuple[Member, ...], version: str, began: float)
     """The view after this daemon's own beat was written; began: when it was sent."""
     heard = {member.name: view.heard.get(member.name, began) for member in listed}
     heard[view.me] = began
-    return replace(view, version=version, listed=listed, heard=heard, renewed_at=began)
+    beats = max(member.beats for member in listed if member.name == view.me)
+    return replace(view, version=version, listed=listed, heard=heard, renewed_at=began, beats=beats)
 
 
 def is_alone(view: Members, now: float) -> bool:

@@ -69,6 +69,13 @@ def test_one_that_beats_is_not_silent_and_one_that_was_removed_comes_back_as_the
     assert [each.name for each in beat(removed, 16.0)] == ["other", "me"]
 
 
+def test_one_that_was_removed_comes_back_with_a_beat_that_nobody_has_seen() -> None:
+    view = joined(ALONE, 0.0)
+    removed = saw(view, to_text((OTHER,)), "3", 12.0)
+
+    assert beat(removed, 24.3)[-1] == Member("me", 1, 2)
+
+
 def test_one_that_ends_is_not_in_the_list() -> None:
     view = joined(saw(ALONE, to_text((OTHER,)), "1", 0.0), 0.0)
 
