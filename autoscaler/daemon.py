@@ -27,6 +27,7 @@ from autoscaler.ports import (
     CacheAge,
     Clock,
     Cluster,
+    LoadHistory,
     MetricsSource,
     PolicyResources,
     PolicySource,
@@ -52,7 +53,8 @@ class Ports:
 
     ages: how old what `cluster` observes may be; None if it reads everything in each pass.
     history: what forecasts begin with; None: with nothing. resources: the policies that are
-    Kubernetes objects, which `policies` has as well; None: there are none.
+    Kubernetes objects, which `policies` has as well; None: there are none. loads: what seats are
+    learned from; None: they are not.
     """
 
     policies: PolicySource
@@ -64,6 +66,7 @@ class Ports:
     ages: Callable[[], Iterable[CacheAge]] | None = None
     history: ArrivalHistory | None = None
     resources: PolicyResources | None = None
+    loads: LoadHistory | None = None
 
 
 class Daemon:
@@ -111,6 +114,7 @@ class Daemon:
             writes_per_second=writes_per_second,
             patience=patience,
             history=ports.history,
+            loads=ports.loads,
         )
         self._clock = ports.clock
         self._listen = listen

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from autoscaler.errors import AutoscalerError
-from autoscaler.model import Occupancy, PodMarks, PodState, Sample, TargetRef, Unavailable
+from autoscaler.model import Occupancy, PodLoad, PodMarks, PodState, Sample, TargetRef, Unavailable
 from autoscaler.policy import Policy
 
 Signal = Literal[
@@ -28,6 +28,7 @@ class TargetState:
     pause: what the annotation that pauses the autoscaler says; None: it does not pause.
     confirmed_at: if it is from a cache, when the API server last confirmed all of it (Unix
     seconds); None: it has just been read consistently.
+    same_image: names of the ReplicaSets that run the images of the newest one; none: unknown.
     """
 
     ref: TargetRef
@@ -42,6 +43,7 @@ class TargetState:
     other_autoscaler: str | None = None
     replicas_writer: str = ""
     confirmed_at: float | None = field(default=None, compare=False)
+    same_image: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,19 @@ class ArrivalHistory(Protocol):
         They are counted from the beginning of Unix time; those that end in the last `span` seconds
         before `end`. A slot of which nothing is recorded is absent. It may take minutes. Raises
         MetricsError.
+        """
+
+
+class LoadHistory(Protocol):
+    """What Prometheus has recorded of how much pods had to do."""
+
+    def loads(
+        self, ref: TargetRef, end: float, span: float, step: int
+    ) -> Mapping[str, Sequence[PodLoad]]:
+        """Return the loads of all pods of a target, by name, in the order of time.
+
+        They are `step` seconds apart, in the last `span` seconds before `end`. A time at which the
+        sessions of a pod are unknown has none. It may take minutes. Raises MetricsError.
         """
 
 

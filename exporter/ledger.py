@@ -76,6 +76,8 @@ class Totals:
         """Add a worker's totals, including its CPU times as counters."""
         own = {("bokeh_cpu_seconds_total", ()): report.cpu_s}
         own["bokeh_event_loop_cpu_seconds_total", ()] = report.loop_cpu_s
+        if report.loop_busy_s is not None:
+            own["bokeh_event_loop_busy_seconds_total", ()] = report.loop_busy_s
         zeros: dict[SeriesKey, float] = {(LOST, (url,)): 0.0 for url in report.apps}
         for series, value in (*report.counters.items(), *own.items(), *zeros.items()):
             self.count(series, value)

@@ -210,7 +210,8 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_event_loop_utilization_ratio",
         "gauge",
-        "Share of the last 10 s that the serving threads spent on a CPU; a worker at 0.7 is full.",
+        "Share of the last 10 s in which the event loop did not wait for events, or in which its "
+        "threads used a CPU if that is more; a worker at 0.7 is full.",
         "ratio",
         ("worker",),
     ),
@@ -218,6 +219,13 @@ TABLE: tuple[MetricSpec, ...] = (
         "bokeh_event_loop_cpu_seconds_total",
         "counter",
         "CPU time of the serving threads of all workers.",
+        "seconds",
+    ),
+    MetricSpec(
+        "bokeh_event_loop_busy_seconds_total",
+        "counter",
+        "Time in which the event loops did not wait for events, or in which their threads used a "
+        "CPU if that is more, summed over all workers.",
         "seconds",
     ),
     MetricSpec(

@@ -82,6 +82,7 @@ class Report:
     lag_s: float = 0.0
     utilization: float = 0.0
     loop_cpu_s: float = 0.0
+    loop_busy_s: float | None = None
     last_disconnect_age_s: float | None = None
     requests: int | None = None
     watching: bool | None = None

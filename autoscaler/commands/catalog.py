@@ -19,6 +19,7 @@ COMMANDS = {
     "replay": "decide again what a journal recorded, and print the share reproduced",
     "explain": "explain one decision of a journal in words",
     "simulate": "simulate a policy on recorded or generated sessions",
+    "seats": "print how many sessions a pod can hold, by what Prometheus has recorded",
     "tune": "find the cheapest policy that meets a goal on recorded or generated sessions",
     "diff": "show what an edit of a policy changes, in its settings and on a trace",
     "remove": "remove everything that the daemon wrote into the cluster",

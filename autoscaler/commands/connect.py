@@ -168,6 +168,7 @@ def ports(
     from autoscaler.adapters.kubernetes.watched_cluster import WatchedCluster
     from autoscaler.adapters.policies.joined import FilesAndResources
     from autoscaler.adapters.prometheus.history import PrometheusHistory
+    from autoscaler.adapters.prometheus.loads import PrometheusLoads
     from autoscaler.daemon import Ports
 
     metrics = prometheus(args, patience=args.prometheus_timeout if once else PATIENCE)
@@ -179,7 +180,10 @@ def ports(
     ages = None if watched is None else watched.ages
     settings = replace(prometheus_settings(args, patience=PATIENCE), timeout=HISTORY_TIMEOUT)
     history = None if once else PrometheusHistory(settings)
-    ports = Ports(policies, metrics, cluster, sidecars(args), clock, leases, ages, history)
+    loads = None if once else PrometheusLoads(settings)
+    ports = Ports(
+        policies, metrics, cluster, sidecars(args), clock, leases, ages, history, loads=loads
+    )
     if not resources:
         return ports
     places = [EVERYWHERE] if "*" in resources else sorted(set(resources))

@@ -90,10 +90,16 @@ def _draining(status: PolicyStatus) -> str:
     )
 
 
+def _learned(status: PolicyStatus) -> str:
+    """Return the learned seats of a pod, with which their words begin."""
+    return status.learned.partition(" ")[0] if status.learned else UNKNOWN
+
+
 COLUMNS = (
     Column("TARGET", lambda status: status.target),
     Column("USERS", _users),
     Column("SEATS", lambda status: _part(status.seats, "capacity")),
+    Column("LEARNED", _learned, is_wide=True),
     Column("FREE", lambda status: _part(status.seats, "free"), is_wide=True),
     Column("SPARE", lambda status: _part(status.seats, "spare"), is_wide=True),
     Column("REPLICAS", _replicas),

@@ -18,6 +18,7 @@ from autoscaler.control.actor import Actor, Written, key_of
 from autoscaler.control.changes import PATIENCE, Changes
 from autoscaler.control.due_policies import DuePolicies, labels_by_namespace
 from autoscaler.control.leadership import NoLeadership
+from autoscaler.control.learned_seats import LearnedSeats
 from autoscaler.control.learning import Learning
 from autoscaler.control.observation import build_observation, queries_in_turn, read_signals
 from autoscaler.control.observer import Found, Observer
@@ -46,6 +47,7 @@ from autoscaler.ports import (
     Cluster,
     Leadership,
     LeadershipStatus,
+    LoadHistory,
     MetricsSource,
     PolicySet,
     PolicySource,
@@ -72,7 +74,7 @@ class Controller:
 
     every_pass: whether to decide also in passes in which the decision is known to be the same, as a
     journal has each of them. It takes longer and changes nothing. history: what forecasts begin
-    with; None: with nothing.
+    with; None: with nothing. loads: what seats are learned from; None: they stay the first guess.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Controller:
         writes_per_second: float = WRITES_PER_SECOND,
         patience: float | None = PATIENCE,
         history: ArrivalHistory | None = None,
+        loads: LoadHistory | None = None,
     ) -> None:
         self._policies = policies
         self._clock = clock
@@ -103,6 +106,7 @@ class Controller:
         self._rounds = Rounds(sidecars)
         self._unchanged = Unchanged(self._store, clock, self._rounds.unreachable)
         self._learning = Learning(history, self._store, clock)
+        self._seats = LearnedSeats(loads, self._store, clock)
         self._farewells: dict[str, int] = {}
         self._pace = WritePace(writes_per_second, clock.steady)
         self._changes = Changes(patience)
@@ -134,7 +138,8 @@ class Controller:
         # Last, for a scale-down rests on it: what the pods and sidecars say must not grow old.
         targets = self._observer.targets({policy.target.ref for policy in due}, statuses)
         self._learning.follow(due, targets)
-        outcomes = self._outcomes(due, targets, readings, now)
+        due = self._seats.effective(due, targets, readings)
+        outcomes = self._seats.told(self._outcomes(due, targets, readings, now))
         self._rounds.start(map(self._watched, outcomes), now)
         self._forget_all_but(policies)
         released = self._release(in_force, statuses, now)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from autoscaler.control.reachability import Silence
 from autoscaler.errors import AutoscalerError, LeaseError, NotEmptyError, ThrottledError
-from autoscaler.model import Decision, Observation, PodMarks, PodState, Reason, State
+from autoscaler.model import Decision, Observation, PodMarks, PodState, Reason, SeatEstimate, State
 from autoscaler.policy import Policy
 from autoscaler.ports import LeadershipStatus, PolicySet, TargetState
 
@@ -24,6 +24,17 @@ class Decided(NamedTuple):
     before: State
     decision: Decision
     after: State
+
+
+class SeatsInUse(NamedTuple):
+    """The learned seats of a policy. before: those that this pass replaced; None: the same.
+
+    estimate: None until a history has been read.
+    """
+
+    seats: int
+    before: int | None
+    estimate: SeatEstimate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,7 @@ class Outcome:
     failure: str = ""
     marked: tuple[tuple[PodState, PodMarks], ...] = ()
     unreachable: tuple[Silence, ...] = ()
+    seats: SeatsInUse | None = None
 
 
 class Released(NamedTuple):

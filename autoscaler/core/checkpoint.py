@@ -2,10 +2,10 @@
 
 {"bokeh/dashboards/UID": {"up": AT, "down": AT, "ups": [[REPLICAS, AT], ...], "downs": [...],
 "mismatch": AT, "reset": [WHAT, AT], "departing": {POD-UID: [NAME, SESSIONS, AT, REASON]},
-"starts": [SECONDS, ...], "waits": [...]}}, times in Unix seconds, and how long pods took to become
-Ready, in seconds; what there is nothing to say of is left out. A Lease of a version before shards
-spoke of one namespace and left its name out: {"dashboards/UID": ...}. The name of a ScalingPolicy's
-policy has a slash itself.
+"starts": [SECONDS, ...], "waits": [...], "seats": [NUMBER, AT]}}, times in Unix seconds, and how
+long pods took to become Ready, in seconds; what there is nothing to say of is left out. A Lease of
+a version before shards spoke of one namespace and left its name out: {"dashboards/UID": ...}. The
+name of a ScalingPolicy's policy has a slash itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from autoscaler.model import Departing, Logged, Reason, Reset, Starts, State
+from autoscaler.model import Departing, Logged, Reason, Reset, Seats, Starts, State
 
 # No rate policy looks back further (HPA's limit).
 LONGEST_PERIOD = 1_800.0
@@ -53,6 +53,7 @@ class Entry(BaseModel):
     departing: dict[Short, Gone] = {}
     starts: Times = ()
     waits: Times = ()
+    seats: Event | None = None
 
 
 _TEXT = TypeAdapter(dict[Name, Entry], config=ConfigDict(defer_build=True))
@@ -114,6 +115,7 @@ def _entry(state: State, now: float) -> Entry:
         departing={uid: (*each[:3], each.why.value) for uid, each in state.departing.items()},
         starts=state.starts.at_once,
         waits=state.starts.waited,
+        seats=state.seats,
     )
 
 
@@ -133,6 +135,7 @@ def _state(entry: Entry, now: float) -> State:
         reset=entry.reset and Reset(entry.reset[0], min(entry.reset[1], now)),
         departing={uid: _departing(gone, now) for uid, gone in entry.departing.items()},
         starts=Starts(at_once=entry.starts, waited=entry.waits),
+        seats=entry.seats and Seats(entry.seats[0], min(entry.seats[1], now)),
     )
 
 

@@ -55,6 +55,8 @@ def _numbers(status: PolicyStatus) -> Iterator[tuple[str, str]]:
         yield "sessions", f"{status.sessions}{more}"
     if status.seats is not None:
         yield "seats", f"{status.seats.capacity}, of which {status.seats.free} are free"
+    if status.learned is not None:
+        yield "learned", status.learned
     if replicas := status.replicas:
         move = "" if replicas.desired == replicas.current else f" -> {replicas.desired}"
         bounds = f"{replicas.min} to {replicas.max} allowed"

@@ -21,6 +21,7 @@ from autoscaler.model.observed import (
     Unreachable,
 )
 from autoscaler.model.reasons import Reason
+from autoscaler.model.seats import Line, PodLoad, SeatEstimate, Seats
 from autoscaler.model.state import (
     Ages,
     Arrivals,
@@ -51,9 +52,11 @@ __all__ = [
     "Decision",
     "Departing",
     "DrainPlan",
+    "Line",
     "Logged",
     "Observation",
     "Occupancy",
+    "PodLoad",
     "PodMarks",
     "PodState",
     "Profile",
@@ -64,6 +67,8 @@ __all__ = [
     "Resources",
     "Sample",
     "Score",
+    "SeatEstimate",
+    "Seats",
     "Shortage",
     "Sighting",
     "Slot",

@@ -135,6 +135,10 @@ class Reason(StrEnum):
         "IdleSessions",
         "Cordoned pods have waited for their last sessions for as long as `drain.tell` says.",
     )
+    SEATS_LEARNED = (
+        "SeatsLearned",
+        "Pods get another number of seats, by what they had to do (`seats: auto`).",
+    )
     DRAIN_DEADLINE_EXCEEDED = (
         "DrainDeadlineExceeded",
         "A cordoned pod is deleted with its sessions, because the drain's deadline has passed.",

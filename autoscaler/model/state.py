@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from autoscaler.model.reasons import Reason
+from autoscaler.model.seats import Seats
 
 
 class Removal(NamedTuple):
@@ -258,7 +259,8 @@ class State(NamedTuple):
     sightings: by uid, while any pod is cordoned; a restart begins them anew. shortage: while there
     are fewer pods than replicas. told: by uid, when a pod that waits for its last sessions was
     named. replicas_seen: spec.replicas as it was last. reset: when somebody else wrote over it, or
-    over a label of ours. starts: how long pods take to become Ready. ages: of the sessions.
+    over a label of ours. starts: how long pods take to become Ready. ages: of the sessions. seats:
+    those in use, if the policy learns them.
     """
 
     recommendations: tuple[Logged, ...] = ()
@@ -279,6 +281,7 @@ class State(NamedTuple):
     reset: Reset | None = None
     starts: Starts = Starts()
     ages: Ages | None = None
+    seats: Seats | None = None
 
     def again(self, at: float) -> State:
         """The memory after further passes, the last one at `at`, that saw and decided the same."""
@@ -314,6 +317,7 @@ class State(NamedTuple):
             },
             traffic=self.traffic and self.traffic.shifted(seconds),
             ages=self.ages and self.ages.shifted(seconds),
+            seats=self.seats and self.seats._replace(at=self.seats.at + seconds),
             shortage=self.shortage and self.shortage._replace(since=self.shortage.since + seconds),
             told={uid: at + seconds for uid, at in self.told.items()},
             reset=self.reset and self.reset._replace(at=self.reset.at + seconds),

@@ -9,11 +9,14 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    WithJsonSchema,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
 from autoscaler.policy.fields import (
+    MAX_REPLICAS,
     Amount,
     AtLeastOne,
     Count,
@@ -75,15 +78,73 @@ Spare = Annotated[
 ]
 
 
+class LearnedSeats(Model):
+    """The first guess and the bounds of seats that are learned from the load of the pods."""
+
+    first: AtLeastOne = Field(description="Seats until enough is known of the load of sessions.")
+    min: AtLeastOne = Field(description="Minimum number of seats.")
+    max: AtLeastOne = Field(description="Maximum number of seats.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LearnedSeats:
+        if not self.min <= self.first <= self.max:
+            values = f"min {self.min}, first {self.first} and max {self.max}"
+            raise ValueError(f"got {values}, expected min <= first <= max")
+        return self
+
+
+AUTO = "auto"
+_NO_LEARN = "`seats: auto` needs a first guess and bounds: learn: {first: 10, min: 5, max: 40}"
+
+
 class SessionsMetric(Model):
-    """Scale so that every connected session has a seat and `spare` seats stay free."""
+    """Scale so that every connected session has a seat and `spare` seats stay free.
+
+    seats: the first guess, where they are learned.
+    """
 
     type: Literal["sessions"]
-    seats: AtLeastOne = Field(description="Number of sessions that one pod may hold.")
+    seats: Annotated[
+        AtLeastOne,
+        WithJsonSchema(
+            {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_REPLICAS}, {"const": AUTO}]}
+        ),
+    ] = Field(
+        description="Number of sessions that one pod may hold; `auto`: learned from the load of "
+        "the pods."
+    )
+    learn: LearnedSeats | None = Field(
+        default=None, description="First guess and bounds of `seats: auto`."
+    )
     spare: Spare = Field(
         default=0,
         description="Free seats to keep: a number, a share of the sessions, or {refuse: 0.1%}.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_guess(cls, values: Any) -> Any:
+        """Put the first guess in the place of `auto`; what is wrong with it is told of itself."""
+        if not isinstance(values, dict) or values.get("seats") != AUTO:
+            if isinstance(values, dict) and values.get("learn") is not None:
+                raise ValueError("learn is for `seats: auto`: expected no learn")
+            return values
+        learn = values.get("learn")
+        if learn is None:
+            raise ValueError(_NO_LEARN)
+        first = learn.get("first") if isinstance(learn, dict) else getattr(learn, "first", None)
+        usable = type(first) is int and 1 <= first <= MAX_REPLICAS
+        return {**values, "seats": first if usable else 1}
+
+    @field_serializer("seats", when_used="json")
+    def _as_written(self, seats: int) -> int | str:
+        return seats if self.learn is None else AUTO
+
+    def with_seats(self, seats: int) -> SessionsMetric:
+        """Return the metric with a number of seats in place of those that are learned."""
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        chosen = self.model_fields_set - {"learn"}
+        return SessionsMetric.model_construct(chosen, **own | {"seats": seats, "learn": None})
 
     @property
     def forecasts(self) -> bool:

@@ -23,7 +23,14 @@ from autoscaler.policy.fields import (
     Subdomain,
     duration_field,
 )
-from autoscaler.policy.metrics import MemoryMetric, Metric, SessionsMetric, Spare, forecasts
+from autoscaler.policy.metrics import (
+    LearnedSeats,
+    MemoryMetric,
+    Metric,
+    SessionsMetric,
+    Spare,
+    forecasts,
+)
 from autoscaler.policy.notations import Duration
 from autoscaler.policy.notices import Idle, NoticeTexts
 from autoscaler.policy.placement import Packing, Placement
@@ -195,6 +202,14 @@ class Policy(Model):
             values["drain"] = self.drain.with_values(deadline=settings["drain.deadline"])
         return self.with_values(**values)
 
+    def with_seats(self, seats: int) -> Policy:
+        """Return the policy with a number of seats in place of those that are learned."""
+        metrics = tuple(
+            each.with_seats(seats) if isinstance(each, SessionsMetric) else each
+            for each in self.metrics
+        )
+        return self.with_values(metrics=metrics)
+
     @property
     def settings(self) -> dict[str, Any]:
         """The settings as plain values, as its file has them, without defaults."""
@@ -204,6 +219,11 @@ class Policy(Model):
     def sessions(self) -> SessionsMetric | None:
         """The session metric, if this policy has one."""
         return next((m for m in self.metrics if isinstance(m, SessionsMetric)), None)
+
+    @cached_property
+    def learn(self) -> LearnedSeats | None:
+        """The first guess and the bounds of the seats, if they are learned."""
+        return self.sessions.learn if self.sessions else None
 
     @cached_property
     def spares(self) -> tuple[Spare, ...]:

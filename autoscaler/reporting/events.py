@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from autoscaler.control.pass_result import Outcome
+from autoscaler.control.pass_result import Outcome, SeatsInUse
 from autoscaler.control.reachability import Silence
 from autoscaler.core.drain.pods import memory_percent
 from autoscaler.core.holds import drains
+from autoscaler.core.seating import described
 from autoscaler.model import Cause, Confirmation, Departing, PodMarks, PodState, Reason, Step
 from autoscaler.policy import Policy
 from autoscaler.ports import PolicySet
@@ -79,6 +80,8 @@ def _messages(outcome: Outcome, policies: PolicySet) -> Iterator[Message]:
         yield from map(_held, _holds(decision.steps))
     if outcome.unreachable:
         yield unreachable(outcome.unreachable)
+    if outcome.seats is not None and outcome.seats.before is not None:
+        yield seats_changed(outcome.seats)
     if odd := [pod for pod in (outcome.target.pods if outcome.target else ()) if pod.unreadable]:
         yield _unreadable(odd)
     if broken := broken_edit(outcome.policy, policies):
@@ -126,6 +129,13 @@ def _unchosen(confirmed: Confirmation) -> Message:
     )
     words = f"Kubernetes deleted a pod that had not been drained, {told}"
     return Message(Reason.VICTIM_MISMATCH, f"{words}; scale-downs are paused for 10m", warning=True)
+
+
+def seats_changed(seats: SeatsInUse) -> Message:
+    """That another number of sessions is let onto a pod, and why."""
+    why = f": {described(seats.estimate)}" if seats.estimate is not None else ""
+    words = f"{seats.before} -> {counted(seats.seats, 'seat')} for each pod{why}"
+    return Message(Reason.SEATS_LEARNED, words)
 
 
 def _reset(what: str) -> Message:

@@ -17,6 +17,7 @@ from autoscaler.reporting.events import (
     nobody_evaluates,
     passing,
     pod_messages,
+    seats_changed,
     unreachable,
 )
 from exporter.texts import visible
@@ -98,6 +99,9 @@ class LogRecorder:
             LOG.info("%s: %s", name, message.text, extra={"fields": fields})
         for message in passing(outcome):
             LOG.warning("%s: %s", name, message.text, extra={"fields": {"policy": name}})
+        if outcome.seats is not None and outcome.seats.before is not None:
+            words = seats_changed(outcome.seats).text
+            LOG.info("%s: %s", name, words, extra={"fields": {"policy": name}})
         self._record_reach(name, outcome)
         if decision is not None and (outcome.changed or not outcome.problem):
             text = f"{decision.current} {decision.desired} {decision.reason} {decision.scheduled}"

@@ -41,6 +41,10 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "Seats of the pods that get new sessions, and of the reserve: capacity and free.",
         ("kind",),
     ),
+    "seats_per_pod": (
+        "Seats of one pod, if the policy learns them (`seats: auto`); else absent.",
+        (),
+    ),
     "cost_replicas": (
         "Pods that are billed, and that the sessions need at least: sticky_bound, fluid_bound.",
         ("kind",),
@@ -215,6 +219,8 @@ def _rows(outcome: Outcome, packed: Packed | None, now: Now) -> Iterator[Row]:
         found = sessions.seating(observed.pods, policy.sessions.seats)
         yield Row("seats", ("capacity",), found.capacity)
         yield Row("seats", ("free",), found.free)
+    if outcome.seats is not None:
+        yield Row("seats_per_pod", (), outcome.seats.seats)
 
 
 def _costs(policy: Policy, observed: Observation, packed: Packed | None) -> Iterator[Row]:

@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from autoscaler.control.observation import required_signals
-from autoscaler.control.pass_result import NOT_LEADER, Decided, Outcome, PassResult
+from autoscaler.control.pass_result import NOT_LEADER, Decided, Outcome, PassResult, SeatsInUse
 from autoscaler.core import sessions
 from autoscaler.core.drain.pods import is_draining, sessions_of
 from autoscaler.core.holds import pause_of
 from autoscaler.core.now import Now
+from autoscaler.core.seating import described
 from autoscaler.model import Decision, Observation, PodState
 from autoscaler.policy import Policy
 from autoscaler.ports import LeadershipStatus
@@ -29,6 +30,7 @@ from autoscaler.reporting.status_report import (
     StatusReport,
     to_json,
 )
+from autoscaler.units import counted
 
 STATES = ("open", "reserve", "full", "draining", "starting")
 UNSEEN = "this daemon has not evaluated the policy yet"
@@ -135,10 +137,17 @@ def policy_status(outcome: Outcome) -> PolicyStatus:
         detail=problem or (decision.detail if decision else ""),
         problem=problem,
         interval=outcome.policy.interval,
+        learned=outcome.seats and _learned(outcome.seats),
     )
     if decision is None or observed is None:
         return told
     return _with_numbers(told, outcome.policy, decision, observed, outcome.decided)
+
+
+def _learned(seats: SeatsInUse) -> str:
+    """Return the learned seats in words."""
+    why = described(seats.estimate) if seats.estimate else "no load of its pods has been read yet"
+    return f"{counted(seats.seats, 'seat')} for each pod: {why}"
 
 
 def _with_numbers(

@@ -63,7 +63,8 @@ class PolicyStatus:
     the reason has been the same, as far as this daemon knows. age: of the last pass. sessions: with
     a connection, on all pods that have told, also those that are being deleted; without_data: pods
     that should tell and do not. paused: who paused it and why. decision: as `autoscaler decide
-    --json` prints it. settings: of the policy, as its file has them.
+    --json` prints it. settings: of the policy, as its file has them, but with the learned seats.
+    learned: how many of those a pod has, and by what, in words; None: they are not learned.
     """
 
     policy: str
@@ -84,6 +85,7 @@ class PolicyStatus:
     pods: Pods | None = None
     decision: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] | None = None
+    learned: str | None = None
 
     @property
     def target(self) -> str:

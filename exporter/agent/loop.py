@@ -1,4 +1,4 @@
-"""The load of an event loop: a timer's lag, the length of a stall, the CPU share of its threads."""
+"""The load of an event loop: a timer's lag, the length of a stall, how busy it is."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .tally import Tally
 
 INTERVAL = 0.5  # seconds between two timers; one takes 20 us, which is 0.004 % of a CPU
 WINDOW = 10.0  # seconds of the average, so that a garbage collection does not look like load
+LATE = 0.005  # seconds; a timer that is later than this came while the loop was busy
 # Threads of Bokeh 3.10's callbacks and serialization, and of Panel's --num-threads.
 HELPERS = ("asyncio_", "bokeh-response", "ThreadPoolExecutor")
 
@@ -27,6 +28,44 @@ def thread_cpu_seconds(native_id: int) -> float | None:
         return time.clock_gettime((~native_id << 3) | 6)
     except OSError:
         return None
+
+
+class Waits:
+    """Measures how long a loop waits for events, which is all the time in which it is not busy.
+
+    One wait costs 0.3 us. selector: asyncio's own, of which `select` is replaced.
+    """
+
+    def __init__(self, selector: Any) -> None:
+        self._select = selector.select
+        # Replaced as a whole, because the agent's thread reads it while the loop writes.
+        self._waited: tuple[float, float | None] = (0.0, None)  # seconds that ended; since when
+        selector.select = self._timed
+
+    @classmethod
+    def of(cls, loop: Any) -> Waits | None:
+        """Return the waits of a loop, or None if it has no selector, as uvloop's has none."""
+        selector = getattr(loop, "_selector", None)
+        select = getattr(selector, "select", None)
+        if select is None:
+            return None
+        known = getattr(select, "__self__", None)  # a forked child inherits those of its parent
+        return known if isinstance(known, cls) else cls(selector)
+
+    def _timed(self, timeout: float | None = None) -> Any:
+        if timeout is not None and timeout <= 0:
+            return self._select(timeout)
+        waited, began = self._waited[0], time.monotonic()
+        self._waited = (waited, began)
+        try:
+            return self._select(timeout)
+        finally:
+            self._waited = (waited + time.monotonic() - began, None)
+
+    def seconds(self) -> float:
+        """Return for how long the loop has waited since it is watched."""
+        ended, since = self._waited
+        return ended if since is None else ended + time.monotonic() - since
 
 
 class LoopMonitor:
@@ -47,7 +86,11 @@ class LoopMonitor:
         self.began = 0.0
         self.lag_seconds = 0.0
         self.cpu_seconds = 0.0
+        self.busy_seconds = 0.0
         self._seen: dict[int, float] = {}
+        self._waits: Waits | None = None
+        self._late_seconds = 0.0
+        self._sampled = (0.0, 0.0, 0.0)  # the clock, the CPU time and the busy time of the loop
         self._samples: deque[tuple[float, float]] = deque([(time.monotonic(), 0.0)])
         loop.call_soon_threadsafe(self._begin)
 
@@ -62,7 +105,9 @@ class LoopMonitor:
             return
         self._native_id = threading.get_native_id()
         self._seen[self._native_id] = thread_cpu_seconds(self._native_id) or 0.0
+        self._waits = Waits.of(self._loop)
         self.began = self._last_tick = time.monotonic()
+        self._sampled = (self.began, self.cpu_seconds, self._loop_seconds(self.began))
         self._loop.call_later(INTERVAL, self._tick)
 
     def _tick(self) -> None:
@@ -72,6 +117,8 @@ class LoopMonitor:
         now = time.monotonic()
         self.lag_seconds = max(0.0, now - self._last_tick - INTERVAL)
         self._tally.observe("bokeh_event_loop_lag_seconds", seconds=self.lag_seconds)
+        if self.lag_seconds > LATE:
+            self._late_seconds += now - self._last_tick
         self._last_tick = now
         self._loop.call_later(INTERVAL, self._tick)
 
@@ -81,13 +128,27 @@ class LoopMonitor:
         return max(0.0, overdue) if self.running else 0.0
 
     def sample(self) -> None:
-        """Take a CPU sample; the agent's thread calls this about once a second."""
+        """Take a sample of the CPU and busy times; the agent's thread calls this once a second."""
         now = time.monotonic()
         for native_id in self._serving_threads():
             self._account(native_id)
-        self._samples.append((now, self.cpu_seconds))
+        if self._native_id:
+            then, cpu, loop = self._sampled
+            self._sampled = (now, self.cpu_seconds, self._loop_seconds(now))
+            if self.running:
+                busy = max(self._sampled[1] - cpu, self._sampled[2] - loop)
+                self.busy_seconds += min(max(0.0, busy), now - then)
+        self._samples.append((now, self.busy_seconds))
         while len(self._samples) > 2 and self._samples[1][0] <= now - WINDOW:
             self._samples.popleft()
+
+    def _loop_seconds(self, now: float) -> float:
+        """Return the time in which the loop was busy, by its waits, since it is watched.
+
+        Where the waits cannot be seen, this is the time before each late timer: a timer is late as
+        often as the loop is busy.
+        """
+        return self._late_seconds if self._waits is None else now - self._waits.seconds()
 
     def _serving_threads(self) -> list[int]:
         helpers = [t.native_id for t in threading.enumerate() if t.name.startswith(HELPERS)]
@@ -100,6 +161,6 @@ class LoopMonitor:
             self._seen[native_id] = used
 
     def utilization(self) -> float:
-        """Return the CPU share of the serving threads over the window, from 0 to 1."""
+        """Return the share of the window in which the loop was busy, from 0 to 1."""
         (began, before), (ended, after) = self._samples[0], self._samples[-1]
         return min(1.0, (after - before) / (ended - began)) if ended > began else 0.0

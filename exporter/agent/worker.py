@@ -239,7 +239,7 @@ class Worker:
         return not siblings.is_news(said)
 
     def sample(self) -> None:
-        """Do the periodic work: take CPU samples, find stale connections, announce arrivals."""
+        """Do the periodic work: sample the loops, find stale connections, announce arrivals."""
         for monitor in list(self._loops.values()):
             monitor.sample()
         self._census.look()
@@ -262,6 +262,7 @@ class Worker:
             "lag_s": max((m.lag_seconds for m in running), default=0.0),
             "utilization": max((m.utilization() for m in running), default=0.0),
             "loop_cpu_s": sum(m.cpu_seconds for m in loops),
+            "loop_busy_s": sum(m.busy_seconds for m in loops),
             "last_disconnect_age_s": None if left is None else now - left,
             "requests": len(self._visits) + board.coming(),
             "sockets": socket_inodes(),

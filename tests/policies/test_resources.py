@@ -58,8 +58,8 @@ def test_its_name_has_the_namespace_and_its_target_is_in_it(tmp_path: Path) -> N
                 "9: spec.replicas: min (30) is above max (20): expected min <= max",
             ),
             "an unknown key": (
-                edited("seats: 20", "seats: 20\n      chairs: 3"),
-                "15: spec.metrics[0].chairs: unknown key, expected one of type, seats, spare",
+                edited("seats: 20", "seats: 20\n      chair: 3"),
+                "15: spec.metrics[0].chair: unknown key, expected one of type, seats, learn, spare",
             ),
             "a value that is none in YAML": (
                 edited("max: 20", "max: 0x14"),

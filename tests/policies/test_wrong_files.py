@@ -25,7 +25,7 @@ UNKNOWN_KEYS = {
     ),
     "a key of another kind of metric": (
         GOOD + "    utilization: 70%\n",
-        "11: metrics[0].utilization: unknown key, expected one of type, seats, spare",
+        "11: metrics[0].utilization: unknown key, expected one of type, seats, learn, spare",
     ),
     "a key of a refusal target": (
         GOOD + "    spare: {refuse: 1%, x: 3}\n",

@@ -52,13 +52,15 @@ def test_each_policy_is_a_line_below_the_titles() -> None:
 
 
 def test_wide_adds_columns_and_the_reason_in_words() -> None:
-    titles, line = lines(a_status(), wide=True)
+    learned = "13 seats for each pod: at 13 sessions the event loop is busy"
+    titles, line = lines(a_status(learned=learned), wide=True)
 
-    told = dict(zip(titles.split(), line.split(maxsplit=15), strict=True))
+    told = dict(zip(titles.split(), line.split(maxsplit=16), strict=True))
     assert told == {
         "TARGET": "bokeh/bokeh-app",
         "USERS": "24",
         "SEATS": "30",
+        "LEARNED": "13",
         "FREE": "6",
         "SPARE": "5",
         "REPLICAS": "3",

@@ -5,7 +5,10 @@ Pure: plain JSON in, our values out, whether it comes from a list, from a watch 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from sys import intern
 from typing import Any, NamedTuple
 
 from autoscaler.adapters.kubernetes.pods import (
@@ -22,6 +25,10 @@ from autoscaler.adapters.kubernetes.store import Item, Key, Store
 from autoscaler.errors import TargetNotFoundError
 from autoscaler.model import PodState, TargetRef
 from autoscaler.ports import TargetState
+
+# The annotation by which the Deployment controller numbers the ReplicaSets of a Deployment.
+REVISION = "deployment.kubernetes.io/revision"
+_DIGITS = re.compile("[0-9]{1,18}")
 
 
 class Deployment(NamedTuple):
@@ -43,10 +50,16 @@ class Deployment(NamedTuple):
 
 
 class ReplicaSet(NamedTuple):
-    """A ReplicaSet of a Deployment. is_live: whether it has pods or is to have some."""
+    """A ReplicaSet of a Deployment. is_live: whether it has pods or is to have some.
+
+    revision: the higher, the newer. images: of its containers.
+    """
 
     uid: str
     is_live: bool
+    name: str = ""
+    revision: int = 0
+    images: str = ""
 
 
 class Objects(NamedTuple):
@@ -84,7 +97,12 @@ def deployment_item(item: Json) -> Item[Deployment]:
 def replica_set_item(item: Json) -> Item[ReplicaSet]:
     """Return a ReplicaSet, which is found by the UID of its Deployment."""
     wanted, there = item["spec"].get("replicas"), (item.get("status") or {}).get("replicas")
-    value = ReplicaSet(item["metadata"]["uid"], bool(wanted or there))
+    meta, template = item["metadata"], item["spec"].get("template") or {}
+    containers = (template.get("spec") or {}).get("containers") or ()
+    images = intern(" ".join(str(each.get("image")) for each in containers))
+    revision = str((meta.get("annotations") or {}).get(REVISION, ""))
+    number = int(revision) if _DIGITS.fullmatch(revision) else 0
+    value = ReplicaSet(meta["uid"], bool(wanted or there), meta["name"], number, images)
     return _item(item, owner(item, "Deployment"), value)
 
 
@@ -163,4 +181,11 @@ def target(
         other_autoscaler=f"HorizontalPodAutoscaler {rivals[0]}" if rivals else None,
         replicas_writer=deployment.replicas_writer,
         confirmed_at=confirmed_at,
+        same_image=_same_image(sets),
     )
+
+
+def _same_image(sets: Sequence[ReplicaSet]) -> frozenset[str]:
+    """Return the names of the ReplicaSets that run the images of the newest one."""
+    newest = max(sets, key=lambda each: each.revision, default=None)
+    return frozenset(each.name for each in sets if newest and each.images == newest.images)

@@ -1,0 +1,120 @@
+"""How busy an event loop was: the time in which it did not wait for events."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from exporter.agent.loop import INTERVAL, LoopMonitor
+from exporter.agent.tally import Tally
+from exporter.metrics import TABLE
+
+SECONDS = 1.5
+
+
+@contextmanager
+def running(loop: Any) -> Iterator[LoopMonitor]:
+    """Run a loop in a thread of its own, watched."""
+    monitor = LoopMonitor(
+        loop, Tally({spec.name: spec.buckets for spec in TABLE}), lambda: None, whole=True
+    )
+    thread = threading.Thread(target=loop.run_forever, name="watched")
+    thread.start()
+    try:
+        yield monitor
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def block() -> float:
+    """Wait in the loop's thread without using the CPU, as for the answer of a database."""
+    began = time.monotonic()
+    time.sleep(0.06)
+    return time.monotonic() - began
+
+
+async def compute() -> float:
+    began = time.monotonic()
+    while time.monotonic() < began + 0.06:
+        pass
+    return time.monotonic() - began
+
+
+async def hang() -> float:
+    """Block for longer than the time between two timers, so that each of them is late."""
+    began = time.monotonic()
+    time.sleep(INTERVAL + 0.1)
+    return time.monotonic() - began
+
+
+async def wait() -> float:
+    await asyncio.sleep(0.06)
+    return 0.0
+
+
+async def again_and_again(work: Callable[[], Awaitable[float]]) -> float:
+    spent, until = 0.0, time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        spent += await work()
+        await asyncio.sleep(0.03)
+    return spent
+
+
+def busy_and_spent(monitor: LoopMonitor, loop: Any, work: Any) -> tuple[float, float, float]:
+    """Return the busy time that was measured, the time that the work took, and the whole time."""
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+    monitor.sample()
+    before, began = monitor.busy_seconds, time.monotonic()
+    spent = asyncio.run_coroutine_threadsafe(again_and_again(work), loop).result()
+    monitor.sample()
+    return monitor.busy_seconds - before, spent, time.monotonic() - began
+
+
+@pytest.mark.parametrize("work", [block, compute], ids=["it blocks", "it computes"])
+def test_a_loop_is_busy_while_a_callback_runs_whether_it_uses_the_cpu_or_not(work: Any) -> None:
+    loop = asyncio.SelectorEventLoop()
+    with running(loop) as monitor:
+        busy, spent, whole = busy_and_spent(monitor, loop, work)
+        assert spent <= busy + 0.001
+        assert busy <= whole - 0.03  # it has waited at least once
+        assert monitor.utilization() > 0
+
+
+def test_a_loop_that_waits_is_not_busy() -> None:
+    loop = asyncio.SelectorEventLoop()
+    with running(loop) as monitor:
+        busy, _, whole = busy_and_spent(monitor, loop, wait)
+        assert busy < whole / 2
+
+
+def test_of_a_loop_without_a_selector_timers_that_are_late_tell_how_busy_it_is() -> None:
+    loop = asyncio.SelectorEventLoop()
+    with running(loop) as monitor:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+        monitor._waits = None
+        busy, spent, whole = busy_and_spent(monitor, loop, hang)
+        assert INTERVAL < busy <= whole
+        assert spent > 0
+
+
+def test_a_child_that_inherits_the_loop_measures_the_waits_once() -> None:
+    loop = asyncio.SelectorEventLoop()
+    with running(loop):
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+        first = loop._selector.select  # type: ignore[attr-defined]
+        with_second = LoopMonitor(
+            loop, Tally({s.name: s.buckets for s in TABLE}), lambda: None, whole=True
+        )
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+        assert loop._selector.select == first  # type: ignore[attr-defined]
+        assert with_second.running
+        assert isinstance(loop._selector, selectors.BaseSelector)  # type: ignore[attr-defined]
