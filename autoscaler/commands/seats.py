@@ -15,7 +15,7 @@ from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
 from autoscaler.model import Line, PodLoad, SeatEstimate, TargetRef
-from autoscaler.units import duration_text
+from autoscaler.units import counted, duration_text
 
 if TYPE_CHECKING:
     from autoscaler.simulation.timeline import Table
@@ -110,10 +110,11 @@ def _lines(args: argparse.Namespace, pods: Loads, found: SeatEstimate) -> Iterat
     if found.seats is None:
         yield f"{name}: no seats are known: {found.why}"
         return
-    yield f"{name}: {found.seats} seats, because {found.why} then"
+    yield f"{name}: {counted(found.seats, 'seat')}"
+    yield f"  at {counted(found.seats, 'session')} {found.why}"
     yield from (f"  {title}: {text}" for title, text in _table(pods, found).rows)
     if found.seats > 2 * found.most:
-        yield f"  No pod has held half as many: begin with {2 * found.most:.0f}, and ask again."
+        yield f"  no pod has held half as many: begin with {2 * found.most:.0f}, and ask again"
 
 
 def _table(pods: Loads, found: SeatEstimate) -> Table:
@@ -128,8 +129,8 @@ def _table(pods: Loads, found: SeatEstimate) -> Table:
         limit = None if found.limit is None else MEMORY * found.limit
         words = _words(found.memory, limit, 1e-6, "MB")
         rows.append(("memory", words if limit else f"{words}; the container has no memory limit"))
-    seen = f"{found.hours:.0f} session-hours of {len(pods)} pods, up to {found.most:.0f} sessions"
-    rows.append(("known from", f"{seen} in a pod"))
+    seen = f"{found.hours:.0f} session-hours of {counted(len(pods), 'pod')}"
+    rows.append(("known from", f"{seen}, up to {counted(round(found.most), 'session')} in one"))
     return Table(("", "by the pods"), tuple(rows))
 
 

@@ -25,7 +25,7 @@ LATE = 2.0
 # The share of what was seen that an estimate covers.
 COVERED = 0.9
 # A pod tells what memory its sessions need while it has at least this share of the most sessions
-# that it ever had, because servers rarely give memory back.
+# that it ever had, because servers rarely release memory.
 AT_PEAK = 0.95
 # Pods tell what a session costs while they have at least this share of the fullest ones' sessions.
 FULLER = 0.5

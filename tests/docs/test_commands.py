@@ -32,6 +32,7 @@ COMMAND_LINE = "tests/docs/test_command_line.py::test_a_command_that_is_printed_
 SIMULATED = "tests/docs/test_command_line.py::test_what_the_page_of_the_simulation_prints_works"
 TUNED = "tests/docs/test_command_line.py::test_what_the_page_prints_of_tuning_works"
 HISTORY = "tests/adapters/test_prometheus_history.py::test_a_morning_is_rebuilt"
+LOADS = "tests/adapters/test_prometheus_loads.py"
 JOURNALED = "tests/replay/test_page.py::test_a_command_prints_what_the_page_shows"
 VERSIONS = "tests/packaging/test_wheels.py::test_it_tells_its_version_and_commit"
 IMAGES = "tests/supply_chain/test_release.py::test_a_release_has_all_files"
@@ -79,6 +80,7 @@ RUN_BY = {
     "autoscaler simulate --policy bokeh-app.yaml": f"{MIGRATION}::test_the_policy_is_simulated",
     "autoscaler schema": COMMAND_LINE,
     "autoscaler demo --app": "tests/demo/test_demo.py::test_the_users_own_app",
+    "autoscaler seats": f"{LOADS}::test_the_command_prints_the_seats_and_what",
     "autoscaler simulate": COMMAND_LINE,
     "autoscaler simulate --policy policies/sessions.yaml --prometheus": HISTORY,
     "autoscaler tune": TUNED,
@@ -165,6 +167,7 @@ RUN_BY = {
     "python -m tests.benchmarks.big_data": "tests/big_data/test_page.py::test_the_printed_measure",
     "python -m tests.benchmarks.fidelity": FIDELITY,
     "python -m tests.benchmarks.pod_hours": "tests/simulation/test_pod_hours.py::test_it_prints",
+    "python -m tests.benchmarks.seats": "tests/exporter/test_loop_time.py::test_the_benchmark_of",
     "python -m tests.benchmarks.peers": "tests/simulation/test_peers.py::test_it_prints",
     "make bench-fidelity": FIDELITY,
     "make big-data": "tests/big_data/test_live.py::test_both_servers_are_there",
@@ -208,7 +211,7 @@ READ_BY = {
     ("docs/stores.md", "promql"): f"{STORES}::test_victoria_metrics_answers_the_questions",
     ("docs/decision.md", "yaml"): "tests/docs/test_decision_page.py::the_policy",
     ("docs/decision.md", "text"): "tests/docs/test_decision_page.py::test_the_order_is",
-    ("docs/seats.md", "promql"): ASKED,
+    ("docs/seats.md", "yaml"): f"{LOADS}::test_the_policy_of_the_page_learns_its_seats",
     ("docs/ci.md", "yaml"): "tests/docs/test_ci_page.py::lines",
     ("docs/ci.md", "text"): CI,
     ("docs/gitops.md", "yaml"): f"{GITOPS}::test_what_the_page_sets_keeps_the_replicas",

@@ -15,6 +15,7 @@ import pytest
 from exporter.agent.loop import INTERVAL, LoopMonitor
 from exporter.agent.tally import Tally
 from exporter.metrics import TABLE
+from tests.benchmarks import seats
 
 SECONDS = 1.5
 
@@ -118,3 +119,22 @@ def test_a_child_that_inherits_the_loop_measures_the_waits_once() -> None:
         assert loop._selector.select == first  # type: ignore[attr-defined]
         assert with_second.running
         assert isinstance(loop._selector, selectors.BaseSelector)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_benchmark_of_seats_learns_those_of_a_real_app(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = seats.App("waiting: 100 ms a second", seconds=0.1, waits=True)
+    monkeypatch.setattr(seats, "APPS", (app,))
+    for name, value in {"SCRAPE": 0.5, "STEP": 2, "STAGE": 25.0, "FULL_STAGE": 10.0}.items():
+        monkeypatch.setattr(seats, name, value)
+
+    assert seats.main([]) == 0
+
+    _, line, why = capsys.readouterr().out.splitlines()
+    stated, learned = line.removeprefix(app.name).split()[:2]
+    assert stated == "7.0"
+    assert 4 <= int(learned) <= 8
+    assert "the event loop is busy" in why

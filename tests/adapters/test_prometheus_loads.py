@@ -1,0 +1,209 @@
+"""How much pods had to do, from a real Prometheus, and the command that makes seats of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autoscaler.adapters.prometheus.http import PrometheusSettings
+from autoscaler.adapters.prometheus.loads import PrometheusLoads
+from autoscaler.cli import main
+from autoscaler.commands import seats
+from autoscaler.model import PodLoad, TargetRef
+from autoscaler.policy.metrics import LearnedSeats
+from exporter.metrics import LAG_BUCKETS
+from tests.builders import policy
+from tests.deploy.pages import SEATS_PAGE, blocks
+from tests.lab.prometheus_server import PrometheusServer, Series, series
+
+REF = TargetRef("bokeh", "bokeh-app")
+POD, OLD = "bokeh-app-5d8f7c9b6d-x2x4z", "bokeh-app-4b8f7c9b6d-q9q9q"
+SCRAPE, STEP, HOUR, DAY = 15, 300, 3_600, 86_400
+NOW = 1_790_000_100
+pytestmark = pytest.mark.slow
+
+
+def a_day(
+    pod: str = POD,
+    *,
+    busy: float = 0.05,
+    name: str = "busy",
+    workers: int = 1,
+    began: int = NOW - DAY,
+    lag: float = 0.001,
+    **labels: str,
+) -> dict[Series, Any]:
+    """What the exporter of a pod reports to which eight users come, one each hour."""
+
+    def of(metric: str, **more: str) -> Series:
+        return series(metric, namespace="bokeh", pod=pod, **labels, **more)
+
+    times = range(began, NOW + 1, SCRAPE)
+    users = [min(8, (at - began) // HOUR) for at in times]
+    total, spent = 0.0, []
+    for count in users:
+        total += SCRAPE * busy * count * workers
+        spent.append(total)
+    ticks = [2.0 * (at - began) for at in times]
+    samples = {
+        of("bokeh_sessions", app="/app", state="connected", quality="exact"): users,
+        of(f"bokeh_event_loop_{name}_seconds_total"): spent,
+        of("bokeh_workers"): [workers] * len(users),
+        of("bokeh_memory_working_set_bytes"): [1e8 + 2e7 * count for count in users],
+        of("bokeh_memory_limit_bytes"): [6e8] * len(users),
+    }
+    for bound in (*LAG_BUCKETS, float("inf")):
+        le = "+Inf" if bound == float("inf") else f"{bound:g}"
+        bucket = of("bokeh_event_loop_lag_seconds_bucket", le=le)
+        samples[bucket] = [each if bound >= lag else 0.0 for each in ticks]
+    return {each: list(zip(times, values, strict=True)) for each, values in samples.items()}
+
+
+def read(prometheus: PrometheusServer) -> Mapping[str, Sequence[PodLoad]]:
+    settings = PrometheusSettings(prometheus.url, scrape_interval=SCRAPE)
+    return PrometheusLoads(settings).loads(REF, NOW, DAY, STEP)
+
+
+def test_each_load_has_all_that_a_pod_told(prometheus: PrometheusServer) -> None:
+    prometheus.push(a_day())
+    loads = read(prometheus)[POD]
+    assert len(loads) == DAY // STEP
+    last = loads[-1]
+    assert last.at == NOW - NOW % STEP
+    assert last.sessions == 8
+    assert last.busy == pytest.approx(0.4, rel=0.02)
+    assert (last.memory, last.limit) == (1e8 + 8 * 2e7, 6e8)
+    assert last.lag is not None
+    assert last.lag < 0.005
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"name": "cpu"}, 0.4),
+        ({"workers": 4}, 0.4),
+        ({"busy": 0.5}, 1.0),
+    ],
+    ids=["an older exporter tells CPU time", "several processes", "more than one CPU"],
+)
+def test_how_busy_a_pod_was(
+    prometheus: PrometheusServer, options: dict[str, Any], expected: float
+) -> None:
+    prometheus.push(a_day(**options))
+    assert read(prometheus)[POD][-1].busy == pytest.approx(expected, rel=0.02)
+
+
+def test_a_pod_that_is_scraped_twice_counts_once(prometheus: PrometheusServer) -> None:
+    for job in ("pods", "services"):
+        prometheus.push(a_day(job=job))
+    last = read(prometheus)[POD][-1]
+    assert (last.sessions, last.memory) == (8, 1e8 + 8 * 2e7)
+    assert last.busy == pytest.approx(0.4, rel=0.02)
+
+
+def test_an_exporter_that_tells_sessions_alone_has_loads_without_costs(
+    prometheus: PrometheusServer,
+) -> None:
+    sessions = {key: points for key, points in a_day().items() if ("state", "connected") in key}
+    prometheus.push(sessions)
+    last = read(prometheus)[POD][-1]
+    assert last == PodLoad(last.at, 8.0)
+
+
+def test_another_deployment_has_no_part_in_it(prometheus: PrometheusServer) -> None:
+    prometheus.push(a_day("bokeh-app-two-5d8f7c9b6d-x2x4z"))
+    assert read(prometheus) == {}
+
+
+def test_the_policy_of_the_page_learns_its_seats() -> None:
+    [text] = blocks(SEATS_PAGE, "yaml")
+    learns = policy(**yaml.safe_load(text))
+    assert learns.learn == LearnedSeats(first=10, min=5, max=40)
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(
+    prometheus: PrometheusServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Command:
+    """`autoscaler seats bokeh/bokeh-app`, at the time of what was pushed."""
+
+    class Clock:
+        def now(self) -> float:
+            return NOW
+
+    monkeypatch.setattr(seats, "SystemClock", Clock)
+
+    def run(*options: str, target: str = str(REF)) -> tuple[int, str, str]:
+        code = main(["seats", target, "--prometheus", prometheus.url, *options])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_the_command_prints_the_seats_and_what_they_are_made_of(
+    prometheus: PrometheusServer, command: Command, tmp_path: Path
+) -> None:
+    prometheus.push(a_day())
+    picture = tmp_path / "seats.html"
+    code, said, _ = command("--last", "1d", "--html", str(picture))
+    assert code == 0
+    assert said.splitlines() == [
+        "bokeh/bokeh-app, the last 1d: 14 seats",
+        "  at 14 sessions the event loop is busy for 70% of the time",
+        "  event loop: 5 % for each session, 0 % without any: 14.0 sessions at 70 %",
+        "  memory: 20.1 MB for each session, 100 MB without any: 18.9 sessions at 480 MB",
+        "  known from: 156 session-hours of 1 pod, up to 8 sessions in one",
+    ]
+    page = picture.read_text()
+    assert "Seats of bokeh/bokeh-app" in page
+    assert "<script src=" not in page
+
+
+def test_the_command_prints_json(prometheus: PrometheusServer, command: Command) -> None:
+    prometheus.push({**a_day(busy=0.02), **a_day(OLD, busy=0.3, began=NOW - 2 * DAY)})
+    code, said, _ = command("--json")
+    found = json.loads(said)
+    assert code == 0
+    assert found["seats"] == 19
+    assert found["memory"]["each"] == pytest.approx(2e7, rel=0.02)
+    assert found["pods"] == [POD], "of the newest ReplicaSet"
+
+
+def test_too_little_is_known_of_an_hour(prometheus: PrometheusServer, command: Command) -> None:
+    prometheus.push(a_day(began=NOW - 2 * HOUR))
+    code, said, _ = command()
+    assert code == 1
+    assert "no seats are known: " in said
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "words"),
+    [
+        ("bokeh/none", (), "no sessions of bokeh/none, the last 7d are recorded"),
+        ("bokeh/bokeh-app", ("--html", "/nowhere/at/all.html"), "set another --html"),
+    ],
+    ids=["a target that nobody knows", "a file that cannot be written"],
+)
+def test_what_is_wrong_is_told_in_one_line(
+    prometheus: PrometheusServer,
+    command: Command,
+    target: str,
+    options: tuple[str, ...],
+    words: str,
+) -> None:
+    prometheus.push(a_day())
+    code, _, said = command(*options, target=target)
+    assert code == 2
+    assert words in said
+    assert said.count("\n") == 1
