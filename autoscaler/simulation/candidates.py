@@ -146,8 +146,9 @@ def _of_metrics(policy: Policy, assumptions: Assumptions) -> Iterator[Knob]:
         match metric:
             case SessionsMetric():
                 yield Knob((*path, "spare"), _spares(metric, assumptions))
-                most = max(metric.seats, assumptions.seats)
-                yield Knob((*path, "seats"), _scaled(most, SEAT_SHARES))
+                if metric.learn is None:
+                    most = max(metric.seats, assumptions.seats)
+                    yield Knob((*path, "seats"), _scaled(most, SEAT_SHARES))
             case CpuMetric():
                 yield Knob((*path, "utilization"), UTILIZATIONS)
             case PrometheusMetric(per_replica=float(target)):
