@@ -230,6 +230,8 @@ class Worker:
             board.drain()
             coming = [session_id for visit in list(self._visits) for session_id in visit.pages]
             siblings.send(siblings.SENT, self.pages.sessions() + coming)
+        if self.admission.closed:
+            self.notices.close_allowed(list(self._loops))
         if "notice" in said and pod.may_answer(by):
             with suppress(ValueError):  # of a sidecar of another version
                 self.notices.take(parsed(said["notice"]), list(self._loops))
@@ -286,7 +288,8 @@ class Worker:
         return {url: self._app(url, census) for url, census in found.items()}
 
     def _app(self, url: str, census: AppCensus) -> dict[str, Any]:
-        activity, ports = self._activity.get(url, 0.0), sorted(self._ports.get(url, ()))
+        activity = time.time() if census.busy else self._activity.get(url, 0.0)
+        ports = sorted(self._ports.get(url, ()))
         return {**asdict(census), "last_activity": activity, "ports": ports}
 
     def _info(self) -> dict[str, str]:
