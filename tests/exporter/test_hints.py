@@ -6,16 +6,28 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autoscaler.adapters.prometheus.source import PrometheusSettings, PrometheusSource
+from autoscaler.adapters.sidecars import HttpSidecars
+from autoscaler.control.observation import build_observation
+from autoscaler.core.decide import decide
+from autoscaler.core.notices import due
+from autoscaler.model import Occupancy, State
+from autoscaler.ports import TargetState
 from exporter.agent import hinting
+from exporter.tokens import TokenFile
+from tests.builders import pod, policy
 from tests.exporter.carriers import DJANGO, MOUNTED, PANEL_ON_FASTAPI, UVICORN, carried
 from tests.lab.bokeh_servers import BIN, QUICK, Served, bokeh_serve, free_port, served, wait_until
 from tests.lab.processes import stopped
+from tests.lab.prometheus_server import PrometheusServer
 from tests.lab.websocket_user import Users
 
 pytestmark = pytest.mark.slow
@@ -295,6 +307,54 @@ def test_an_app_with_a_module_called_exporter_finds_the_hints_by_the_private_nam
         server.wait_workers(1)
         users.join(server.url, do="assert exporter.WHO == 'the application'; hints.costs(2)")
         assert hints(server) == {"busy": 0, "may_close": 0, "cost": 1}
+
+
+@pytest.mark.prometheus
+def test_the_daemon_scales_by_the_seats_that_a_real_app_names(
+    quiet: Served, start_prometheus: Callable[..., PrometheusServer]
+) -> None:
+    """From the call in the app over its agent, the sidecar and Prometheus to a recommendation."""
+    where = {"namespace": "bokeh", "pod": "pod-0"}
+    targets = [(quiet.sidecar_url.removeprefix("http://"), where)]
+    prometheus = start_prometheus(targets=targets, scrape_interval=1.0)
+    rules = policy()
+    target = TargetState(rules.target.ref, "uid", "1", 1, 1, (pod(),))
+    source = PrometheusSource(PrometheusSettings(prometheus.url, timeout=5.0))
+
+    def decided() -> tuple[int | None, str]:
+        readings = source.read([("sessions", "exporter")], [], time.time())
+        observed = build_observation(rules, target, readings)
+        decision, _ = decide(rules, observed, State(seen_at=time.time() - 5), time.time())
+        [asked] = decision.recommendations
+        return asked.replicas, asked.detail
+
+    with Users() as users:
+        users.join(quiet.url)
+        wait_until(lambda: decided()[1].startswith("sessions: (1 connected"), "the first scrape")
+        users.join(quiet.url, do="hints.costs(24.5)")
+        wanted = (3, "sessions: (26 seats taken + 0 spare) / 10 seats")
+        wait_until(lambda: decided() == wanted, "the seats")
+
+
+def test_the_daemon_has_pages_closed_and_leaves_young_sessions(
+    quiet: Served, tmp_path: Path
+) -> None:
+    """By its client of the sidecars, and by what a policy asks for on a draining pod."""
+    (tmp_path / "token").write_text(TOKEN)
+    port = int(quiet.sidecar_url.rpartition(":")[2])
+    sidecars = HttpSidecars(port, TokenFile(tmp_path / "token"))
+    draining = pod(ip="127.0.0.1", routable=False)
+    with Users() as users:
+        user = users.join(quiet.url, do="hints.may_close()")
+        users.join(quiet.url)
+        said = sidecars.occupancy([draining])[draining.uid]
+        assert isinstance(said, Occupancy)
+        assert (said.live, said.may_close, said.empty_for) == (2, 1, None)
+        [asked] = due(policy(), [replace(draining, occupancy=said)], time.time())
+        assert sidecars.notify(asked.pods, asked.notice) == {draining.uid: 2}
+        assert users.stays(user, 2)
+        assert sidecars.notify(asked.pods, {**asked.notice, "older_than": 0}) == {draining.uid: 2}
+        wait_until(user.closed.is_set, "the session to be closed")
 
 
 def test_one_worker_that_hangs_keeps_the_hints_that_it_gave(tmp_path: Path) -> None:
