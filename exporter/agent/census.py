@@ -37,8 +37,8 @@ LOOK_SECONDS = 5.0
 class Mark:
     """The agent's data on a session, attached to it.
 
-    created, ready: when its creation began and ended. used: when its user last did something. loop:
-    in which it lives. notices: those in its page, by kind.
+    created, ready: when its creation began and ended. opened: when a client last connected. used:
+    when its user last did something. loop: in which it lives. notices: those in its page, by kind.
     """
 
     app: str
@@ -46,6 +46,7 @@ class Mark:
     ready: float = field(default_factory=time.monotonic)
     connected: bool = False
     process: int = field(default_factory=os.getpid)
+    opened: float = field(default_factory=time.monotonic)
     used: float = field(default_factory=time.monotonic)
     loop: Any = None
     notices: dict[str, Any] = field(default_factory=dict)

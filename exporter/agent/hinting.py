@@ -42,7 +42,14 @@ class Hints:
 
 
 _hints: WeakKeyDictionary[Any, Hints] = WeakKeyDictionary()  # by document
+_loops: set[Any] = set()  # in which sessions live
 os.register_at_fork(after_in_child=_hints.clear)  # the child does not have the sessions
+os.register_at_fork(after_in_child=_loops.clear)
+
+
+def serve(loop: Any) -> None:
+    """Take what is said in an event loop as said by the sessions that live in it."""
+    _loops.add(loop)
 
 
 def take(name: str, value: object, document: object = None) -> None:
@@ -77,7 +84,8 @@ def _take(name: str, value: object, given: object) -> None:
 def _current() -> Any:
     """Return the document whose code runs here, or None outside of one. Raises ValueError.
 
-    Bokeh's own is one for all threads: in a thread it may be that of another session.
+    Bokeh's own is one for all threads: elsewhere than in the loop of the sessions it may be that of
+    another session.
     """
     panel = getattr(sys.modules.get("panel.io.state"), "state", None)
     known = panel._curdoc.get() if panel is not None else None
@@ -88,11 +96,10 @@ def _current() -> Any:
     document = _plain(curdoc())
     if document.session_context is None:
         return None
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        raise ValueError("called in a thread, expected document=DOCUMENT there") from None
-    return document
+    with suppress(RuntimeError):  # no event loop runs in this thread
+        if asyncio.get_running_loop() in _loops:
+            return document
+    raise ValueError("called in a thread, expected document=DOCUMENT there")
 
 
 def _plain(document: Any) -> Any:

@@ -89,8 +89,8 @@ def _hook_context_class(context: type) -> None:
 def _hook_sessions(module: Any) -> None:
     wrap(module.ServerSession, "subscribe", _subscribe)
     wrap(module.ServerSession, "unsubscribe", _unsubscribe)
-    hinting.count_as_blocking(module.ServerSession)
     wrap(module.ServerSession, "destroy", _destroy)
+    hinting.count_as_blocking(module.ServerSession)
 
 
 def _new_context(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:

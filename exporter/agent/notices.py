@@ -26,6 +26,7 @@ from .visits import snapshot
 
 STEP_SECONDS = 1.0
 SHOW_AGAIN_SECONDS = 5.0  # a page that reconnects gets its document anew, without the bar
+LOADED_SECONDS = 5.0  # from the start of a connection until its page can say that it is closed
 CLOSED = 1000
 UNUSED, ALLOWED = "released: nobody used the page", "released: the app lets the page be closed"
 RELEASED = "bokeh_sessions_released_total"
@@ -144,7 +145,7 @@ class Notices:
     def _close_allowed(self, loop: Any, notice: Notice) -> None:
         now = time.monotonic()
         for session, mark in self._sessions(loop):
-            is_young = now - mark.created < notice.older_than
+            is_young = now - mark.created < notice.older_than or now - mark.opened < LOADED_SECONDS
             # A session that was closed may have its connection until its page has heard of it.
             if is_young or session.expiration_requested or not hinting.may_be_closed(session):
                 continue

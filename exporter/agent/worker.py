@@ -16,9 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import board, cgroup, pod, siblings
+from . import board, cgroup, hinting, pod, siblings
 from .admission import Admission
-from .census import AppCensus, Census, is_library_app, members, route_of
+from .census import AppCensus, Census, is_library_app, mark_of, members, route_of
 from .loop import LoopMonitor
 from .notice import parsed
 from .notices import Notices
@@ -86,6 +86,7 @@ class Worker:
             self._mode = mode
             moved = partial(self._moved, loop, mode, weakref.WeakSet(contexts), whole=whole)
             self._loops[loop] = LoopMonitor(loop, self.tally, moved, whole)
+            hinting.serve(loop)
         elif whole:
             known.whole = True
         for context in contexts:
@@ -177,6 +178,8 @@ class Worker:
     def subscribed(self, session: Any, connection: Any, visit: Visit | None) -> None:
         """Record that a WebSocket has become a connection of a session."""
         app = self._census.subscribed(session, connection, visit)
+        if (mark := mark_of(session)) is not None:
+            mark.opened = time.monotonic()
         if visit is not None:
             self._came_to(app, visit.port)
             visit.connections.append(connection)

@@ -179,7 +179,7 @@ def test_without_a_drain_no_session_is_closed_and_a_young_one_waits(quiet: Serve
         assert users.stays(user, 2)
         assert users.say(user, "do", "hints.may_close(False)") == "OK"
         close(quiet)
-        assert users.stays(user, 2)
+        assert users.stays(user, 3)  # by now its page can say that it is closed
         assert users.say(user, "do", "hints.may_close()") == "OK"
         close(quiet)
         wait_until(user.closed.is_set, "the session to be closed")
@@ -188,7 +188,16 @@ def test_without_a_drain_no_session_is_closed_and_a_young_one_waits(quiet: Serve
     assert quiet.value('bokeh_sessions_lost_total{app="/app"}') == 0
 
 
+LOOP_OF_ITS_OWN = """
+import asyncio
+async def speak():
+    hints.may_close()
+thread = threading.Thread(target=lambda: asyncio.run(speak()))
+thread.start()
+thread.join()
+"""
 MISTAKES = {
+    LOOP_OF_ITS_OWN: "hints.may_close: called in a thread, expected document=DOCUMENT there",
     "hints.costs(0)": "hints.costs: expected more than 0 and at most 1000 seats, not 0",
     "hints.costs(1e9)": "not 1000000000.0",
     "hints.costs(float('nan'))": "not nan",
@@ -199,7 +208,9 @@ MISTAKES = {
     "hints.busy_until(None)": "expected seconds from now, a timedelta or a datetime, not NoneType",
     "hints.may_close('no')": "hints.may_close: expected True or False, not 'no'",
     "hints.costs(2, document=7)": "expected a Document, not int",
-    "threading.Thread(target=hints.may_close).start()": "expected document=DOCUMENT there",
+    "t = threading.Thread(target=hints.costs, args=[2]); t.start(); t.join()": (
+        "hints.costs: called in a thread, expected document=DOCUMENT there"
+    ),
 }
 
 
@@ -217,9 +228,10 @@ def test_a_mistake_is_one_line_in_the_log_and_no_hint(quiet: Served, call: str) 
 
 def test_more_than_a_day_of_work_is_taken_as_a_day(quiet: Served) -> None:
     with Users() as users:
-        users.join(quiet.url, do="hints.busy_until(timedelta(days=400))")
+        user = users.join(quiet.url, do="hints.busy_until(timedelta(days=400))")
         assert hints(quiet)["busy"] == 1
         wait_until(lambda: "is more than a day from now" in quiet.output, "the line")
+        assert users.say(user, "do", "hints.idle()") == "OK"
 
 
 @pytest.mark.parametrize(
@@ -352,9 +364,44 @@ def test_the_daemon_has_pages_closed_and_leaves_young_sessions(
         assert (said.live, said.may_close, said.empty_for) == (2, 1, None)
         [asked] = due(policy(), [replace(draining, occupancy=said)], time.time())
         assert sidecars.notify(asked.pods, asked.notice) == {draining.uid: 2}
-        assert users.stays(user, 2)
+        assert users.stays(user, 6)
         assert sidecars.notify(asked.pods, {**asked.notice, "older_than": 0}) == {draining.uid: 2}
         wait_until(user.closed.is_set, "the session to be closed")
+
+
+def test_every_worker_of_a_server_takes_hints_and_closes_what_it_may(tmp_path: Path) -> None:
+    with bokeh_serve(tmp_path, "--num-procs", "3", app=OBEDIENT, options=SOON) as server:
+        server.wait_workers(3)
+        with Users() as users:
+            free = [
+                users.join(server.url, do="hints.may_close(); hints.costs(2)") for _ in range(6)
+            ]
+            held = users.join(server.url)
+            assert hints(server) == {"busy": 0, "may_close": 6, "cost": 6}
+            assert server.state()["seats_taken"] == 13
+            server.terminate()
+            wait_until(lambda: server.connected() == 1, "six sessions to be closed")
+            assert all(each.closed.is_set() for each in free)
+            assert users.is_connected(held)
+            assert server.value(RELEASED) == 6
+            users.leave(held)
+            assert server.exit_code() == 0
+
+
+def test_every_release_of_bokeh_keeps_a_busy_session_and_closes_one_that_may_be(
+    tmp_path: Path, python: str
+) -> None:
+    (tmp_path / "app.py").write_text(OBEDIENT)
+    port = free_port()
+    command = [python, "-m", "bokeh", "serve", "app.py", "--port", str(port), *QUICK]
+    with served(tmp_path, command, port=port, options=SOON) as server, Users() as users:
+        server.wait_workers(1)
+        users.leave(users.join(server.url, do="hints.busy_until(9)"))
+        free = users.join(server.url, do="hints.may_close()")
+        server.terminate()
+        wait_until(free.closed.is_set, "the session to be closed")
+        assert server.state()["sessions"]["blocked"] == 1
+        assert server.exit_code() == 0
 
 
 def test_one_worker_that_hangs_keeps_the_hints_that_it_gave(tmp_path: Path) -> None:

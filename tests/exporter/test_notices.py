@@ -23,6 +23,7 @@ from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.ports import PolicySet, TargetState
 from autoscaler.reporting.notices import NoticeRecorder
 from autoscaler.reporting.outbox import Outbox
+from exporter.agent.notices import LOADED_SECONDS
 from exporter.child_processes import below
 from exporter.tokens import TokenFile
 from tests.builders import pod, policy
@@ -361,6 +362,7 @@ def test_in_a_drain_a_page_that_its_app_lets_be_closed_says_so_and_leads_elsewhe
     with serving(tmp_path, free, program=program, python=python) as server:
         server.wait_workers(1)
         open_page(window, server)
+        time.sleep(LOADED_SECONDS)
         said = post(server, kind="close", text="Load <b>again</b>.", seconds=0, reload="Again")
         assert said == {"workers": 1, "took": 1, "sessions": 1}
         wait_until(lambda: "Load <b>again</b>." in bar(window), "the page to be closed")
