@@ -126,7 +126,15 @@ anything = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.just([]),
     st.timedeltas(), st.datetimes(), st.sampled_from([1, 60.0, timedelta(minutes=1)]),
 )  # fmt: skip
-calls = st.lists(st.tuples(st.sampled_from([*hinting.KINDS, "unknown"]), anything), max_size=8)
+RIGHT = [
+    ("busy_until", 60),
+    ("idle", None),
+    ("may_close", True),
+    ("may_close", False),
+    ("costs", 2),
+]
+wrong = st.tuples(st.sampled_from([*hinting.KINDS, "unknown"]), anything)
+calls = st.lists(st.one_of(st.sampled_from(RIGHT), wrong), max_size=8)
 
 
 @given(calls)
