@@ -14,7 +14,7 @@ from autoscaler.model import Occupancy, PodLoad, PodMarks, PodState, Sample, Tar
 from autoscaler.policy import Policy
 
 Signal = Literal[
-    "sessions", "cpu", "memory", "memory_limit", "arrivals", "departures", "oldest_session"
+    "sessions", "seats", "cpu", "memory", "memory_limit", "arrivals", "departures", "oldest_session"
 ]
 
 
@@ -50,7 +50,8 @@ class TargetState:
 class Readings:
     """All samples of one pass, for all targets.
 
-    samples: by (signal, source), then by (namespace, pod); a pod without data is absent.
+    samples: by (signal, source), then by (namespace, pod); a pod without data is absent. Those of
+    `seats` come with those of `sessions`; an older exporter has none.
     containers: by (namespace, pod), the memory of each container, if cAdvisor is the source.
     external: by query text, its single sample or why there is none.
     failed: by (signal, source), why the whole signal could not be read.

@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from exporter.metrics import BY_NAME, CONNECTION_STATES, SESSION_STATES, TABLE, MetricSpec
+from exporter.metrics import BY_NAME, CONNECTION_STATES, HINTS, SESSION_STATES, TABLE, MetricSpec
 from exporter.observe import PodView
 from exporter.release import own_commit, own_version
 from exporter.wire import HistogramTotal
@@ -144,9 +144,13 @@ def _apps(seen: PodView) -> Iterator[MetricSample]:
             yield MetricSample("bokeh_sessions", (url, state, seen.quality), getattr(app, state))
         for state in CONNECTION_STATES:
             yield MetricSample("bokeh_connections", (url, state, seen.quality), getattr(app, state))
+        if seen.has_costs:
+            yield MetricSample("bokeh_seats_taken", (url, seen.quality), app.seats)
         if seen.has_agents:
             if (ratio := seen.sessions_per_user(url)) is not None:
                 yield MetricSample("bokeh_sessions_per_user_ratio", (url,), ratio)
+            for hint, count in HINTS.items():
+                yield MetricSample("bokeh_sessions_hinted", (url, hint), getattr(app, count))
             yield MetricSample("bokeh_session_oldest_age_seconds", (url,), app.oldest_age_s)
             yield MetricSample(
                 "bokeh_last_client_activity_timestamp_seconds", (url,), app.last_activity

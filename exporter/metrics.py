@@ -14,6 +14,8 @@ MetricType = Literal["gauge", "counter", "histogram", "info"]
 
 SESSION_STATES = ("connected", "lingering", "blocked", "pending")
 CONNECTION_STATES = ("live", "stale")
+# What `exporter.hints` says of a session, with the name of its count in a report.
+HINTS = {"busy": "busy", "may_close": "may_close", "cost": "costed"}
 # RFC 6455 7.4.1, the codes that Bokeh sends (10000, 10001), and one value for all others.
 CLOSE_CODES = ("1000", "1001", "1005", "1006", "1009", "1011", "10000", "10001", "other")
 # What a connection was handed to another worker for.
@@ -72,6 +74,22 @@ TABLE: tuple[MetricSpec, ...] = (
         "",
         ("app", "state", "quality"),
     ),
+    MetricSpec(
+        "bokeh_seats_taken",
+        "gauge",
+        "Seats that the connected sessions take: 1 each, unless the app has said another cost; "
+        "absent while all take 1.",
+        "",
+        ("app", "quality"),
+    ),
+    MetricSpec(
+        "bokeh_sessions_hinted",
+        "gauge",
+        "Sessions for which the app has given a hint: busy (it works in them, also without a "
+        "connection), may_close and cost (of those with a connection).",
+        "",
+        ("app", "hint"),
+    ),
     MetricSpec("bokeh_sessions_created_total", "counter", "Sessions created.", "", ("app",)),
     MetricSpec(
         "bokeh_sessions_used_total",
@@ -92,7 +110,8 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_sessions_released_total",
         "counter",
-        "Sessions closed because nobody answered the notice in their page; they are not cut.",
+        "Sessions closed because nobody answered the notice in their page, or because their app "
+        "lets them be closed in a drain; they are not cut.",
         "",
         ("app",),
     ),
@@ -186,8 +205,8 @@ TABLE: tuple[MetricSpec, ...] = (
     MetricSpec(
         "bokeh_last_client_activity_timestamp_seconds",
         "gauge",
-        "Time at which a client last connected, disconnected or sent a message; the start of the "
-        "server before that.",
+        "Time at which a client last connected, disconnected or sent a message, or at which a hint "
+        "of the app last said that it works in a session; the start of the server before that.",
         "seconds",
         ("app",),
     ),

@@ -45,6 +45,11 @@ class PodView:
         return bool(self.collected.workers)
 
     @property
+    def has_costs(self) -> bool:
+        """Whether an app has said of a session that it takes another number of seats than 1."""
+        return any(app.costed for app in self.apps.values())
+
+    @property
     def quality(self) -> str:
         """`exact` while agents see every connection of the served ports, else `estimated`."""
         exact = self.has_agents and self.port.watched and not self.port.unwatched

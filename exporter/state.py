@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from exporter.ledger import WorkerView
+from exporter.metrics import HINTS
 from exporter.observe import PodView
 from exporter.wire import AppReport
 
@@ -27,6 +28,8 @@ def state(seen: PodView) -> dict[str, Any]:
         "workers": [_worker(worker) for worker in collected.workers],
         "sessions": _sums(seen.apps.values(), (*SESSIONS, "opening")),
         "connections": _sums(seen.apps.values(), CONNECTIONS),
+        "seats_taken": sum(app.seats for app in seen.apps.values()),
+        "hints": _hints(seen.apps.values()),
         "requests": seen.requests,
         "created_total": seen.created_total,
         "ports": list(seen.port.ports),
@@ -70,6 +73,11 @@ def _lag(worker: WorkerView) -> float:
 def _sums(apps: Iterable[AppReport], names: tuple[str, ...]) -> dict[str, int]:
     listed = list(apps)
     return {name: sum(getattr(app, name) for app in listed) for name in names}
+
+
+def _hints(apps: Iterable[AppReport]) -> dict[str, int]:
+    sums = _sums(apps, tuple(HINTS.values()))
+    return {hint: sums[count] for hint, count in HINTS.items()}
 
 
 def _memory(seen: PodView) -> dict[str, Any]:

@@ -29,6 +29,7 @@ MOST_APPS = 1000
 MOST_SOCKETS = 50_000
 MOST_ROWS = 6000  # of counters, and as many of histograms; an application has 15 and 8
 MOST_USERS = 10_000_000  # sessions, connections or requests of one worker
+MOST_SEATS = 1000  # that one session may take
 LONGEST_TEXT = 500  # characters of a route or a label
 
 
@@ -37,7 +38,9 @@ class AppReport:
     """One application in one worker.
 
     opening: pages whose WebSocket is not open yet. awaited: sessions that no client has connected
-    to, and whose page may still be loading.
+    to, and whose page may still be loading. By hints of the application (see `exporter.hints`):
+    busy: sessions in which it works. may_close: connected sessions that may be closed. costed:
+    connected sessions that take another number of seats than 1, in all costs.
     """
 
     connected: int = 0
@@ -50,6 +53,15 @@ class AppReport:
     stale: int = 0
     oldest_age_s: float = 0.0
     last_activity: float = 0.0
+    busy: int = 0
+    may_close: int = 0
+    costed: int = 0
+    costs: float = 0.0
+
+    @property
+    def seats(self) -> float:
+        """The seats that the connected sessions take: 1 each, unless a hint says another cost."""
+        return max(0, self.connected - self.costed) + self.costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +222,8 @@ def _app(values: Mapping[str, Any]) -> dict[str, Any]:
     counts = {"live": values["live"], **_plain(AppReport, values)}
     if any(value > MOST_USERS for value in counts.values() if type(value) is int):
         raise ValueError("the answer has more sessions than any worker")
+    if counts.get("costs", 0.0) > MOST_SEATS * counts.get("costed", 0):
+        raise ValueError("the answer has sessions that take more seats than any session")
     return counts
 
 

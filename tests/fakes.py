@@ -118,6 +118,7 @@ class FakeCluster:
     events: list[tuple[TargetRef, str, str]] = field(default_factory=list)
     changes: list[tuple[TargetRef, int]] = field(default_factory=list)
     sessions: dict[tuple[str, str], int] = field(default_factory=dict)
+    seats: dict[tuple[str, str], int] = field(default_factory=dict)
     failed: dict[tuple[Signal, str], str] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     doomed: set[str] = field(default_factory=set)
@@ -181,7 +182,12 @@ class FakeCluster:
         self, signals: Iterable[tuple[Signal, str]], queries: Iterable[str], now: float
     ) -> Readings:
         counts = {key: Sample(value, now) for key, value in self.sessions.items()}
-        return Readings({("sessions", "exporter"): counts}, failed=self.failed)
+        seats = {key: Sample(value, now) for key, value in self.seats.items()}
+        samples: dict[tuple[Signal, str], Mapping[tuple[str, str], Sample]] = {
+            ("sessions", "exporter"): counts,
+            ("seats", "exporter"): seats,
+        }
+        return Readings(samples, failed=self.failed)
 
     def _observe(self, ref: TargetRef) -> TargetState | AutoscalerError:
         if ref in self.failures:

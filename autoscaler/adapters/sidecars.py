@@ -47,6 +47,10 @@ class _ConnectionsPart(_Part):
     live: _Count
 
 
+class _HintsPart(_Part):
+    may_close: _Count = 0
+
+
 class _StatePage(_Part):
     ready: StrictBool
     workers: tuple[_WorkerPart, ...]
@@ -55,6 +59,7 @@ class _StatePage(_Part):
     requests: _Count | None = 0  # None without agents; then the port's connections are counted
     empty_for_s: _Age | None
     last_activity_age_s: _Age | None
+    hints: _HintsPart = Field(default_factory=_HintsPart)  # an older exporter has none
 
 
 class _NoticePage(_Part):
@@ -218,4 +223,5 @@ def occupancy(state: object) -> Occupancy | Unavailable:
         requests=said.requests or 0,
         empty_for=said.empty_for_s,
         idle_for=said.last_activity_age_s,
+        may_close=said.hints.may_close,
     )

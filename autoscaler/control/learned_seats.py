@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from autoscaler.control.actor import key_of
 from autoscaler.control.histories import Histories
+from autoscaler.control.observation import taken_seats
 from autoscaler.control.pass_result import Outcome, SeatsInUse
 from autoscaler.control.state_store import Key, StateStore
 from autoscaler.core import seating
@@ -128,9 +129,8 @@ class LearnedSeats:
 
 
 def _seated(target: TargetState, readings: Readings) -> int | None:
-    """Return the sessions of the fullest pod; None while those of an active one are unknown."""
-    counts = readings.samples.get(("sessions", "exporter"), {})
-    active = [pod for pod in target.pods if pod.is_active]
-    found = [counts.get((target.ref.namespace, pod.name)) for pod in active]
-    known = [sample.value for sample in found if sample is not None]
-    return max(known, default=0) if len(known) == len(found) else None
+    """Return the seats taken on the fullest pod; None while those of an active one are unknown."""
+    taken = taken_seats(target, readings)
+    active = [each for pod, each in zip(target.pods, taken, strict=True) if pod.is_active]
+    known = [sample.value for sample in active if sample is not None]
+    return max(known, default=0) if len(known) == len(active) else None

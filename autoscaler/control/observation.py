@@ -141,6 +141,9 @@ def _samples(target: TargetState, wanted: Mapping[Signal, str], readings: Readin
     }
     for signal in found.keys() & _LASTING.keys():
         found[signal] = tuple(each and _LASTING[signal](each) for each in found[signal])
+    if "sessions" in found:
+        told = map(readings.samples.get(("seats", "exporter"), {}).get, keys)
+        found["seats"] = tuple(map(_other_than, told, found["sessions"]))
     if wanted.get("memory") == "cadvisor":
         nearest = [
             nearest_to_its_limit(readings.containers.get(key, {}), pod.resources.memory_limits)
@@ -150,6 +153,23 @@ def _samples(target: TargetState, wanted: Mapping[Signal, str], readings: Readin
         limits = (limit for _, limit in nearest)
         found["memory_limit"] = tuple(None if it is None else Sample(it, 0.0) for it in limits)
     return found
+
+
+def taken_seats(target: TargetState, readings: Readings) -> tuple[Sample | None, ...]:
+    """Return the seats that the sessions of each pod of a target take; None: nobody knows."""
+    found = _samples(target, {"sessions": "exporter"}, readings)
+    pairs = zip(found["seats"], found["sessions"], strict=True)
+    return tuple(seats or sessions for seats, sessions in pairs)
+
+
+def _other_than(seats: Sample | None, sessions: Sample | None) -> Sample | None:
+    """Return the seats that sessions take if it is another number than theirs.
+
+    Seats that are older than the sessions were those of others: all take 1 now.
+    """
+    if seats is None or sessions is None or seats.at < sessions.at:
+        return None
+    return seats if seats.value != sessions.value else None
 
 
 def _as_gauge(rate: Sample) -> Sample:

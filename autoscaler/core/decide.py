@@ -322,8 +322,8 @@ def _landing(
     if observed.replicas <= bounds.min:
         return None
     delay = sessions.seen_after(policy, observed.fresh_for)
-    count = sessions.connected(observed.active, metric.seats, now, observed.fresh_for).sessions
-    seats = sessions.landing_seats(metric, count, traffic, delay, now)
+    count = sessions.connected(observed.active, metric.seats, now, observed.fresh_for)
+    seats = sessions.landing_seats(metric, count.sessions, traffic, delay, now, count.cost)
     least = packing.min_routable or min(2, policy.replicas.min)
     decides = all((asked or 0) < CLEARLY * own for asked in others)
     return Landing(seats, least, decides and not holds.doubts_what_serves(observed, state, now))

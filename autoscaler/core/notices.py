@@ -1,4 +1,7 @@
-"""Which pods show which notice now, as the policy says. Asking a user ends nothing by itself."""
+"""Which pods show which notice now, as the policy says.
+
+Asking a user ends nothing by itself. Pages are closed on draining pods, if their app allows it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from autoscaler.policy import Policy
 ROUND = 30.0
 # On a pod whose deadline has passed, users are asked again before they count as gone.
 UNUSED_FOR = ACTIVE_WITHIN - 2 * ROUND
+# For so long a sticky proxy leads a page that is loaded again to the pod that it came from.
+LED_BACK = 300.0
 
 
 class Due(NamedTuple):
@@ -35,6 +40,8 @@ def due(policy: Policy, pods: Iterable[PodState], at: float) -> Iterator[Due]:
         yield Due(
             tuple(running), _question(policy, texts.idle, policy.idle.notice, policy.idle.after)
         )
+    if drain is not None and (allowed := _may_close(running)):
+        yield Due(allowed, _closing(policy))
     if drain is None or not drain.notice:
         return
     overdue = _before(running, drain.deadline, drain.notice, now)
@@ -50,6 +57,18 @@ def _question(policy: Policy, text: str, seconds: float, idle_for: float) -> dic
     texts = policy.notices
     own = {"button": texts.stay, "closed": texts.closed, "reload": texts.reload}
     return {"kind": "ask", "text": text, "seconds": seconds, "idle_for": idle_for, **own}
+
+
+def _may_close(pods: Iterable[PodState]) -> tuple[PodState, ...]:
+    """Return the draining pods that have said that they have pages which may be closed."""
+    draining = (pod for pod in pods if is_draining(pod))
+    return tuple(pod for pod in draining if pod.occupancy and pod.occupancy.may_close)
+
+
+def _closing(policy: Policy) -> dict[str, object]:
+    texts = policy.notices
+    own = {"reload": texts.reload, "older_than": LED_BACK}
+    return {"kind": "close", "text": texts.drained, "seconds": 0.0, **own}
 
 
 def _before(

@@ -78,9 +78,10 @@ def _sessions(
     by_refusal = isinstance(metric.spare, RefusalTarget)
     delay = sessions.seen_after(policy, fresh_for)
     lead_time = starts.lead_time(state.starts)
-    spare = sessions.spare_seats(metric, count.sessions, traffic, lead_time, delay, now)
+    spare = sessions.spare_seats(metric, count.sessions, traffic, lead_time, delay, now, count.cost)
     replicas = pods_for_sessions(count.sessions, spare, metric.seats)
-    detail = f"sessions: ({count.sessions} connected + {spare} spare) / {metric.seats} seats"
+    words = "seats taken" if any(pod.seats for pod in observed.active) else "connected"
+    detail = f"sessions: ({count.sessions} {words} + {spare} spare) / {metric.seats} seats"
     # One without sessions is deleted first in a scale-down, and is no help when pods are needed.
     if apart := count.apart + (count.idle if replicas > count.open else 0):
         replicas += apart

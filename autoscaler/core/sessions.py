@@ -40,6 +40,8 @@ class Connected(NamedTuple):
     Each unknown pod is counted as full: missing is never zero. open: pods that new users can go to,
     soon at least. apart: pods with users that get no new ones, so their seats are nobody's; what
     they hold beyond their seats counts as sessions. idle: those of which the users have left.
+    cost: seats that a measured session takes on average, where the app says that it is more than 1.
+    A session counts as often as it takes seats.
     """
 
     sessions: int
@@ -48,20 +50,30 @@ class Connected(NamedTuple):
     open: int = 0
     apart: int = 0
     idle: int = 0
+    cost: float = 1.0
 
 
 def connected(active: tuple[PodState, ...], seats: int, now: Now, fresh_for: float) -> Connected:
     """Count sessions where new users may be sent; a pod that should say and does not is full."""
     available = [pod for pod in active if pod.is_available]
-    known = [pod.sessions.value for pod in available if pod.sessions is not None]
+    known = [pod.taken.value for pod in available if pod.taken is not None]
     blind = [pod for pod in available if pod.sessions is None]
     unknown = sum(not is_arriving(pod, now, fresh_for) for pod in blind)
     apart = [pod for pod in active if pod.is_cordoned_full]
-    held = [pod.sessions.value for pod in apart if pod.sessions is not None]
+    held = [pod.taken.value for pod in apart if pod.taken is not None]
     idle = held.count(0)
     beyond = sum(max(0, count - seats) for count in held)
     sessions = sum(known) + seats * unknown + beyond
-    return Connected(sessions, len(known), unknown, len(available), len(apart) - idle, idle)
+    busy, cost = len(apart) - idle, _cost(active)
+    return Connected(sessions, len(known), unknown, len(available), busy, idle, cost)
+
+
+def _cost(pods: tuple[PodState, ...]) -> float:
+    """Return the seats that a session takes on average, 1 at least."""
+    if all(pod.seats is None for pod in pods):
+        return 1.0
+    count = sum(pod.sessions.value for pod in pods if pod.sessions is not None)
+    return max(1.0, sum(pod.taken.value for pod in pods if pod.taken is not None) / max(1, count))
 
 
 class Seating(NamedTuple):
@@ -74,7 +86,7 @@ class Seating(NamedTuple):
 def seating(pods: tuple[PodState, ...], seats: int) -> Seating:
     """Seats where new users may be sent, at once or after one pass; without data none are free."""
     open_pods = [pod for pod in pods if pod.is_available and pod.serving]
-    taken = [seats if pod.sessions is None else pod.sessions.value for pod in open_pods]
+    taken = [seats if pod.taken is None else pod.taken.value for pod in open_pods]
     return Seating(seats * len(open_pods), sum(max(0, seats - count) for count in taken))
 
 
@@ -98,11 +110,12 @@ def spare_seats(
     lead_time: float | None,
     delay: float,
     now: Now,
+    cost: float = 1.0,
 ) -> int:
     """How many seats to keep free beyond the connected sessions.
 
     lead_time: seconds that new pods take, as they did; None: as the policy says. delay: seconds
-    until a pass sees that somebody has come.
+    until a pass sees that somebody has come. cost: seats that each of them will take.
     """
     target = metric.spare
     if not isinstance(target, RefusalTarget):
@@ -113,7 +126,8 @@ def spare_seats(
     # A rush that nobody foresees needs more than a share of the seats that are free anyway.
     foreseen = metric.forecasts and forecast.foresees(traffic.profile, now)
     step = metric.seats if foreseen else 1
-    return seats_for_arrivals(target.refuse, step, traffic, ahead or 0.0, horizon, now)
+    come = seats_for_arrivals(target.refuse, step, traffic, ahead or 0.0, horizon, now)
+    return ceil(come * cost - 1e-9)
 
 
 def doubts_forecast(traffic: Traffic | None, now: Now) -> str:
@@ -127,7 +141,12 @@ def _stated(spare: int | Share, sessions: int) -> int:
 
 
 def landing_seats(
-    metric: SessionsMetric, sessions: int, traffic: Traffic, delay: float, now: Now
+    metric: SessionsMetric,
+    sessions: int,
+    traffic: Traffic,
+    delay: float,
+    now: Now,
+    cost: float = 1.0,
 ) -> int:
     """How many seats to keep open to those who come before a pass can open another warm pod.
 
@@ -141,7 +160,8 @@ def landing_seats(
         refuse, least = LANDING_REFUSED, _stated(target, sessions)
     ahead = forecast.expected(traffic.profile, horizon, now) if metric.forecasts else None
     staying = traffic._replace(departures=Average(since=traffic.at))
-    return max(least, seats_for_arrivals(refuse, 1, staying, ahead or 0.0, horizon, now))
+    come = seats_for_arrivals(refuse, 1, staying, ahead or 0.0, horizon, now)
+    return max(least, ceil(come * cost - 1e-9))
 
 
 def seats_for_arrivals(

@@ -104,7 +104,8 @@ class Occupancy(NamedTuple):
     blocked: sessions without a connection whose work must not be ended. requests: HTTP requests in
     flight. empty_for: seconds since the last sign of a user by the exporter's own definition; None
     while somebody is there, and where the exporter cannot tell. idle_for: seconds since the last
-    message of a client; None: never.
+    message of a client; None: never. may_close: sessions of which the app has said that their pages
+    may be closed; until they are, they count as any other.
     """
 
     live: int
@@ -113,6 +114,7 @@ class Occupancy(NamedTuple):
     requests: int = 0
     empty_for: float | None = None
     idle_for: float | None = None
+    may_close: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class PodState:
     memory_limit: measured where `memory` was, in milli-bytes. arrivals, departures: users who came
     and left in thousandths a second, as the exporter counts them. oldest_session: when the
     oldest session with a connection began, in Unix seconds and multiples of BEGINNING_STEP.
+    seats: that the sessions take, rounded up, if it is another number than theirs.
     scheduled_at: when it got its node. node: "" while it has none. zone: "" if no label tells it.
     restarts: the most of any container. replica_set: its owner's uid.
     label_writer: who else set the label of a pod that is or was cordoned, and when; "" for us.
@@ -152,6 +155,7 @@ class PodState:
     label_writer: str = ""
     resources: Resources = _NO_RESOURCES
     sessions: Sample | None = None
+    seats: Sample | None = None
     cpu: Sample | None = None
     memory: Sample | None = None
     memory_limit: int | None = None
@@ -174,6 +178,11 @@ class PodState:
     occupancy: Occupancy | None = None
     silence: str = ""
     cut: int | None = None
+
+    @property
+    def taken(self) -> Sample | None:
+        """The seats that the pod's sessions take: 1 each, unless their app says another cost."""
+        return self.sessions and (self.seats or self.sessions)
 
     @property
     def is_active(self) -> bool:

@@ -75,6 +75,10 @@ class NoticeTexts(Model):
         default="This page was closed because nobody used it.",
         description="Text in a page that was closed.",
     )
+    drained: Text = Field(
+        default="This server will be stopped. Load the page again to go on.",
+        description="Text in a page of a draining pod that was closed because its app allows it.",
+    )
     reload: ButtonText = Field(
         default="Reload", description="Button that loads a closed page again."
     )

@@ -236,6 +236,8 @@ def _numbers(pod: PodState, policy: Policy | None) -> str:
         told = counted(pod.occupancy.live, "session")
     elif pod.sessions is not None:
         told = counted(pod.sessions.value, "session")
+    if pod.seats is not None:
+        told += f" that take {counted(pod.seats.value, 'seat')}"
     if policy is not None and policy.sessions is not None:
         told += f", {policy.sessions.seats} seats"
     if (percent := memory_percent(pod)) is not None:

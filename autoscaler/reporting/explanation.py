@@ -24,7 +24,9 @@ from autoscaler.units import counted, duration_text
 
 # Pods by name in one sentence.
 MOST_PODS = 20
-_SESSIONS = re.compile(r"\((\d+) connected \+ (\d+) spare\) / (\d+) seats(?: \+ (\d+) pods)?")
+_SESSIONS = re.compile(
+    r"\((\d+) (?:connected|seats taken) \+ (\d+) spare\) / (\d+) seats(?: \+ (\d+) pods)?"
+)
 _USAGE = re.compile(r": ([\d.e+]+)(?:%|,).*?target ([\d.e+]+)")
 
 Clock = Callable[[float], str]

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import hinting
 from .progress import Flow, flow_of, flows
 from .visits import OPENING_SECONDS, Visit, snapshot
 
@@ -36,8 +37,8 @@ LOOK_SECONDS = 5.0
 class Mark:
     """The agent's data on a session, attached to it.
 
-    created, ready: when its creation began and ended. used: when its user last did something. loop:
-    in which it lives. notices: those in its page, by kind.
+    created, ready: when its creation began and ended. opened: when a client last connected. used:
+    when its user last did something. loop: in which it lives. notices: those in its page, by kind.
     """
 
     app: str
@@ -45,6 +46,7 @@ class Mark:
     ready: float = field(default_factory=time.monotonic)
     connected: bool = False
     process: int = field(default_factory=os.getpid)
+    opened: float = field(default_factory=time.monotonic)
     used: float = field(default_factory=time.monotonic)
     loop: Any = None
     notices: dict[str, Any] = field(default_factory=dict)
@@ -57,7 +59,11 @@ def mark_of(session: Any) -> Mark | None:
 
 @dataclass(slots=True)
 class AppCensus:
-    """The sessions and connections of one application in one worker; ages in seconds."""
+    """The sessions and connections of one application in one worker; ages in seconds.
+
+    busy: sessions in which the application works, by its hint. may_close, costed: connected ones
+    with that hint. costs: the seats that the costed ones take.
+    """
 
     connected: int = 0
     lingering: int = 0
@@ -68,6 +74,10 @@ class AppCensus:
     live: int = 0
     stale: int = 0
     oldest_age_s: float = 0.0
+    busy: int = 0
+    may_close: int = 0
+    costed: int = 0
+    costs: float = 0.0
 
 
 @dataclass(slots=True)
@@ -184,7 +194,21 @@ class Census:
         for context in members(self._contexts):
             app = route_of(context)
             _count_sessions(context, self._sessions[app], dead, found[app])
+        self._count_hints(found, dead)
         return found
+
+    def _count_hints(self, found: dict[str, AppCensus], dead: set[Any]) -> None:
+        """Count the sessions with hints of their applications."""
+        for session, hints in hinting.hinted():
+            mark = mark_of(session)
+            if mark is None or mark.app not in found or not _is_here(session):
+                continue
+            census = found[mark.app]
+            census.busy += hints.is_busy
+            if session in self._sessions[mark.app] and session not in dead:
+                census.may_close += hints.may_close
+                census.costed += hints.seats is not None
+                census.costs += hints.seats or 0.0
 
     def _dead(self, stale: list[OpenConnection]) -> set[Any]:
         """Return the sessions of which all connections are stale."""
@@ -254,18 +278,19 @@ def _is_awaited(session: Any) -> bool:
     return time.monotonic() - mark.ready <= OPENING_SECONDS
 
 
-def is_blocked(session: Any) -> bool:
+def is_blocked(session: Any, own: int = 0) -> bool:
     """Return whether the application keeps a session without clients because it is working in it.
 
-    Panel's `--reuse-sessions` blocks the expiration of one session per page forever; that session
-    is a cache and has no work.
+    own: how often the caller itself blocks it, who has locked the document. Panel's
+    `--reuse-sessions` blocks the expiration of one session per page forever; that session is a
+    cache and has no work.
     """
     try:
         held = session._document.callbacks.hold_value is not None
     except AttributeError:  # it was destroyed in the meantime
         return False
     blocks = session.expiration_blocked_count
-    return held or (blocks > 0 and blocks > (session in _kept_for_reuse()))
+    return held or (blocks > own and blocks > own + (session in _kept_for_reuse()))
 
 
 def _kept_for_reuse() -> list[Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from . import asgi, ending_sessions, forked_worker, handoff, process, tornado_http
+from . import asgi, ending_sessions, forked_worker, handoff, hinting, process, tornado_http
 from .admission import REASON, STATUS, Refused
 from .census import Mark, is_library_app, mark_of, route_of
 from .visits import Visit, ongoing
@@ -90,6 +90,7 @@ def _hook_sessions(module: Any) -> None:
     wrap(module.ServerSession, "subscribe", _subscribe)
     wrap(module.ServerSession, "unsubscribe", _unsubscribe)
     wrap(module.ServerSession, "destroy", _destroy)
+    hinting.count_as_blocking(module.ServerSession)
 
 
 def _new_context(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:

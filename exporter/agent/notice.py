@@ -1,4 +1,8 @@
-"""What a notice says, and to whom: to all users (`tell`), or on pages that nobody uses (`ask`)."""
+"""What a notice says, and to whom.
+
+`tell`: to all users. `ask`: on pages that nobody uses. `close`: on pages that are closed now,
+because their application has said that they may be.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-TELL, ASK = "tell", "ask"
+TELL, ASK, CLOSE = "tell", "ask", "close"
+KINDS = (TELL, ASK, CLOSE)
 LONGEST_TEXT = 300  # characters
 LONGEST_LABEL = 40  # characters on a button
-LEAST_SECONDS = {TELL: 0.0, ASK: 10.0}
+LEAST_SECONDS = {TELL: 0.0, ASK: 10.0, CLOSE: 0.0}
 MOST_SECONDS = 86_400.0
 REQUIRED = ("id", "text", "seconds")
 
@@ -20,7 +25,8 @@ class Notice:
 
     seconds: until that which is announced, or until a page without an answer is closed. button:
     closes an announcement, or answers the question. idle_for: only pages are asked that nobody has
-    used for so many seconds. closed, reload: text and button of a page that was closed.
+    used for so many seconds. older_than: only sessions are closed that were created so many seconds
+    ago. closed, reload: text and button of a page that was closed; of `close`, text is the former.
     """
 
     id: str
@@ -31,6 +37,11 @@ class Notice:
     idle_for: float = 0.0
     closed: str = "This page was closed because nobody used it."
     reload: str = "Reload"
+    older_than: float = 0.0
+
+
+# What a page says that is closed in the drain of its server.
+LEAVING = Notice("", "This server will be stopped. Load the page again to go on.", 0.0, CLOSE)
 
 
 def parsed(said: object) -> Notice:
@@ -42,8 +53,8 @@ def parsed(said: object) -> Notice:
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}; known are {', '.join(names)}")
     kind = said.get("kind", TELL)
-    if kind not in (TELL, ASK):
-        raise ValueError(f"expected kind {TELL} or {ASK}")
+    if kind not in KINDS:
+        raise ValueError(f"expected kind {TELL}, {ASK} or {CLOSE}")
     given = {"button": "Stay", **said} if kind == ASK else said
     wanted = dict.fromkeys(REQUIRED) | dict(given)
     return Notice(**{name: _value(name, value, kind) for name, value in wanted.items()})
@@ -55,7 +66,7 @@ def plain(notice: Notice) -> dict[str, Any]:
 
 
 def _value(name: str, value: object, kind: str) -> Any:
-    if name in ("seconds", "idle_for"):
+    if name in ("seconds", "idle_for", "older_than"):
         return _seconds(name, value, LEAST_SECONDS[kind] if name == "seconds" else 0.0)
     longest = LONGEST_TEXT if name in ("text", "closed") else LONGEST_LABEL
     if not isinstance(value, str) or not value.strip():

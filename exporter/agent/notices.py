@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import hinting
 from .census import Mark, is_blocked, is_library_app, mark_of, members
-from .notice import ASK, Notice
+from .notice import ASK, CLOSE, LEAVING, Notice
 from .notice_bar import Bar
 from .question import Question
 from .tally import Tally
@@ -25,7 +26,9 @@ from .visits import snapshot
 
 STEP_SECONDS = 1.0
 SHOW_AGAIN_SECONDS = 5.0  # a page that reconnects gets its document anew, without the bar
-CLOSED, REASON = 1000, "released: nobody used the page"
+LOADED_SECONDS = 5.0  # from the start of a connection until its page can say that it is closed
+CLOSED = 1000
+UNUSED, ALLOWED = "released: nobody used the page", "released: the app lets the page be closed"
 RELEASED = "bokeh_sessions_released_total"
 
 
@@ -65,11 +68,17 @@ class Notices:
     def take(self, notice: Notice, loops: Iterable[Any]) -> None:
         """Show a notice to the users of these loops. An announcement replaces the last one."""
         self.taken = notice.id
+        if notice.kind == CLOSE:
+            self.close_allowed(loops, notice)
+            return
         if notice.kind != ASK:
             self._told = notice, time.monotonic() + notice.seconds
-        for loop in loops:
-            with suppress(RuntimeError):  # it has just been closed
-                loop.call_soon_threadsafe(self._begin, loop, notice)
+        _in_each(loops, self._begin, notice)
+
+    def close_allowed(self, loops: Iterable[Any], notice: Notice = LEAVING) -> None:
+        """Close the pages of which their application has said that they may be closed."""
+        if any(hints.may_close for _, hints in hinting.hinted()):
+            _in_each(loops, self._close_allowed, notice)
 
     # In the loop ---------------------------------------------------------------------------------
 
@@ -132,6 +141,19 @@ class Notices:
                 bar, number = (Bar(), 0) if last is None else (last.bar, last.number)
                 question = Question(notice.seconds, now, number, number)
                 mark.notices[ASK] = Shown(notice, bar, now, question, number, number)
+
+    def _close_allowed(self, loop: Any, notice: Notice) -> None:
+        now = time.monotonic()
+        for session, mark in self._sessions(loop):
+            is_young = now - mark.created < notice.older_than or now - mark.opened < LOADED_SECONDS
+            # A session that was closed may have its connection until its page has heard of it.
+            if is_young or session.expiration_requested or not hinting.may_be_closed(session):
+                continue
+            shown = mark.notices.get(CLOSE)
+            if shown is None or not shown.busy:
+                bar = Bar() if shown is None else shown.bar
+                shown = mark.notices[CLOSE] = Shown(notice, bar, now, seen=True)
+                self._do(shown, self._close_page(session, mark, shown))
 
     def _turn(self, loop: Any) -> None:
         """Show what is due, and come back as long as there is something to show."""
@@ -229,10 +251,29 @@ class Notices:
             session, lambda _: self._may_release(session, mark, shown, number)
         ):
             return
+        await self._end(session, mark, UNUSED)
+
+    async def _end(self, session: Any, mark: Mark, reason: str) -> None:
         session.request_expiration()
         for connection in members(session._subscribed_connections):
-            await _close(connection._socket)
+            await _close(connection._socket, reason)
         self._tally.add(RELEASED, mark.app)
+
+    async def _close_page(self, session: Any, mark: Mark, shown: Shown) -> None:
+        """Close a page that its application lets be closed, and say so in it."""
+        if not await _locked(session, shown.bar.hang):
+            return
+        if await _locked(session, lambda _: self._may_close(session, shown)):
+            await self._end(session, mark, ALLOWED)
+
+    def _may_close(self, session: Any, shown: Shown) -> bool:
+        """Say in the page that it is closed, unless there is work in it. Returns whether it is."""
+        if not hinting.may_be_closed(session) or is_blocked(session, own=1):
+            return False
+        shown.number += 1
+        words = {"text": shown.notice.text, "button": shown.notice.reload}
+        self._say(shown, "released", left=0.0, **words)
+        return True
 
     def _may_release(self, session: Any, mark: Mark, shown: Shown, number: int) -> bool:
         """Say in the page that it is closed, or that it stays. Returns whether it may be closed.
@@ -252,10 +293,16 @@ class Notices:
         return True
 
 
-async def _close(carrier: Any) -> None:
+def _in_each(loops: Iterable[Any], what: Callable[..., None], notice: Notice) -> None:
+    for loop in loops:
+        with suppress(RuntimeError):  # it has just been closed
+            loop.call_soon_threadsafe(what, loop, notice)
+
+
+async def _close(carrier: Any, reason: str) -> None:
     """Close a WebSocket; that of bokeh-fastapi is inside of another object."""
     socket = carrier if hasattr(carrier, "close") else carrier._socket
-    closing = socket.close(CLOSED, REASON)
+    closing = socket.close(CLOSED, reason)
     if inspect.isawaitable(closing):
         await closing
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import board, cgroup, pod, siblings
+from . import board, cgroup, hinting, pod, siblings
 from .admission import Admission
-from .census import AppCensus, Census, is_library_app, members, route_of
+from .census import AppCensus, Census, is_library_app, mark_of, members, route_of
 from .loop import LoopMonitor
 from .notice import parsed
 from .notices import Notices
@@ -86,6 +86,7 @@ class Worker:
             self._mode = mode
             moved = partial(self._moved, loop, mode, weakref.WeakSet(contexts), whole=whole)
             self._loops[loop] = LoopMonitor(loop, self.tally, moved, whole)
+            hinting.serve(loop)
         elif whole:
             known.whole = True
         for context in contexts:
@@ -177,6 +178,8 @@ class Worker:
     def subscribed(self, session: Any, connection: Any, visit: Visit | None) -> None:
         """Record that a WebSocket has become a connection of a session."""
         app = self._census.subscribed(session, connection, visit)
+        if (mark := mark_of(session)) is not None:
+            mark.opened = time.monotonic()
         if visit is not None:
             self._came_to(app, visit.port)
             visit.connections.append(connection)
@@ -230,6 +233,8 @@ class Worker:
             board.drain()
             coming = [session_id for visit in list(self._visits) for session_id in visit.pages]
             siblings.send(siblings.SENT, self.pages.sessions() + coming)
+        if self.admission.closed:
+            self.notices.close_allowed(list(self._loops))
         if "notice" in said and pod.may_answer(by):
             with suppress(ValueError):  # of a sidecar of another version
                 self.notices.take(parsed(said["notice"]), list(self._loops))
@@ -287,7 +292,8 @@ class Worker:
         return {url: self._app(url, census) for url, census in found.items()}
 
     def _app(self, url: str, census: AppCensus) -> dict[str, Any]:
-        activity, ports = self._activity.get(url, 0.0), sorted(self._ports.get(url, ()))
+        activity = time.time() if census.busy else self._activity.get(url, 0.0)
+        ports = sorted(self._ports.get(url, ()))
         return {**asdict(census), "last_activity": activity, "ports": ports}
 
     def _info(self) -> dict[str, str]:

@@ -57,6 +57,38 @@ def test_samples_of_all_pods_come_with_their_own_times(prometheus: PrometheusSer
 
 @pytest.mark.slow
 @pytest.mark.prometheus
+def test_the_seats_that_sessions_take_come_with_their_count(prometheus: PrometheusServer) -> None:
+    now = time.time()
+
+    def taken(pod: str, *, app: str = "/app", quality: str = "exact") -> Any:
+        labels = {"namespace": "bokeh", "pod": pod, "app": app}
+        return series("bokeh_seats_taken", quality=quality, **labels)
+
+    prometheus.push(
+        {
+            **{sessions("bokeh", pod): [(now - 5, 3.0)] for pod in "abcdef"},
+            taken("a"): [(now - 20, 1.0), (now - 5, 4.25)],
+            taken("a", app="/other"): [(now - 5, 0.5)],
+            taken("b"): [(now - 40, 9.0)],
+            taken("c"): [(now - 5, nan)],
+            taken("d"): [(now - 5, 1e300)],
+            taken("e", quality="estimated"): [(now - 4, 7.0)],
+            taken("e"): [(now - 5, 6.0)],
+            taken("nobody"): [(now - 5, 5.0)],
+        }
+    )
+
+    samples = source(prometheus.url).read([SESSIONS], [], now).samples
+
+    assert {pod: each.value for (_, pod), each in samples[SESSIONS].items()} == dict.fromkeys(
+        "abcdef", 3
+    )
+    seats = {pod: each.value for (_, pod), each in samples["seats", "exporter"].items()}
+    assert seats == {"a": 5, "e": 6, "nobody": 5}
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
 def test_cadvisor_tells_the_memory_of_each_container(prometheus: PrometheusServer) -> None:
     now = time.time()
 

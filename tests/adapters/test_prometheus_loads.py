@@ -106,6 +106,14 @@ def test_a_pod_that_is_scraped_twice_counts_once(prometheus: PrometheusServer) -
     assert last.busy == pytest.approx(0.4, rel=0.02)
 
 
+def test_sessions_that_take_several_seats_count_as_those(prometheus: PrometheusServer) -> None:
+    taken = series("bokeh_seats_taken", app="/app", quality="exact", namespace="bokeh", pod=POD)
+    prometheus.push({**a_day(), taken: [(at, 20.0) for at in range(NOW - HOUR, NOW + 1, SCRAPE)]})
+    loads = read(prometheus)[POD]
+    assert loads[-1].sessions == 20
+    assert loads[100].sessions == 8
+
+
 def test_an_exporter_that_tells_sessions_alone_has_loads_without_costs(
     prometheus: PrometheusServer,
 ) -> None:

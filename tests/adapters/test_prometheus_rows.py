@@ -15,6 +15,7 @@ from autoscaler.adapters.prometheus.rows import (
     increase,
     moves,
     rates,
+    seats,
     sessions,
     single,
 )
@@ -123,6 +124,11 @@ def counted(at: float, value: str, quality: str, **labels: str) -> dict[str, Any
 def test_a_pod_is_counted_by_one_quality(answer: list[dict[str, Any]], expected: int) -> None:
     assert sessions(answer, scrape_interval=15.0)[POD].value == expected
     assert sessions(answer[::-1], scrape_interval=15.0)[POD].value == expected
+
+
+def test_seats_are_rounded_up_once_for_each_pod() -> None:
+    parts = [counted(10, "0.5", "exact", app=f"/{n}") for n in range(3)]
+    assert seats(parts, scrape_interval=15.0)[POD].value == 2
 
 
 def test_memory_is_no_sum_over_the_jobs_that_scrape_it() -> None:

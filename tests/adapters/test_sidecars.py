@@ -86,6 +86,14 @@ def test_a_busy_pod_says_what_keeps_it() -> None:
         }
 
 
+def test_a_pod_tells_how_many_of_its_sessions_may_be_closed() -> None:
+    said = state(3) | {"hints": {"may_close": 2, "a newer one": "x"}}
+    with answering(http(json.dumps(said))) as sidecars:
+        found = sidecars.occupancy([HERE])[HERE.uid]
+        assert isinstance(found, Occupancy)
+        assert (found.live, found.may_close, found.empty_for) == (3, 2, None)
+
+
 def without(key: str) -> dict[str, Any]:
     return {name: value for name, value in EMPTY.items() if name != key}
 

@@ -154,6 +154,15 @@ def test_seats_never_sink_below_the_sessions_of_the_fullest_pod(
     assert world.seats() == expected
 
 
+def test_a_session_that_takes_several_seats_counts_as_those() -> None:
+    world = Learner(history=FakeLoads({"app-1-a": loads(0.2)}))
+    world.cluster.seats["bokeh", "pod-0"] = 10
+    world.run()
+    world.read()
+    world.wait(PACE)
+    assert world.seats() == 10
+
+
 def test_seats_do_not_sink_while_the_sessions_of_a_pod_are_unknown() -> None:
     world = Learner(history=FakeLoads({"app-1-a": loads(0.2)}))
     world.run()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autoscaler.core.notices import due
-from autoscaler.model import Cause, Cordon
+from autoscaler.model import Cause, Cordon, Occupancy
 from exporter.agent.notice import parsed
 from tests.builders import NOW, pod, policy
 
@@ -101,3 +101,37 @@ def test_the_deadline_of_an_open_window_counts() -> None:
 def test_a_policy_says_only_what_a_page_can_show(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected|should|required"):
         policy(**values)
+
+
+FREE = Occupancy(3, may_close=2)
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        pytest.param([cordoned(60, occupancy=FREE)], ["leaving"], id="a draining pod"),
+        pytest.param(
+            [pod("by-hand", ip="10.0.0.1", routable=False, occupancy=FREE)],
+            ["by-hand"],
+            id="one that somebody else drains",
+        ),
+        pytest.param([cordoned(60, occupancy=Occupancy(3))], [], id="no session allows it"),
+        pytest.param([cordoned(60)], [], id="a sidecar that gave no answer"),
+        pytest.param([pod("a", ip="10.0.0.1", occupancy=FREE)], [], id="a pod that serves"),
+        pytest.param([cordoned(60, Cause.FULL, occupancy=FREE)], [], id="a full pod"),
+        pytest.param([cordoned(60, Cause.RESERVE, occupancy=FREE)], [], id="the reserve"),
+    ],
+)
+def test_pages_that_may_be_closed_are_closed_on_draining_pods_alone(
+    pods: Any, expected: list[str]
+) -> None:
+    found = [*due(policy(notices={"drained": "Bitte neu laden."}), pods, NOW)]
+    assert [each.name for every in found for each in every.pods] == expected
+    for each in found:
+        notice = parsed({**each.notice, "id": "1"})
+        assert (notice.kind, notice.text, notice.older_than) == ("close", "Bitte neu laden.", 300.0)
+        assert not each.once
+
+
+def test_where_nothing_is_drained_nothing_is_closed() -> None:
+    assert not [*due(policy(drain="none"), [cordoned(60, occupancy=FREE)], NOW)]

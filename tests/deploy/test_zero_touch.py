@@ -83,6 +83,22 @@ def test_an_untouched_app_reports_its_users(tmp_path: Path, agent: Path, how: st
         wait_until(lambda: workers_and_users(address) == (1, 0), "nobody")
 
 
+def test_an_app_finds_the_hints_in_the_copy(tmp_path: Path, agent: Path) -> None:
+    """In an image that has Python and the copy, but no package of ours."""
+    script = "from exporter import hints; hints.costs(2); print(hints.__file__)"
+    launch = [sys.executable, "-I", "-S", str(agent), "launch", "--"]
+    # Without site no sitecustomize runs: it is run here as site would.
+    inner = f"import sitecustomize; {script}"
+    done = subprocess.run(
+        [*launch, sys.executable, "-S", "-c", inner],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(agent / "exporter" / "hints.py")
+
+
 def test_copying_again_brings_a_newer_agent(agent: Path) -> None:
     """An emptyDir outlives the init container's restarts."""
     entry = agent / "exporter" / "launch.py"

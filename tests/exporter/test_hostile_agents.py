@@ -59,6 +59,9 @@ NO_ANSWERS = {
     "a negative count": text(apps={"/app": app(live=-50)}),
     "half a user": text(apps={"/app": app(live=0.5)}),
     "more users than there can be": text(apps={"/app": app(live=MOST_USERS + 1)}),
+    "a session that takes more seats than any": text(apps={"/app": app(costed=1, costs=1001)}),
+    "seats that nobody takes": text(apps={"/app": app(costs=1)}),
+    "seats that are no number": text(apps={"/app": app(costed=1, costs=math.nan)}),
     "more requests than there can be": text(requests=MOST_USERS + 1),
     "many applications": text(apps={f"/{n}": {"live": 0} for n in range(1001)}),
     "a long route": text(apps={"/" + "x" * 501: app()}),
@@ -132,10 +135,11 @@ anything = st.recursive(
     max_leaves=12,
 )
 labels = st.lists(st.one_of(st.text(max_size=5), numbers), max_size=3)
+HINTS = ("busy", "may_close", "costed", "costs")
 names = st.one_of(st.sampled_from([spec.name for spec in TABLE]), st.text(max_size=5))
 apps = st.dictionaries(
     st.text(max_size=5),
-    st.dictionaries(st.sampled_from([*app(), "ports", "new"]), anything, max_size=9).map(
+    st.dictionaries(st.sampled_from([*app(), *HINTS, "ports", "new"]), anything, max_size=9).map(
         lambda said: {**app(), **said}
     ),
     max_size=3,

@@ -45,7 +45,8 @@ def test_a_question_and_an_announcement_differ_in_their_button() -> None:
         ({**TEXT, "seconds": float("nan")}, "from 0 to 86400"),
         ({**TEXT, "seconds": "10m"}, "from 0 to 86400"),
         ({**TEXT, "seconds": 5, "kind": "ask"}, "from 10 to 86400"),
-        ({**TEXT, "kind": "end"}, "tell or ask"),
+        ({**TEXT, "kind": "end"}, "expected kind tell, ask or close"),
+        ({**TEXT, "kind": "close", "older_than": -1}, "older_than, a number from 0 to 86400"),
         ({**TEXT, "url": "http://a"}, "unknown key 'url'"),
     ],
 )

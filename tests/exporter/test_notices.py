@@ -23,6 +23,7 @@ from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.ports import PolicySet, TargetState
 from autoscaler.reporting.notices import NoticeRecorder
 from autoscaler.reporting.outbox import Outbox
+from exporter.agent.notices import LOADED_SECONDS
 from exporter.child_processes import below
 from exporter.tokens import TokenFile
 from tests.builders import pod, policy
@@ -347,6 +348,34 @@ def is_shown_answered_and_closed(server: Served, window: Chrome, url: str | None
     time.sleep(3)  # in which a page that had lost its connection would be back
     assert server.connected() == 0
     assert is_closed(window)
+
+
+@pytest.mark.parametrize("name", ["Bokeh", "Bokeh 3.10", "Panel, fast"])
+def test_in_a_drain_a_page_that_its_app_lets_be_closed_says_so_and_leads_elsewhere(
+    name: str, tmp_path: Path, window: Chrome
+) -> None:
+    program, app = PAGES.get(name, ("bokeh", PLAIN))
+    python = newer_bokeh.given() if name == "Bokeh 3.10" else sys.executable
+    if not python:
+        pytest.skip("BOKEH 3.10 WAS NOT TESTED: `make parts` gets it where a Python 3.12 is")
+    free = app + "\nfrom exporter import hints\nhints.may_close()\n"
+    with serving(tmp_path, free, program=program, python=python) as server:
+        server.wait_workers(1)
+        open_page(window, server)
+        time.sleep(LOADED_SECONDS)
+        said = post(server, kind="close", text="Load <b>again</b>.", seconds=0, reload="Again")
+        assert said == {"workers": 1, "took": 1, "sessions": 1}
+        wait_until(lambda: "Load <b>again</b>." in bar(window), "the page to be closed")
+        wait_until(lambda: server.connected() == 0, "the session to end")
+        time.sleep(3)  # in which a page that had lost its connection would be back
+        assert server.connected() == 0
+        assert server.value(RELEASED) == 1
+        window.execute_script(PRESS)
+        wait_until(lambda: server.connected() == 1, "the page to be loaded again")
+        server.terminate()
+        wait_until(lambda: "This server will be stopped." in bar(window), "the drain to close it")
+        wait_until(lambda: server.connected() == 0, "the session to end")
+        server.launcher.send_signal(signal.SIGTERM)  # not to wait for the reconnect window
 
 
 @pytest.mark.timeout(180)

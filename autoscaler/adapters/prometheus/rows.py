@@ -120,8 +120,24 @@ def _latest(series: PodSeries, scale: int) -> Sample | None:
     return _sample(last.value * scale, last.at)
 
 
-def sessions(rows: Iterable[Any], scrape_interval: float) -> dict[PodKey, Sample]:
-    """Return the connected sessions of each pod, summed over its applications.
+def without(rows: Iterable[Any], name: str) -> list[dict[str, Any]]:
+    """Return the series of all metrics but one."""
+    return [row for labels, row in labelled(rows) if labels.get("__name__") != name]
+
+
+def named(rows: Iterable[Any], name: str) -> list[dict[str, Any]]:
+    """Return the series of one metric."""
+    return [row for labels, row in labelled(rows) if labels.get("__name__") == name]
+
+
+def seats(rows: Iterable[Any], scrape_interval: float) -> dict[PodKey, Sample]:
+    """Return the seats that the connected sessions of each pod take, rounded up."""
+    milli = sessions(rows, scrape_interval, scale=1000)
+    return {pod: each._replace(value=-(-each.value // 1000)) for pod, each in milli.items()}
+
+
+def sessions(rows: Iterable[Any], scrape_interval: float, scale: int = 1) -> dict[PodKey, Sample]:
+    """Return the connected sessions of each pod, summed over its applications, times `scale`.
 
     The agents' count is preferred to an estimate from the port's connections, unless it has ended:
     then the estimate is newer by more than one scrape.
@@ -133,7 +149,7 @@ def sessions(rows: Iterable[Any], scrape_interval: float) -> dict[PodKey, Sample
         known[series.part[0]] = max(known.get(series.part[0], 0.0), series.points[-1].at)
     chosen = {pod: _quality(known, scrape_interval) for pod, known in newest.items()}
     kept = [series for series in found.series if series.part[0] == chosen[series.pod]]
-    return _sums(Parts(kept, found.spoiled), lambda series: _latest(series, 1))
+    return _sums(Parts(kept, found.spoiled), lambda series: _latest(series, scale))
 
 
 def _quality(newest: Mapping[str, float], scrape_interval: float) -> str:

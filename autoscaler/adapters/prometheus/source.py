@@ -38,10 +38,12 @@ PodSamples = Mapping[rows.PodKey, Sample]
 class SignalAnswer(NamedTuple):
     """The result of one signal's query. hint: the likely reason for missing pods.
 
+    seats: of the sessions, which the same query asks for, so that both are of one moment.
     span: seconds that the query looks back. asked: time of the query, of the monotonic clock.
     """
 
     samples: PodSamples
+    seats: PodSamples
     containers: Mapping[rows.PodKey, Mapping[str, Sample]] = {}
     hint: str | None = None
     span: float = 0.0
@@ -89,10 +91,13 @@ class PrometheusSource:
         answers = {pair: said[text] for pair, (text, _) in wanted.items()}
         fresh = now - self._settings.fresh_for
         good = {pair: each for pair, each in answers.items() if isinstance(each, SignalAnswer)}
+        samples: dict[Pair, PodSamples] = {pair: each.samples for pair, each in good.items()}
+        if (of_sessions := good.get(("sessions", "exporter"))) is not None:
+            samples["seats", "exporter"] = of_sessions.seats
         return Readings(
             samples={
-                pair: {pod: s for pod, s in each.samples.items() if s.at >= fresh}
-                for pair, each in good.items()
+                pair: {pod: s for pod, s in each.items() if s.at >= fresh}
+                for pair, each in samples.items()
             },
             external={
                 query: _number(each, fresh - WORTH_CORRECTING) for query, each in found().items()
@@ -172,7 +177,7 @@ def _number(answer: rows.QueryResult | MetricsError, oldest: float) -> Sample | 
 CREATED, DESTROYED, ORPHANED = (
     f"bokeh_sessions_{what}_total" for what in ("created", "destroyed", "orphaned")
 )
-SESSIONS = "bokeh_sessions"
+SESSIONS, SEATS = "bokeh_sessions", "bokeh_seats_taken"
 # Without agents, the connections of the port are counted instead of sessions.
 _ESTIMATE = 'state=~"(connected)?",quality=~"(estimated)?"'
 _CONTAINER = 'container!="",container!="POD",pod!=""'
@@ -208,9 +213,11 @@ def _moves(counter: str, *, up: bool) -> _SignalQuery:
 
 _SIGNALS: dict[tuple[str, str], _SignalQuery] = {
     ("sessions", "exporter"): _SignalQuery(
-        SESSIONS,
-        lambda answer, settings: rows.sessions(answer, settings.scrape_interval),
-        'state="connected"',
+        "",
+        lambda answer, settings: rows.sessions(
+            rows.without(answer, SEATS), settings.scrape_interval
+        ),
+        f'__name__=~"{SESSIONS}|{SEATS}",state=~"(connected)?"',
     ),
     ("cpu", "exporter"): _SignalQuery(
         "bokeh_cpu_seconds_total", lambda answer, _: rows.rates(answer), rate=True
@@ -243,7 +250,11 @@ def _query(signal: Signal, source: str, settings: PrometheusSettings) -> tuple[s
 
     def read(answer: Any) -> SignalAnswer:
         containers = rows.containers(answer, 1000) if by_container else {}
+        seats: PodSamples = {}
         hint = rows.lost_labels(answer, kind.metric or CREATED)
-        return SignalAnswer(kind.samples(answer, settings), containers, hint, seconds)
+        if signal == "sessions":
+            seats = rows.seats(rows.named(answer, SEATS), settings.scrape_interval)
+            hint = rows.lost_labels(rows.without(answer, SEATS), SESSIONS)
+        return SignalAnswer(kind.samples(answer, settings), seats, containers, hint, seconds)
 
     return f"{kind.metric}{{{matchers}}}[{round(seconds * 1000)}ms]", read

@@ -168,6 +168,6 @@ def _first_to_close(fleet: Fleet, pods: Sequence[PodState]) -> list[PodState]:
 def _free_seats(fleet: Fleet, pod: PodState) -> int:
     """Return the free seats of a pod; none if not Ready, without data, or near its memory limit."""
     metric = fleet.policy.sessions
-    if metric is None or pod.sessions is None or not pod.serving or is_full(pod, fleet.policy):
+    if metric is None or pod.taken is None or not pod.serving or is_full(pod, fleet.policy):
         return 0
-    return metric.seats - pod.sessions.value
+    return metric.seats - pod.taken.value

@@ -120,8 +120,8 @@ def needs_protection(pod: PodState) -> bool:
 
 def is_full(pod: PodState, policy: Policy) -> bool:
     """Whether every seat is taken, or memory is halfway from its target to the limit."""
-    metric, count = policy.sessions, pod.sessions
-    if metric is not None and count is not None and count.value >= metric.seats:
+    metric, taken = policy.sessions, pod.taken
+    if metric is not None and taken is not None and taken.value >= metric.seats:
         return True
     return is_near_memory_limit(pod, policy)
 
@@ -133,10 +133,10 @@ def is_near_memory_limit(pod: PodState, policy: Policy) -> bool:
 
 def has_room(pod: PodState, policy: Policy) -> bool:
     """Whether a full pod can have users again; what is not known is no room."""
-    if pod.sessions is None:
+    if pod.taken is None:
         return False
     seats = policy.sessions.seats if policy.sessions else None
-    seated = seats is None or pod.sessions.value <= min(seats * ROOM_AGAIN, seats - 1)
+    seated = seats is None or pod.taken.value <= min(seats * ROOM_AGAIN, seats - 1)
     return seated and not _is_over_memory(pod, policy, share=0.0)
 
 

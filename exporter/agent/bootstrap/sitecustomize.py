@@ -56,6 +56,25 @@ class AfterImport:
         return spec
 
 
+class OwnName:
+    """A meta path finder that has `exporter`, for `exporter.hints`, where nobody else has it.
+
+    So an application finds it also in an image in which this package is not installed.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of this copy of the package."""
+        if fullname != "exporter":
+            return None
+        from importlib.util import spec_from_file_location
+
+        return spec_from_file_location(
+            fullname, f"{EXPORTER}/__init__.py", submodule_search_locations=[EXPORTER]
+        )
+
+
 def tell_agent_after(loader: Any, fullname: str) -> None:
     """Make this loader install the agent's hooks after the module has run."""
     run = loader.exec_module
@@ -110,4 +129,5 @@ def run_users_own() -> None:
 
 sys.path[:] = [entry for entry in sys.path if entry.rstrip("/") != HERE]
 sys.meta_path.insert(0, AfterImport())
+sys.meta_path.append(OwnName())
 run_users_own()
