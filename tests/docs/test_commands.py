@@ -70,7 +70,6 @@ RUN_BY = {
     "make docs": SITE,
     "make images": IMAGES,
     "make help": COMMAND_LINE,
-    "make lint": SUITE,
     "autoscaler --version": VERSIONS,
     "bokeh-exporter --version": VERSIONS,
     "autoscaler check": COMMAND_LINE,
@@ -149,7 +148,6 @@ RUN_BY = {
     "kubectl -n bokeh delete scaledobject": KEDA,
     "kubectl -n bokeh-autoscaler delete deployment": UNINSTALLED,
     "kubectl -n bokeh annotate deployment": PAUSED,
-    "kubectl annotate deployment": PAUSED,
     "kubectl apply set-last-applied": IN_PLACE,
     "kubectl apply --server-side": f"{ADOPTED}::test_a_field_that_is_handed_over_stays",
     "kubectl apply -f dashboards": BESIDE,
@@ -192,7 +190,6 @@ ASKED = "tests/deploy/test_dashboard.py::test_every_question_of_a_page_has_an_an
 SHOWN = "tests/status/test_status_table.py"
 SCHEDULED = "tests/core/test_scheduled_settings.py"
 READ_BY = {
-    (".", "yaml"): "tests/docs/test_command_line.py::test_the_policy_of_the_first_page",
     ("deploy", "dockerfile"): "tests/deploy/test_images.py::own_image",
     ("deploy", "yaml"): f"{README}::test_the_values_of_the_page_bring_the_monitoring",
     ("deploy", "promql"): ASKED,
