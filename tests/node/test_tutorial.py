@@ -146,7 +146,7 @@ def watch_it_scale(shipped: Shipped, folder: Path) -> None:
         shipped.await_daemon(lambda: shipped.replicas(NEW) == 2, DRAINED_WITHIN, "two replicas")
         visits.shows(page, "→ 2", "→ 5")
         visits.look_at_minutes(page)
-        keep(page, "tutorial-dashboard", folder, visits.WIDE, 1_400)
+        keep(page, "tutorial-dashboard", folder, visits.WIDE, 1_300)
 
 
 def keep(page: Chrome, name: str, folder: Path, width: int, height: int) -> None:
