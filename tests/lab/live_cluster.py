@@ -36,7 +36,10 @@ OWN = "bokeh-autoscaler"  # of the daemon and Prometheus
 
 @dataclass(frozen=True)
 class Door:
-    """What a pod serves: its label, its port, and the port out here if that is free."""
+    """What a pod serves: its label, its port, and the port out here if that is free.
+
+    Without a label: what somebody runs on loopback in the node's network.
+    """
 
     title: str
     namespace: str
@@ -49,6 +52,7 @@ DOORS = (
     Door("the app", NAMESPACE, "sticky-haproxy", 8080, "/app"),
     Door("the daemon's metrics", OWN, "bokeh-autoscaler", 9551, "/metrics"),
     # As built here it has no pages of its own.
+    Door("the dashboard", "", "", 9552, "/"),
     Door("Prometheus", OWN, "prometheus", 9090, "/api/v1/query?query=bokeh_sessions"),
 )
 
@@ -85,6 +89,8 @@ def listen(port: int) -> socket.socket:
 
 def address(access: Access, door: Door) -> str:
     """Of a Ready pod behind it. Raises LookupError."""
+    if not door.app:
+        return "127.0.0.1"
     pods = access.core.list_namespaced_pod(
         door.namespace, label_selector=f"app.kubernetes.io/name={door.app}"
     ).items
@@ -144,7 +150,7 @@ def apply(*, tour: bool = False) -> None:
             _patch(folder / "kustomization.yaml")
         subprocess.run(["kubectl", "apply", "-k", str(folder)], check=True)
     make_secrets()
-    deployments = [(door.namespace, door.app) for door in DOORS[0 if tour else 1 :]]
+    deployments = [(door.namespace, door.app) for door in DOORS[0 if tour else 1 :] if door.app]
     for namespace, app in ((NAMESPACE, "bokeh-app"), *deployments):
         wait = ("--namespace", namespace, "rollout", "status", "--timeout=300s")
         subprocess.run(["kubectl", *wait, f"deployment/{app}"], check=True)
@@ -195,9 +201,8 @@ def inside(options: argparse.Namespace) -> int:
 
 def tell(admin: Path, urls: Sequence[str], *, bare: bool) -> None:
     """Print what a person needs to use the cluster. bare: nothing of ours runs yet."""
-    later = "    (once you have installed it)" if bare else ""
     for door, url in zip(DOORS, urls, strict=True):
-        print(f"{door.title:22} {url}{later}")
+        print(f"{door.title:22} {url}{'    (once it runs)' if bare or not door.app else ''}")
     if not bare:
         print(f"20 users for it:       {USERS} {urls[0]} 20")
     print(f"in another terminal:   {one_node.kubectl_from_outside(admin)}")

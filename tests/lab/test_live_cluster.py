@@ -138,6 +138,11 @@ def test_a_bare_one_has_nothing_of_ours_and_takes_what_the_tutorial_installs(
         metrics = re.findall(r"(http://127\.0\.0\.1:\S+/metrics) ", said)
         assert all(map(answers, metrics))
         assert len(metrics) == 1
+        [dashboard] = re.findall(r"the dashboard +(\S+)", said)
+        served = [*asked, f"exec {sys.executable} -m http.server 9552 --bind 127.0.0.1"]
+        with subprocess.Popen(served, cwd=tmp_path, stderr=subprocess.DEVNULL) as server:
+            wait_until(lambda: answers(dashboard), 30.0, dashboard)
+            server.terminate()
 
         os.killpg(process.pid, signal.SIGINT)
 

@@ -135,7 +135,7 @@ def watch_it_scale(shipped: Shipped, folder: Path) -> None:
         wait_until(lambda: shows(terminals.tail("status")), SOON, "the status on the page")
         page.get("http://127.0.0.1:8080/app")
         visits.shows(page, "Dashboards", "number")
-        keep(page, "tutorial-app", folder, 640, 200)
+        keep(page, "tutorial-app", folder, 640, 120)
         terminals.start("dashboard", words(dashboard))
         wait_until(lambda: " is at " in terminals.tail("dashboard"), SOON, "the dashboard")
         page.get("http://127.0.0.1:9552/")
