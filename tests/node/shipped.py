@@ -166,9 +166,7 @@ class Shipped:
 
     def await_listening(self, app: str) -> None:
         """A Service that sends to somebody who listens."""
-        wait_until(
-            lambda: _listens(f"{app}.{NAMESPACE}.svc.cluster.local"), SOON, f"{app} to serve"
-        )
+        wait_until(lambda: listens(f"{app}.{NAMESPACE}.svc.cluster.local"), SOON, f"{app} to serve")
 
     def replicas(self, deployment: str = APP) -> int:
         scale = self.cluster.apps.read_namespaced_deployment_scale(deployment, NAMESPACE)
@@ -352,9 +350,10 @@ def _is_ready(pod: Any) -> bool:
     return any(each.type == "Ready" and each.status == "True" for each in conditions)
 
 
-def _listens(host: str) -> bool:
+def listens(host: str, port: int = 80) -> bool:
+    """Whether somebody takes connections there."""
     try:
-        socket.create_connection((host, 80), ANSWER_WITHIN).close()
+        socket.create_connection((host, port), ANSWER_WITHIN).close()
     except OSError:
         return False
     return True
