@@ -122,8 +122,8 @@ demo: install ## Scale real Bokeh servers on this machine with the real controll
 big-data: install ## Start the app with 10 million points and its service, until Ctrl-C; POINTS=1000000
 	@$(BIN)/python -m tests.lab.live_big_data --points $(or $(POINTS),10000000)
 
-cluster: parts ## Start a one-node Kubernetes with our images and manifests, as root; CMD='...' runs in it; IMAGES=a.tar
-	@exec $(CLUSTER) $(IMAGES:%=--image %) "$$CMD"  # so that TERM reaches it, and no shell
+cluster: parts ## Start a one-node Kubernetes with our images and manifests, as root; CMD='...' runs in it; IMAGES=a.tar; BARE=yes
+	@exec $(CLUSTER) $(IMAGES:%=--image %) $(BARE:%=--bare) "$$CMD"  # so that TERM reaches it, and no shell
 
 bench: install ## Measure everything that has a performance goal
 	@$(BIN)/python -m tests.benchmarks

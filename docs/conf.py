@@ -28,6 +28,7 @@ html_theme_options = {"top_of_page_buttons": []}
 html_title = project
 html_extra_path = ["site"]
 html_copy_source = False
+html_show_copyright = False
 html_use_index = False
 
 

@@ -110,7 +110,7 @@ def app_of(facts: Facts, choices: Choices) -> App:
     """Return the app in what was seen. Raises UnclearError."""
     if facts.cluster is None or facts.cluster.deployment is None or facts.ref is None:
         raise UnclearError(f"Deployment {facts.ref} was not seen")
-    services = [each for each in selecting(facts) if not _is_proxys(each)]
+    services = [each for each in selecting(facts) if not is_of_proxy(each)]
     served = [port for each in services for port in _targets(each, facts)]
     container = _container(apps(facts), served, choices.container)
     target_port = served[0] if served else _own_port(container)
@@ -164,7 +164,7 @@ def after(app: App, deployment: Json, services: Iterable[Json], budgets: Iterabl
     return replace(app.facts, ref=TargetRef(app.ref.namespace, name), cluster=changed)
 
 
-def _is_proxys(service: Json) -> bool:
+def is_of_proxy(service: Json) -> bool:
     """Return whether a Service belongs to a sticky proxy of ours, which is applied anew."""
     return str(service["metadata"]["name"]) in ("sticky-routable", "sticky-all")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any
 
-from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
 from autoscaler.adapters.policies.yaml_writing import block_text
 from autoscaler.adapters.shipped import Shipped
-from autoscaler.adoption.app import App, Choices, UnclearError, after
+from autoscaler.adoption.app import App, Choices, UnclearError, after, is_of_proxy
 from autoscaler.adoption.merge import merged
 from autoscaler.adoption.pods import pod_patch
 from autoscaler.adoption.routes import (
@@ -78,6 +78,8 @@ def adopt(app: App, choices: Choices, ours: Shipped) -> Adoption:
     patch = pod_patch(app, choices, ours, name, moved)
     deployment = merged(app.deployment, patch)
     selector = pod_selector(app, choices, moved)
+    if choices.sticky:
+        _refuse_a_second_proxy(app, selector)
     routes = service_patches(app, moved)
     services = switched(app, routes)
     budgets = _budgets(app, choices, name, selector)
@@ -102,6 +104,24 @@ def adopt(app: App, choices: Choices, ours: Shipped) -> Adoption:
         tuple(proxies),
         tuple(found),
     )
+
+
+def _refuse_a_second_proxy(app: App, selector: Mapping[str, str]) -> None:
+    """Raise UnclearError if the namespace has a sticky proxy that leads to the pods of others.
+
+    The proxies have the same names in each namespace, so a second one would take the first one's
+    users.
+    """
+    for service in (app.facts.cluster.services if app.facts.cluster else None) or ():
+        led = {**(service["spec"].get("selector") or {})}
+        led.pop(ROUTABLE, None)
+        if is_of_proxy(service) and led != selector:
+            labels = ", ".join(f"{key}={value}" for key, value in sorted(led.items()))
+            raise UnclearError(
+                f"namespace {app.ref.namespace} has a sticky proxy for the pods with {labels}, and "
+                "has room for one: leave --sticky out, or delete the Service "
+                f"{service['metadata']['name']} if nobody uses it"
+            )
 
 
 def _budgets(

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from autoscaler.adapters.policies.yaml import Path, shown
+from autoscaler.adapters.policies.scalars import shown
+from autoscaler.adapters.policies.yaml import Path
 
 # Names are part of printed commands, so nothing else may be in them.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
 from shlex import quote
-from typing import Any
 
 from autoscaler.adapters.kubernetes.pods import label_selector
-from autoscaler.adoption import files
+from autoscaler.adoption import files, proxy_steps
 from autoscaler.adoption.notes import notes, remaining
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.routes import reverse
+from autoscaler.adoption.step import Step, apply, kubectl
 from autoscaler.doctor.checks_scaling import KUBECTL, RESETTERS, resetters
-from autoscaler.doctor.manifests import is_headless
 
 _BESIDE = (
     "A second Deployment starts beside the first one, new users go to its pods, and the first one "
@@ -30,15 +28,6 @@ _IN_PLACE = (
     "is applied can change that. Do it when nobody is connected, or leave --in-place out. From the "
     "next rollout on, sessions are kept."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step: what it is called, what to know of it, and its commands."""
-
-    title: str
-    text: str
-    commands: tuple[str, ...] = ()
 
 
 def page(adoption: Adoption, folder: str) -> str:
@@ -89,17 +78,17 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
         f"Start {new} beside {old}",
         "With as many pods. Users notice nothing, because no Service selects the new pods yet.",
         (
-            _apply(folder, files.PODS),
-            _kubectl(adoption, f'scale deployment/{new} --replicas="$({_replicas(adoption)})"'),
-            _kubectl(adoption, f"rollout status deployment/{new}"),
+            apply(folder, files.PODS),
+            kubectl(adoption, f'scale deployment/{new} --replicas="$({_replicas(adoption)})"'),
+            kubectl(adoption, f"rollout status deployment/{new}"),
         ),
     )
-    yield from _proxy(adoption, folder)
+    yield from proxy_steps.starting(adoption, folder)
     yield from _scrape(adoption)
     yield from _daemon(adoption, folder)
     yield _doctor(adoption, "`no-service` is right until the next step. " + _FIX_FIRST)
     yield from _switch(adoption, "New users come to the new pods; open connections stay.")
-    yield from _users(adoption)
+    yield from proxy_steps.sending_users(adoption)
     selector = label_selector(adoption.app.deployment["spec"]["selector"])
     yield Step(
         "Wait until the old pods are empty",
@@ -111,7 +100,7 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
         f"Delete {old}",
         "This ends the sessions of users who are still connected. Delete its manifest too, and "
         f"keep {folder} in its place: `kubectl apply -k {quote(folder)}`",
-        (_kubectl(adoption, f"delete deployment {old}"),),
+        (kubectl(adoption, f"delete deployment {old}"),),
     )
 
 
@@ -129,15 +118,15 @@ def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
         "Roll out the pods",
         "**This ends every open session.**",
         (
-            _apply(folder, files.PODS) + by_server,
-            _kubectl(adoption, f"rollout status deployment/{name}"),
+            apply(folder, files.PODS) + by_server,
+            kubectl(adoption, f"rollout status deployment/{name}"),
         ),
     )
     yield from _switch(adoption, "Not before step 2 is done: until then no pod has the label.")
-    yield from _proxy(adoption, folder)
+    yield from proxy_steps.starting(adoption, folder)
     yield from _scrape(adoption)
     yield from _daemon(adoption, folder)
-    yield from _users(adoption)
+    yield from proxy_steps.sending_users(adoption)
     yield _doctor(adoption)
 
 
@@ -189,76 +178,7 @@ def _switch(adoption: Adoption, text: str) -> Iterator[Step]:
 
 def _patch(adoption: Adoption, service: str, selector: Mapping[str, str | None]) -> str:
     text = quote(json.dumps({"spec": {"selector": dict(selector)}}))
-    return _kubectl(adoption, f"patch service {service} --type=merge --patch {text}")
-
-
-def _proxy(adoption: Adoption, folder: str) -> Iterator[Step]:
-    kind = adoption.choices.sticky
-    if kind is None:
-        return
-    key = 'create secret generic sticky-haproxy --from-literal=COOKIE_KEY="$(openssl rand -hex 32)"'
-    commands = [_kubectl(adoption, key)] if kind == "haproxy" else []
-    if not adoption.choices.helm:
-        commands += [
-            _apply(folder, files.PROXY),
-            _kubectl(adoption, f"rollout status deployment/sticky-{kind}"),
-        ]
-    if not commands:
-        return
-    yield Step(
-        "Create the sticky proxy's key" if adoption.choices.helm else "Start the sticky proxy",
-        "The chart starts the proxy in the next step."
-        if adoption.choices.helm
-        else f"No user comes to it yet. {_image(adoption, folder)}",
-        tuple(commands),
-    )
-
-
-def _image(adoption: Adoption, folder: str) -> str:
-    """Return where the proxy's image comes from, and how to take it from elsewhere."""
-    kind = adoption.choices.sticky
-    own = f"registry.example.com/{kind}"
-    if adoption.choices.helm:
-        return f"Its image is `{kind}` of Docker Hub; for one of your registry, set `proxy.image`."
-    place = f"{folder}/{files.PROXY}/{files.KUSTOMIZATION}"
-    return (
-        f"Its image is `{kind}` of Docker Hub; for one of your registry, add "
-        f"`images: [{{name: {kind}, newName: {own}}}]` to {place}."
-    )
-
-
-def _users(adoption: Adoption) -> Iterator[Step]:
-    """Yield how users come to the proxy: by its own Service, or by the app's."""
-    kind = adoption.choices.sticky
-    if kind is None:
-        return
-    yield Step(
-        "Send users to the sticky proxy",
-        f"Let your ingress or load balancer send users to the Service sticky-{kind}, port 80, in "
-        "place of the app's. Users whose connection breaks then return to their session, also on a "
-        f"cordoned pod.{_by_own_service(adoption)}",
-    )
-
-
-def _by_own_service(adoption: Adoption) -> str:
-    """Return how the app's Service selects the proxy, if one such change is enough."""
-    for each in adoption.services:
-        spec, name = each["spec"], each["metadata"]["name"]
-        if is_headless(each) or len(spec.get("ports") or ()) != 1:
-            continue
-        to_proxy = {"app.kubernetes.io/name": f"sticky-{adoption.choices.sticky}"}
-        ports = [{**spec["ports"][0], "targetPort": "http"}]
-        changed: dict[str, Any] = {"selector": {**dict.fromkeys(spec["selector"]), **to_proxy}}
-        if ports != spec["ports"]:
-            changed["ports"] = ports
-        text = quote(json.dumps({"spec": changed}))
-        command = _kubectl(adoption, f"patch service {name} --type=merge --patch {text}")
-        return (
-            f" Or leave the address as it is, and let the Service {name} select the proxy: "
-            f"`{command}`. Change {files.SERVICES}/{files.KUSTOMIZATION} in the same way, because "
-            "its next apply would lead users to the pods again."
-        )
-    return ""
+    return kubectl(adoption, f"patch service {service} --type=merge --patch {text}")
 
 
 def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
@@ -275,7 +195,11 @@ def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
             "in my-values.yaml here: items to a list that is there, such as `policies`, and "
             "everything else as it is. Every later upgrade then has the policy too. Without it in "
             "that file, the next upgrade would remove the policy."
-            + (f" The proxy starts too. {_image(adoption, folder)}" if choices.sticky else ""),
+            + (
+                f" The proxy starts too. {proxy_steps.image(adoption, folder)}"
+                if choices.sticky
+                else ""
+            ),
             (upgrade,),
         )
         return
@@ -296,7 +220,7 @@ def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
     allow = (
         f"kubectl apply -f {quote(f'{folder}/{files.RIGHTS}')}"
         if files.needs_rights(adoption)
-        else _kubectl(adoption, f"patch role bokeh-autoscaler --type=json --patch {quote(role)}")
+        else kubectl(adoption, f"patch role bokeh-autoscaler --type=json --patch {quote(role)}")
     )
     yield Step(
         "Give the daemon its policy",
@@ -345,19 +269,11 @@ def _connections(adoption: Adoption, selector: str) -> str:
     app = adoption.app
     count = f'cat /proc/net/tcp /proc/net/tcp6 | grep -c ":{app.port:04X} [0-9A-F:]* 01 " || true'
     name = app.container["name"]
-    found = _kubectl(adoption, f"get pods -l {quote(selector)} -o name")
-    look = _kubectl(adoption, f"exec POD -c {name} -- sh -c {quote(count)}")
+    found = kubectl(adoption, f"get pods -l {quote(selector)} -o name")
+    look = kubectl(adoption, f"exec POD -c {name} -- sh -c {quote(count)}")
     return f"{found} | xargs -I POD {look}"
 
 
 def _replicas(adoption: Adoption) -> str:
     name = adoption.app.ref.deployment
-    return _kubectl(adoption, f"get deployment {name} -o jsonpath='{{.spec.replicas}}'")
-
-
-def _apply(folder: str, part: str) -> str:
-    return f"kubectl apply -k {quote(f'{folder}/{part}')}"
-
-
-def _kubectl(adoption: Adoption, command: str) -> str:
-    return f"kubectl -n {adoption.app.ref.namespace} {command}"
+    return kubectl(adoption, f"get deployment {name} -o jsonpath='{{.spec.replicas}}'")

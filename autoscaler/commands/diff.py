@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from autoscaler.commands import inputs
+from autoscaler.commands import input_options, inputs
 from autoscaler.commands.arguments import add_price
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("policy", type=Path, metavar="OLD", help="policy file before the edit")
     parser.add_argument("new", metavar="NEW", help="policy file after the edit")
-    inputs.add_replay(parser)
+    input_options.add_replay(parser)
     add_price(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 

@@ -10,7 +10,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoscaler.commands import inputs
+from autoscaler.commands import input_options, inputs
 from autoscaler.commands.arguments import add_price, chosen_goal
 from autoscaler.commands.lines import complain
 from autoscaler.commands.progress import progress
@@ -25,7 +25,7 @@ DEFAULT_REPORT = Path("simulation.html")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    inputs.add_arguments(parser)
+    input_options.add_arguments(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--assert",

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoscaler.commands import inputs
+from autoscaler.commands import input_options, inputs
 from autoscaler.commands.arguments import add_price, chosen_goal, whole
 from autoscaler.commands.lines import complain
 from autoscaler.commands.progress import progress
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", type=Path, required=True, metavar="FILE", help="policy file to tune"
     )
-    inputs.add_replay(parser)
+    input_options.add_replay(parser)
     parser.set_defaults(against=[])
     _add_search(parser.add_argument_group("search"))
     _add_output(parser.add_argument_group("output"))

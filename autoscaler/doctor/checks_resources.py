@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from autoscaler.adapters.kubernetes.pods import Json, native_sidecars, resources
+from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adapters.kubernetes.quantities import native_sidecars, resources
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, Severity, note
 from autoscaler.doctor.manifests import apps, container_yaml, field_at, template

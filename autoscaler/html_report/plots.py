@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -101,11 +102,19 @@ def put_legend_above(plot: figure) -> None:
     plot.add_layout(legend, "above")
 
 
-def source_of(steps: Steps, end: float, axis: TimeAxis) -> ColumnDataSource:
-    """Return the steps, thinned out for a browser and extended to the end of the run."""
+def source_of(
+    steps: Steps, end: float, axis: TimeAxis, gaps: float | None = None
+) -> ColumnDataSource:
+    """Return the steps, thinned out for a browser and extended to the end of the run.
+
+    gaps: what to draw where nothing is known: 0 for areas, which Bokeh draws obliquely from a gap
+    to the first value after it. None leaves the gaps.
+    """
     times, values = steps.thinned(MAX_POINTS)
     if times:
         times, values = (*times, end), (*values, values[-1])
+    if gaps is not None:
+        values = tuple(gaps if isnan(value) else value for value in values)
     return ColumnDataSource({"x": [axis.to_axis(at) for at in times], "y": list(values)})
 
 

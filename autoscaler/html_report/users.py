@@ -28,7 +28,7 @@ def users_plot(
     refused: whether it is known who found no seat.
     """
     plot = time_plot("Sessions and seats", "sessions, seats", 360, span, axis)
-    paid = source_of(timeline.billed.scaled(timeline.seats), timeline.end, axis)
+    paid = source_of(timeline.billed.scaled(timeline.seats), timeline.end, axis, gaps=0.0)
     ready = source_of(timeline.ready.scaled(timeline.seats), timeline.end, axis)
     sessions = source_of(timeline.sessions, timeline.end, axis)
     plot.varea_step(

@@ -15,15 +15,14 @@ from autoscaler.adapters.kubernetes.pods import (
     ROUTABLE,
     label_selector,
     marks_patch,
-    milli,
     pod_state,
     replicas_writer,
-    resources,
     unix,
 )
 from autoscaler.adapters.kubernetes.pods import (
     DELETION_COST as COST,
 )
+from autoscaler.adapters.kubernetes.quantities import milli, resources
 from autoscaler.model import PodMarks, Resources, TargetRef
 from autoscaler.ports import TargetState
 

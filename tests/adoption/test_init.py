@@ -13,7 +13,7 @@ import yaml
 from autoscaler.adapters.kubernetes.pods import ROUTABLE
 from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.adapters.shipped import shipped
-from autoscaler.adoption.app import Choices, app_of, seen_in
+from autoscaler.adoption.app import Choices, UnclearError, app_of, seen_in
 from autoscaler.adoption.plan import Adoption, adopt
 from autoscaler.cli import main
 from autoscaler.doctor.findings import Severity
@@ -66,6 +66,30 @@ def test_a_sticky_proxy_follows_the_pods_of_any_app(case: str, sticky: str) -> N
     assert routable == {**everyone, ROUTABLE: "true"}
     assert everyone.items() <= labels.items()
     assert not everyone.items() <= old.items(), "the pods without a launcher are not behind it"
+
+
+def proxy_for(**labels: str) -> Any:
+    """A Service of a sticky proxy that the namespace has already."""
+    spec = {"selector": {**labels, ROUTABLE: "true"}, "ports": [{"port": 5006}]}
+    meta = {"name": "sticky-routable", "namespace": "bokeh"}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+
+
+@pytest.mark.parametrize("helm", [False, True], ids=["kustomize", "helm"])
+def test_a_namespace_has_room_for_one_sticky_proxy(helm: bool) -> None:
+    objects = [*apps.app(), proxy_for(app="reports")]
+
+    with pytest.raises(UnclearError, match="sticky proxy for the pods with app=reports, and has"):
+        adopted(objects, sticky="haproxy", helm=helm)
+    assert adopted(objects).proxies == ()
+
+
+def test_the_proxy_of_the_same_app_is_written_anew() -> None:
+    first = adopted(apps.app(), sticky="haproxy")
+
+    again = adopted([*apps.app(), *first.proxies], sticky="haproxy")
+
+    assert again.proxies == first.proxies
 
 
 @pytest.mark.parametrize("case", APPS)

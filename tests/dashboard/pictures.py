@@ -5,29 +5,19 @@ The page is the real one, on a Prometheus with three hours of two pods, one of w
 
 from __future__ import annotations
 
-import base64
 import tempfile
 import time
 from pathlib import Path
 
-from selenium.webdriver import Chrome
-
 from tests.conftest import PROGRAMS
 from tests.dashboard.scene import SCRAPE, Scene, history
 from tests.dashboard.visits import PHONE, WIDE, visit
-from tests.lab.browser import browser
+from tests.lab.browser import browser, picture
 from tests.lab.prometheus_server import PrometheusServer
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 # Names of the files, the width of the window, and how many pixels of the page are in the picture.
 PICTURES = (("dashboard", WIDE, 1_900), ("dashboard-phone", PHONE, 1_200))
-
-
-def picture(page: Chrome, width: int, height: int) -> bytes:
-    """The first so many pixels of the page as it is, as PNG."""
-    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-    asked = {"captureBeyondViewport": True, "clip": clip}
-    return base64.b64decode(page.execute_cdp_cmd("Page.captureScreenshot", asked)["data"])
 
 
 def main() -> None:

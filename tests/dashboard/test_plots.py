@@ -48,5 +48,16 @@ def test_a_newer_look_changes_the_data_and_keeps_the_plots() -> None:
     assert list(sessions) == [7, 7]
 
 
+def test_no_seats_are_drawn_where_nobody_knows_of_any() -> None:
+    billed = {START + 30: 2.0, START + 45: 2.0}
+    recorded = Recorded(START, START + 45, 15, {}, {}, {}, {("billed",): billed}, {}, {})
+
+    shown = live_plots(timeline_of(recorded, 5, timezone="UTC"), recorded, [], Range1d(0, 1))
+
+    area = shown[0].renderers[0].data_source.data
+    assert (area["x"][0], area["x"][1]) == (START * 1_000, (START + 30) * 1_000)
+    assert area["y"][:2] == [0, 10]
+
+
 def test_plots_of_another_number_cannot_be_refreshed() -> None:
     assert not refresh([], plots(3, []))

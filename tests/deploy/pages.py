@@ -40,7 +40,10 @@ STORES_PAGE = FOLDER.parents[1] / "docs" / "stores.md"
 TROUBLE_PAGE = FOLDER.parents[1] / "docs" / "troubleshooting.md"
 GITOPS_PAGE = FOLDER.parents[1] / "docs" / "gitops.md"
 SERVERS_PAGE = FOLDER.parents[1] / "docs" / "servers.md"
+TRY_PAGE = FOLDER.parents[1] / "docs" / "try.md"
+INSTALL_PAGE = FOLDER.parents[1] / "docs" / "install.md"
 TUTORIAL = FOLDER.parents[1] / "docs" / "tutorial.md"
+ANSWERS_PAGE = FOLDER.parents[1] / "docs" / "answers.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
@@ -50,7 +53,7 @@ PAGES = (
     *(*PROXY_PAGES, BIG_DATA_PAGE, ADOPT_PAGE, SIMULATE_PAGE, JOURNAL_PAGE, PAUSE_PAGE),
     *(UPGRADE_PAGE, UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DOCTOR_PAGE),
     *(RESOURCES_PAGE, TUTORIAL, SERVERS_PAGE, GITOPS_PAGE, TROUBLE_PAGE, STORES_PAGE, CI_PAGE),
-    *(SEATS_PAGE, DECISION_PAGE, DASHBOARD_PAGE),
+    *(SEATS_PAGE, DECISION_PAGE, DASHBOARD_PAGE, ANSWERS_PAGE, TRY_PAGE, INSTALL_PAGE),
 )
 # And whatever else is written for people.
 _FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 
 from tests.deploy.chart import CHART, Values, render_chart, run_helm, template
 from tests.deploy.manifests import FOLDER
-from tests.deploy.pages import HELM_PAGE, blocks, commands, run_shell
+from tests.deploy.pages import HELM_PAGE, UPGRADE_PAGE, blocks, commands, run_shell
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import wait_until
 
@@ -39,11 +40,21 @@ def test_the_commands_of_the_page_work(
         items = control_plane.apps.list_namespaced_deployment(NAMESPACE).items
         return [each.metadata.name for each in items if each.status.ready_replicas]
 
+    def revision() -> str:
+        """Which one was applied, as the last entry of the history tells."""
+        told = run_shell(
+            f"helm history bokeh-autoscaler -n {NAMESPACE} -o json", tmp_path, **environment
+        )
+        return str(json.loads(told)[-1]["description"]).removeprefix("Rollback to ")
+
+    [back] = [each for each in commands(UPGRADE_PAGE) if each.startswith("helm rollback")]
     for command in commands(HELM_PAGE):
         if NEEDS_CONTAINERS in command:
             continue
         if command.startswith("helm uninstall"):
             wait_until(lambda: deployments() == ["bokeh-autoscaler"], 120, "the daemon's pod")
+            run_shell(back, tmp_path, **environment)
+            assert revision() == "1"
         run_shell(command, tmp_path, **environment)
 
     wait_until(lambda: deployments() == [], 120, "nothing to be left")

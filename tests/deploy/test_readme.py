@@ -14,6 +14,7 @@ from tests.deploy.chart import render_chart
 from tests.deploy.manifests import BIG_DATA, FOLDER, Object, one, pinned, pod_specs, render
 from tests.deploy.monitoring import alerts
 from tests.deploy.pages import (
+    ANSWERS_PAGE,
     BIG_DATA_PAGE,
     DEPLOY_PAGE,
     KUBERNETES_PAGE,
@@ -169,7 +170,7 @@ def test_the_values_of_the_page_bring_the_monitoring(helm: Path, tmp_path: Path)
 def test_the_page_names_the_alerts_that_are_for_a_person_now() -> None:
     critical = {name for name, rule in alerts().items() if rule["labels"]["severity"] == "critical"}
 
-    assert set(re.findall(r"\bBokeh[A-Z]\w+", DEPLOY_PAGE.read_text())) == critical
+    assert set(re.findall(r"\bBokeh[A-Z]\w+", ANSWERS_PAGE.read_text())) == critical
 
 
 def test_the_overlay_of_the_example_renders(kubectl: Path, tmp_path: Path) -> None:

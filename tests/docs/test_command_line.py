@@ -16,10 +16,13 @@ import yaml
 from autoscaler.adapters.policies.policy_file import PolicyFileError, load_policy
 from autoscaler.cli import COMMANDS
 from tests.deploy.pages import (
+    DECISION_PAGE,
     FIRST_PAGE,
+    INSTALL_PAGE,
     PAGES,
     POLICIES_PAGE,
     SIMULATE_PAGE,
+    TRY_PAGE,
     blocks,
     files,
     printed,
@@ -28,6 +31,8 @@ from tests.deploy.pages import (
 )
 
 ROOT = FIRST_PAGE.parent
+# Of these pages every command that needs nothing else is run as it is.
+COMPLETE = (FIRST_PAGE, POLICIES_PAGE, TRY_PAGE, INSTALL_PAGE, DECISION_PAGE)
 OF_THE_CHECKOUT = ("make help", "python -m tests.core.hpa_facts")
 # The commands with `--assert` and `--against` simulate the whole week that is the default.
 SHORT = "--workload class-of-200"
@@ -36,13 +41,13 @@ ALONE = ("autoscaler check", "autoscaler simulate", "autoscaler schema", *OF_THE
 
 
 def alone() -> list[str]:
-    every = {command for page in (FIRST_PAGE, POLICIES_PAGE) for command in printed(page)}
+    every = {command for page in COMPLETE for command in printed(page)}
     return sorted(command for command in every if command.startswith(ALONE))
 
 
-def test_the_policy_of_the_first_page_is_one(tmp_path: Path) -> None:
+def test_the_policy_of_the_page_is_one(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
-    [text] = blocks(FIRST_PAGE, "yaml")
+    text, *_ = blocks(POLICIES_PAGE, "yaml")
     file.write_text(text)
 
     assert load_policy(file).name == "dashboards"

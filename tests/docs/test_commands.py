@@ -68,10 +68,10 @@ RUN_BY = {
     "make test": SUITE,
     "make install": SUITE,
     "make cluster": "tests/lab/test_live_cluster.py::test_it_says_where_everything_is",
+    "make -C bokeh-autoscaler cluster BARE=yes": "tests/lab/test_live_cluster.py::test_a_bare_one",
     "make docs": SITE,
     "make images": IMAGES,
     "make help": COMMAND_LINE,
-    "make lint": SUITE,
     "autoscaler --version": VERSIONS,
     "bokeh-exporter --version": VERSIONS,
     "autoscaler check": COMMAND_LINE,
@@ -128,6 +128,8 @@ RUN_BY = {
     "kubectl apply -k app": TUTORIAL,
     "kubectl -n bokeh create secret generic dashboards": TUTORIAL,
     "kubectl -n bokeh port-forward service/dashboards": TUTORIAL,
+    "kubectl -n bokeh-autoscaler port-forward service/prometheus": TUTORIAL,
+    "autoscaler dashboard --prometheus http://localhost:9090": TUTORIAL,
     "autoscaler users http://127.0.0.1:8080/app 20": TUTORIAL,
     "autoscaler status -n bokeh --watch": TUTORIAL,
     "autoscaler doctor --namespace bokeh --deployment dashboards-2": TUTORIAL,
@@ -151,7 +153,6 @@ RUN_BY = {
     "kubectl -n bokeh delete scaledobject": KEDA,
     "kubectl -n bokeh-autoscaler delete deployment": UNINSTALLED,
     "kubectl -n bokeh annotate deployment": PAUSED,
-    "kubectl annotate deployment": PAUSED,
     "kubectl apply set-last-applied": IN_PLACE,
     "kubectl apply --server-side": f"{ADOPTED}::test_a_field_that_is_handed_over_stays",
     "kubectl apply -f dashboards": BESIDE,
@@ -195,7 +196,6 @@ ASKED = "tests/deploy/test_dashboard.py::test_every_question_of_a_page_has_an_an
 SHOWN = "tests/status/test_status_table.py"
 SCHEDULED = "tests/core/test_scheduled_settings.py"
 READ_BY = {
-    (".", "yaml"): "tests/docs/test_command_line.py::test_the_policy_of_the_first_page",
     ("deploy", "dockerfile"): "tests/deploy/test_images.py::own_image",
     ("deploy", "yaml"): f"{README}::test_the_values_of_the_page_bring_the_monitoring",
     ("deploy", "promql"): ASKED,

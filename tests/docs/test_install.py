@@ -13,10 +13,10 @@ import pytest
 
 from autoscaler.errors import SOURCE
 from tests.adoption import apps
-from tests.deploy.pages import FIRST_PAGE, WITH_LINKS, command, commands, run_shell
+from tests.deploy.pages import INSTALL_PAGE, WITH_LINKS, command, commands, run_shell
 from tests.lab.wheels import PARTS, constraints
 
-ROOT = FIRST_PAGE.parent
+ROOT = INSTALL_PAGE.parents[1]
 PAGE = "policies/sessions.yaml"
 
 
@@ -54,10 +54,10 @@ def refusal(line: str, settings: dict[str, str], folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_each_install_has_what_it_is_for(settings: dict[str, str], tmp_path: Path) -> None:
-    """The lines of the first page, as printed, in a checkout."""
+    """The lines of its page, as printed, in a checkout."""
     for name in (*PARTS, "policies"):
         (tmp_path / name).symlink_to(ROOT / name)
-    lines = [each for each in commands(FIRST_PAGE) if each.startswith("pip install")]
+    lines = [each for each in commands(INSTALL_PAGE) if each.startswith("pip install")]
     everything, daemon, exporter, wheel = lines
 
     run_shell(exporter, tmp_path, **settings)
@@ -76,7 +76,7 @@ def test_each_install_has_what_it_is_for(settings: dict[str, str], tmp_path: Pat
     run_shell(everything, tmp_path, **settings)
     run_shell(f"autoscaler simulate --policy {PAGE} --workload class-of-200", tmp_path, **settings)
 
-    run_shell(shlex.join(command(FIRST_PAGE, "pip wheel")), tmp_path, **settings)
+    run_shell(shlex.join(command(INSTALL_PAGE, "pip wheel")), tmp_path, **settings)
     run_shell("pip uninstall --yes bokeh-autoscaler", tmp_path, **settings)
     run_shell(wheel, tmp_path, **settings)
     run_shell("autoscaler check policies", tmp_path, **settings)

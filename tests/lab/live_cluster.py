@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from tests.deploy.pages import KUBERNETES_PAGE, commands
 from tests.lab import real_node as one_node
 from tests.lab.access import Access
 from tests.lab.images import OURS
-from tests.lab.stack import overlay
+from tests.lab.stack import names_of_the_tutorial, overlay
+from tests.lab.worker_node import tag_image
 
 NAMESPACE = "bokeh"  # of the apps
 OWN = "bokeh-autoscaler"  # of the daemon and Prometheus
@@ -34,7 +36,10 @@ OWN = "bokeh-autoscaler"  # of the daemon and Prometheus
 
 @dataclass(frozen=True)
 class Door:
-    """What a pod serves: its label, its port, and the port out here if that is free."""
+    """What a pod serves: its label, its port, and the port out here if that is free.
+
+    Without a label: what somebody runs on loopback in the node's network.
+    """
 
     title: str
     namespace: str
@@ -44,9 +49,10 @@ class Door:
 
 
 DOORS = (
-    Door("the example app", NAMESPACE, "sticky-haproxy", 8080, "/app"),
+    Door("the app", NAMESPACE, "sticky-haproxy", 8080, "/app"),
     Door("the daemon's metrics", OWN, "bokeh-autoscaler", 9551, "/metrics"),
     # As built here it has no pages of its own.
+    Door("the dashboard", "", "", 9552, "/"),
     Door("Prometheus", OWN, "prometheus", 9090, "/api/v1/query?query=bokeh_sessions"),
 )
 
@@ -83,6 +89,8 @@ def listen(port: int) -> socket.socket:
 
 def address(access: Access, door: Door) -> str:
     """Of a Ready pod behind it. Raises LookupError."""
+    if not door.app:
+        return "127.0.0.1"
     pods = access.core.list_namespaced_pod(
         door.namespace, label_selector=f"app.kubernetes.io/name={door.app}"
     ).items
@@ -142,7 +150,7 @@ def apply(*, tour: bool = False) -> None:
             _patch(folder / "kustomization.yaml")
         subprocess.run(["kubectl", "apply", "-k", str(folder)], check=True)
     make_secrets()
-    deployments = [(door.namespace, door.app) for door in DOORS[0 if tour else 1 :]]
+    deployments = [(door.namespace, door.app) for door in DOORS[0 if tour else 1 :] if door.app]
     for namespace, app in ((NAMESPACE, "bokeh-app"), *deployments):
         wait = ("--namespace", namespace, "rollout", "status", "--timeout=300s")
         subprocess.run(["kubectl", *wait, f"deployment/{app}"], check=True)
@@ -166,29 +174,44 @@ def make_secrets() -> None:
             subprocess.run(["sh", "-c", f"{there} || {line}"], check=True)
 
 
+def name_images(admin: Path) -> None:
+    """Give the node's images the names by which the tutorial pulls them: it has no registry."""
+    for tag, image in names_of_the_tutorial().items():
+        tag_image(admin.parent / "node-1", image, tag)
+
+
 def inside(options: argparse.Namespace) -> int:
-    apply(tour=not options.command)
+    admin = Path(os.environ["KUBECONFIG"])
+    if options.bare:
+        name_images(admin)
+    else:
+        apply(tour=not options.command)
     print(f"everything ready after {time.time() - options.began:.0f} s", flush=True)
     if options.command:
         return subprocess.run(["sh", "-c", options.command], check=False).returncode
     listeners = [socket.socket(fileno=number) for number in options.fd]
-    admin = Path(os.environ["KUBECONFIG"])
     urls = [
         f"http://127.0.0.1:{listener.getsockname()[1]}{door.path}"
         for door, listener in zip(DOORS, listeners, strict=True)
     ]
+    tell(admin, urls, bare=options.bare)
+    asyncio.run(serve(Access(admin, admin.parent), listeners))
+    return 0
+
+
+def tell(admin: Path, urls: Sequence[str], *, bare: bool) -> None:
+    """Print what a person needs to use the cluster. bare: nothing of ours runs yet."""
     for door, url in zip(DOORS, urls, strict=True):
-        print(f"{door.title:22} {url}")
-    print(f"20 users for it:       {USERS} {urls[0]} 20")
+        print(f"{door.title:22} {url}{'    (once it runs)' if bare or not door.app else ''}")
+    if not bare:
+        print(f"20 users for it:       {USERS} {urls[0]} 20")
     print(f"in another terminal:   {one_node.kubectl_from_outside(admin)}")
     print("                       kubectl get pods --all-namespaces")
     print(f"any program in there:  {one_node.any_from_outside(admin)}")
-    print("                       inside autoscaler status")
-    print(f"images on the node:    {' '.join(f'localhost/{name}:test' for name in OURS)}")
+    print(f"                       inside {'kubectl get nodes' if bare else 'autoscaler status'}")
+    images = names_of_the_tutorial() if bare else [f"localhost/{name}:test" for name in OURS]
+    print(f"images on the node:    {' '.join(images)}")
     print("Ctrl-C ends it all.", flush=True)
-    access = Access(admin, admin.parent)
-    asyncio.run(serve(access, listeners))
-    return 0
 
 
 def outside(options: argparse.Namespace) -> int:
@@ -199,6 +222,7 @@ def outside(options: argparse.Namespace) -> int:
         given = [word for number in numbers for word in ("--fd", number)]
         inner = [sys.executable, "-m", "tests.lab.live_cluster", "--inside", *given]
         inner += ["--began", str(time.time()), options.command]
+        inner += ["--bare"] if options.bare else []
         skip = ["--or-skip"] if options.or_skip else []
         given_images = [word for image in options.image for word in ("--image", image)]
         return one_node.main(["--stack", *skip, *given_images, *kept, "--", *inner])
@@ -210,6 +234,7 @@ def main() -> int:
     parser.add_argument("--fd", action="append", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--or-skip", action="store_true", help="as of tests.lab.real_node")
+    parser.add_argument("--bare", action="store_true", help="apply nothing; only load the images")
     parser.add_argument(
         "--image", action="append", default=[], metavar="ARCHIVE", help="of `docker save`, to load"
     )

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import yaml
 
+from tests.deploy.manifests import pinned
 from tests.lab.go import BuildError
 from tests.lab.images import OURS, ROOT, our_image, prometheus_image, proxy_images
+from tests.lab.wheels import project_version
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 PUBLISHED = {
@@ -27,6 +29,22 @@ PUBLISHED = {
 def archives() -> list[Path]:
     """Every image that the stack needs, built where something changed."""
     return [*map(our_image, OURS), prometheus_image(), *proxy_images()]
+
+
+def names_of_the_tutorial() -> dict[str, str]:
+    """The names by which the tutorial and our components pull images: what each is on the node."""
+    ours, others = ("bokeh-autoscaler", "bokeh-exporter"), {"prom/prometheus": "prometheus"}
+    others |= {f"library/{name}": f"sticky-{name}" for name in ("haproxy", "nginx")}
+    return {
+        **{
+            f"registry.example.com/{name}:{project_version()}": f"localhost/{name}:test"
+            for name in ours
+        },
+        **{
+            f"docker.io/{name}@{pinned(part)[1]}": f"localhost/{Path(name).name}:test"
+            for name, part in others.items()
+        },
+    }
 
 
 def local_images() -> list[dict[str, str]]:

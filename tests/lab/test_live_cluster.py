@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy import tutorial
 from tests.lab.images import ROOT
 from tests.lab.processes import wait_until
 from tests.lab.real_node import problem
@@ -48,6 +49,17 @@ def terminal(*command: str) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+def said_by(process: subprocess.Popen[str]) -> str:
+    """What it says until everything is there."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if ENDS in line:
+            break
+    return said
+
+
 def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
@@ -58,12 +70,7 @@ def answers(url: str) -> bool:
 
 def test_it_says_where_everything_is_and_leaves_nothing_behind() -> None:
     with terminal("tests.lab.live_cluster") as process:
-        assert process.stdout is not None
-        said = ""
-        for line in process.stdout:
-            said += line
-            if ENDS in line:
-                break
+        said = said_by(process)
         urls = re.findall(r" (http://127\.0\.0\.1:\S+)$", said, re.MULTILINE)
         assert len(urls) == 3, said
         for url in urls:
@@ -106,6 +113,40 @@ def test_it_says_where_everything_is_and_leaves_nothing_behind() -> None:
     assert not Path("/proc", entered).exists()
     [folder] = {Path(word).parent for word in kubectl.split() if word.endswith("admin.kubeconfig")}
     assert not folder.exists()
+
+
+def test_a_bare_one_has_nothing_of_ours_and_takes_what_the_tutorial_installs(
+    tmp_path: Path,
+) -> None:
+    tutorial.write(tmp_path)
+    rolled_out = "rollout status --timeout=120s deployment"
+
+    with terminal("tests.lab.live_cluster", "--bare") as process:
+        said = said_by(process)
+        [inside] = re.findall(r"alias inside='(.+)'", said)
+        asked = [*shlex.split(inside.replace("$PATH", os.environ["PATH"])), "sh", "-c"]
+
+        def run(line: str) -> str:
+            return subprocess.check_output([*asked, line], cwd=tmp_path, text=True)
+
+        names = run("kubectl get namespaces,deployments,priorityclasses -A -o name").split()
+        assert [name for name in names if "bokeh" in name] == []
+        for line in tutorial.step(2):
+            run(line)
+        run(f"kubectl -n bokeh-autoscaler {rolled_out}/prometheus")
+        assert "dashboards-2" in run("autoscaler status")
+        metrics = re.findall(r"(http://127\.0\.0\.1:\S+/metrics) ", said)
+        assert all(map(answers, metrics))
+        assert len(metrics) == 1
+        [dashboard] = re.findall(r"the dashboard +(\S+)", said)
+        served = [*asked, f"exec {sys.executable} -m http.server 9552 --bind 127.0.0.1"]
+        with subprocess.Popen(served, cwd=tmp_path, stderr=subprocess.DEVNULL) as server:
+            wait_until(lambda: answers(dashboard), 30.0, dashboard)
+            server.terminate()
+
+        os.killpg(process.pid, signal.SIGINT)
+
+        assert process.wait(ENDED_WITHIN) == 0
 
 
 def test_it_exits_as_its_command_does() -> None:

@@ -16,6 +16,26 @@ FIRST_PORT, FIRST_HEALTH_PORT, PORTS_APART = 10250, 10248, 10
 SOCKET = "containerd.sock"
 
 
+def containerd(folder: Path, *words: str) -> None:
+    """Tell the containerd of a node something about its images or containers.
+
+    folder: of the node. Raises AssertionError with what it complains of.
+    """
+    control = ["ctr", "--address", str(folder / SOCKET), "--namespace", "k8s.io"]
+    result = subprocess.run([*control, *words], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{' '.join(words)}: {result.stderr}"
+
+
+def import_image(folder: Path, archive: Path) -> None:
+    """Load a docker archive into a node, so that pods can name the image in it."""
+    containerd(folder, "images", "import", "--no-unpack", str(archive))
+
+
+def tag_image(folder: Path, image: str, tag: str) -> None:
+    """Give an image that a node has one more name there."""
+    containerd(folder, "images", "tag", "--force", image, tag)
+
+
 class WorkerNode:
     """The node `node-NUMBER`, 1 or 2; only to be used inside the namespaces of `one_node`.
 
@@ -44,11 +64,8 @@ class WorkerNode:
         self._processes.await_ready((self._folder / SOCKET).exists, 30, "containerd")
 
     def import_image(self, archive: Path) -> None:
-        """Load a docker archive, so that pods can name the image in it."""
-        control = ["ctr", "--address", str(self._folder / SOCKET), "--namespace", "k8s.io"]
-        command = [*control, "images", "import", "--no-unpack", str(archive)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, f"{archive} was not imported: {result.stderr}"
+        """Load a docker archive."""
+        import_image(self._folder, archive)
 
     def start_kubelet(self) -> None:
         """The node joins the cluster, and is Ready some seconds later."""

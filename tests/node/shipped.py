@@ -25,7 +25,7 @@ from tests.lab.live_cluster import NAMESPACE, OWN
 from tests.lab.objects import ROUTABLE
 from tests.lab.processes import wait_until
 from tests.lab.websocket_user import User, Users
-from tests.lab.worker_node import SOCKET
+from tests.lab.worker_node import containerd, import_image, tag_image
 
 APP, DAEMON, PROMETHEUS = "bokeh-app", "bokeh-autoscaler", "prometheus"
 NAME_LABEL = "app.kubernetes.io/name"
@@ -135,7 +135,8 @@ class Shipped:
     def kill_container(self, pod: Any, status: Any) -> None:
         """SIGKILL from the node: from inside, the first process of a container cannot be killed."""
         container = status.container_id.removeprefix("containerd://")
-        self._containerd(pod.spec.node_name, "tasks", "kill", "--signal", "SIGKILL", container)
+        node = self._node(pod.spec.node_name)
+        containerd(node, "tasks", "kill", "--signal", "SIGKILL", container)
 
     def upgrade(self, deployment: str, container: str, image: str) -> None:
         """Another image in a container, as a release brings; a restart where none can be made."""
@@ -147,21 +148,16 @@ class Shipped:
         else:
             self.restart(deployment)
 
-    def import_image(self, archive: Path, node: str = "node-1") -> None:
+    def import_image(self, archive: Path) -> None:
         """Our node gets an image from a docker archive."""
-        self._containerd(node, "images", "import", "--no-unpack", str(archive))
+        import_image(self._node(), archive)
 
     def tag_image(self, image: str, tag: str, node: str = "node-1") -> None:
         """An image that our node has gets one more name there."""
-        self._containerd(node, "images", "tag", "--force", image, tag)
+        tag_image(self._node(node), image, tag)
 
-    def _containerd(self, node: str, *words: str) -> None:
-        address = self.cluster.admin.parent / node / SOCKET
-        subprocess.run(
-            ["ctr", "--address", str(address), "--namespace", "k8s.io", *words],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+    def _node(self, name: str = "node-1") -> Path:
+        return self.cluster.admin.parent / name
 
     def await_service(self, app: str) -> None:
         """One Ready pod, and a Service that sends to it: its rules follow some seconds later."""
@@ -170,9 +166,7 @@ class Shipped:
 
     def await_listening(self, app: str) -> None:
         """A Service that sends to somebody who listens."""
-        wait_until(
-            lambda: _listens(f"{app}.{NAMESPACE}.svc.cluster.local"), SOON, f"{app} to serve"
-        )
+        wait_until(lambda: listens(f"{app}.{NAMESPACE}.svc.cluster.local"), SOON, f"{app} to serve")
 
     def replicas(self, deployment: str = APP) -> int:
         scale = self.cluster.apps.read_namespaced_deployment_scale(deployment, NAMESPACE)
@@ -356,9 +350,10 @@ def _is_ready(pod: Any) -> bool:
     return any(each.type == "Ready" and each.status == "True" for each in conditions)
 
 
-def _listens(host: str) -> bool:
+def listens(host: str, port: int = 80) -> bool:
+    """Whether somebody takes connections there."""
     try:
-        socket.create_connection((host, 80), ANSWER_WITHIN).close()
+        socket.create_connection((host, port), ANSWER_WITHIN).close()
     except OSError:
         return False
     return True

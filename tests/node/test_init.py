@@ -7,19 +7,33 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
 from tests.adoption import apps
-from tests.deploy.pages import blocks, run_shell
+from tests.deploy.pages import blocks, mentioned, run_shell
 from tests.lab.images import ROOT, build_base, build_image, wheels
 from tests.lab.live_cluster import NAMESPACE
+from tests.lab.objects import ROUTABLE
+from tests.lab.processes import wait_until
+from tests.lab.stack import names_of_the_tutorial
 from tests.lab.websocket_user import User
-from tests.node.adopting import OLD, USERS, Newcomers, Steps, adopt_beside, cleared
-from tests.node.shipped import Shipped
+from tests.node.adopting import (
+    OLD,
+    USERS,
+    Newcomers,
+    Steps,
+    adopt_beside,
+    cleared,
+    decided,
+    labelled,
+)
+from tests.node.shipped import KUBELET_SYNC, SOON, Shipped, listens
 
 pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(700)]
 
+COOKIE = "sticky_pod="  # of HAProxy
 STOCK = "localhost/stock-bokeh:test"
 # Of the packages beside Bokeh and Panel, those that neither needs, and that take a minute to copy.
 LARGE = ("dask", "distributed", "llvmlite", "numba", "pyarrow", "scipy", "xarray")
@@ -70,25 +84,102 @@ def case(
     apps.pod(objects)["containers"][0]["image"] = STOCK
     run_shell(f"kubectl apply -f {apps.write(tmp_path, objects)}", tmp_path)
     shipped.rolled_out(OLD)
+    for each in labelled(shipped, OLD):  # they have no probe that would wait for it
+        wait_until(lambda host=each.status.pod_ip: listens(host, 5006), SOON, "the app to listen")
     shipped.await_listening(OLD)
     yield str(request.param)
     cleared(shipped)
 
 
-def test_the_printed_steps_lose_nobody(case: str, shipped: Shipped, tmp_path: Path) -> None:
+@pytest.fixture
+def guests(case: str, shipped: Shipped) -> Iterator[list[User]]:
+    """Users of the app before anything of ours is there."""
+    present = shipped.join(USERS, OLD)
+    yield present
+    for user in present:
+        shipped.users.leave(user)
+
+
+@pytest.fixture
+def newcomers(shipped: Shipped) -> Iterator[Newcomers]:
+    newcomers = Newcomers(shipped)
+    yield newcomers
+    newcomers.leave()
+
+
+@pytest.fixture
+def no_proxy(shipped: Shipped, tmp_path: Path) -> Iterator[None]:
+    """A namespace without a sticky proxy, and a node that has the image of one."""
+    for tag, image in names_of_the_tutorial().items():
+        shipped.tag_image(image, tag)
+    shipped.kubectl("delete", "service", "sticky-routable", "sticky-all", "--ignore-not-found")
+    shipped.kubectl("delete", "secret", "sticky-haproxy", "--ignore-not-found")
+    yield
+    if (tmp_path / "adoption" / "sticky").exists():
+        run_shell("kubectl delete -k adoption/sticky --ignore-not-found --wait=false", tmp_path)
+    shipped.kubectl("delete", "secret", "sticky-haproxy", "--ignore-not-found")
+
+
+def written_steps(folder: Path, case: str, *options: str) -> Path:
+    """The page of steps that the command writes for the app in the cluster."""
     where = ("--namespace", NAMESPACE, "--deployment", OLD, "--output", "adoption")
     image = ("--exporter-image", "localhost/bokeh-exporter:test")
-    guests: list[User] = shipped.join(USERS, OLD)
-    newcomers = Newcomers(shipped)
+    line = ["autoscaler", "init", *where, *image, *CASES[case][1], *options]
+    run_shell(shlex.join(line), folder)
+    return folder / "adoption" / "STEPS.md"
 
-    run_shell(shlex.join(["autoscaler", "init", *where, *image, *CASES[case][1]]), tmp_path)
 
-    start, give, look, switch, count, delete = blocks(tmp_path / "adoption" / "STEPS.md", "sh")
+def test_the_printed_steps_lose_nobody(
+    case: str, shipped: Shipped, guests: list[User], newcomers: Newcomers, tmp_path: Path
+) -> None:
+    start, give, look, switch, count, delete = blocks(written_steps(tmp_path, case), "sh")
     steps = Steps(start, lambda: run_shell(f"{give}\n{look}", tmp_path), switch, count, delete)
-    try:
-        adopt_beside(shipped, tmp_path, guests, newcomers, steps)
-        assert "error" not in run_shell(look, tmp_path)
-    finally:
-        for user in guests:
-            shipped.users.leave(user)
-        newcomers.leave()
+
+    adopt_beside(shipped, tmp_path, guests, newcomers, steps)
+
+    assert "error" not in run_shell(look, tmp_path)
+
+
+@pytest.mark.parametrize("case", ["panel serve by args alone"], indirect=True)
+def test_the_printed_steps_lead_new_users_through_a_sticky_proxy_and_lose_nobody(
+    case: str,
+    shipped: Shipped,
+    no_proxy: None,
+    guests: list[User],
+    newcomers: Newcomers,
+    tmp_path: Path,
+) -> None:
+    page = written_steps(tmp_path, case, "--sticky", "haproxy")
+    start, proxy, give, look, switch, count, delete = blocks(page, "sh")
+    [by_proxy] = [each for each in mentioned(page) if "sticky-haproxy" in each and "patch" in each]
+
+    def give_and_look() -> None:
+        run_shell(f"{give}\n{look}", tmp_path)
+
+    steps = Steps(f"{start}\n{proxy}", give_and_look, f"{switch}\n{by_proxy}", count, delete)
+    adopt_beside(shipped, tmp_path, guests, newcomers, steps)
+
+    assert "error" not in run_shell(look, tmp_path)
+    with urlopen(shipped.url(OLD), timeout=SOON) as answer:
+        assert COOKIE in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("case", ["bokeh serve by command and args"], indirect=True)
+def test_the_printed_steps_in_place_cost_what_they_say_and_no_more(
+    case: str, shipped: Shipped, guests: list[User], newcomers: Newcomers, tmp_path: Path
+) -> None:
+    page = written_steps(tmp_path, case, "--in-place")
+    replicas, roll, switch, give, look = blocks(page, "sh")
+
+    assert run_shell(replicas, tmp_path).endswith("3")
+    assert shipped.all_connected(guests)
+    run_shell(roll, tmp_path)
+    wait_until(lambda: not any(map(shipped.users.is_connected, guests)), SOON, "the price")
+    with newcomers.coming():
+        run_shell(switch, tmp_path)
+        run_shell(f"{give}\n{look}", tmp_path)
+        wait_until(lambda: decided(shipped, OLD), KUBELET_SYNC + SOON, "a decision of the daemon")
+    assert newcomers.refused == []
+    assert newcomers.came
+    assert shipped.all_connected(newcomers.came)
+    assert all(ROUTABLE in pod.metadata.labels for pod in labelled(shipped, OLD))

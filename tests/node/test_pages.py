@@ -18,9 +18,9 @@ import yaml
 from tests.deploy.manifests import BIG_DATA, FOLDER, pinned
 from tests.deploy.pages import (
     BIG_DATA_PAGE,
-    FIRST_PAGE,
     KUBERNETES_PAGE,
     RUNBOOK,
+    TRY_PAGE,
     blocks,
     commands,
     mentioned,
@@ -63,7 +63,7 @@ def test_the_commands_of_the_kubernetes_page_work(shipped: Shipped, tmp_path: Pa
     try:
         run(commands(KUBERNETES_PAGE), tmp_path)
         ours = "kubectl -n bokeh-autoscaler logs"
-        run((each for each in commands(FIRST_PAGE) if each.startswith(ours)), tmp_path)
+        run((each for each in commands(TRY_PAGE) if each.startswith(ours)), tmp_path)
     finally:  # the tests after this one have pods with one key
         live.make_secrets()
         shipped.restart(APP)

@@ -1,4 +1,8 @@
-"""An app with users in it is adopted as the tutorial says, word by word, on a real node."""
+"""An app with users in it is adopted as the tutorial says, word by word, on a real node.
+
+`make cluster CMD='PICTURES=docs/images .venv/bin/python -m pytest tests/node/test_tutorial.py'`
+makes the pictures of the page anew.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +14,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import Chrome
 
-from tests.deploy.manifests import FOLDER, pinned
-from tests.deploy.pages import (
-    DEPLOY_PAGE,
-    TUTORIAL,
-    blocks,
-    commands,
-    files,
-    mentioned,
-    run_shell,
-)
+from tests.dashboard import visits
+from tests.deploy import tutorial
+from tests.deploy.pages import DEPLOY_PAGE, TUTORIAL, blocks, commands, mentioned, run_shell
 from tests.lab import live_cluster as live
-from tests.lab.images import ROOT, build_base, build_image, our_image, wheels
+from tests.lab.browser import browser, picture
+from tests.lab.images import ROOT, build_base, build_image, wheels
 from tests.lab.processes import Processes, wait_until
+from tests.lab.stack import names_of_the_tutorial
 from tests.lab.websocket_user import User
 from tests.node.shipped import SOON, Shipped
 
 OLD, NEW, PROXY = "dashboards", "dashboards-2", "sticky-haproxy"
 USERS = 20
 DRAINED_WITHIN = 240.0  # seconds: the window of the policy, and a drain for each of the pods
-PIPS = ("pip wheel", "pip install")
-# What the tests build with buildah, and install without an index.
-ELSEWHERE = ("docker ", "cd ", *PIPS)
 
 
 def test_the_images_are_built_as_their_page_says() -> None:
@@ -72,34 +69,16 @@ def folder(shipped: Shipped, tmp_path: Path) -> Iterator[Path]:
     if not shipped.ours:
         pytest.skip("NO WAY TO LOAD IMAGES into a cluster that is not ours")
     shipped.import_image(panel_image(tmp_path / "image"))
-    tags = {"localhost/dashboards:1": "registry.example.com/dashboards:1"}
-    for name in ("bokeh-autoscaler", "bokeh-exporter"):
-        our_image(name)
-        tags[f"localhost/{name}:test"] = f"registry.example.com/{name}:0.1.0"
-    tags["localhost/prometheus:test"] = f"docker.io/prom/prometheus@{pinned('prometheus')[1]}"
-    tags["localhost/haproxy:test"] = f"docker.io/library/haproxy@{pinned(PROXY)[1]}"
-    for image, tag in tags.items():
+    shipped.tag_image("localhost/dashboards:1", "registry.example.com/dashboards:1")
+    for tag, image in names_of_the_tutorial().items():
         shipped.tag_image(image, tag)
-    for name, text in files(TUTORIAL).items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / "bokeh-autoscaler").symlink_to(FOLDER.parents[1])
+    tutorial.write(tmp_path)
     shipped.kubectl("delete", "secret", OLD, PROXY, "--ignore-not-found")
     yield tmp_path
     run_shell("kubectl delete -k app --ignore-not-found --wait=false", tmp_path)
     shipped.kubectl("delete", "deployment,service", OLD, "--ignore-not-found", "--wait=false")
     shipped.kubectl("delete", "secret", OLD, PROXY, "--ignore-not-found")
     live.apply()
-
-
-def step(number: int | str) -> list[str]:
-    """The commands of a step that are to be run here."""
-    text = TUTORIAL.read_text()
-    [title] = re.findall(rf"^## ({number}\. .*)$", text, re.MULTILINE)
-    own = "".join(blocks(TUTORIAL, "sh", title)).replace("\\\n", " ")
-    lines = [line for line in own.splitlines() if line and not line.startswith(ELSEWHERE)]
-    assert lines, title
-    return lines
 
 
 @pytest.fixture
@@ -115,7 +94,7 @@ def guests(shipped: Shipped, folder: Path) -> Iterator[list[User]]:
 
 def run(number: int | str, folder: Path) -> str:
     """What the commands of a step say."""
-    return "".join(run_shell(line, folder) for line in step(number))
+    return "".join(run_shell(line, folder) for line in tutorial.step(number))
 
 
 @pytest.mark.slow
@@ -131,18 +110,9 @@ def test_the_tutorial_adopts_an_app_and_nobody_loses_a_session(
         assert "ERROR" not in said
     shipped.await_replicas(2, NEW)
 
-    forward, users, status, log = step(6)
-    with Processes(folder) as terminals:
-        terminals.start("forwarding", words(forward))
-        wait_until(lambda: "Forwarding" in terminals.tail("forwarding"), SOON, "the port")
-        terminals.start("users", words(users))
-        terminals.start("status", words(status))
-        shipped.await_replicas(5, NEW)
-        wait_until(lambda: shows(terminals.tail("status")), SOON, "the status on the page")
-    run_shell(log, folder)
-    shipped.await_daemon(lambda: shipped.replicas(NEW) == 2, DRAINED_WITHIN, "a scale-down to two")
+    watch_it_scale(shipped, folder)
 
-    count, delete = step(7)
+    count, delete = tutorial.step(7)
     assert sum(map(int, run_shell(count, folder).split())) >= USERS
     assert shipped.all_connected(guests)
     for user in guests:
@@ -150,6 +120,40 @@ def test_the_tutorial_adopts_an_app_and_nobody_loses_a_session(
     guests.clear()
     wait_until(lambda: not any(map(int, run_shell(count, folder).split())), SOON, "no users")
     run_shell(delete, folder)
+
+
+def watch_it_scale(shipped: Shipped, folder: Path) -> None:
+    """Step 6: users come, are seen in the terminal and in the browser, and leave."""
+    forward, users, status, prometheus, dashboard, log = tutorial.step(6)
+    with Processes(folder) as terminals, browser(visits.WIDE) as page:
+        for name, line in (("app", forward), ("prometheus", prometheus)):
+            terminals.start(name, words(line))
+            wait_until(lambda name=name: "Forwarding" in terminals.tail(name), SOON, name)
+        terminals.start("users", words(users))
+        terminals.start("status", words(status))
+        shipped.await_replicas(5, NEW)
+        wait_until(lambda: shows(terminals.tail("status")), SOON, "the status on the page")
+        page.get("http://127.0.0.1:8080/app")
+        visits.shows(page, "Dashboards", "number")
+        keep(page, "tutorial-app", folder, 640, 120)
+        terminals.start("dashboard", words(dashboard))
+        wait_until(lambda: " is at " in terminals.tail("dashboard"), SOON, "the dashboard")
+        page.get("http://127.0.0.1:9552/")
+        visits.shows(page, "What it cost", f"bokeh/{NEW}")
+
+        terminals.stop("users")
+        run_shell(log, folder)
+        shipped.await_daemon(lambda: shipped.replicas(NEW) == 2, DRAINED_WITHIN, "two replicas")
+        visits.shows(page, "→ 2", "→ 5")
+        visits.look_at_minutes(page)
+        keep(page, "tutorial-dashboard", folder, visits.WIDE, 1_300)
+
+
+def keep(page: Chrome, name: str, folder: Path, width: int, height: int) -> None:
+    """Write what the browser shows as a picture of the page, where one is asked for."""
+    file = Path(os.environ.get("PICTURES", folder)) / f"{name}.png"
+    file.write_bytes(picture(page, width, height))
+    assert f"](images/{file.name})" in TUTORIAL.read_text()
 
 
 def words(command: str) -> list[str]:

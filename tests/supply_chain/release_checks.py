@@ -69,7 +69,7 @@ def named_versions(root: Path) -> Iterator[tuple[str, str]]:
         for image in yaml.safe_load(file.read_text()).get("images", ()):
             if image["name"].startswith("bokeh-"):
                 yield f"{file.relative_to(root)}: {image['name']}", image["newTag"]
-    for page in (root / "README.md", *sorted((root / "deploy").rglob("*.md"))):
+    for page in (*sorted((root / "docs").glob("*.md")), *sorted((root / "deploy").rglob("*.md"))):
         for found in PRINTED.finditer(page.read_text()):
             yield f"{page.relative_to(root)}: {found[0]}", found[1] or found[2]
 

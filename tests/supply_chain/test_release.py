@@ -73,7 +73,7 @@ def ready(folder: Path, only: tuple[str, ...] = ("",)) -> Path:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """With no more than what the checks read."""
-    read = ("pyproject.toml", ".gitignore", "README.md", "CHANGELOG.md", "deploy/")
+    read = ("pyproject.toml", ".gitignore", "CHANGELOG.md", "deploy/", "docs/")
     return ready(tmp_path / "checkout", read)
 
 
@@ -104,6 +104,7 @@ def test_a_commit_that_is_ready_has_no_problem(checkout: Path) -> None:
 
 BASE = "deploy/kubernetes/base/kustomization.yaml"
 CHART = "deploy/helm/bokeh-autoscaler/Chart.yaml"
+INSTALL = "docs/install.md"
 
 
 @pytest.mark.parametrize(
@@ -138,8 +139,8 @@ CHART = "deploy/helm/bokeh-autoscaler/Chart.yaml"
             f"{BASE}: bokeh-example has 0.0.9: write {VERSION}",
         ),
         (
-            edit("README.md", f"bokeh_autoscaler-{VERSION}-py3", "bokeh_autoscaler-0.0.9-py3"),
-            f"README.md: bokeh_autoscaler-0.0.9-py3 has 0.0.9: write {VERSION}",
+            edit(INSTALL, f"bokeh_autoscaler-{VERSION}-py3", "bokeh_autoscaler-0.0.9-py3"),
+            f"{INSTALL}: bokeh_autoscaler-0.0.9-py3 has 0.0.9: write {VERSION}",
         ),
         (
             edit("deploy/README.md", f"-t bokeh-exporter:{VERSION}", "-t bokeh-exporter:0.0.9"),
@@ -154,7 +155,7 @@ CHART = "deploy/helm/bokeh-autoscaler/Chart.yaml"
         "the section is empty",
         "the chart differs",
         "an image of the manifests differs",
-        "the first page prints another wheel",
+        "a page prints another wheel",
         "a page builds another image",
     ],
 )

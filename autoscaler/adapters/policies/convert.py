@@ -19,7 +19,8 @@ from autoscaler.adapters.policies.foreign_lines import Lines
 from autoscaler.adapters.policies.foreign_metrics import ForeignMetric, MetricDict, listed, part
 from autoscaler.adapters.policies.foreign_rest import rest
 from autoscaler.adapters.policies.kinds import objects
-from autoscaler.adapters.policies.yaml import Document, path_text, shown
+from autoscaler.adapters.policies.scalars import shown
+from autoscaler.adapters.policies.yaml import Document, path_text
 from autoscaler.adapters.policies.yaml_writing import flow_text
 from autoscaler.errors import PolicyError
 from autoscaler.policy import Policy

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from autoscaler.adapters.kubernetes.pods import milli
-from autoscaler.adapters.policies.yaml import Path, shown
+from autoscaler.adapters.kubernetes.quantities import milli
+from autoscaler.adapters.policies.scalars import shown
+from autoscaler.adapters.policies.yaml import Path
 from autoscaler.adapters.prometheus.matchers import pods_of
 from autoscaler.model import TargetRef
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from autoscaler.adapters.policies.autoscalers import HPA, NO_NAMESPACE, Note, Settings
 from autoscaler.adapters.policies.foreign_metrics import listed, part
-from autoscaler.adapters.policies.yaml import Path, shown
+from autoscaler.adapters.policies.scalars import shown
+from autoscaler.adapters.policies.yaml import Path
 from autoscaler.units import duration_text
 
 _NO_EQUIVALENT = "has no equivalent in a policy and is left out"

@@ -8,7 +8,8 @@ from typing import Any
 
 from autoscaler.adapters.policies.autoscalers import HPA, SCALED_OBJECT
 from autoscaler.adapters.policies.resource import KIND
-from autoscaler.adapters.policies.yaml import Document, Path, Problem, path_text, shown
+from autoscaler.adapters.policies.scalars import shown
+from autoscaler.adapters.policies.yaml import Document, Path, Problem, path_text
 
 _ONLY_DEPLOYMENTS = "the target of a policy is a Deployment"
 _WORKLOADS = (

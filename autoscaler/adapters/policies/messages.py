@@ -9,7 +9,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from autoscaler.adapters.policies.yaml import Document, Path, Problem, path_text, shown
+from autoscaler.adapters.policies.scalars import shown
+from autoscaler.adapters.policies.yaml import Document, Path, Problem, path_text
 from autoscaler.policy import SPARE_TAGS, Policy
 from autoscaler.policy.schedule import Contradiction, ContradictionsError
 

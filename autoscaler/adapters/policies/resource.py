@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from autoscaler.adapters.policies.yaml import Document, Path, Problem, path_text, shown
+from autoscaler.adapters.policies.scalars import shown
+from autoscaler.adapters.policies.yaml import Document, Path, Problem, path_text
 
 GROUP, VERSION, PLURAL, KIND = (
     "bokeh-autoscaler.io",

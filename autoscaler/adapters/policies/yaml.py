@@ -1,4 +1,4 @@
-"""Parsing of YAML to plain values with line numbers. Only `yaml_writing` imports yaml as well.
+"""Parsing of YAML to plain values with line numbers. `scalars` and `yaml_writing` import yaml too.
 
 Only text, numbers, true, false, null, lists and mappings are built, and their size is limited
 before that, because a file may be anything.
@@ -6,9 +6,7 @@ before that, because a file may be anything.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from itertools import islice, takewhile
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -16,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from exporter.texts import visible
+from autoscaler.adapters.policies.scalars import REFUSED, SHOWN_LENGTH, STANDARD, scalar, shown
 
 Path = tuple[str | int, ...]
 
@@ -25,12 +23,6 @@ MAX_DEPTH = 20
 MAX_VALUES = 2_000
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-STANDARD = "tag:yaml.org,2002:"
-_INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,17})", re.ASCII)
-_SEXAGESIMAL = re.compile(r"[-+]?\d+(:[0-5]?\d)+(\.\d*)?", re.ASCII)
-# Numbers in YAML 1.2 and JSON, but text in YAML 1.1, which requires a point and a sign.
-_EXPONENT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+", re.ASCII)
-_SHOWN_LENGTH = 40
 
 _HINTS = {
     "mapping values are not allowed": 'expected text with ": " in it to be in quotes',
@@ -70,7 +62,6 @@ class Document(NamedTuple):
         return self.lines[path]
 
 
-REFUSED: Final = object()
 NOT_YAML: Final = "not valid YAML"
 ODD_KEY: Final = "a key is a list or a mapping, expected a word"
 
@@ -127,25 +118,9 @@ def path_text(path: Path) -> str:
         if isinstance(element, int):
             text += f"[{element}]"
         else:
-            plain = element.isidentifier() and element.isascii() and len(element) <= _SHOWN_LENGTH
+            plain = element.isidentifier() and element.isascii() and len(element) <= SHOWN_LENGTH
             text += ("." if text else "") + (element if plain else shown(element))
     return text
-
-
-def shown(value: Any) -> str:
-    """Return a value of a file as text, shortened and on one line."""
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    if value is None:
-        return "nothing"
-    if value is REFUSED:
-        return "an unreadable value"
-    if isinstance(value, str):
-        short = value if len(value) <= _SHOWN_LENGTH else value[: _SHOWN_LENGTH - 1] + "…"
-        return visible(json.dumps(short, ensure_ascii=False))
-    return json.dumps(value)
 
 
 def _bound(text: str, max_values: int) -> int | None:
@@ -231,7 +206,7 @@ class _Builder:
                 for index, item in enumerate(node.value)
             ]
         try:
-            return _scalar(node)
+            return scalar(node)
         except ValueError as error:
             return self._refuse(path, str(error))
 
@@ -293,63 +268,3 @@ class _Builder:
 
 def _is_merge(node: Node) -> bool:
     return bool(node.tag == f"{STANDARD}merge")
-
-
-def _scalar(node: Node) -> Any:
-    """Return text, number, true, false or null. Raises ValueError with the error message."""
-    text = node.value
-    kind = node.tag.removeprefix(STANDARD) if node.tag.startswith(STANDARD) else ""
-    if not isinstance(node, ScalarNode) or kind not in _SCALARS:
-        raise ValueError(f"tag {shown(_short_tag(node.tag))} is rejected, expected a plain value")
-    if not node.style and _SEXAGESIMAL.fullmatch(text):
-        raise ValueError(
-            f"{shown(text)[1:-1]} without quotes is a number in base 60 to many YAML readers,"
-            f" expected quotes: {shown(f'{text:0>5}')}"  # the hour of a day has two digits
-        )
-    if not node.style and kind == "str" and _EXPONENT.fullmatch(text):
-        return float(text)
-    return _SCALARS[kind](text)
-
-
-def _short_tag(tag: str) -> str:
-    return "!!" + tag.removeprefix(STANDARD) if tag.startswith(STANDARD) else tag
-
-
-def _integer(text: str) -> int:
-    if not _INTEGER.fullmatch(text):
-        raise ValueError(
-            f"got {shown(text)[1:-1]}, expected a whole number in plain decimal digits"
-        )
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    except ValueError:
-        raise ValueError(f"got {shown(text)}, expected a number") from None
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(
-            f'{text} without quotes means true or false to YAML, expected quotes: "{text}"'
-        )
-    return text.lower() == "true"
-
-
-def _null(_: str) -> None:
-    return None
-
-
-_SCALARS: dict[str, Callable[[str], Any]] = {
-    "str": str,
-    "int": _integer,
-    "float": _number,
-    "bool": _boolean,
-    "null": _null,
-    # Dates and `=` have no special meaning here; they are plain text.
-    "timestamp": str,
-    "value": str,
-    "merge": str,
-}

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from autoscaler.adapters.policies.yaml import STANDARD, parse
+from autoscaler.adapters.policies.scalars import STANDARD
+from autoscaler.adapters.policies.yaml import parse
 
 _PLAIN = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/]*%?", re.ASCII)
 # Texts that manifests have without quotes: words, options, images, and amounts such as 384Mi. Any
