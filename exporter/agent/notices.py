@@ -18,23 +18,22 @@ from typing import Any
 from .census import Mark, is_blocked, is_library_app, mark_of, members
 from .notice import ASK, Notice
 from .notice_bar import Bar
-from .question import Question
+from .question import GRACE_SECONDS, SHOW_AGAIN_SECONDS, Question
 from .tally import Tally
 from .thread_errors import ThreadErrors
 from .visits import snapshot
 
 STEP_SECONDS = 1.0
-SHOW_AGAIN_SECONDS = 5.0  # a page that reconnects gets its document anew, without the bar
 CLOSED, REASON = 1000, "released: nobody used the page"
 RELEASED = "bokeh_sessions_released_total"
 
 
 @dataclass(slots=True)
 class Shown:
-    """A notice in one page, until the user closes or answers it (`seen`).
+    """A notice in one page, until the user closes or answers it (`seen`), or the page is closed.
 
     number: of its last showing. first: the number before its first one; earlier answers of the page
-    were to another notice.
+    were to another notice. until: when that comes which is announced.
     """
 
     notice: Notice
@@ -45,8 +44,13 @@ class Shown:
     first: int = 0
     due: float = 0.0
     busy: bool = False
-    seen: bool = False
+    closed: bool = False
     tasks: set[Any] = field(default_factory=set)
+
+    @property
+    def seen(self) -> bool:
+        """Whether there is nothing left to show."""
+        return self.closed or (self.question is not None and self.question.answered)
 
 
 class Notices:
@@ -93,7 +97,7 @@ class Notices:
             if shown.seen or not shown.first < number <= shown.number:
                 continue
             if shown.question is None:
-                shown.seen = word == "seen"
+                shown.closed = word == "seen"
             else:
                 self._answered(session, shown, word, number)
 
@@ -102,7 +106,7 @@ class Notices:
             self.used(session)
         elif word == "shown" and shown.question is not None:
             shown.question.confirm(number)
-        elif word == "silent":
+        elif word == "silent" and _is_over(shown, number):
             self._do(shown, self._release(session, shown, number))
 
     def used(self, session: Any) -> None:
@@ -113,7 +117,7 @@ class Notices:
         mark.used = time.monotonic()
         for shown in mark.notices.values():
             if shown.question is not None and not shown.seen:
-                shown.seen = True
+                shown.question.answered = True
                 self._do(shown, self._clear(session, shown))
 
     def _begin(self, loop: Any, notice: Notice) -> None:
@@ -130,7 +134,7 @@ class Notices:
             last = mark.notices.get(ASK)
             if (last is None or last.seen) and _is_unused(session, mark, notice.idle_for, now):
                 bar, number = (Bar(), 0) if last is None else (last.bar, last.number)
-                question = Question(notice.seconds, now, number, number)
+                question = Question(notice.seconds, number, number)
                 mark.notices[ASK] = Shown(notice, bar, now, question, number, number)
 
     def _turn(self, loop: Any) -> None:
@@ -223,28 +227,32 @@ class Notices:
         await _locked(session, lambda _: self._say(shown, "nothing", left=0.0))
 
     async def _release(self, session: Any, shown: Shown, number: int) -> None:
-        """Close a page whose user has not answered, and say so in it."""
-        mark = mark_of(session)
+        """Close a page whose user has not answered, and say so in it.
+
+        An answer may have been lost with a connection that broke since, so a page that has another
+        one now is not closed.
+        """
+        mark, connections = mark_of(session), set(session._subscribed_connections)
+        await asyncio.sleep(GRACE_SECONDS)
         if mark is None or not await _locked(
-            session, lambda _: self._may_release(session, mark, shown, number)
+            session, lambda _: self._may_release(session, shown, number, connections)
         ):
             return
         session.request_expiration()
-        for connection in members(session._subscribed_connections):
+        for connection in connections:
             await _close(connection._socket)
         self._tally.add(RELEASED, mark.app)
 
-    def _may_release(self, session: Any, mark: Mark, shown: Shown, number: int) -> bool:
+    def _may_release(self, session: Any, shown: Shown, number: int, connections: set[Any]) -> bool:
         """Say in the page that it is closed, or that it stays. Returns whether it may be closed.
 
         With the document locked, no message that has arrived before is still waiting.
         """
-        question = shown.question
-        if question is None or shown.seen or not question.is_over(time.monotonic(), number):
+        if not _is_over(shown, number):
             return False
-        shown.seen = True
+        shown.closed = True
         shown.number += 1
-        if mark.used > question.asked or session.connection_count > 1:
+        if not _is_alone(session, locks=1) or session._subscribed_connections != connections:
             self._say(shown, "nothing", left=0.0)
             return False
         words = {"text": shown.notice.closed, "button": shown.notice.reload}
@@ -264,13 +272,22 @@ def _is_due(shown: Shown, now: float) -> bool:
     return not shown.seen and not shown.busy and shown.due <= now
 
 
+def _is_over(shown: Shown, number: int) -> bool:
+    """Return whether a page may be closed that reports silence to this showing of a question."""
+    question = shown.question
+    return question is not None and not shown.closed and question.is_over(time.monotonic(), number)
+
+
 def _is_unused(session: Any, mark: Mark, idle_for: float, now: float) -> bool:
     return now - mark.used >= idle_for and _is_alone(session)
 
 
-def _is_alone(session: Any) -> bool:
-    """Return whether one page uses the session, and no work of the application does."""
-    return session.connection_count == 1 and not is_blocked(session)
+def _is_alone(session: Any, locks: int = 0) -> bool:
+    """Return whether one page uses the session, and no work of the application does.
+
+    locks: how often the agent itself has locked the document now.
+    """
+    return session.connection_count == 1 and not is_blocked(session, locks)
 
 
 async def _locked(session: Any, what: Callable[[Any], Any]) -> Any:

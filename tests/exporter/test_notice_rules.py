@@ -55,7 +55,7 @@ def test_a_notice_that_says_something_else_is_refused(said: Any, words: str) -> 
 
 
 def test_silence_counts_once_the_page_has_shown_the_question_all_the_time() -> None:
-    question = Question(10.0, asked=100.0)
+    question = Question(10.0)
     for now, left in ((100.0, 10.0), (105.0, 5.0), (110.0, 0.0)):
         assert question.next_showing(now) == left
         assert question.is_over(now, question.number) == (left == 0.0)
@@ -65,7 +65,7 @@ def test_silence_counts_once_the_page_has_shown_the_question_all_the_time() -> N
 
 @pytest.mark.parametrize("missed", [1, 2])
 def test_the_time_begins_anew_after_a_showing_that_was_not_confirmed(missed: int) -> None:
-    question = Question(10.0, asked=100.0)
+    question = Question(10.0)
     for number in range(1, missed + 1):
         question.next_showing(95.0 + 5.0 * number)
         question.confirm(0 if number == missed else number)
@@ -73,8 +73,37 @@ def test_the_time_begins_anew_after_a_showing_that_was_not_confirmed(missed: int
     assert not question.is_over(505.0, question.number)
 
 
+def test_the_time_begins_anew_after_a_while_in_which_nothing_could_be_shown() -> None:
+    """Such as while a callback has the document, in which nobody knows what the page did."""
+    question = Question(60.0)
+    for now in (100.0, 105.0, 110.0):
+        question.next_showing(now)
+        question.confirm(question.number)
+    assert question.next_showing(900.0) == 60.0
+    assert not question.is_over(900.0, question.number)
+
+
+def test_a_report_of_silence_that_is_late_counts_for_nothing() -> None:
+    question = Question(10.0)
+    for now in (100.0, 105.0, 110.0):
+        question.next_showing(now)
+        question.confirm(question.number)
+    assert question.is_over(112.0, question.number)
+    assert not question.is_over(140.0, question.number)
+
+
+def test_an_answered_question_is_never_over() -> None:
+    question = Question(10.0)
+    for now in (100.0, 105.0, 110.0):
+        question.next_showing(now)
+        question.confirm(question.number)
+    assert question.is_over(110.0, question.number)
+    question.answered = True
+    assert not question.is_over(110.0, question.number)
+
+
 def test_a_late_confirmation_of_an_earlier_showing_confirms_nothing() -> None:
-    question = Question(10.0, asked=100.0)
+    question = Question(10.0)
     question.next_showing(100.0)
     question.confirm(1)
     question.next_showing(105.0)
