@@ -55,6 +55,7 @@ class _StatePage(_Part):
     requests: _Count | None = 0  # None without agents; then the port's connections are counted
     empty_for_s: _Age | None
     last_activity_age_s: _Age | None
+    released_total: _Count | None = None  # of an exporter that does not count them
 
 
 class _NoticePage(_Part):
@@ -218,4 +219,5 @@ def occupancy(state: object) -> Occupancy | Unavailable:
         requests=said.requests or 0,
         empty_for=said.empty_for_s,
         idle_for=said.last_activity_age_s,
+        released=said.released_total,
     )

@@ -18,11 +18,15 @@ UNUSED_FOR = ACTIVE_WITHIN - 2 * ROUND
 
 
 class Due(NamedTuple):
-    """A notice for some pods. once: each pod is given it once, and else in every round."""
+    """A notice for some pods.
+
+    ends: when that comes which is announced, in Unix seconds; each pod is given it once for each
+    such time. None: a question, which is given in every round.
+    """
 
     pods: tuple[PodState, ...]
     notice: Mapping[str, object]
-    once: bool = False
+    ends: float | None = None
 
 
 def due(policy: Policy, pods: Iterable[PodState], at: float) -> Iterator[Due]:
@@ -41,9 +45,10 @@ def due(policy: Policy, pods: Iterable[PodState], at: float) -> Iterator[Due]:
     if overdue:
         yield Due(overdue, _question(policy, texts.deadline, drain.notice, UNUSED_FOR))
     for pod in _before(running, drain.hard_deadline, drain.notice, now):
-        left = max(0.0, (drain.hard_deadline or 0.0) - _cordoned_for(pod, now))
+        ends = (drain.hard_deadline or 0.0) + (pod.cordon.at if pod.cordon else at)
+        left = max(0.0, ends - at)
         notice = {"kind": "tell", "text": texts.hard_deadline, "seconds": left}
-        yield Due((pod,), notice, once=True)
+        yield Due((pod,), notice, ends)
 
 
 def _question(policy: Policy, text: str, seconds: float, idle_for: float) -> dict[str, object]:

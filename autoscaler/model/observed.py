@@ -104,7 +104,8 @@ class Occupancy(NamedTuple):
     blocked: sessions without a connection whose work must not be ended. requests: HTTP requests in
     flight. empty_for: seconds since the last sign of a user by the exporter's own definition; None
     while somebody is there, and where the exporter cannot tell. idle_for: seconds since the last
-    message of a client; None: never.
+    message of a client; None: never. released: sessions closed since the server began because
+    nobody used their page; None where the exporter does not count them.
     """
 
     live: int
@@ -113,6 +114,7 @@ class Occupancy(NamedTuple):
     requests: int = 0
     empty_for: float | None = None
     idle_for: float | None = None
+    released: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

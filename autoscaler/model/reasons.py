@@ -135,6 +135,13 @@ class Reason(StrEnum):
         "IdleSessions",
         "Cordoned pods have waited for their last sessions for as long as `drain.tell` says.",
     )
+    SESSIONS_RELEASED = (
+        "SessionsReleased",
+        (
+            "A pod that drained was held by sessions that nobody used; they were closed, so it is "
+            "deleted."
+        ),
+    )
     DRAIN_DEADLINE_EXCEEDED = (
         "DrainDeadlineExceeded",
         "A cordoned pod is deleted with its sessions, because the drain's deadline has passed.",

@@ -18,16 +18,21 @@ from tests.builders import NOW, pod, policy
 
 @dataclass
 class Pages:
-    """Sidecars that show what they are given, or say why not."""
+    """Sidecars that show what they are given, or say why not.
+
+    of: the kind of notice that they do not show; "": any.
+    """
 
     problem: str = ""
+    of: str = ""
     given: list[tuple[list[str], Mapping[str, object]]] = field(default_factory=list)
 
     def notify(
         self, pods: Sequence[PodState], notice: Mapping[str, object]
     ) -> Mapping[str, int | Unavailable]:
         self.given.append(([each.name for each in pods], notice))
-        return {each.uid: Unavailable(self.problem) if self.problem else 1 for each in pods}
+        bad = self.problem and (not self.of or notice["kind"] == self.of)
+        return {each.uid: Unavailable(self.problem) if bad else 1 for each in pods}
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Daemon:
     pages: Pages = field(default_factory=Pages)
     pause: str | None = None
     at: float = NOW
+    cordoned_at: float = NOW - 7000
 
     def __post_init__(self) -> None:
         self.outbox = Outbox("notices", "a sidecar", 100)
@@ -48,13 +54,13 @@ class Daemon:
         self.at += after
         self.pages.given.clear()
         one = policy(**self.settings)
-        cordon = Cordon(Cause.SCALE_DOWN, NOW - 7000)
+        cordon = Cordon(Cause.SCALE_DOWN, self.cordoned_at)
         pods = (
             pod("serving", ip="10.0.0.1"),
             pod("leaving", ip="10.0.0.2", routable=False, cordon=cordon),
         )
         target = TargetState(one.target.ref, "uid", "1", 2, 2, pods, pause=self.pause)
-        self.recorder.record(PassResult(self.at, (Outcome(one, target),), PolicySet()))
+        self.recorder.record(PassResult(self.at, (Outcome(one, target),), PolicySet((one,))))
         assert self.outbox.settle(20)
         return [str(notice["kind"]) for _, notice in self.pages.given]
 
@@ -79,6 +85,25 @@ def test_an_announcement_that_was_not_shown_is_given_again() -> None:
     assert daemon.passes(after=30) == []
 
 
+def test_a_pod_that_drains_again_announces_its_new_deadline() -> None:
+    """Load returned in the meantime, so the first deadline never came."""
+    daemon = Daemon(LAST)
+    assert daemon.passes() == ["tell"]
+    daemon.cordoned_at = NOW + 3600 - 7000
+    assert daemon.passes(after=3600) == ["tell"]
+    assert daemon.passes(after=30) == []
+
+
+def test_what_was_given_for_a_policy_that_is_gone_is_forgotten() -> None:
+    daemon = Daemon({**IDLE, **LAST})
+    assert daemon.passes() == ["ask", "tell"]
+    other = policy(name="other")
+    daemon.recorder.record(PassResult(daemon.at, (), PolicySet((other,), is_complete=False)))
+    assert daemon.passes() == [], "it is known in a moment"
+    daemon.recorder.record(PassResult(daemon.at, (), PolicySet((other,))))
+    assert daemon.passes() == ["ask", "tell"]
+
+
 @pytest.mark.parametrize("pause", ["by its policy", "by an annotation"])
 def test_a_paused_policy_asks_nobody(pause: str) -> None:
     paused = Daemon({**IDLE, "paused": pause == "by its policy"})
@@ -100,3 +125,13 @@ def test_why_users_are_not_told_is_logged_when_it_changes(
         daemon.passes(after=30)
     words = "policy dashboards: 2 of 2 pods do not show a notice to their users: no token"
     assert [record.getMessage() for record in caplog.records] == [words]
+
+
+def test_a_notice_that_is_shown_does_not_make_another_ones_problem_new(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    daemon = Daemon({**IDLE, "drain": {"hardDeadline": "2h"}}, Pages("no token", of="ask"))
+    for _ in range(3):
+        daemon.cordoned_at += 30
+        daemon.passes(after=30)
+    assert len(caplog.records) == 1

@@ -36,7 +36,7 @@ def test_an_idle_policy_asks_on_all_running_pods() -> None:
     notice = parsed({**asked.notice, "id": "1"})
     assert (notice.kind, notice.seconds, notice.idle_for) == ("ask", 300.0, 7200.0)
     assert (notice.text, notice.button) == ("Bist du noch da?", "Ja")
-    assert not asked.once
+    assert asked.ends is None
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,9 @@ def test_before_a_deadline_unused_pages_are_asked_and_before_the_last_one_all_ar
     assert kinds(due(policy(drain=DRAIN), [cordoned(since)], NOW)) == expected
 
 
-def test_the_last_announcement_is_given_once() -> None:
-    assert [each.once for each in due(policy(drain=DRAIN), [cordoned(7000)], NOW)] == [False, True]
+def test_the_last_announcement_is_of_one_deadline() -> None:
+    ends = [each.ends for each in due(policy(drain=DRAIN), [cordoned(7000)], NOW)]
+    assert ends == [None, NOW + 200]
 
 
 @pytest.mark.parametrize("cause", [Cause.FULL, Cause.RESERVE])

@@ -369,7 +369,7 @@ def test_a_policy_closes_the_forgotten_tab_and_asks_nobody_who_uses_the_page(
     while plain.connected() == 2:
         assert time.monotonic() - began < 110
         window.execute_script(CLICK)
-        recorder.record(PassResult(time.time(), (Outcome(idle, target),), PolicySet()))
+        recorder.record(PassResult(time.time(), (Outcome(idle, target),), PolicySet((idle,))))
         time.sleep(2)
         seen.add(bar(window))
     assert time.monotonic() - began > 60
