@@ -60,11 +60,14 @@ def _question(policy: Policy, text: str, seconds: float, idle_for: float) -> dic
 def _before(
     pods: Iterable[PodState], deadline: float | None, notice: float, now: Now
 ) -> tuple[PodState, ...]:
-    """Return the draining pods whose deadline is this near, or has passed."""
+    """Return the draining pods whose deadline is this near, or has passed.
+
+    Rounds are as far apart as ROUND, so one begins earlier: all users have the whole notice.
+    """
     if deadline is None:
         return ()
     draining = (pod for pod in pods if pod.cordon is not None and is_draining(pod))
-    return tuple(pod for pod in draining if _cordoned_for(pod, now) >= deadline - notice)
+    return tuple(pod for pod in draining if _cordoned_for(pod, now) >= deadline - notice - ROUND)
 
 
 def _cordoned_for(pod: PodState, now: Now) -> float:

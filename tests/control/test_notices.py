@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.model import Cause, Cordon, PodState, Unavailable
 from autoscaler.ports import PolicySet, TargetState
-from autoscaler.reporting.notices import NoticeRecorder
+from autoscaler.reporting.notices import MOST_WAITING, NoticeRecorder
 from autoscaler.reporting.outbox import Outbox
 from tests.builders import NOW, pod, policy
 
@@ -36,6 +37,19 @@ class Pages:
 
 
 @dataclass
+class SlowPages(Pages):
+    """Sidecars that take long."""
+
+    goes_on: threading.Event = field(default_factory=threading.Event)
+
+    def notify(
+        self, pods: Sequence[PodState], notice: Mapping[str, object]
+    ) -> Mapping[str, int | Unavailable]:
+        assert self.goes_on.wait(20)
+        return super().notify(pods, notice)
+
+
+@dataclass
 class Daemon:
     """A daemon that evaluates one policy for two pods, of which one drains."""
 
@@ -46,13 +60,19 @@ class Daemon:
     cordoned_at: float = NOW - 7000
 
     def __post_init__(self) -> None:
-        self.outbox = Outbox("notices", "a sidecar", 100)
+        self.outbox = Outbox("notices", "a sidecar", MOST_WAITING)
         self.recorder = NoticeRecorder(self.pages, self.outbox)
 
     def passes(self, after: float = 0.0) -> list[str]:
         """The kinds of notices that a pass gives."""
-        self.at += after
         self.pages.given.clear()
+        self.begin(after)
+        assert self.outbox.settle(20)
+        return [str(notice["kind"]) for _, notice in self.pages.given]
+
+    def begin(self, after: float = 0.0) -> None:
+        """A pass that does not wait for its notices."""
+        self.at += after
         one = policy(**self.settings)
         cordon = Cordon(Cause.SCALE_DOWN, self.cordoned_at)
         pods = (
@@ -61,8 +81,6 @@ class Daemon:
         )
         target = TargetState(one.target.ref, "uid", "1", 2, 2, pods, pause=self.pause)
         self.recorder.record(PassResult(self.at, (Outcome(one, target),), PolicySet((one,))))
-        assert self.outbox.settle(20)
-        return [str(notice["kind"]) for _, notice in self.pages.given]
 
 
 IDLE = {"idle": {"after": "2h"}}
@@ -135,3 +153,28 @@ def test_a_notice_that_is_shown_does_not_make_another_ones_problem_new(
         daemon.cordoned_at += 30
         daemon.passes(after=30)
     assert len(caplog.records) == 1
+
+
+def test_rounds_of_many_policies_wait_for_each_other_and_none_is_dropped() -> None:
+    daemon = Daemon(IDLE)
+    many = [policy(name=f"policy-{number}", **IDLE) for number in range(500)]
+    target = TargetState(many[0].target.ref, "uid", "1", 1, 1, (pod(ip="10.0.0.1"),))
+    outcomes = tuple(Outcome(each, target) for each in many)
+    daemon.recorder.record(PassResult(NOW, outcomes, PolicySet(tuple(many))))
+    assert daemon.outbox.settle(20)
+    assert len(daemon.pages.given) == 500
+
+
+def test_a_round_that_takes_long_delays_the_next_one_and_shortens_the_countdown() -> None:
+    slow = SlowPages()
+    daemon = Daemon({**IDLE, **LAST}, slow)
+    daemon.begin()
+    for _ in range(5):
+        daemon.begin(after=30)
+    slow.goes_on.set()
+    assert daemon.outbox.settle(20)
+    assert [notice["kind"] for _, notice in slow.given] == ["ask", "tell"]
+    left = slow.given[1][1]["seconds"]
+    assert isinstance(left, float)
+    assert left < 7200 - 7000
+    assert daemon.passes(after=30) == ["ask"]
