@@ -21,6 +21,7 @@ from .notice_bar import Bar
 from .question import GRACE_SECONDS, SHOW_AGAIN_SECONDS, Question
 from .tally import Tally
 from .thread_errors import ThreadErrors
+from .use import events_of
 from .visits import snapshot
 
 STEP_SECONDS = 1.0
@@ -33,7 +34,8 @@ class Shown:
     """A notice in one page, until the user closes or answers it (`seen`), or the page is closed.
 
     number: of its last showing. first: the number before its first one; earlier answers of the page
-    were to another notice. until: when that comes which is announced.
+    were to another notice. until: when that comes which is announced. connections: those of the
+    session when it was shown last.
     """
 
     notice: Notice
@@ -45,6 +47,7 @@ class Shown:
     due: float = 0.0
     busy: bool = False
     closed: bool = False
+    connections: set[Any] = field(default_factory=set)
     tasks: set[Any] = field(default_factory=set)
 
     @property
@@ -84,7 +87,7 @@ class Notices:
             return False
         own = {shown.bar.answer_id for shown in mark.notices.values()}
         try:
-            touched = [event["model"]["id"] for event in message.content["events"]]
+            touched = [event["model"]["id"] for event in events_of(message)]
         except (LookupError, TypeError):  # for example an event of the document
             return False
         return bool(touched) and own.issuperset(touched)
@@ -158,7 +161,7 @@ class Notices:
                 self._tell(mark, *told)
             for shown in mark.notices.values():
                 asking = asking or (shown.question is not None and not shown.seen)
-                if _is_due(shown, now):
+                if session.connection_count and _is_due(shown, now):
                     shown.due = now + SHOW_AGAIN_SECONDS
                     self._do(shown, self._show(session, shown))
         return asking or told is not None
@@ -171,7 +174,10 @@ class Notices:
             mark.notices[notice.kind] = Shown(notice, bar, until, None, number, number)
 
     def _sessions(self, loop: Any) -> list[tuple[Any, Mark]]:
-        """Return the sessions of this process that live in a loop and have a connection."""
+        """Return the sessions of this process that live in a loop.
+
+        Those without a connection too: a page that comes back shows what it had shown before.
+        """
         found = []
         for context in members(self._contexts):
             if is_library_app(context):
@@ -180,7 +186,7 @@ class Notices:
                 mark = mark_of(session)
                 if mark is None or mark.loop is not loop or mark.process != os.getpid():
                     continue
-                if not session.destroyed and session.connection_count:
+                if not session.destroyed:
                     found.append((session, mark))
         return found
 
@@ -205,12 +211,16 @@ class Notices:
     async def _show(self, session: Any, shown: Shown) -> None:
         """Show a notice. The sources arrive first: a page shows only what changes in them."""
         if await _locked(session, shown.bar.hang):
-            await _locked(session, lambda _: self._show_now(shown))
+            await _locked(session, lambda _: self._show_now(session, shown))
 
-    def _show_now(self, shown: Shown) -> None:
+    def _show_now(self, session: Any, shown: Shown) -> None:
         if shown.seen:
             return
         now, question = time.monotonic(), shown.question
+        connections = set(session._subscribed_connections)
+        if question is not None and connections != shown.connections:
+            question.begin_anew()
+        shown.connections = connections
         left = shown.until - now if question is None else question.next_showing(now)
         shown.number += 1
         self._say(shown, shown.notice.kind, left=max(0.0, left))
@@ -232,7 +242,7 @@ class Notices:
         An answer may have been lost with a connection that broke since, so a page that has another
         one now is not closed.
         """
-        mark, connections = mark_of(session), set(session._subscribed_connections)
+        mark, connections = mark_of(session), shown.connections
         await asyncio.sleep(GRACE_SECONDS)
         if mark is None or not await _locked(
             session, lambda _: self._may_release(session, shown, number, connections)

@@ -42,6 +42,10 @@ class Question:
         self.number += 1
         return max(0.0, self.since + self.seconds - now)
 
+    def begin_anew(self) -> None:
+        """Have the time begin with the next showing, because the page has another connection."""
+        self.last = None
+
     def confirm(self, number: int) -> None:
         """Record that the page shows the question with this number."""
         self.shown = number if number == self.number else self.shown

@@ -7,12 +7,14 @@ import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from exporter.agent.notice import Notice, parsed
 from exporter.agent.question import Question
+from exporter.agent.use import is_use
 from exporter.doorkeeper import TokenGuard
 from exporter.notice_desk import MOST
 from exporter.observe import PodObserver
@@ -109,6 +111,31 @@ def test_a_late_confirmation_of_an_earlier_showing_confirms_nothing() -> None:
     question.next_showing(105.0)
     question.confirm(1)
     assert question.next_showing(110.0) == 10.0
+
+
+CHANGED = {"kind": "ModelChanged", "model": {"id": "p1"}, "attr": "value", "new": 1}
+COMES_BACK = {"kind": "MessageSent", "msg_data": {"name": "client_reconnected"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "expected"),
+    [
+        pytest.param("PATCH-DOC", {"events": [CHANGED]}, True, id="a widget changes"),
+        pytest.param("PUSH-DOC", {"doc": {}}, True, id="a client sends its document"),
+        pytest.param("PULL-DOC-REQ", {}, False, id="a page asks for its document"),
+        pytest.param("PATCH-DOC", {"events": [{"kind": "RootAdded"}]}, False, id="it comes back"),
+        pytest.param("PATCH-DOC", {"events": [COMES_BACK]}, False, id="and tells of it"),
+        pytest.param("PATCH-DOC", {"events": [COMES_BACK, CHANGED]}, True, id="with a change"),
+        pytest.param("PATCH-DOC", {"events": []}, True, id="nothing known"),
+        pytest.param("PATCH-DOC", {"events": "x"}, True, id="no list"),
+        pytest.param("PATCH-DOC", {"events": [7]}, True, id="no change"),
+        pytest.param("PATCH-DOC", None, True, id="no content"),
+    ],
+)
+def test_what_a_page_sends_when_it_has_a_new_connection_is_no_use_of_it(
+    kind: str, content: Any, expected: bool
+) -> None:
+    assert is_use(SimpleNamespace(msgtype=kind, content=content)) is expected
 
 
 @pytest.fixture

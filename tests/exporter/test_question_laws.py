@@ -62,18 +62,22 @@ class QuestionMachine(RuleBasedStateMachine):
         self.question = Question(seconds)
         self.page = Page()
         self.is_connected = True
+        self.connected_at = self.now
         self.released = False
+        self.has_another_connection = False
         self.silence: tuple[float, int] | None = None
         self._show()
 
     def _show(self) -> None:
         """The agent shows the question again, as its loop does while nobody has answered."""
-        if self.question.answered or self.released or self.silence:
+        if self.question.answered or self.released or self.silence or not self.is_connected:
             return
+        if self.has_another_connection:
+            self.question.begin_anew()
+            self.has_another_connection = False
         left = self.question.next_showing(self.now)
         self.shown_at = self.now
-        if self.is_connected:
-            self.page.arriving.append((self.question.number, left))
+        self.page.arriving.append((self.question.number, left))
 
     def _hear(self) -> None:
         """The server handles what has arrived, in the order in which it was sent."""
@@ -147,9 +151,11 @@ class QuestionMachine(RuleBasedStateMachine):
     def the_connection_breaks(self, seconds: float) -> None:
         """All that is on its way is lost, and the page that reconnects shows no bar.
 
-        The agent closes only the connection over which the page has reported silence.
+        The agent closes only the connection over which the page has reported silence, and asks anew
+        over another one.
         """
         self._leaves()
+        self.has_another_connection = True
         self.silence = None
         self.is_connected = False
         self.page.arriving.clear()
@@ -158,6 +164,7 @@ class QuestionMachine(RuleBasedStateMachine):
         self.page.leaving.clear()
         self.page.is_shown = self.page.acted = False
         self.is_connected = True
+        self.connected_at = self.now
         self._returns()
 
     @rule(seconds=st.sampled_from([4.0, 40.0, 3_600.0]), acts=RARELY)
@@ -186,6 +193,7 @@ class QuestionMachine(RuleBasedStateMachine):
         began = self.now - self.seconds + GAP_SECONDS
         long = [away for away in self.page.absences if away[1] - away[0] > GAP_SECONDS]
         assert not [away for away in long if away[1] > began], "it was closed after an absence"
+        assert self.connected_at <= self.now - self.seconds, "it was closed when it was just back"
 
     @invariant()
     def whoever_answered_is_there(self) -> None:
