@@ -23,6 +23,7 @@ EXACT, ESTIMATED = "exact", "estimated"
 LOOK_SECONDS = 5.0
 TABLE_SECONDS = 1.0  # for which a reading of the kernel's tables is reused
 CREATED, USED = "bokeh_sessions_created_total", "bokeh_sessions_used_total"
+RELEASED = "bokeh_sessions_released_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,18 @@ class PodView:
     @property
     def created_total(self) -> int | None:
         """Sessions created so far, including those of ended workers; None without agents."""
+        return self._total(CREATED)
+
+    @property
+    def released_total(self) -> int | None:
+        """Sessions closed so far because nobody used their page; None without agents."""
+        return self._total(RELEASED)
+
+    def _total(self, counter: str) -> int | None:
         if not self.collected.workers:
             return None
         counters = self.collected.counters.items()
-        return round(sum(value for (name, _), value in counters if name == CREATED))
+        return round(sum(value for (name, _), value in counters if name == counter))
 
     def sessions_per_user(self, url: str) -> float | None:
         """Return the sessions of an application per session used, or None before the first.

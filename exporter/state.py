@@ -32,6 +32,7 @@ def state(seen: PodView) -> dict[str, Any]:
         "hints": _hints(seen.apps.values()),
         "requests": seen.requests,
         "created_total": seen.created_total,
+        "released_total": seen.released_total,
         "ports": list(seen.port.ports),
         "empty_for_s": seen.empty_for_s,
         "last_disconnect_age_s": collected.last_disconnect_age_s,

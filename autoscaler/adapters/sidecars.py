@@ -60,6 +60,7 @@ class _StatePage(_Part):
     empty_for_s: _Age | None
     last_activity_age_s: _Age | None
     hints: _HintsPart = Field(default_factory=_HintsPart)  # an older exporter has none
+    released_total: _Count | None = None  # of an exporter that does not count them
 
 
 class _NoticePage(_Part):
@@ -224,4 +225,5 @@ def occupancy(state: object) -> Occupancy | Unavailable:
         empty_for=said.empty_for_s,
         idle_for=said.last_activity_age_s,
         may_close=said.hints.may_close,
+        released=said.released_total,
     )

@@ -23,11 +23,15 @@ LED_BACK = 300.0
 
 
 class Due(NamedTuple):
-    """A notice for some pods. once: each pod is given it once, and else in every round."""
+    """A notice for some pods.
+
+    ends: when that comes which is announced, in Unix seconds; each pod is given it once for each
+    such time. None: a question, which is given in every round.
+    """
 
     pods: tuple[PodState, ...]
     notice: Mapping[str, object]
-    once: bool = False
+    ends: float | None = None
 
 
 def due(policy: Policy, pods: Iterable[PodState], at: float) -> Iterator[Due]:
@@ -48,9 +52,10 @@ def due(policy: Policy, pods: Iterable[PodState], at: float) -> Iterator[Due]:
     if overdue:
         yield Due(overdue, _question(policy, texts.deadline, drain.notice, UNUSED_FOR))
     for pod in _before(running, drain.hard_deadline, drain.notice, now):
-        left = max(0.0, (drain.hard_deadline or 0.0) - _cordoned_for(pod, now))
+        ends = (drain.hard_deadline or 0.0) + (pod.cordon.at if pod.cordon else at)
+        left = max(0.0, ends - at)
         notice = {"kind": "tell", "text": texts.hard_deadline, "seconds": left}
-        yield Due((pod,), notice, once=True)
+        yield Due((pod,), notice, ends)
 
 
 def _question(policy: Policy, text: str, seconds: float, idle_for: float) -> dict[str, object]:
@@ -74,11 +79,14 @@ def _closing(policy: Policy) -> dict[str, object]:
 def _before(
     pods: Iterable[PodState], deadline: float | None, notice: float, now: Now
 ) -> tuple[PodState, ...]:
-    """Return the draining pods whose deadline is this near, or has passed."""
+    """Return the draining pods whose deadline is this near, or has passed.
+
+    Rounds are as far apart as ROUND, so one begins earlier: all users have the whole notice.
+    """
     if deadline is None:
         return ()
     draining = (pod for pod in pods if pod.cordon is not None and is_draining(pod))
-    return tuple(pod for pod in draining if _cordoned_for(pod, now) >= deadline - notice)
+    return tuple(pod for pod in draining if _cordoned_for(pod, now) >= deadline - notice - ROUND)
 
 
 def _cordoned_for(pod: PodState, now: Now) -> float:

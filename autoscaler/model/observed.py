@@ -105,7 +105,8 @@ class Occupancy(NamedTuple):
     flight. empty_for: seconds since the last sign of a user by the exporter's own definition; None
     while somebody is there, and where the exporter cannot tell. idle_for: seconds since the last
     message of a client; None: never. may_close: sessions of which the app has said that their pages
-    may be closed; until they are, they count as any other.
+    may be closed; until they are, they count as any other. released: sessions closed since the
+    server began because nobody used their page; None where the exporter does not count them.
     """
 
     live: int
@@ -115,6 +116,7 @@ class Occupancy(NamedTuple):
     empty_for: float | None = None
     idle_for: float | None = None
     may_close: int = 0
+    released: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

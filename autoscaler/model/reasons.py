@@ -139,6 +139,13 @@ class Reason(StrEnum):
         "SeatsLearned",
         "Pods get another number of seats, by what they had to do (`seats: auto`).",
     )
+    SESSIONS_RELEASED = (
+        "SessionsReleased",
+        (
+            "A pod that drained was held by sessions that nobody used, or that their app lets be "
+            "closed; they were closed, so it is deleted."
+        ),
+    )
     DRAIN_DEADLINE_EXCEEDED = (
         "DrainDeadlineExceeded",
         "A cordoned pod is deleted with its sessions, because the drain's deadline has passed.",

@@ -40,12 +40,14 @@ class Sighting(NamedTuple):
     """What the last pass saw of a pod, and since when it has been so (Unix seconds).
 
     rank: what a ReplicaSet ranks it by. label_writer: who cordoned it; None: it is not cordoned.
+    released: the sessions that had been closed for being unused when it was first seen cordoned.
     """
 
     rank: tuple[object, ...]
     unchanged_since: float
     label_writer: str | None
     cordoned_since: float
+    released: int | None = None
 
 
 class Shortage(NamedTuple):

@@ -8,12 +8,13 @@ from typing import NamedTuple
 from autoscaler.control.pass_result import Outcome, SeatsInUse
 from autoscaler.control.reachability import Silence
 from autoscaler.core.drain.pods import memory_percent
+from autoscaler.core.drain.sightings import released_since
 from autoscaler.core.holds import drains
 from autoscaler.core.seating import described
 from autoscaler.model import Cause, Confirmation, Departing, PodMarks, PodState, Reason, Step
 from autoscaler.policy import Policy
 from autoscaler.ports import PolicySet
-from autoscaler.units import counted
+from autoscaler.units import counted, duration_text
 
 # No metric could be read, or none could be made of it.
 UNREADABLE = {
@@ -73,6 +74,7 @@ def _messages(outcome: Outcome, policies: PolicySet) -> Iterator[Message]:
     if outcome.changed and decision is not None:
         words = f"{decision.current} -> {decision.desired} replicas: {decision.detail}"
         yield Message("SuccessfulRescale", words)
+    yield from released(outcome)
     yield from passing(outcome)
     if outcome.problem:
         yield Message(outcome.failure, outcome.problem, warning=True, key=outcome.problem)
@@ -100,6 +102,25 @@ def passing(outcome: Outcome) -> Iterator[Message]:
     for pod in decision.ended if decision is not None else ():
         if pod.sessions:
             yield _cut(pod)
+
+
+def released(outcome: Outcome) -> Iterator[Message]:
+    """Which pods are deleted only because sessions were released, once for each."""
+    decided = outcome.decided
+    if not outcome.changed or decided is None or decided.decision.drain is None:
+        return
+    for pod in decided.decision.drain.remove:
+        is_empty = pod.occupancy is not None and not pod.occupancy.live
+        count = released_since(decided.after.sightings, pod) if is_empty else 0
+        if count:
+            kept = counted(count, "session")
+            ago = duration_text(round(decided.at - pod.cordon.at)) if pod.cordon else "some time"
+            words = (
+                f"pod {pod.name}, cordoned {ago} ago, was held by {kept} until "
+                f"{'it was' if count == 1 else 'they were'} released: nobody used the page, or its "
+                "app lets it be closed"
+            )
+            yield Message(Reason.SESSIONS_RELEASED, words)
 
 
 def _holds(steps: tuple[Step, ...]) -> Iterator[Step]:

@@ -17,6 +17,7 @@ from autoscaler.reporting.events import (
     nobody_evaluates,
     passing,
     pod_messages,
+    released,
     seats_changed,
     unreachable,
 )
@@ -43,10 +44,10 @@ class LogRecorder:
             LOG.warning("%s", words, extra={"fields": {"policies": names}})
         for outcome in result.outcomes:
             self._record_outcome(outcome)
-        for released in result.released:
-            for message in mark_messages(released.pod, released.marks):
-                words = f"{released.target.ref}: {message.text}"
-                LOG.info("%s", words, extra={"fields": {"target": str(released.target.ref)}})
+        for target, pod, marks in result.released:
+            for message in mark_messages(pod, marks):
+                words = f"{target.ref}: {message.text}"
+                LOG.info("%s", words, extra={"fields": {"target": str(target.ref)}})
         self._record_files(result.policies)
         known = {policy.name for policy in result.policies.policies}
         known |= {f"reach {policy.name}" for policy in result.policies.policies}
@@ -97,6 +98,8 @@ class LogRecorder:
         for pod, message in pod_messages(outcome):
             fields = {"policy": name, "pod": pod.name, "reason": message.reason}
             LOG.info("%s: %s", name, message.text, extra={"fields": fields})
+        for message in released(outcome):
+            LOG.info("%s: %s", name, message.text, extra={"fields": {"policy": name}})
         for message in passing(outcome):
             LOG.warning("%s: %s", name, message.text, extra={"fields": {"policy": name}})
         if outcome.seats is not None and outcome.seats.before is not None:

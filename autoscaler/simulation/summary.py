@@ -168,6 +168,10 @@ def conditions(policy: Policy, trace: Trace, assumptions: Assumptions) -> str:
     ]
     if policy.paused:
         notes.append("The policy is paused (paused: true), so its replicas never change.")
+    if policy.idle is not None:
+        notes.append(
+            "The sessions do not tell whether anybody uses them, so no session is released (idle)."
+        )
     notes.append(PLACED[assumptions.placement] + FULL[assumptions.when_full])
     kinds = {metric.type for metric in policy.metrics}
     if kinds & {"cpu", "memory"}:

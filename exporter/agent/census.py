@@ -278,10 +278,10 @@ def _is_awaited(session: Any) -> bool:
     return time.monotonic() - mark.ready <= OPENING_SECONDS
 
 
-def is_blocked(session: Any, own: int = 0) -> bool:
+def is_blocked(session: Any, locks: int = 0) -> bool:
     """Return whether the application keeps a session without clients because it is working in it.
 
-    own: how often the caller itself blocks it, who has locked the document. Panel's
+    locks: how many of the blocks are the agent's own, which locks the document. Panel's
     `--reuse-sessions` blocks the expiration of one session per page forever; that session is a
     cache and has no work.
     """
@@ -290,7 +290,7 @@ def is_blocked(session: Any, own: int = 0) -> bool:
     except AttributeError:  # it was destroyed in the meantime
         return False
     blocks = session.expiration_blocked_count
-    return held or (blocks > own and blocks > own + (session in _kept_for_reuse()))
+    return held or (blocks > locks and blocks > locks + (session in _kept_for_reuse()))
 
 
 def _kept_for_reuse() -> list[Any]:

@@ -18,9 +18,8 @@ from typing import Any
 from . import asgi, ending_sessions, forked_worker, handoff, hinting, process, tornado_http
 from .admission import REASON, STATUS, Refused
 from .census import Mark, is_library_app, mark_of, route_of
+from .use import is_use
 from .visits import Visit, ongoing
-
-CHANGES = ("PATCH-DOC", "PUSH-DOC")  # sent when a user does something
 
 _wrapped: set[tuple[type, str]] = set()
 
@@ -228,7 +227,7 @@ async def _handle(original: Any, self: Any, message: Any, connection: Any) -> An
     agent, app, began = process.worker(), route_of(connection.application_context), time.monotonic()
     agent.active(app)
     answers = agent.notices.is_answer(message, connection.session)
-    if not answers and message.msgtype in CHANGES:
+    if not answers and is_use(message):
         agent.notices.used(connection.session)
     reply = await original(self, message, connection)
     if answers:

@@ -19,14 +19,17 @@ from . import hinting
 from .census import Mark, is_blocked, is_library_app, mark_of, members
 from .notice import ASK, CLOSE, LEAVING, Notice
 from .notice_bar import Bar
-from .question import Question
+from .question import GRACE_SECONDS, SHOW_AGAIN_SECONDS, Question
 from .tally import Tally
 from .thread_errors import ThreadErrors
+from .use import events_of
 from .visits import snapshot
 
 STEP_SECONDS = 1.0
-SHOW_AGAIN_SECONDS = 5.0  # a page that reconnects gets its document anew, without the bar
 LOADED_SECONDS = 5.0  # from the start of a connection until its page can say that it is closed
+# Between two pages that get the bar. For a page with eight plots that takes 17 ms, in which the
+# loop serves nobody.
+SPREAD_SECONDS = 0.02
 CLOSED = 1000
 UNUSED, ALLOWED = "released: nobody used the page", "released: the app lets the page be closed"
 RELEASED = "bokeh_sessions_released_total"
@@ -34,10 +37,11 @@ RELEASED = "bokeh_sessions_released_total"
 
 @dataclass(slots=True)
 class Shown:
-    """A notice in one page, until the user closes or answers it (`seen`).
+    """A notice in one page, until the user closes or answers it (`seen`), or the page is closed.
 
     number: of its last showing. first: the number before its first one; earlier answers of the page
-    were to another notice.
+    were to another notice. until: when that comes which is announced. connections: those of the
+    session when it was shown last.
     """
 
     notice: Notice
@@ -48,8 +52,14 @@ class Shown:
     first: int = 0
     due: float = 0.0
     busy: bool = False
-    seen: bool = False
+    closed: bool = False
+    connections: set[Any] = field(default_factory=set)
     tasks: set[Any] = field(default_factory=set)
+
+    @property
+    def seen(self) -> bool:
+        """Whether there is nothing left to show."""
+        return self.closed or (self.question is not None and self.question.answered)
 
 
 class Notices:
@@ -89,7 +99,7 @@ class Notices:
             return False
         own = {shown.bar.answer_id for shown in mark.notices.values()}
         try:
-            touched = [event["model"]["id"] for event in message.content["events"]]
+            touched = [event["model"]["id"] for event in events_of(message)]
         except (LookupError, TypeError):  # for example an event of the document
             return False
         return bool(touched) and own.issuperset(touched)
@@ -102,7 +112,7 @@ class Notices:
             if shown.seen or not shown.first < number <= shown.number:
                 continue
             if shown.question is None:
-                shown.seen = word == "seen"
+                shown.closed = word == "seen"
             else:
                 self._answered(session, shown, word, number)
 
@@ -111,7 +121,7 @@ class Notices:
             self.used(session)
         elif word == "shown" and shown.question is not None:
             shown.question.confirm(number)
-        elif word == "silent":
+        elif word == "silent" and _is_over(shown, number):
             self._do(shown, self._release(session, shown, number))
 
     def used(self, session: Any) -> None:
@@ -122,7 +132,7 @@ class Notices:
         mark.used = time.monotonic()
         for shown in mark.notices.values():
             if shown.question is not None and not shown.seen:
-                shown.seen = True
+                shown.question.answered = True
                 self._do(shown, self._clear(session, shown))
 
     def _begin(self, loop: Any, notice: Notice) -> None:
@@ -139,7 +149,7 @@ class Notices:
             last = mark.notices.get(ASK)
             if (last is None or last.seen) and _is_unused(session, mark, notice.idle_for, now):
                 bar, number = (Bar(), 0) if last is None else (last.bar, last.number)
-                question = Question(notice.seconds, now, number, number)
+                question = Question(notice.seconds, number, number)
                 mark.notices[ASK] = Shown(notice, bar, now, question, number, number)
 
     def _close_allowed(self, loop: Any, notice: Notice) -> None:
@@ -151,8 +161,9 @@ class Notices:
                 continue
             shown = mark.notices.get(CLOSE)
             if shown is None or not shown.busy:
-                bar = Bar() if shown is None else shown.bar
-                shown = mark.notices[CLOSE] = Shown(notice, bar, now, seen=True)
+                bar, number = (Bar(), 0) if shown is None else (shown.bar, shown.number)
+                shown = Shown(notice, bar, now, None, number, number, closed=True)
+                mark.notices[CLOSE] = shown
                 self._do(shown, self._close_page(session, mark, shown))
 
     def _turn(self, loop: Any) -> None:
@@ -170,15 +181,16 @@ class Notices:
     def _show_due(self, loop: Any) -> bool:
         now = time.monotonic()
         told = self._told if self._told is not None and now < self._told[1] else None
-        asking = False
+        asking, wait = False, 0.0
         for session, mark in self._sessions(loop):
             if told is not None:
                 self._tell(mark, *told)
             for shown in mark.notices.values():
                 asking = asking or (shown.question is not None and not shown.seen)
-                if _is_due(shown, now):
-                    shown.due = now + SHOW_AGAIN_SECONDS
-                    self._do(shown, self._show(session, shown))
+                if session.connection_count and _is_due(shown, now):
+                    wait += SPREAD_SECONDS * (shown.number == shown.first)
+                    shown.due = now + wait + SHOW_AGAIN_SECONDS
+                    self._do(shown, self._show(session, shown, wait))
         return asking or told is not None
 
     @staticmethod
@@ -189,7 +201,10 @@ class Notices:
             mark.notices[notice.kind] = Shown(notice, bar, until, None, number, number)
 
     def _sessions(self, loop: Any) -> list[tuple[Any, Mark]]:
-        """Return the sessions of this process that live in a loop and have a connection."""
+        """Return the sessions of this process that live in a loop.
+
+        Those without a connection too: a page that comes back shows what it had shown before.
+        """
         found = []
         for context in members(self._contexts):
             if is_library_app(context):
@@ -198,7 +213,7 @@ class Notices:
                 mark = mark_of(session)
                 if mark is None or mark.loop is not loop or mark.process != os.getpid():
                     continue
-                if not session.destroyed and session.connection_count:
+                if not session.destroyed:
                     found.append((session, mark))
         return found
 
@@ -220,15 +235,20 @@ class Notices:
 
     # With the document of a session locked -------------------------------------------------------
 
-    async def _show(self, session: Any, shown: Shown) -> None:
+    async def _show(self, session: Any, shown: Shown, wait: float) -> None:
         """Show a notice. The sources arrive first: a page shows only what changes in them."""
+        await asyncio.sleep(wait)
         if await _locked(session, shown.bar.hang):
-            await _locked(session, lambda _: self._show_now(shown))
+            await _locked(session, lambda _: self._show_now(session, shown))
 
-    def _show_now(self, shown: Shown) -> None:
+    def _show_now(self, session: Any, shown: Shown) -> None:
         if shown.seen:
             return
         now, question = time.monotonic(), shown.question
+        connections = set(session._subscribed_connections)
+        if question is not None and connections != shown.connections:
+            question.begin_anew()
+        shown.connections = connections
         left = shown.until - now if question is None else question.next_showing(now)
         shown.number += 1
         self._say(shown, shown.notice.kind, left=max(0.0, left))
@@ -245,10 +265,15 @@ class Notices:
         await _locked(session, lambda _: self._say(shown, "nothing", left=0.0))
 
     async def _release(self, session: Any, shown: Shown, number: int) -> None:
-        """Close a page whose user has not answered, and say so in it."""
-        mark = mark_of(session)
+        """Close a page whose user has not answered, and say so in it.
+
+        An answer may have been lost with a connection that broke since, so a page that has another
+        one now is not closed.
+        """
+        mark, connections = mark_of(session), shown.connections
+        await asyncio.sleep(GRACE_SECONDS)
         if mark is None or not await _locked(
-            session, lambda _: self._may_release(session, mark, shown, number)
+            session, lambda _: self._may_release(session, shown, number, connections)
         ):
             return
         await self._end(session, mark, UNUSED)
@@ -268,24 +293,23 @@ class Notices:
 
     def _may_close(self, session: Any, shown: Shown) -> bool:
         """Say in the page that it is closed, unless there is work in it. Returns whether it is."""
-        if not hinting.may_be_closed(session) or is_blocked(session, own=1):
+        if not hinting.may_be_closed(session) or is_blocked(session, locks=1):
             return False
         shown.number += 1
         words = {"text": shown.notice.text, "button": shown.notice.reload}
         self._say(shown, "released", left=0.0, **words)
         return True
 
-    def _may_release(self, session: Any, mark: Mark, shown: Shown, number: int) -> bool:
+    def _may_release(self, session: Any, shown: Shown, number: int, connections: set[Any]) -> bool:
         """Say in the page that it is closed, or that it stays. Returns whether it may be closed.
 
         With the document locked, no message that has arrived before is still waiting.
         """
-        question = shown.question
-        if question is None or shown.seen or not question.is_over(time.monotonic(), number):
+        if not _is_over(shown, number):
             return False
-        shown.seen = True
+        shown.closed = True
         shown.number += 1
-        if mark.used > question.asked or session.connection_count > 1:
+        if not _is_alone(session, locks=1) or session._subscribed_connections != connections:
             self._say(shown, "nothing", left=0.0)
             return False
         words = {"text": shown.notice.closed, "button": shown.notice.reload}
@@ -311,13 +335,22 @@ def _is_due(shown: Shown, now: float) -> bool:
     return not shown.seen and not shown.busy and shown.due <= now
 
 
+def _is_over(shown: Shown, number: int) -> bool:
+    """Return whether a page may be closed that reports silence to this showing of a question."""
+    question = shown.question
+    return question is not None and not shown.closed and question.is_over(time.monotonic(), number)
+
+
 def _is_unused(session: Any, mark: Mark, idle_for: float, now: float) -> bool:
     return now - mark.used >= idle_for and _is_alone(session)
 
 
-def _is_alone(session: Any) -> bool:
-    """Return whether one page uses the session, and no work of the application does."""
-    return session.connection_count == 1 and not is_blocked(session)
+def _is_alone(session: Any, locks: int = 0) -> bool:
+    """Return whether one page uses the session, and no work of the application does.
+
+    locks: how often the agent itself has locked the document now.
+    """
+    return session.connection_count == 1 and not is_blocked(session, locks)
 
 
 async def _locked(session: Any, what: Callable[[Any], Any]) -> Any:

@@ -2,39 +2,59 @@
 
 Silence counts only if the page has confirmed without a gap, until the time was over, that it shows
 the question. A page that is asleep, frozen or disconnected confirms nothing, and is asked anew when
-it is back. Pure: times are arguments, in seconds of one clock.
+it is back. So is a page to which nothing could be shown for a while, because a callback of the
+application held its document. Pure: times are arguments, in seconds of one clock.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+SHOW_AGAIN_SECONDS = 5.0  # a page that reconnects gets its document anew, without the bar
+GRACE_SECONDS = 1.0  # from a report of silence to the end: what is right behind it still counts
+GAP_SECONDS = 3 * SHOW_AGAIN_SECONDS  # between two showings; after a longer one, time begins anew
+
 
 @dataclass(slots=True)
 class Question:
-    """One question. number: of its last showing. shown: the last number that was confirmed."""
+    """One question. number: of its last showing. shown: the last number that was confirmed.
+
+    since: when the time began that it waits. last: when it was shown last. answered: by any use of
+    the page, after which it is never over.
+    """
 
     seconds: float
-    asked: float
     number: int = 0
     shown: int = 0
     since: float = 0.0
-    begun: bool = False
+    last: float | None = None
+    answered: bool = False
 
     def next_showing(self, now: float) -> float:
         """Return for how many seconds the question now waits, and count this showing.
 
-        If the last showing was not confirmed, the time begins anew.
+        If the last showing was not confirmed, or is long ago, the time begins anew.
         """
-        if not self.begun or self.shown < self.number:
-            self.begun, self.since = True, now
+        gap = self.last is None or now - self.last > GAP_SECONDS
+        if gap or self.shown < self.number:
+            self.since = now
+        self.last = now
         self.number += 1
         return max(0.0, self.since + self.seconds - now)
+
+    def begin_anew(self) -> None:
+        """Have the time begin with the next showing, because the page has another connection."""
+        self.last = None
 
     def confirm(self, number: int) -> None:
         """Record that the page shows the question with this number."""
         self.shown = number if number == self.number else self.shown
 
     def is_over(self, now: float, number: int) -> bool:
-        """Return whether a page may be closed that reports silence to the showing of a number."""
-        return number == self.number and now >= self.since + self.seconds
+        """Return whether a page may be closed that reports silence to the showing of a number.
+
+        A report that arrives late is none: an answer of the user may wait behind it.
+        """
+        if self.last is None or self.answered or number != self.number:
+            return False
+        return now >= self.since + self.seconds and now - self.last <= GAP_SECONDS

@@ -36,16 +36,16 @@ def test_an_idle_policy_asks_on_all_running_pods() -> None:
     notice = parsed({**asked.notice, "id": "1"})
     assert (notice.kind, notice.seconds, notice.idle_for) == ("ask", 300.0, 7200.0)
     assert (notice.text, notice.button) == ("Bist du noch da?", "Ja")
-    assert not asked.once
+    assert asked.ends is None
 
 
 @pytest.mark.parametrize(
     ("since", "expected"),
     [
-        (3299, []),
-        (3300, [("ask", 300.0)]),
-        (6899, [("ask", 300.0)]),
-        (6900, [("ask", 300.0), ("tell", 300.0)]),
+        (3269, []),
+        (3270, [("ask", 300.0)]),
+        (6869, [("ask", 300.0)]),
+        (6870, [("ask", 300.0), ("tell", 330.0)]),
         (7140, [("ask", 300.0), ("tell", 60.0)]),
         (8000, [("ask", 300.0), ("tell", 0.0)]),
     ],
@@ -56,8 +56,9 @@ def test_before_a_deadline_unused_pages_are_asked_and_before_the_last_one_all_ar
     assert kinds(due(policy(drain=DRAIN), [cordoned(since)], NOW)) == expected
 
 
-def test_the_last_announcement_is_given_once() -> None:
-    assert [each.once for each in due(policy(drain=DRAIN), [cordoned(7000)], NOW)] == [False, True]
+def test_the_last_announcement_is_of_one_deadline() -> None:
+    ends = [each.ends for each in due(policy(drain=DRAIN), [cordoned(7000)], NOW)]
+    assert ends == [None, NOW + 200]
 
 
 @pytest.mark.parametrize("cause", [Cause.FULL, Cause.RESERVE])
@@ -130,7 +131,7 @@ def test_pages_that_may_be_closed_are_closed_on_draining_pods_alone(
     for each in found:
         notice = parsed({**each.notice, "id": "1"})
         assert (notice.kind, notice.text, notice.older_than) == ("close", "Bitte neu laden.", 300.0)
-        assert not each.once
+        assert each.ends is None
 
 
 def test_where_nothing_is_drained_nothing_is_closed() -> None:

@@ -7,12 +7,14 @@ import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from exporter.agent.notice import Notice, parsed
 from exporter.agent.question import Question
+from exporter.agent.use import is_use
 from exporter.doorkeeper import TokenGuard
 from exporter.notice_desk import MOST
 from exporter.observe import PodObserver
@@ -56,7 +58,7 @@ def test_a_notice_that_says_something_else_is_refused(said: Any, words: str) -> 
 
 
 def test_silence_counts_once_the_page_has_shown_the_question_all_the_time() -> None:
-    question = Question(10.0, asked=100.0)
+    question = Question(10.0)
     for now, left in ((100.0, 10.0), (105.0, 5.0), (110.0, 0.0)):
         assert question.next_showing(now) == left
         assert question.is_over(now, question.number) == (left == 0.0)
@@ -66,7 +68,7 @@ def test_silence_counts_once_the_page_has_shown_the_question_all_the_time() -> N
 
 @pytest.mark.parametrize("missed", [1, 2])
 def test_the_time_begins_anew_after_a_showing_that_was_not_confirmed(missed: int) -> None:
-    question = Question(10.0, asked=100.0)
+    question = Question(10.0)
     for number in range(1, missed + 1):
         question.next_showing(95.0 + 5.0 * number)
         question.confirm(0 if number == missed else number)
@@ -74,13 +76,67 @@ def test_the_time_begins_anew_after_a_showing_that_was_not_confirmed(missed: int
     assert not question.is_over(505.0, question.number)
 
 
+def test_the_time_begins_anew_after_a_while_in_which_nothing_could_be_shown() -> None:
+    """Such as while a callback has the document, in which nobody knows what the page did."""
+    question = Question(60.0)
+    for now in (100.0, 105.0, 110.0):
+        question.next_showing(now)
+        question.confirm(question.number)
+    assert question.next_showing(900.0) == 60.0
+    assert not question.is_over(900.0, question.number)
+
+
+def test_a_report_of_silence_that_is_late_counts_for_nothing() -> None:
+    question = Question(10.0)
+    for now in (100.0, 105.0, 110.0):
+        question.next_showing(now)
+        question.confirm(question.number)
+    assert question.is_over(112.0, question.number)
+    assert not question.is_over(140.0, question.number)
+
+
+def test_an_answered_question_is_never_over() -> None:
+    question = Question(10.0)
+    for now in (100.0, 105.0, 110.0):
+        question.next_showing(now)
+        question.confirm(question.number)
+    assert question.is_over(110.0, question.number)
+    question.answered = True
+    assert not question.is_over(110.0, question.number)
+
+
 def test_a_late_confirmation_of_an_earlier_showing_confirms_nothing() -> None:
-    question = Question(10.0, asked=100.0)
+    question = Question(10.0)
     question.next_showing(100.0)
     question.confirm(1)
     question.next_showing(105.0)
     question.confirm(1)
     assert question.next_showing(110.0) == 10.0
+
+
+CHANGED = {"kind": "ModelChanged", "model": {"id": "p1"}, "attr": "value", "new": 1}
+COMES_BACK = {"kind": "MessageSent", "msg_data": {"name": "client_reconnected"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "expected"),
+    [
+        pytest.param("PATCH-DOC", {"events": [CHANGED]}, True, id="a widget changes"),
+        pytest.param("PUSH-DOC", {"doc": {}}, True, id="a client sends its document"),
+        pytest.param("PULL-DOC-REQ", {}, False, id="a page asks for its document"),
+        pytest.param("PATCH-DOC", {"events": [{"kind": "RootAdded"}]}, False, id="it comes back"),
+        pytest.param("PATCH-DOC", {"events": [COMES_BACK]}, False, id="and tells of it"),
+        pytest.param("PATCH-DOC", {"events": [COMES_BACK, CHANGED]}, True, id="with a change"),
+        pytest.param("PATCH-DOC", {"events": []}, True, id="nothing known"),
+        pytest.param("PATCH-DOC", {"events": "x"}, True, id="no list"),
+        pytest.param("PATCH-DOC", {"events": [7]}, True, id="no change"),
+        pytest.param("PATCH-DOC", None, True, id="no content"),
+    ],
+)
+def test_what_a_page_sends_when_it_has_a_new_connection_is_no_use_of_it(
+    kind: str, content: Any, expected: bool
+) -> None:
+    assert is_use(SimpleNamespace(msgtype=kind, content=content)) is expected
 
 
 @pytest.fixture

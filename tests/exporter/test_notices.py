@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-from bokeh.embed import server_document
 from selenium.webdriver import ActionChains, Chrome
 
 from autoscaler.adapters.sidecars import HttpSidecars
@@ -28,42 +23,31 @@ from exporter.child_processes import below
 from exporter.tokens import TokenFile
 from tests.builders import pod, policy
 from tests.exporter.carriers import DJANGO, MOUNTED, PANEL_ON_FASTAPI, UVICORN, carried
-from tests.lab import newer_bokeh, processes
-from tests.lab.bokeh_servers import Served, free_port, served, wait_until
+from tests.exporter.notice_pages import (
+    ASK,
+    CLICK,
+    PAGES,
+    PLAIN,
+    PRESS,
+    RELEASED,
+    TOKEN,
+    ask,
+    asked,
+    bar,
+    embedding,
+    is_closed,
+    open_page,
+    post,
+    serving,
+)
+from tests.lab import newer_bokeh
+from tests.lab.bokeh_servers import Served, wait_until
 from tests.lab.browser import HOW, browser, driver
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
 ]
-
-TOKEN = "a-token-for-tests"
-PLAIN = """
-from bokeh.io import curdoc
-from bokeh.models import Button, Div
-
-shown, button = Div(text="0"), Button(label="more")
-button.on_click(lambda: shown.update(text=str(int(shown.text) + 1)))
-curdoc().add_root(shown)
-curdoc().add_root(button)
-"""
-PANEL = """
-import panel as pn
-
-pn.extension({})
-button = pn.widgets.Button(name="more")
-pn.Column(pn.pane.Markdown(pn.bind(str, button.param.clicks)), button).servable()
-"""
-PAGES = {
-    "Bokeh 3.10": ("bokeh", PLAIN),
-    "Panel": ("panel", PANEL.format("")),
-    "Panel, fast": ("panel", PANEL.format("template='fast'")),
-    "Panel, material": ("panel", PANEL.format("template='material'")),
-    "server_document": ("bokeh", PLAIN),
-}
-BAR = "return document.querySelector('#bokeh-exporter-notices [role=alert]')?.innerText ?? ''"
-IS_READY = "return window.Bokeh?.documents.some((each) => each.is_idle)"
-PRESS = "document.querySelector('#bokeh-exporter-notices button').click()"
 
 
 @pytest.fixture(scope="module")
@@ -77,55 +61,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("plain"), PLAIN) as server:
         server.wait_workers(1)
         yield server
-
-
-@contextmanager
-def serving(
-    folder: Path, app: str, *arguments: str, program: str = "bokeh", python: str = sys.executable
-) -> Iterator[Served]:
-    (folder / "app.py").write_text(app)
-    (folder / "token").write_text(TOKEN)
-    port = free_port()
-    command = [python, "-m", program, "serve", "app.py", "--port", str(port), *arguments]
-    environment = {"BOKEH_EXPORTER_TOKEN_FILE": str(folder / "token")}
-    with served(folder, command, port=port, environment=environment) as server:
-        server.token = TOKEN
-        yield server
-
-
-@contextmanager
-def embedding(url: str) -> Iterator[str]:
-    """The address of a page of another server that has the app in it."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(f"<body><h1>Host</h1>{server_document(url)}</body>".encode())
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as host:
-        threading.Thread(target=host.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{host.server_port}/"
-        host.shutdown()
-
-
-def post(server: Served, **notice: Any) -> dict[str, Any]:
-    status, _, body = server.get("/notice", body=json.dumps(notice).encode())
-    assert status == 200, body
-    said: dict[str, Any] = json.loads(body)
-    return said
-
-
-def open_page(window: Chrome, server: Served, count: int = 1, url: str | None = None) -> None:
-    window.get(url or server.url)
-    wait_until(lambda: server.connected() == count, "the session")
-    wait_until(lambda: window.execute_script(IS_READY), "the page")
-
-
-def bar(window: Chrome) -> str:
-    text: str = window.execute_script(BAR)
-    return text
 
 
 def test_all_users_of_all_workers_read_an_announcement(tmp_path: Path, window: Chrome) -> None:
@@ -149,27 +84,6 @@ for (const model of Bokeh.documents[0]._all_models.values()) {
   }
 }
 """
-ASK = {"kind": "ask", "text": "Do you still use this page?", "seconds": 10}
-RELEASED = 'bokeh_sessions_released_total{app="/app"}'
-CLICK = """
-const buttons = (root) => [...root.querySelectorAll("*")].flatMap((each) =>
-  each.tagName == "BUTTON" ? [each] : each.shadowRoot ? buttons(each.shadowRoot) : [])
-buttons(document).find((each) => each.textContent == "more").click()
-"""
-
-
-def asked(window: Chrome) -> None:
-    wait_until(lambda: ASK["text"] in bar(window), "the question")
-
-
-def ask(server: Served, window: Chrome) -> None:
-    """Ask, and again as the daemon's rounds do: a page that Bokeh is just busy with is skipped."""
-    for _ in range(2):
-        post(server, **ASK)
-        with suppress(AssertionError):
-            processes.wait_until(lambda: ASK["text"] in bar(window), 8.0, "the question")
-            return
-    asked(window)
 
 
 @contextmanager
@@ -191,10 +105,6 @@ def command_line(process: int) -> bytes:
     with suppress(OSError):
         return Path(f"/proc/{process}/cmdline").read_bytes()
     return b""
-
-
-def is_closed(window: Chrome) -> bool:
-    return "This page was closed because nobody used it." in bar(window)
 
 
 def test_a_text_is_no_html_and_a_page_answers_for_itself_only(
@@ -398,7 +308,7 @@ def test_a_policy_closes_the_forgotten_tab_and_asks_nobody_who_uses_the_page(
     while plain.connected() == 2:
         assert time.monotonic() - began < 110
         window.execute_script(CLICK)
-        recorder.record(PassResult(time.time(), (Outcome(idle, target),), PolicySet()))
+        recorder.record(PassResult(time.time(), (Outcome(idle, target),), PolicySet((idle,))))
         time.sleep(2)
         seen.add(bar(window))
     assert time.monotonic() - began > 60

@@ -23,6 +23,11 @@ def visits() -> Trace:
         pytest.param({}, "Only pods without sessions are removed.", id="drains"),
         pytest.param({"paused": True}, "its replicas never change.", id="a pause"),
         pytest.param(
+            {"idle": {"after": "2h"}},
+            "no session is released (idle).",
+            id="unused sessions",
+        ),
+        pytest.param(
             {"drain": "none"},
             "The ReplicaSet chooses the pods that are removed",
             id="patches at once",

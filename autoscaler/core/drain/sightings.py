@@ -33,15 +33,16 @@ def _seen(last: Sighting | None, pod: PodState, now: float) -> Sighting:
     # The time tells of a pod that was not Ready for a moment between two looks.
     rank = (pod.phase, pod.ready, pod.ready_since, bool(pod.node), pod.deletion_cost)
     writer = None if pod.routable else pod.label_writer
+    released = None if pod.occupancy is None else pod.occupancy.released
     if last is None:
-        return Sighting(rank, now, writer, now)
-    if last.rank == rank and last.label_writer == writer:
-        return last
+        return Sighting(rank, now, writer, now, released)
+    same = last.label_writer == writer
     return Sighting(
         rank,
         last.unchanged_since if last.rank == rank else now,
         writer,
-        last.cordoned_since if last.label_writer == writer else now,
+        last.cordoned_since if same else now,
+        last.released if same and last.released is not None else released,
     )
 
 
@@ -49,6 +50,14 @@ def cordoned_for(seen: Sightings, pod: PodState, now: float) -> float:
     """Seconds for which the pod has been seen cordoned without a break."""
     last = seen.get(pod.uid)
     return 0.0 if last is None or pod.routable else now - last.cordoned_since
+
+
+def released_since(seen: Sightings, pod: PodState) -> int:
+    """Sessions of a cordoned pod that were closed for being unused since it was seen cordoned."""
+    last, now = seen.get(pod.uid), pod.occupancy
+    if last is None or last.released is None or now is None or now.released is None:
+        return 0
+    return max(0, now.released - last.released)  # a server that began anew counts from 0
 
 
 def too_fresh(seen: Sightings, pods: Sequence[PodState], now: Now) -> str:
