@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from autoscaler.adapters.prometheus import loads
 from autoscaler.adapters.prometheus.http import PrometheusSettings
 from autoscaler.adapters.prometheus.loads import PrometheusLoads
 from autoscaler.cli import main
@@ -71,9 +72,9 @@ def read(prometheus: PrometheusServer) -> Mapping[str, Sequence[PodLoad]]:
 
 def test_each_load_has_all_that_a_pod_told(prometheus: PrometheusServer) -> None:
     prometheus.push(a_day())
-    loads = read(prometheus)[POD]
-    assert len(loads) == DAY // STEP
-    last = loads[-1]
+    found = read(prometheus)[POD]
+    assert len(found) == DAY // STEP
+    last = found[-1]
     assert last.at == NOW - NOW % STEP
     assert last.sessions == 8
     assert last.busy == pytest.approx(0.4, rel=0.02)
@@ -113,6 +114,21 @@ def test_an_exporter_that_tells_sessions_alone_has_loads_without_costs(
     prometheus.push(sessions)
     last = read(prometheus)[POD][-1]
     assert last == PodLoad(last.at, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("most", "ends"),
+    [(5 * DAY // STEP, "bcz9"), (2 * DAY // STEP, "bc"), (0.02 * DAY // STEP, "b")],
+    ids=["few pods are all read", "half of many", "few of very many"],
+)
+def test_of_many_pods_some_are_read(
+    prometheus: PrometheusServer, monkeypatch: pytest.MonkeyPatch, most: float, ends: str
+) -> None:
+    names = [f"bokeh-app-5d8f7c9b6d-xxxb{end}" for end in "bcz9"]
+    for name in names:
+        prometheus.push({k: v for k, v in a_day(name).items() if ("state", "connected") in k})
+    monkeypatch.setattr(loads, "MOST_LOADS", most)
+    assert set(read(prometheus)) == {name for name in names if name[-1] in ends}
 
 
 def test_another_deployment_has_no_part_in_it(prometheus: PrometheusServer) -> None:

@@ -115,6 +115,31 @@ def test_nothing_is_learned_from(pods: dict[str, list[PodLoad]]) -> None:
     assert estimate(pods, STEP).seats is None
 
 
+@pytest.mark.parametrize(
+    ("true", "seats"), [(100.0, 100), (20.4, 20), (4.92, 5), (13.6, 13)], ids=str
+)
+def test_full_seats_exceed_the_limit_by_less_than_it_is_measured(true: float, seats: int) -> None:
+    found = estimate({"a": pod(OFFICE, busy=line(0.0, 0.7 / true))}, STEP)
+    assert found.seats == seats
+
+
+def test_late_timers_of_an_hour_in_which_the_node_was_starved_do_not_decide() -> None:
+    starved = [
+        load._replace(lag=9.0) if 12 <= i < 24 else load
+        for i, load in enumerate(pod(OFFICE, line(0.0, 0.05), lag=lambda _: 0.01))
+    ]
+    assert starved[12].sessions == 1
+    assert estimate({"a": starved}, STEP).seats == 14
+
+
+def test_a_memory_limit_that_was_raised_counts_from_then_on() -> None:
+    cost = line(200 * MB, 50 * MB)
+    old = pod(OFFICE, memory=cost, limit=600 * MB)
+    new = [load._replace(at=load.at + DAY * STEP) for load in pod(OFFICE, memory=cost)]
+    assert estimate({"a": old}, STEP).seats == 5
+    assert estimate({"a": old, "b": new}, STEP).seats == 12
+
+
 def test_memory_that_earlier_sessions_left_behind_is_not_that_of_the_few_who_stay() -> None:
     kept = 200 * MB + 9 * 50 * MB
     day = [*pod(FILLS, memory=line(200 * MB, 50 * MB)), *pod([1.0] * DAY, memory=lambda _: kept)]
