@@ -124,8 +124,8 @@ def _edits(varied: Sequence[Knob], attempts: int) -> Iterator[Edits]:
 def knobs(policy: Policy, assumptions: Assumptions) -> list[Knob]:
     """Return the values of a policy to vary: of what it has, and a cooldown after scale-ups.
 
-    Left as they are: bounds that protect (`replicas`, `memory`, `fallback`), and how long users
-    have (`drain`).
+    Left as they are: bounds that protect (`replicas`, `memory`, `fallback`), how long users have
+    (`drain`), and seats that are learned.
     """
     found = [
         *_of_metrics(policy, assumptions),
@@ -147,7 +147,8 @@ def _of_metrics(policy: Policy, assumptions: Assumptions) -> Iterator[Knob]:
             case SessionsMetric():
                 yield Knob((*path, "spare"), _spares(metric, assumptions))
                 most = max(metric.seats, assumptions.seats)
-                yield Knob((*path, "seats"), _scaled(most, SEAT_SHARES))
+                if metric.learn is None:
+                    yield Knob((*path, "seats"), _scaled(most, SEAT_SHARES))
             case CpuMetric():
                 yield Knob((*path, "utilization"), UTILIZATIONS)
             case PrometheusMetric(per_replica=float(target)):

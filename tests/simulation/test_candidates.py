@@ -22,6 +22,7 @@ from autoscaler.simulation.front import Placement
 from tests.builders import policy
 
 ASSUMED = Assumptions(seats=10)
+LEARN = {"first": 10, "min": 5, "max": 40}
 SESSIONS = {"type": "sessions", "seats": 10, "spare": 5}
 CPU = {"type": "cpu", "utilization": "70%"}
 WINDOW = {"from": "08:00", "to": "18:00", "min": 4}
@@ -34,6 +35,11 @@ WINDOW = {"from": "08:00", "to": "18:00", "min": 4}
             {"metrics": [SESSIONS]},
             ["metrics.0.spare", "metrics.0.seats", "cooldown.down"],
             id="free seats, planned seats and the cooldown of a policy by sessions",
+        ),
+        pytest.param(
+            {"metrics": [{**SESSIONS, "seats": "auto", "learn": LEARN}]},
+            ["metrics.0.spare", "cooldown.down"],
+            id="no seats that are learned",
         ),
         pytest.param(
             {"metrics": [CPU]}, ["metrics.0.utilization", "cooldown.down"], id="CPU's target"

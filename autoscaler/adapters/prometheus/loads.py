@@ -22,8 +22,8 @@ _QUERIES = {
     "lag": f"histogram_quantile(0.95, {_LAGS})",
 }
 
-# About so many loads are read at most: those of 25 pods in a week. Each takes 0.7 kB of memory while
-# it is read, so that those of a large fleet would take more than a daemon has.
+# About so many loads are read at most: those of 25 pods in a week. Each takes 0.7 kB of memory, so
+# that those of a large fleet would take more than a daemon has.
 MOST_LOADS = 50_000
 _PODS = "count(count by (pod) (bokeh_sessions{connected}))"
 _COUNTED_EACH = 3_600
