@@ -38,9 +38,11 @@ LEAST_HOURS, LEAST_LOADS = 6.0, 12
 BEYOND = 2.0
 # The share by which the next whole number may be more, and is taken: a measurement is no better.
 NEARLY = 0.02
-# Seconds between two changes of the seats, the share by which one changes them, and the share that
-# makes no difference.
-PACE, STEP, SAME = 600.0, 0.1, 0.05
+# Seconds after a change of the seats before they are lowered, or raised. What pods cost is read
+# once an hour, and a cost that grows faster than the sessions must be seen before the next raise.
+PACE, RISE = 600.0, 3600.0
+# The share by which one change changes them, and the share that makes no difference.
+STEP, SAME = 0.1, 0.05
 
 
 class _Cost(NamedTuple):
@@ -200,11 +202,25 @@ def _quantile(weighted: Sequence[tuple[float, float]], share: float) -> float:
     return ordered[-1][0]
 
 
-def described(found: SeatEstimate) -> str:
-    """Return in words how many sessions a pod can hold, and by what."""
+def is_limited(found: SeatEstimate) -> bool:
+    """Return whether a number of sessions is known from which on a pod would do worse."""
+    return found.seats is not None and found.seats < MAX_REPLICAS
+
+
+def reason(found: SeatEstimate) -> str:
+    """Return in words what limits the sessions of a pod, or why that is not known."""
     if found.seats is None:
         return found.why
-    told = f"at {counted(found.seats, 'session')} {found.why}"
+    if not is_limited(found):
+        return "sessions cost the event loop and memory too little to tell how many a pod can hold"
+    return f"at {counted(found.seats, 'session')} {found.why}"
+
+
+def described(found: SeatEstimate) -> str:
+    """Return in words how many sessions a pod can hold, and by what."""
+    told = reason(found)
+    if not is_limited(found):
+        return told
     costs = []
     if found.busy is not None:
         costs.append(f"{found.busy.each:.2%} of an event loop")
@@ -235,7 +251,7 @@ def follow(
         return seats
     goal = min(max(found.seats, learn.min), learn.max)
     goal = min(goal, max(kept, floor(BEYOND * found.most)))
-    if abs(goal - kept) <= SAME * kept:
+    if abs(goal - kept) <= SAME * kept or (goal > kept and not now.has_passed(RISE, seats.at)):
         return seats
     step = max(1, floor(STEP * kept))
     number = min(goal, kept + step)

@@ -196,6 +196,28 @@ def test_the_command_prints_json(prometheus: PrometheusServer, command: Command)
     assert found["pods"] == [POD], "of the newest ReplicaSet"
 
 
+def test_sessions_that_cost_nothing_have_no_number_of_seats(
+    prometheus: PrometheusServer, command: Command
+) -> None:
+    prometheus.push({k: v for k, v in a_day(busy=0.0).items() if "memory" not in str(k)})
+    code, said, _ = command("--last", "1d")
+    assert code == 1
+    first, *others = said.splitlines()
+    assert first.startswith("bokeh/bokeh-app, the last 1d: no seats are known: sessions cost the")
+    assert others == [
+        "  event loop: 0 % for each session, 0 % without any",
+        "  known from: 156 session-hours of 1 pod, up to 8 sessions in one",
+        "  no pod has held half as many: begin with 16, and ask again",
+    ]
+    code, said, _ = command("--json")
+    assert (code, json.loads(said)["seats"]) == (1, None)
+
+
+def test_values_that_nothing_can_have_are_left_out(prometheus: PrometheusServer) -> None:
+    prometheus.push({key: [(at, 1e300) for at, _ in points] for key, points in a_day().items()})
+    assert not any(read(prometheus).values())
+
+
 def test_too_little_is_known_of_an_hour(prometheus: PrometheusServer, command: Command) -> None:
     prometheus.push(a_day(began=NOW - 2 * HOUR))
     code, said, _ = command()

@@ -14,7 +14,7 @@ from autoscaler.control.actor import key_of
 from autoscaler.control.learned_seats import LearnedSeats
 from autoscaler.control.pass_result import Outcome
 from autoscaler.control.state_store import StateStore
-from autoscaler.core.seating import PACE
+from autoscaler.core.seating import RISE
 from autoscaler.errors import MetricsError
 from autoscaler.model import PodLoad, Seats, State, TargetRef
 from autoscaler.policy import Policy
@@ -96,13 +96,13 @@ def test_seats_follow_the_estimate_and_are_told(caplog: pytest.LogCaptureFixture
     world = Learner()
     world.run()
     world.read()
-    assert world.seats() == 10, "not before ten minutes"
+    assert world.seats() == 10, "not before an hour"
 
     with caplog.at_level(logging.INFO):
-        world.wait(PACE)
+        world.wait(RISE)
         assert world.seats() == 11
     for expected in (12, 13, 14, 14):
-        world.wait(PACE)
+        world.wait(RISE)
         assert world.seats() == expected
 
     events = [text for _, reason, text in world.cluster.events if reason == "SeatsLearned"]
@@ -150,7 +150,7 @@ def test_replicas_follow_the_seats_in_use() -> None:
     assert outcome.decision is not None
     assert "/ 10 seats" in outcome.decision.recommendations[0].detail
     world.read()
-    world.wait(PACE)
+    world.wait(RISE)
     [outcome] = world.run().outcomes
     assert outcome.decision is not None
     assert "/ 9 seats" in outcome.decision.recommendations[0].detail
@@ -166,7 +166,7 @@ def test_seats_never_sink_below_the_sessions_of_the_fullest_pod(
     world.cluster.deploy(APP, sessions, 4, 4, 4, 4)
     world.run()
     world.read()
-    world.wait(PACE)
+    world.wait(RISE)
     assert world.seats() == expected
 
 
@@ -175,7 +175,7 @@ def test_seats_do_not_sink_while_the_sessions_of_a_pod_are_unknown() -> None:
     world.run()
     world.read()
     del world.cluster.sessions["bokeh", "pod-3"]
-    world.wait(PACE)
+    world.wait(RISE)
     assert world.seats() == 10
 
 
@@ -183,7 +183,7 @@ def test_the_next_leader_goes_on_with_the_seats_in_use() -> None:
     world = Learner()
     world.run()
     world.read()
-    world.wait(PACE)
+    world.wait(RISE)
     assert world.seats() == 11
 
     text = world.store.text(lambda _: True)
@@ -228,7 +228,7 @@ def test_loads_that_cannot_be_read_leave_the_seats_and_are_told_once(
     world.run()
     with caplog.at_level(logging.WARNING):
         world.read()
-        world.wait(PACE)
+        world.wait(RISE)
         world.run()
         world.read()
     assert world.seats() == 10
@@ -245,7 +245,7 @@ def test_pods_of_another_image_do_not_teach() -> None:
     world.cluster.targets[APP] = replace(target, same_image=frozenset({"app-2"}))
     world.run()
     world.read()
-    world.wait(PACE)
+    world.wait(RISE)
     assert world.seats() == 11
 
 
@@ -254,9 +254,10 @@ def test_what_the_last_image_taught_moves_nothing_under_another_one() -> None:
     target = world.cluster.targets[APP]
     world.cluster.targets[APP] = replace(target, same_image=frozenset({"app-1"}))
     world.run()
+    world.wait(RISE - 100)
     world.read()
     world.cluster.targets[APP] = replace(target, same_image=frozenset({"app-2"}))
-    world.wait(PACE)
+    world.wait(100)
     assert world.seats() == 10
     assert policy_status(outcome_of(world)).learned == (
         "10 seats for each pod: no load of its pods has been read yet"

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from autoscaler.adapters.prometheus.http import PrometheusSettings
 from autoscaler.adapters.prometheus.ranges import PER_POD, RangeQueries
+from autoscaler.adapters.prometheus.rows import LARGEST
 from autoscaler.model import PodLoad, TargetRef
 
 # The queries, by what they return of each pod. An exporter of an older version does not measure the
@@ -72,7 +73,7 @@ class PrometheusLoads:
         values: dict[str, dict[float, float]] = {}
         for labels, points, _ in self._queries.rows(query, first, last, step):
             of_pod = values.setdefault(str(labels.get("pod", "")), {})
-            of_pod |= {point.at: point.value for point in points if point.value >= 0}
+            of_pod |= {point.at: point.value for point in points if 0 <= point.value <= LARGEST}
         return values
 
 
