@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_target,
         help="the Deployment whose pods have served sessions",
     )
+    parser.add_argument(
+        "--all-pods",
+        action="store_true",
+        help="count the pods of all ReplicaSets (default: those of the newest one, because others "
+        "may have run another image)",
+    )
     add_prometheus(parser, required=True, timeout=HISTORY_TIMEOUT, short=True)
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -69,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
     step = _step(args.last, args.scrape_interval)
     try:
-        pods = seating.of_image(_loads(args, step))
+        known = _loads(args, step)
+        pods = known if args.all_pods else seating.of_image(known)
         found = seating.estimate(pods, step)
         if args.html is not None:
             _write(args, pods, found)
@@ -80,6 +87,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_document(args, pods, found), indent=2))
     else:
         say(*_lines(args, pods, found))
+        if len(pods) < len(known):
+            left_out = counted(len(known) - len(pods), "pod")
+            say(f"  left out: {left_out} of earlier ReplicaSets; --all-pods counts them")
     return FOUND if seating.is_limited(found) else UNKNOWN
 
 

@@ -196,6 +196,22 @@ def test_the_command_prints_json(prometheus: PrometheusServer, command: Command)
     assert found["pods"] == [POD], "of the newest ReplicaSet"
 
 
+def test_pods_that_are_left_out_are_told_and_can_be_counted(
+    prometheus: PrometheusServer, command: Command
+) -> None:
+    prometheus.push({**a_day(began=NOW - HOUR), **a_day(OLD, began=NOW - DAY)})
+    code, said, _ = command("--last", "1d")
+    assert code == 1
+    [first, last] = said.splitlines()
+    assert "no seats are known: " in first
+    assert last == "  left out: 1 pod of earlier ReplicaSets; --all-pods counts them"
+
+    code, said, _ = command("--last", "1d", "--all-pods")
+    assert code == 0
+    assert "session-hours of 2 pods" in said
+    assert "left out" not in said
+
+
 def test_sessions_that_cost_nothing_have_no_number_of_seats(
     prometheus: PrometheusServer, command: Command
 ) -> None:
