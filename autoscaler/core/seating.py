@@ -62,14 +62,15 @@ def of_image(
     """
     if not sets and pods:
         last = max(pods, key=lambda name: pods[name][0].at if pods[name] else 0.0)
-        return {name: loads for name, loads in pods.items() if _set_of(name) == _set_of(last)}
+        return {name: loads for name, loads in pods.items() if _stem(name) == _stem(last)}
     # The API server cuts long names so that the suffix of the pod fits.
-    prefixes = {f"{name}-"[:58] for name in sets}
-    return {name: loads for name, loads in pods.items() if name[:-5] in prefixes}
+    stems = {f"{name}-"[:58] for name in sets}
+    return {name: loads for name, loads in pods.items() if _stem(name) in stems}
 
 
-def _set_of(pod: str) -> str:
-    return pod.rpartition("-")[0]
+def _stem(pod: str) -> str:
+    """Return the name of a pod without its five random characters."""
+    return pod[:-5]
 
 
 def estimate(pods: Mapping[str, Sequence[PodLoad]], step: float) -> SeatEstimate:

@@ -65,9 +65,9 @@ def a_day(
     return {each: list(zip(times, values, strict=True)) for each, values in samples.items()}
 
 
-def read(prometheus: PrometheusServer) -> Mapping[str, Sequence[PodLoad]]:
+def read(prometheus: PrometheusServer, ref: TargetRef = REF) -> Mapping[str, Sequence[PodLoad]]:
     settings = PrometheusSettings(prometheus.url, scrape_interval=SCRAPE)
-    return PrometheusLoads(settings).loads(REF, NOW, DAY, STEP)
+    return PrometheusLoads(settings).loads(ref, NOW, DAY, STEP)
 
 
 def test_each_load_has_all_that_a_pod_told(prometheus: PrometheusServer) -> None:
@@ -129,6 +129,14 @@ def test_of_many_pods_some_are_read(
         prometheus.push({k: v for k, v in a_day(name).items() if ("state", "connected") in k})
     monkeypatch.setattr(loads, "MOST_LOADS", most)
     assert set(read(prometheus)) == {name for name in names if name[-1] in ends}
+
+
+@pytest.mark.parametrize("length", [46, 47, 52, 57, 58, 63])
+def test_a_pod_whose_name_was_cut_is_read(prometheus: PrometheusServer, length: int) -> None:
+    name = f"release-{'x' * length}"[:length]
+    pod = f"{name}-5d8f7c9b6d-"[:58] + "x2x4z"
+    prometheus.push({key: v for key, v in a_day(pod).items() if ("state", "connected") in key})
+    assert set(read(prometheus, TargetRef("bokeh", name))) == {pod}
 
 
 def test_another_deployment_has_no_part_in_it(prometheus: PrometheusServer) -> None:
