@@ -16,6 +16,7 @@ from autoscaler.core.now import Now
 from autoscaler.errors import AutoscalerError
 from autoscaler.reporting.decision_fields import decision_fields
 from autoscaler.reporting.events import unreachable
+from autoscaler.units import counted
 from exporter.texts import visible
 
 
@@ -64,6 +65,10 @@ def as_text(outcome: Outcome) -> str:
     ready = sum(pod.serving for pod in observed.pods)
     target = outcome.policy.target.ref
     lines = [f"{outcome.policy.name} for {target}: {decision.current} replicas, {ready} ready"]
+    if outcome.seats is not None:
+        seats = counted(outcome.seats.seats, "seat")
+        told = "the first guess; `autoscaler status` has those that the daemon has learned"
+        lines.append(f"  {'seats':<8} {seats:>12}  {told}")
     for metric in decision.recommendations:
         number = "unknown" if metric.replicas is None else f"{metric.replicas} replicas"
         lines.append(f"  {'metric':<8} {number:>12}  {metric.detail}")

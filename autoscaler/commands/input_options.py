@@ -128,7 +128,8 @@ def _add_assumptions(group: argparse._ArgumentGroup) -> None:
         "--seats",
         type=_seats,
         metavar="N",
-        help="number of sessions that a pod can hold (default: each policy's own seats, else 20)",
+        help="number of sessions that a pod can hold, with which policies that learn their seats "
+        "also plan (default: each policy's own seats, else 20)",
     )
     group.add_argument(
         "--tick",

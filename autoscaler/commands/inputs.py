@@ -55,6 +55,9 @@ def load(
 
     policy = load_policy(args.policy)
     baselines = [each for text in args.against for each in load_baselines(text, policy)]
+    if args.seats:  # of pods that hold so many, the daemon learns as many
+        policy = policy.with_first(args.seats)
+        baselines = [each._replace(policy=each.policy.with_first(args.seats)) for each in baselines]
     trace = trace or _trace(args, policy)
     stated = next((each.seats for each in baselines if each.seats), None)
     assumed = _assumptions(args, policy, trace, stated)

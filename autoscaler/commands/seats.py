@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_target,
         help="the Deployment whose pods have served sessions",
     )
+    parser.add_argument(
+        "--all-pods",
+        action="store_true",
+        help="count the pods of all ReplicaSets (default: those of the newest one, because others "
+        "may have run another image)",
+    )
     add_prometheus(parser, required=True, timeout=HISTORY_TIMEOUT, short=True)
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -69,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
     step = _step(args.last, args.scrape_interval)
     try:
-        pods = seating.of_image(_loads(args, step))
+        known = _loads(args, step)
+        pods = known if args.all_pods else seating.of_image(known)
         found = seating.estimate(pods, step)
         if args.html is not None:
             _write(args, pods, found)
@@ -80,7 +87,10 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_document(args, pods, found), indent=2))
     else:
         say(*_lines(args, pods, found))
-    return UNKNOWN if found.seats is None else FOUND
+        if len(pods) < len(known):
+            left_out = counted(len(known) - len(pods), "pod")
+            say(f"  left out: {left_out} of earlier ReplicaSets; --all-pods counts them")
+    return FOUND if seating.is_limited(found) else UNKNOWN
 
 
 def _step(last: float, scrape_interval: float) -> int:
@@ -106,12 +116,16 @@ def _loads(args: argparse.Namespace, step: int) -> Loads:
 
 
 def _lines(args: argparse.Namespace, pods: Loads, found: SeatEstimate) -> Iterator[str]:
+    from autoscaler.core.seating import is_limited, reason
+
     name = f"{args.target}, the last {duration_text(args.last)}"
+    if found.seats is None or not is_limited(found):
+        yield f"{name}: no seats are known: {reason(found)}"
+    else:
+        yield f"{name}: {counted(found.seats, 'seat')}"
+        yield f"  {reason(found)}"
     if found.seats is None:
-        yield f"{name}: no seats are known: {found.why}"
         return
-    yield f"{name}: {counted(found.seats, 'seat')}"
-    yield f"  at {counted(found.seats, 'session')} {found.why}"
     yield from (f"  {title}: {text}" for title, text in _table(pods, found).rows)
     if found.seats > 2 * found.most:
         yield f"  no pod has held half as many: begin with {2 * found.most:.0f}, and ask again"
@@ -138,16 +152,18 @@ def _words(line: Line, limit: float | None, scale: float, unit: str) -> str:
     """Return a line in words. scale: by which its costs are shown in the unit."""
     base, each = line.base * scale, line.each * scale
     words = f"{each:.3g} {unit} for each session, {base:.3g} {unit} without any"
-    if limit is None:
+    if limit is None or not line.each:
         return words
     return f"{words}: {line.sessions_at(limit):.1f} sessions at {limit * scale:.0f} {unit}"
 
 
 def _document(args: argparse.Namespace, pods: Loads, found: SeatEstimate) -> dict[str, Any]:
+    from autoscaler.core.seating import is_limited, reason
+
     return {
         "target": str(args.target),
-        "seats": found.seats,
-        "why": found.why,
+        "seats": found.seats if is_limited(found) else None,
+        "why": found.why if is_limited(found) else reason(found),
         "event_loop": found.busy and found.busy._asdict(),
         "memory": found.memory and found.memory._asdict(),
         "memory_limit": found.limit,

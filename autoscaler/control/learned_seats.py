@@ -41,6 +41,17 @@ class _Effective(NamedTuple):
     policy: Policy
 
 
+class _Read(NamedTuple):
+    """What was estimated of the pods of these ReplicaSets, which run one image; none: unknown."""
+
+    sets: frozenset[str]
+    estimate: SeatEstimate
+
+    def is_of(self, sets: frozenset[str]) -> bool:
+        """Return whether these ReplicaSets run the same image, as far as it is known."""
+        return not (self.sets and sets) or not self.sets.isdisjoint(sets)
+
+
 class LearnedSeats:
     """The seats of all policies that learn theirs. history: None: there is none to read."""
 
@@ -48,10 +59,10 @@ class LearnedSeats:
         self._store = store
         self._clock = clock
         self._same_image: dict[Key, frozenset[str]] = {}
-        self._estimates: dict[Key, SeatEstimate] = {}
+        self._estimates: dict[Key, _Read] = {}
         self._effective: dict[Key, _Effective] = {}
         self._in_use: dict[str, SeatsInUse] = {}
-        self._histories: Histories[SeatEstimate] | None = None
+        self._histories: Histories[_Read] | None = None
         if history is not None:
             read = partial(self._read, history)
             self._histories = Histories("learned-seats", _WHAT, read, store, clock)
@@ -69,14 +80,15 @@ class LearnedSeats:
     def told(self, outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
         """Return the outcomes with the seats in use, for those of policies that learn them.
 
-        A change is told once.
+        A change is told once, with the next outcome of its policy, which a slow write delays.
         """
-        known = self._in_use
-        self._in_use = {name: each._replace(before=None) for name, each in known.items()}
-        return tuple(
-            replace(each, seats=seats) if (seats := known.get(each.policy.name)) else each
-            for each in outcomes
-        )
+        found = []
+        for each in outcomes:
+            seats = self._in_use.get(each.policy.name)
+            if seats is not None:
+                self._in_use[each.policy.name] = seats._replace(before=None)
+            found.append(replace(each, seats=seats) if seats else each)
+        return tuple(found)
 
     def _with_seats(self, policy: Policy, target: object, readings: Readings) -> Policy:
         learn = policy.learn
@@ -88,10 +100,11 @@ class LearnedSeats:
         state = self._store.of(key) or State()
         seated = _seated(target, readings)
         seats = seating.follow(state.seats, learn, estimate, seated, Now(self._clock.now()))
-        before = None
+        last = self._in_use.get(policy.name)
+        before = last.before if last is not None else None  # of a change that is not told yet
         if seats != state.seats:
             self._store.keep(key, state._replace(seats=seats))
-            before = state.seats and state.seats.number
+            before = before or (state.seats and state.seats.number)
         self._in_use[policy.name] = SeatsInUse(seats.number, before, estimate)
         known = self._effective.get(key)
         if known is None or known.written is not policy or known.seats != seats.number:
@@ -100,22 +113,26 @@ class LearnedSeats:
         return known.policy
 
     def _estimate(self, key: Key, target: TargetState) -> SeatEstimate | None:
-        """Return the last estimate of a target, which is made anew from time to time."""
+        """Return the last estimate of a target, which is made anew from time to time.
+
+        One of another image than the target has now is none.
+        """
         self._same_image[key] = target.same_image
         if self._histories is not None:
             found = self._histories.take(key)
             if found is not None:
                 self._estimates[key] = found
             self._histories.want(key, target.ref)
-        return self._estimates.get(key)
+        last = self._estimates.get(key)
+        return last.estimate if last is not None and last.is_of(target.same_image) else None
 
-    def _read(self, history: LoadHistory, key: Key, ref: TargetRef) -> tuple[SeatEstimate, float]:
+    def _read(self, history: LoadHistory, key: Key, ref: TargetRef) -> tuple[_Read, float]:
         """Return what a target's history says, and when to read it again."""
         began = monotonic()
         loads = history.loads(ref, self._clock.now(), SPAN, STEP)
-        ours = seating.of_image(loads, self._same_image.get(key, frozenset()))
-        estimate = seating.estimate(ours, STEP)
-        return estimate, max(REST, OF_READING * (monotonic() - began))
+        sets = self._same_image.get(key, frozenset())
+        found = _Read(sets, seating.estimate(seating.of_image(loads, sets), STEP))
+        return found, max(REST, OF_READING * (monotonic() - began))
 
     def _forget(self) -> None:
         """Drop what belongs to policies that are gone, or that another daemon evaluates."""

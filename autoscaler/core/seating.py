@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
-from math import floor, inf
+from math import ceil, floor, inf
 from statistics import median
 from typing import NamedTuple
 
@@ -36,9 +36,13 @@ TOGETHER = 3600.0
 LEAST_HOURS, LEAST_LOADS = 6.0, 12
 # An estimate raises the seats to at most so many times what a pod has been seen to hold.
 BEYOND = 2.0
-# Seconds between two changes of the seats, the share by which one changes them, and the share that
-# makes no difference.
-PACE, STEP, SAME = 600.0, 0.1, 0.05
+# The share by which the next whole number may be more, and is taken: a measurement is no better.
+NEARLY = 0.02
+# Seconds after a change of the seats before they are lowered, or raised. What pods cost is read
+# once an hour, and a cost that grows faster than the sessions must be seen before the next raise.
+PACE, RISE = 600.0, 3600.0
+# The share by which one change changes them, and the share that makes no difference.
+STEP, SAME = 0.1, 0.05
 
 
 class _Cost(NamedTuple):
@@ -58,14 +62,15 @@ def of_image(
     """
     if not sets and pods:
         last = max(pods, key=lambda name: pods[name][0].at if pods[name] else 0.0)
-        return {name: loads for name, loads in pods.items() if _set_of(name) == _set_of(last)}
+        return {name: loads for name, loads in pods.items() if _stem(name) == _stem(last)}
     # The API server cuts long names so that the suffix of the pod fits.
-    prefixes = {f"{name}-"[:58] for name in sets}
-    return {name: loads for name, loads in pods.items() if name[:-5] in prefixes}
+    stems = {f"{name}-"[:58] for name in sets}
+    return {name: loads for name, loads in pods.items() if _stem(name) in stems}
 
 
-def _set_of(pod: str) -> str:
-    return pod.rpartition("-")[0]
+def _stem(pod: str) -> str:
+    """Return the name of a pod without its five random characters."""
+    return pod[:-5]
 
 
 def estimate(pods: Mapping[str, Sequence[PodLoad]], step: float) -> SeatEstimate:
@@ -73,7 +78,8 @@ def estimate(pods: Mapping[str, Sequence[PodLoad]], step: float) -> SeatEstimate
 
     The loads of a pod ascend in time, `step` seconds apart. It covers nine tenths of what was seen,
     so that neither an hour of one greedy user nor a night of unused pages decides. It rounds down,
-    but for a number that is a twentieth short of the next one.
+    but for a number that is within a fiftieth of the next one. The memory limit is that of the last
+    hour, because it may have been changed for pods of the same image.
     """
     loads = [load for each in pods.values() for load in each]
     used = [load for load in loads if load.sessions > 0]
@@ -85,13 +91,23 @@ def estimate(pods: Mapping[str, Sequence[PodLoad]], step: float) -> SeatEstimate
     busy = _line([_Cost(x.at, x.sessions, x.busy) for x in loads if x.busy is not None], most)
     peaks = [load for each in pods.values() for load in _peaks(each)]
     memory = _line([_Cost(x.at, x.sessions, x.memory) for x in peaks if x.memory is not None], most)
-    limit = min((load.limit for load in loads if load.limit), default=None)
+    limit = _limit(loads)
     limits = _limits(busy, memory, limit, used)
     if not limits:
         return SeatEstimate(None, "pods tell neither how busy they are nor a memory limit")
     why = min(limits, key=lambda each: limits[each])
-    seats = max(1, floor(min((1 + SAME) * limits[why], MAX_REPLICAS)))
+    number = min(limits[why], MAX_REPLICAS)
+    seats = max(1, min(ceil(number), floor((1 + NEARLY) * number)))
     return SeatEstimate(seats, why, busy, memory, limit, most, hours)
+
+
+def _limit(loads: Sequence[PodLoad]) -> float | None:
+    """Return the lowest memory limit of pods in the last hour in which one is known."""
+    known = [load for load in loads if load.limit]
+    last = max((load.at for load in known), default=0.0)
+    return min(
+        (load.limit for load in known if load.limit and last - load.at < TOGETHER), default=None
+    )
 
 
 def _limits(
@@ -157,15 +173,23 @@ def _peaks(loads: Sequence[PodLoad]) -> Iterator[PodLoad]:
 
 
 def _in_time(used: Sequence[PodLoad]) -> float:
-    """Return the number of sessions up to which timers are in time; inf if they always are."""
-    by_number: dict[int, list[float]] = {}
+    """Return the number of sessions up to which timers are in time; inf if they always are.
+
+    The fewest loads contradict it: late ones of pods with at most as many sessions, and ones in
+    time of pods with more. So an hour in which a node had no CPU left does not decide.
+    """
+    by_number: dict[int, int] = {}  # how many more loads were late than in time
     for load in used:
         if load.lag is not None:
-            by_number.setdefault(round(load.sessions), []).append(load.lag)
-    late = [each for each, lags in by_number.items() if len(lags) > 1 and median(lags) > LATE]
-    if not late:
-        return inf
-    return max((each for each in by_number if each not in late and each < max(late)), default=1)
+            number = round(load.sessions)
+            by_number[number] = by_number.get(number, 0) + (1 if load.lag > LATE else -1)
+    found, most, more_late = inf, 1, 0
+    numbers = sorted(by_number)
+    for index in reversed(range(len(numbers))):
+        more_late += by_number[numbers[index]]
+        if more_late > most:
+            most, found = more_late, numbers[index - 1] if index else 1
+    return found
 
 
 def _quantile(weighted: Sequence[tuple[float, float]], share: float) -> float:
@@ -179,11 +203,25 @@ def _quantile(weighted: Sequence[tuple[float, float]], share: float) -> float:
     return ordered[-1][0]
 
 
-def described(found: SeatEstimate) -> str:
-    """Return in words how many sessions a pod can hold, and by what."""
+def is_limited(found: SeatEstimate) -> bool:
+    """Return whether a number of sessions is known from which on a pod would do worse."""
+    return found.seats is not None and found.seats < MAX_REPLICAS
+
+
+def reason(found: SeatEstimate) -> str:
+    """Return in words what limits the sessions of a pod, or why that is not known."""
     if found.seats is None:
         return found.why
-    told = f"at {counted(found.seats, 'session')} {found.why}"
+    if not is_limited(found):
+        return "sessions cost the event loop and memory too little to tell how many a pod can hold"
+    return f"at {counted(found.seats, 'session')} {found.why}"
+
+
+def described(found: SeatEstimate) -> str:
+    """Return in words how many sessions a pod can hold, and by what."""
+    told = reason(found)
+    if not is_limited(found):
+        return told
     costs = []
     if found.busy is not None:
         costs.append(f"{found.busy.each:.2%} of an event loop")
@@ -214,7 +252,7 @@ def follow(
         return seats
     goal = min(max(found.seats, learn.min), learn.max)
     goal = min(goal, max(kept, floor(BEYOND * found.most)))
-    if abs(goal - kept) <= SAME * kept:
+    if abs(goal - kept) <= SAME * kept or (goal > kept and not now.has_passed(RISE, seats.at)):
         return seats
     step = max(1, floor(STEP * kept))
     number = min(goal, kept + step)

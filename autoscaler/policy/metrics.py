@@ -146,6 +146,14 @@ class SessionsMetric(Model):
         chosen = self.model_fields_set - {"learn"}
         return SessionsMetric.model_construct(chosen, **own | {"seats": seats, "learn": None})
 
+    def with_first(self, seats: int) -> SessionsMetric:
+        """Return the metric with another first guess, and bounds that include it, if it learns."""
+        if self.learn is None:
+            return self
+        bounds = {"min": min(self.learn.min, seats), "max": max(self.learn.max, seats)}
+        own = {name: getattr(self, name) for name in self.model_fields_set}
+        return SessionsMetric(**own | {"seats": AUTO, "learn": {"first": seats, **bounds}})
+
     @property
     def forecasts(self) -> bool:
         """Whether the weeks before count; where the policy says the seats, for open pods alone."""

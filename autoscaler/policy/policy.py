@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -204,11 +204,17 @@ class Policy(Model):
 
     def with_seats(self, seats: int) -> Policy:
         """Return the policy with a number of seats in place of those that are learned."""
-        metrics = tuple(
-            each.with_seats(seats) if isinstance(each, SessionsMetric) else each
-            for each in self.metrics
+        return self._with_sessions(lambda metric: metric.with_seats(seats))
+
+    def with_first(self, seats: int) -> Policy:
+        """Return the policy with another first guess of its seats, if it learns them."""
+        return self._with_sessions(lambda metric: metric.with_first(seats)) if self.learn else self
+
+    def _with_sessions(self, change: Callable[[SessionsMetric], SessionsMetric]) -> Policy:
+        metrics = (
+            change(each) if isinstance(each, SessionsMetric) else each for each in self.metrics
         )
-        return self.with_values(metrics=metrics)
+        return self.with_values(metrics=tuple(metrics))
 
     @property
     def settings(self) -> dict[str, Any]:

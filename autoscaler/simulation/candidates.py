@@ -124,8 +124,8 @@ def _edits(varied: Sequence[Knob], attempts: int) -> Iterator[Edits]:
 def knobs(policy: Policy, assumptions: Assumptions) -> list[Knob]:
     """Return the values of a policy to vary: of what it has, and a cooldown after scale-ups.
 
-    Left as they are: bounds that protect (`replicas`, `memory`, `fallback`), and how long users
-    have (`drain`).
+    Left as they are: bounds that protect (`replicas`, `memory`, `fallback`), how long users have
+    (`drain`), and seats that are learned.
     """
     found = [
         *_of_metrics(policy, assumptions),

@@ -35,7 +35,8 @@ def replay(entries: Iterable[Entry]) -> Iterator[Replayed]:
 def replay_with(policy: Policy, entries: Iterable[Entry]) -> Iterator[Replayed]:
     """Decide about each entry of the policy's name by this version of it.
 
-    Its own recommendations are remembered. What else was recorded as remembered comes from what was
+    If it learns its seats, it has those that were recorded, within its bounds. Its own
+    recommendations are remembered. What else was recorded as remembered comes from what was
     really done to the Deployment, which the observations show: changes, removals and resets.
     """
     state: State | None = None
@@ -49,8 +50,15 @@ def replay_with(policy: Policy, entries: Iterable[Entry]) -> Iterator[Replayed]:
                 traffic=state.traffic,
                 blind_since=state.blind_since,
             )
-        decision, state = decide(policy, entry.observed, before, entry.at)
+        decision, state = decide(_with_seats_of(entry, policy), entry.observed, before, entry.at)
         yield Replayed(entry, lasting(decision))
+
+
+def _with_seats_of(entry: Entry, policy: Policy) -> Policy:
+    learn, recorded = policy.learn, entry.policy.sessions
+    if learn is None or recorded is None:
+        return policy
+    return policy.with_seats(min(max(recorded.seats, learn.min), learn.max))
 
 
 def differences(recorded: Decision, replayed: Decision) -> Iterator[str]:

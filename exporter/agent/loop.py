@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 from collections import deque
@@ -11,7 +12,10 @@ from typing import Any
 
 from .tally import Tally
 
-INTERVAL = 0.5  # seconds between two timers; one takes 20 us, which is 0.004 % of a CPU
+INTERVAL = 0.5  # mean seconds between two timers; one takes 20 us, which is 0.004 % of a CPU
+# The share of it by which each wait differs, because a timer in step with a periodic callback would
+# be late always or never.
+VARIES = 0.5
 WINDOW = 10.0  # seconds of the average, so that a garbage collection does not look like load
 LATE = 0.005  # seconds; a timer that is later than this came while the loop was busy
 # Threads of Bokeh 3.10's callbacks and serialization, and of Panel's --num-threads.
@@ -82,7 +86,10 @@ class LoopMonitor:
         self.whole = whole
         self._process = os.getpid()
         self._native_id = 0
+        # Of its own, because the app may have seeded the one that all share.
+        self._random = random.Random()  # noqa: S311
         self._last_tick = 0.0
+        self._due = 0.0
         self.began = 0.0
         self.lag_seconds = 0.0
         self.cpu_seconds = 0.0
@@ -106,26 +113,30 @@ class LoopMonitor:
         self._native_id = threading.get_native_id()
         self._seen[self._native_id] = thread_cpu_seconds(self._native_id) or 0.0
         self._waits = Waits.of(self._loop)
-        self.began = self._last_tick = time.monotonic()
+        self.began = time.monotonic()
         self._sampled = (self.began, self.cpu_seconds, self._loop_seconds(self.began))
-        self._loop.call_later(INTERVAL, self._tick)
+        self._wait_from(self.began)
 
     def _tick(self) -> None:
         if os.getpid() != self._process:
             self._moved()
             return
         now = time.monotonic()
-        self.lag_seconds = max(0.0, now - self._last_tick - INTERVAL)
+        self.lag_seconds = max(0.0, now - self._due)
         self._tally.observe("bokeh_event_loop_lag_seconds", seconds=self.lag_seconds)
         if self.lag_seconds > LATE:
             self._late_seconds += now - self._last_tick
-        self._last_tick = now
-        self._loop.call_later(INTERVAL, self._tick)
+        self._wait_from(now)
+
+    def _wait_from(self, now: float) -> None:
+        """Set the next timer."""
+        wait = INTERVAL * self._random.uniform(1 - VARIES, 1 + VARIES)
+        self._last_tick, self._due = now, now + wait
+        self._loop.call_later(wait, self._tick)
 
     def stalled_seconds(self) -> float:
         """Return by how many seconds the timer is overdue; 0 before the loop first runs."""
-        overdue = time.monotonic() - self._last_tick - INTERVAL
-        return max(0.0, overdue) if self.running else 0.0
+        return max(0.0, time.monotonic() - self._due) if self.running else 0.0
 
     def sample(self) -> None:
         """Take a sample of the CPU and busy times; the agent's thread calls this once a second."""
@@ -145,10 +156,13 @@ class LoopMonitor:
     def _loop_seconds(self, now: float) -> float:
         """Return the time in which the loop was busy, by its waits, since it is watched.
 
-        Where the waits cannot be seen, this is the time before each late timer: a timer is late as
-        often as the loop is busy.
+        Where the waits cannot be seen, this is the time before each late timer, also of one that is
+        still awaited: a timer is late as often as the loop is busy.
         """
-        return self._late_seconds if self._waits is None else now - self._waits.seconds()
+        if self._waits is not None:
+            return now - self._waits.seconds()
+        awaited = now - self._last_tick if now - self._due > LATE else 0.0
+        return self._late_seconds + awaited
 
     def _serving_threads(self) -> list[int]:
         helpers = [t.native_id for t in threading.enumerate() if t.name.startswith(HELPERS)]

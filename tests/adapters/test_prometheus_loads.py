@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from autoscaler.adapters.prometheus import loads
 from autoscaler.adapters.prometheus.http import PrometheusSettings
 from autoscaler.adapters.prometheus.loads import PrometheusLoads
 from autoscaler.cli import main
@@ -64,16 +65,16 @@ def a_day(
     return {each: list(zip(times, values, strict=True)) for each, values in samples.items()}
 
 
-def read(prometheus: PrometheusServer) -> Mapping[str, Sequence[PodLoad]]:
+def read(prometheus: PrometheusServer, ref: TargetRef = REF) -> Mapping[str, Sequence[PodLoad]]:
     settings = PrometheusSettings(prometheus.url, scrape_interval=SCRAPE)
-    return PrometheusLoads(settings).loads(REF, NOW, DAY, STEP)
+    return PrometheusLoads(settings).loads(ref, NOW, DAY, STEP)
 
 
 def test_each_load_has_all_that_a_pod_told(prometheus: PrometheusServer) -> None:
     prometheus.push(a_day())
-    loads = read(prometheus)[POD]
-    assert len(loads) == DAY // STEP
-    last = loads[-1]
+    found = read(prometheus)[POD]
+    assert len(found) == DAY // STEP
+    last = found[-1]
     assert last.at == NOW - NOW % STEP
     assert last.sessions == 8
     assert last.busy == pytest.approx(0.4, rel=0.02)
@@ -121,6 +122,29 @@ def test_an_exporter_that_tells_sessions_alone_has_loads_without_costs(
     prometheus.push(sessions)
     last = read(prometheus)[POD][-1]
     assert last == PodLoad(last.at, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("most", "ends"),
+    [(5 * DAY // STEP, "bcz9"), (2 * DAY // STEP, "bc"), (0.02 * DAY // STEP, "b")],
+    ids=["few pods are all read", "half of many", "few of very many"],
+)
+def test_of_many_pods_some_are_read(
+    prometheus: PrometheusServer, monkeypatch: pytest.MonkeyPatch, most: float, ends: str
+) -> None:
+    names = [f"bokeh-app-5d8f7c9b6d-xxxb{end}" for end in "bcz9"]
+    for name in names:
+        prometheus.push({k: v for k, v in a_day(name).items() if ("state", "connected") in k})
+    monkeypatch.setattr(loads, "MOST_LOADS", most)
+    assert set(read(prometheus)) == {name for name in names if name[-1] in ends}
+
+
+@pytest.mark.parametrize("length", [46, 47, 52, 57, 58, 63])
+def test_a_pod_whose_name_was_cut_is_read(prometheus: PrometheusServer, length: int) -> None:
+    name = f"release-{'x' * length}"[:length]
+    pod = f"{name}-5d8f7c9b6d-"[:58] + "x2x4z"
+    prometheus.push({key: v for key, v in a_day(pod).items() if ("state", "connected") in key})
+    assert set(read(prometheus, TargetRef("bokeh", name))) == {pod}
 
 
 def test_another_deployment_has_no_part_in_it(prometheus: PrometheusServer) -> None:
@@ -186,6 +210,44 @@ def test_the_command_prints_json(prometheus: PrometheusServer, command: Command)
     assert found["seats"] == 19
     assert found["memory"]["each"] == pytest.approx(2e7, rel=0.02)
     assert found["pods"] == [POD], "of the newest ReplicaSet"
+
+
+def test_pods_that_are_left_out_are_told_and_can_be_counted(
+    prometheus: PrometheusServer, command: Command
+) -> None:
+    prometheus.push({**a_day(began=NOW - HOUR), **a_day(OLD, began=NOW - DAY)})
+    code, said, _ = command("--last", "1d")
+    assert code == 1
+    [first, last] = said.splitlines()
+    assert "no seats are known: " in first
+    assert last == "  left out: 1 pod of earlier ReplicaSets; --all-pods counts them"
+
+    code, said, _ = command("--last", "1d", "--all-pods")
+    assert code == 0
+    assert "session-hours of 2 pods" in said
+    assert "left out" not in said
+
+
+def test_sessions_that_cost_nothing_have_no_number_of_seats(
+    prometheus: PrometheusServer, command: Command
+) -> None:
+    prometheus.push({k: v for k, v in a_day(busy=0.0).items() if "memory" not in str(k)})
+    code, said, _ = command("--last", "1d")
+    assert code == 1
+    first, *others = said.splitlines()
+    assert first.startswith("bokeh/bokeh-app, the last 1d: no seats are known: sessions cost the")
+    assert others == [
+        "  event loop: 0 % for each session, 0 % without any",
+        "  known from: 156 session-hours of 1 pod, up to 8 sessions in one",
+        "  no pod has held half as many: begin with 16, and ask again",
+    ]
+    code, said, _ = command("--json")
+    assert (code, json.loads(said)["seats"]) == (1, None)
+
+
+def test_values_that_nothing_can_have_are_left_out(prometheus: PrometheusServer) -> None:
+    prometheus.push({key: [(at, 1e300) for at, _ in points] for key, points in a_day().items()})
+    assert not any(read(prometheus).values())
 
 
 def test_too_little_is_known_of_an_hour(prometheus: PrometheusServer, command: Command) -> None:

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from autoscaler.commands.decide import as_text
+from autoscaler.control.actor import key_of
+from autoscaler.control.learned_seats import LearnedSeats
 from autoscaler.control.pass_result import Outcome
 from autoscaler.control.state_store import StateStore
-from autoscaler.core.seating import PACE
+from autoscaler.core.seating import RISE
 from autoscaler.errors import MetricsError
-from autoscaler.model import PodLoad, TargetRef
+from autoscaler.model import PodLoad, Seats, State, TargetRef
 from autoscaler.policy import Policy
+from autoscaler.ports import Readings
 from autoscaler.reporting.logs import LogRecorder
 from autoscaler.reporting.status_page import policy_status
 from tests.builders import policy
@@ -92,13 +96,13 @@ def test_seats_follow_the_estimate_and_are_told(caplog: pytest.LogCaptureFixture
     world = Learner()
     world.run()
     world.read()
-    assert world.seats() == 10, "not before ten minutes"
+    assert world.seats() == 10, "not before an hour"
 
     with caplog.at_level(logging.INFO):
-        world.wait(PACE)
+        world.wait(RISE)
         assert world.seats() == 11
     for expected in (12, 13, 14, 14):
-        world.wait(PACE)
+        world.wait(RISE)
         assert world.seats() == expected
 
     events = [text for _, reason, text in world.cluster.events if reason == "SeatsLearned"]
@@ -127,6 +131,18 @@ def test_the_status_says_what_seats_were_learned_and_why() -> None:
     )
 
 
+def test_one_decision_says_that_it_takes_the_first_guess() -> None:
+    world = Learner()
+    [_, line, *_] = as_text(outcome_of(world)).splitlines()
+    world.read()
+    assert line.split(maxsplit=3) == [
+        "seats",
+        "10",
+        "seats",
+        "the first guess; `autoscaler status` has those that the daemon has learned",
+    ]
+
+
 def test_replicas_follow_the_seats_in_use() -> None:
     world = Learner(history=FakeLoads({"app-1-a": loads(0.1, sessions=6)}))
     world.cluster.deploy(APP, *[7] * 5)
@@ -134,7 +150,7 @@ def test_replicas_follow_the_seats_in_use() -> None:
     assert outcome.decision is not None
     assert "/ 10 seats" in outcome.decision.recommendations[0].detail
     world.read()
-    world.wait(PACE)
+    world.wait(RISE)
     [outcome] = world.run().outcomes
     assert outcome.decision is not None
     assert "/ 9 seats" in outcome.decision.recommendations[0].detail
@@ -150,7 +166,7 @@ def test_seats_never_sink_below_the_sessions_of_the_fullest_pod(
     world.cluster.deploy(APP, sessions, 4, 4, 4, 4)
     world.run()
     world.read()
-    world.wait(PACE)
+    world.wait(RISE)
     assert world.seats() == expected
 
 
@@ -159,7 +175,7 @@ def test_a_session_that_takes_several_seats_counts_as_those() -> None:
     world.cluster.seats["bokeh", "pod-0"] = 10
     world.run()
     world.read()
-    world.wait(PACE)
+    world.wait(RISE)
     assert world.seats() == 10
 
 
@@ -168,7 +184,7 @@ def test_seats_do_not_sink_while_the_sessions_of_a_pod_are_unknown() -> None:
     world.run()
     world.read()
     del world.cluster.sessions["bokeh", "pod-3"]
-    world.wait(PACE)
+    world.wait(RISE)
     assert world.seats() == 10
 
 
@@ -176,7 +192,7 @@ def test_the_next_leader_goes_on_with_the_seats_in_use() -> None:
     world = Learner()
     world.run()
     world.read()
-    world.wait(PACE)
+    world.wait(RISE)
     assert world.seats() == 11
 
     text = world.store.text(lambda _: True)
@@ -221,7 +237,7 @@ def test_loads_that_cannot_be_read_leave_the_seats_and_are_told_once(
     world.run()
     with caplog.at_level(logging.WARNING):
         world.read()
-        world.wait(PACE)
+        world.wait(RISE)
         world.run()
         world.read()
     assert world.seats() == 10
@@ -238,8 +254,38 @@ def test_pods_of_another_image_do_not_teach() -> None:
     world.cluster.targets[APP] = replace(target, same_image=frozenset({"app-2"}))
     world.run()
     world.read()
-    world.wait(PACE)
+    world.wait(RISE)
     assert world.seats() == 11
+
+
+def test_what_the_last_image_taught_moves_nothing_under_another_one() -> None:
+    world = Learner(history=FakeLoads({"app-1-aaaaa": loads(0.05)}))
+    target = world.cluster.targets[APP]
+    world.cluster.targets[APP] = replace(target, same_image=frozenset({"app-1"}))
+    world.run()
+    world.wait(RISE - 100)
+    world.read()
+    world.cluster.targets[APP] = replace(target, same_image=frozenset({"app-2"}))
+    world.wait(100)
+    assert world.seats() == 10
+    assert policy_status(outcome_of(world)).learned == (
+        "10 seats for each pod: no load of its pods has been read yet"
+    )
+    world.cluster.targets[APP] = replace(target, same_image=frozenset({"app-2", "app-1"}))
+    assert world.seats() == 11, "after a return to the image"
+
+
+def test_a_change_is_told_once_although_the_first_passes_tell_of_no_outcome() -> None:
+    world = Learner()
+    target = world.cluster.targets[APP]
+    key = key_of(AUTO, target)
+    world.store.keep(key, State(seats=Seats(50, 0.0)))
+    seats = LearnedSeats(None, world.store, world.clock)
+    told = []
+    for outcomes in ([], [], [Outcome(AUTO)], [Outcome(AUTO)]):
+        seats.effective([AUTO], {APP: target}, Readings())
+        told += [each.seats and each.seats.before for each in seats.told(outcomes)]
+    assert told == [50, None]
 
 
 def test_a_policy_with_a_number_reads_no_loads() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autoscaler.core import seating
 from autoscaler.core.now import Now
-from autoscaler.core.seating import PACE, described, estimate, follow
+from autoscaler.core.seating import PACE, RISE, described, estimate, follow
 from autoscaler.model import PodLoad, SeatEstimate, Seats
 from autoscaler.policy.metrics import LearnedSeats
 
@@ -115,6 +115,40 @@ def test_nothing_is_learned_from(pods: dict[str, list[PodLoad]]) -> None:
     assert estimate(pods, STEP).seats is None
 
 
+@pytest.mark.parametrize(
+    ("true", "seats"), [(100.0, 100), (20.4, 20), (4.92, 5), (13.6, 13)], ids=str
+)
+def test_full_seats_exceed_the_limit_by_less_than_it_is_measured(true: float, seats: int) -> None:
+    found = estimate({"a": pod(OFFICE, busy=line(0.0, 0.7 / true))}, STEP)
+    assert found.seats == seats
+
+
+def test_sessions_that_cost_nothing_limit_nothing_and_no_limit_is_told() -> None:
+    found = estimate({"a": pod(OFFICE, line(0.0, 0.0), line(100 * MB, 0.0))}, STEP)
+    assert not seating.is_limited(found)
+    assert described(found) == (
+        "sessions cost the event loop and memory too little to tell how many a pod can hold"
+    )
+    assert after(20, found._replace(most=100.0)) == 22
+
+
+def test_late_timers_of_an_hour_in_which_the_node_was_starved_do_not_decide() -> None:
+    starved = [
+        load._replace(lag=9.0) if 12 <= i < 24 else load
+        for i, load in enumerate(pod(OFFICE, line(0.0, 0.05), lag=lambda _: 0.01))
+    ]
+    assert starved[12].sessions == 1
+    assert estimate({"a": starved}, STEP).seats == 14
+
+
+def test_a_memory_limit_that_was_raised_counts_from_then_on() -> None:
+    cost = line(200 * MB, 50 * MB)
+    old = pod(OFFICE, memory=cost, limit=600 * MB)
+    new = [load._replace(at=load.at + DAY * STEP) for load in pod(OFFICE, memory=cost)]
+    assert estimate({"a": old}, STEP).seats == 5
+    assert estimate({"a": old, "b": new}, STEP).seats == 12
+
+
 def test_memory_that_earlier_sessions_left_behind_is_not_that_of_the_few_who_stay() -> None:
     kept = 200 * MB + 9 * 50 * MB
     day = [*pod(FILLS, memory=line(200 * MB, 50 * MB)), *pod([1.0] * DAY, memory=lambda _: kept)]
@@ -203,7 +237,7 @@ def known(seats: int | None, most: float = 100.0) -> SeatEstimate:
 
 def after(seats: int, found: SeatEstimate | None, seated: int | None = 0, **more: float) -> int:
     """The seats that follow on others, a long time after those were set."""
-    age = more.get("age", PACE)
+    age = more.get("age", RISE)
     return follow(Seats(seats, 0.0), LEARN, found, seated, Now(age)).number
 
 
@@ -217,7 +251,9 @@ def test_a_policy_begins_with_its_first_guess() -> None:
         pytest.param(after(20, known(30)), 22, id="a tenth more at a time"),
         pytest.param(after(20, known(10)), 18, id="a tenth less at a time"),
         pytest.param(after(5, known(9)), 6, id="one more of few"),
-        pytest.param(after(20, known(30), age=PACE - 1), 20, id="none before ten minutes"),
+        pytest.param(after(20, known(10), age=PACE), 18, id="less after ten minutes"),
+        pytest.param(after(20, known(10), age=PACE - 1), 20, id="but not before"),
+        pytest.param(after(20, known(30), age=RISE - 1), 20, id="more not before an hour"),
         pytest.param(after(20, known(21)), 20, id="none for a difference of a twentieth"),
         pytest.param(after(20, known(None)), 20, id="none while too little is known"),
         pytest.param(after(20, None), 20, id="none before a history was read"),
@@ -247,7 +283,7 @@ def test_seats_stay_between_the_bounds_and_above_what_is_seated(
 ) -> None:
     seats, at = Seats(start, 0.0), 0.0
     for goal, here in zip(goals, seated, strict=False):
-        at += PACE
+        at += RISE
         now = follow(seats, LEARN, known(goal), here, Now(at))
         assert LEARN.min <= now.number <= LEARN.max
         if seats.number <= LEARN.max:

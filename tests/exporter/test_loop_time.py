@@ -107,6 +107,17 @@ def test_of_a_loop_without_a_selector_timers_that_are_late_tell_how_busy_it_is()
         assert spent > 0
 
 
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_timers_are_not_late_in_step_with_a_periodic_callback(share: float) -> None:
+    loop = CallbacksOf(period=0.1, share=share)
+    assert loop.busy_share(seconds=300.0) == pytest.approx(share, abs=0.12)
+
+
+def test_a_callback_that_takes_seconds_is_counted_while_it_runs() -> None:
+    loop = CallbacksOf(period=20.0, share=0.9)
+    assert loop.busy_share(seconds=600.0) == pytest.approx(0.9, abs=0.07)
+
+
 def test_a_child_that_inherits_the_loop_measures_the_waits_once() -> None:
     loop = asyncio.SelectorEventLoop()
     with running(loop):
@@ -119,6 +130,49 @@ def test_a_child_that_inherits_the_loop_measures_the_waits_once() -> None:
         assert loop._selector.select == first  # type: ignore[attr-defined]
         assert with_second.running
         assert isinstance(loop._selector, selectors.BaseSelector)  # type: ignore[attr-defined]
+
+
+class CallbacksOf:
+    """A loop without a selector, of which a periodic callback takes a share of the time.
+
+    Its clock is its own, so that minutes of it take no time.
+    """
+
+    def __init__(self, period: float, share: float) -> None:
+        self.now, self._period, self._busy = 0.0, period, share * period
+        self._due: list[tuple[float, Callable[[], None]]] = []
+
+    def is_running(self) -> bool:
+        return True
+
+    def call_soon_threadsafe(self, work: Callable[[], None]) -> None:
+        self.call_later(0.0, work)
+
+    def call_later(self, seconds: float, work: Callable[[], None]) -> None:
+        self._due.append((self.now + seconds, work))
+
+    def busy_share(self, seconds: float) -> float:
+        """Return the measured share. The agent takes its samples once a second."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("exporter.agent.loop.time.monotonic", lambda: self.now)
+            monitor = LoopMonitor(
+                self, Tally({s.name: s.buckets for s in TABLE}), lambda: None, whole=True
+            )
+            for second in range(1, round(seconds)):
+                self._run_until(float(second))
+                monitor.sample()
+            return monitor.busy_seconds / seconds
+
+    def _run_until(self, end: float) -> None:
+        while (due := self._free_at(min(self._due)[0])) <= end:
+            self.now = due
+            self._due.pop(0)[1]()
+        self.now = end
+
+    def _free_at(self, at: float) -> float:
+        """Return when a timer fires: the callback begins with each period."""
+        into = at % self._period
+        return max(self.now, at if into >= self._busy else at - into + self._busy)
 
 
 @pytest.mark.slow

@@ -194,6 +194,21 @@ def test_an_edit_that_is_rejected_leaves_the_last_valid_one_active(
     resources.await_condition("Valid", "True")
 
 
+def test_an_object_may_have_its_seats_learned(world: World, resources: Resources) -> None:
+    learn = {"first": 6, "min": 2, "max": 40}
+    world.users.per_pod = lambda index: 6 if index < 2 else 0
+    world.deploy(2)
+    resources.create(metrics=[{"type": "sessions", "seats": "auto", "learn": learn, "spare": 5}])
+    start(world)
+    world.reaches(3)
+    wait_until(lambda: world.metric("bokeh_autoscaler_seats_per_pod{"), WITHIN, "the seats")
+
+    resources.edit(metrics=[{"type": "sessions", "seats": "auto", "spare": 5}])
+    resources.await_condition("Valid", "False")
+    assert "`seats: auto` needs a first guess" in resources.condition("Valid")["message"]
+    assert resources.condition("ScalingActive")["status"] == "True"
+
+
 def test_a_deleted_policy_scales_no_more_and_its_pods_are_open_again(
     world: World, resources: Resources
 ) -> None:
@@ -294,6 +309,7 @@ def test_what_the_schema_can_tell_is_refused_at_once(resources: Resources) -> No
         "spec.replicas.min": {"replicas": {"min": "two", "max": 8}},
         "spec.metrics[0].type": {"metrics": [{"type": "users", "seats": 10}]},
         "spec.target.deployment": {"target": {}},
+        "spec.metrics[0].learn": {"metrics": [{"type": "sessions", "seats": "auto", "learn": 10}]},
     }
     for path, edits in wrong.items():
         with pytest.raises(ApiException) as refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from autoscaler.adapters.policies import messages
 from tests.policies.files import GOOD, edited, problems_of, table
 
 SESSIONS, CPU = "type: sessions\n    seats: 20", "type: cpu\n    utilization: 70%"
@@ -406,6 +407,7 @@ MAPPINGS = {
     "cooldown": GOOD + "cooldown: many\n",
     "schedule[0]": GOOD + "schedule: [many]\n",
     "fallback": GOOD + "fallback: many\n",
+    "metrics[0].learn": edited("seats: 20", "seats: auto\n    learn: many"),
 }
 
 
@@ -415,6 +417,12 @@ MAPPINGS = {
 def test_a_word_where_a_mapping_belongs_is_told_with_an_example(write, path, text):
     (problem,) = problems_of(write(text))
     assert f'{path}: got "many", expected a mapping, such as {{' in problem
+
+
+def test_a_mapping_without_an_example_is_told_with_its_keys(write, monkeypatch):
+    monkeypatch.delitem(messages._MAPPINGS, "learn")
+    (problem,) = problems_of(write(MAPPINGS["metrics[0].learn"]))
+    assert problem.endswith(': got "many", expected a mapping with first, min, max')
 
 
 @pytest.mark.parametrize(("text", "problem"), table(WRONG_VALUES))

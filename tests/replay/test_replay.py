@@ -151,6 +151,18 @@ def test_an_edited_policy_is_tried_on_what_was_seen(
     assert out.splitlines()[1] == f"{differ} of them would have another number of replicas"
 
 
+def test_a_policy_that_learns_its_seats_has_the_recorded_ones(
+    journal: Path, tmp_path: Path, replay: Callable[..., Said]
+) -> None:
+    own = json.loads(journal.read_text().splitlines()[0])["policy"]["metrics"][0]
+    learn = {"first": 1, "min": 1, "max": 40}
+    learns = {**own, "seats": "auto", "learn": learn}
+
+    _, out, _ = replay(journal, "--policy", policy_file(tmp_path, metrics=[learns]))
+
+    assert out.splitlines()[1] == "0 of them would have another number of replicas"
+
+
 def test_an_edit_says_what_it_would_have_decided(
     journal: Path, tmp_path: Path, replay: Callable[..., Said]
 ) -> None:

@@ -22,6 +22,7 @@ from autoscaler.simulation.front import Placement
 from tests.builders import policy
 
 ASSUMED = Assumptions(seats=10)
+LEARN = {"first": 10, "min": 5, "max": 40}
 SESSIONS = {"type": "sessions", "seats": 10, "spare": 5}
 LEARN = {"first": 10, "min": 5, "max": 40}
 CPU = {"type": "cpu", "utilization": "70%"}

@@ -134,6 +134,22 @@ def test_assumptions_can_be_set_and_are_told(rules, visits, capsys, words, name,
     assert result["assumptions"][name] == expected
 
 
+def test_a_policy_that_learns_its_seats_plans_with_those_that_are_set(rules, visits, capsys):
+    learns = rules.with_name("learns.yaml")
+    assert RULES.count("seats: 10") == 1
+    learns.write_text(
+        RULES.replace("seats: 10", "seats: auto, learn: {first: 10, min: 9, max: 12}")
+    )
+    stated = rules.with_name("stated.yaml")
+    stated.write_text(RULES.replace("seats: 10", "seats: 5"))
+    first, second = (
+        figures(capsys, "--policy", path, "--trace", visits, "--seats", 5)
+        for path in (learns, stated)
+    )
+    assert first.pop("policy") != second.pop("policy")
+    assert first == second
+
+
 HPA = """\
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler

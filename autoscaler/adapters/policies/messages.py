@@ -44,6 +44,7 @@ _MAPPINGS = {
     "idle": "{after: 2h, notice: 5m}",
     "notices": "{stay: Stay}",
     "fallback": "{after: 10m, replicas: 6}",
+    "learn": "{first: 10, min: 5, max: 40}",
     "metrics": "{type: cpu, utilization: 70%}",
     "recycle": "{memory: 85%, age: 24h}",
     "policies": "{type: Pods, value: 4, periodSeconds: 60}",
@@ -146,7 +147,9 @@ def _not_a_mapping(detail: ErrorDetails, path: Path) -> str:
     names = [element for element in path if isinstance(element, str)]
     wanted = "a mapping with name, target, replicas and metrics"
     if names:
-        wanted = f"a mapping, such as {_MAPPINGS[names[-1]]}"
+        example = _MAPPINGS.get(names[-1])
+        keys = ", ".join(_known_keys((*detail["loc"], "")))
+        wanted = f"a mapping, such as {example}" if example else f"a mapping with {keys}"
     return f"got {shown(detail['input'])}, expected {wanted}"
 
 

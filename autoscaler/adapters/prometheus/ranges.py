@@ -47,11 +47,14 @@ class RangeQueries:
         self._settings = settings
         self._client = QueryClient(self.session, settings)
 
-    def restricted(self, query: str, target: tuple[str, str], step: int) -> str:
-        """Return a query with the matchers of the target in place of its short forms."""
+    def restricted(self, query: str, target: tuple[str, str], step: int, more: str = "") -> str:
+        """Return a query with the matchers of the target in place of its short forms.
+
+        more: another matcher of pods, with a comma before it.
+        """
         namespace, deployment = target
         ours = f'namespace="{namespace}"'
-        pods = pods_of(namespace, deployment)
+        pods = f"{pods_of(namespace, deployment)}{more}"
         match = f",{self._settings.match}" if self._settings.match else ""
         return (
             query.replace("{connected}", f'{{{pods},state="connected"{match}}}')
