@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from autoscaler.core.notices import due
 from autoscaler.model import Cause, Cordon, Occupancy
 from exporter.agent.notice import parsed
 from tests.builders import NOW, pod, policy
+from tests.deploy.pages import ANSWERS_PAGE, NOTICES_PAGE, blocks
 
 IDLE = {"after": "2h", "notice": "5m"}
 DRAIN = {"deadline": "1h", "hardDeadline": "2h", "notice": "5m"}
@@ -37,6 +40,13 @@ def test_an_idle_policy_asks_on_all_running_pods() -> None:
     assert (notice.kind, notice.seconds, notice.idle_for) == ("ask", 300.0, 7200.0)
     assert (notice.text, notice.button) == ("Bist du noch da?", "Ja")
     assert asked.ends is None
+
+
+@pytest.mark.parametrize("page", [NOTICES_PAGE, ANSWERS_PAGE], ids=lambda page: page.stem)
+def test_the_policy_of_the_page_asks_after_two_hours(page: Path) -> None:
+    [text] = blocks(page, "yaml")
+    [asked] = due(policy(**yaml.safe_load(text)), [pod(ip="10.0.0.1")], NOW)
+    assert (asked.notice["idle_for"], asked.notice["seconds"]) == (7_200, 300)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ TRY_PAGE = FOLDER.parents[1] / "docs" / "try.md"
 INSTALL_PAGE = FOLDER.parents[1] / "docs" / "install.md"
 TUTORIAL = FOLDER.parents[1] / "docs" / "tutorial.md"
 ANSWERS_PAGE = FOLDER.parents[1] / "docs" / "answers.md"
+NOTICES_PAGE = FOLDER.parents[1] / "docs" / "notices.md"
+HINTS_PAGE = FOLDER.parents[1] / "docs" / "hints.md"
 RUNBOOK = FOLDER.parents[1] / "docs" / "runbook.md"
 PROXY_PAGES = (FOLDER.parent / "nginx" / "README.md", FOLDER.parent / "haproxy" / "README.md")
 
@@ -54,6 +56,7 @@ PAGES = (
     *(UPGRADE_PAGE, UNINSTALL_PAGE, MIGRATE_PAGE, COSTS_PAGE, STATUS_PAGE, DOCTOR_PAGE),
     *(RESOURCES_PAGE, TUTORIAL, SERVERS_PAGE, GITOPS_PAGE, TROUBLE_PAGE, STORES_PAGE, CI_PAGE),
     *(SEATS_PAGE, DECISION_PAGE, DASHBOARD_PAGE, ANSWERS_PAGE, TRY_PAGE, INSTALL_PAGE),
+    *(NOTICES_PAGE, HINTS_PAGE),
 )
 # And whatever else is written for people.
 _FOLDERS = ("docs", "deploy", "policies", "requirements", "tests")

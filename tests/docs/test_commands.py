@@ -32,6 +32,7 @@ COMMAND_LINE = "tests/docs/test_command_line.py::test_a_command_that_is_printed_
 SIMULATED = "tests/docs/test_command_line.py::test_what_the_page_of_the_simulation_prints_works"
 TUNED = "tests/docs/test_command_line.py::test_what_the_page_prints_of_tuning_works"
 HISTORY = "tests/adapters/test_prometheus_history.py::test_a_morning_is_rebuilt"
+HINTED = "tests/exporter/test_hints.py"
 LOADS = "tests/adapters/test_prometheus_loads.py"
 JOURNALED = "tests/replay/test_page.py::test_a_command_prints_what_the_page_shows"
 VERSIONS = "tests/packaging/test_wheels.py::test_it_tells_its_version_and_commit"
@@ -85,6 +86,7 @@ RUN_BY = {
     "autoscaler simulate --policy policies/sessions.yaml --prometheus": HISTORY,
     "autoscaler tune": TUNED,
     "autoscaler decide": f"{DAEMON}::test_one_pass_and_one_decision_from_the_command_line",
+    "autoscaler notify": "tests/kubernetes/test_notify.py::test_users_of_all_pods_are_told",
     "autoscaler remove": UNINSTALLED,
     "autoscaler init": INIT,
     "autoscaler init dashboards.yaml": FROM_FILES,
@@ -211,6 +213,10 @@ READ_BY = {
     ("docs/stores.md", "promql"): f"{STORES}::test_victoria_metrics_answers_the_questions",
     ("docs/decision.md", "yaml"): "tests/docs/test_decision_page.py::the_policy",
     ("docs/decision.md", "text"): "tests/docs/test_decision_page.py::test_the_order_is",
+    ("docs/notices.md", "yaml"): "tests/core/test_notices.py::test_the_policy_of_the_page_asks",
+    ("docs/answers.md", "yaml"): "tests/core/test_notices.py::test_the_policy_of_the_page_asks",
+    ("docs/hints.md", "python"): f"{HINTED}::test_the_code_of_the_page_gives_its_hints",
+    ("docs/answers.md", "python"): f"{HINTED}::test_the_code_of_the_page_gives_its_hints",
     ("docs/seats.md", "yaml"): f"{LOADS}::test_the_policy_of_the_page_learns_its_seats",
     ("docs/ci.md", "yaml"): "tests/docs/test_ci_page.py::lines",
     ("docs/ci.md", "text"): CI,

@@ -28,6 +28,9 @@ ASKED = {
     "What may it do in my cluster, and why?": "deployments/scale",
     "What does it send where?": "/metrics",
     "How do I pause it in an incident?": "bokeh-autoscaler/paused",
+    "How do I close forgotten tabs?": "idle: {after",
+    "How do I tell all users something?": "autoscaler notify",
+    "How does my app keep a long computation alive?": "busy_until",
 }
 
 

@@ -25,6 +25,7 @@ from autoscaler.ports import TargetState
 from exporter.agent import hinting
 from exporter.tokens import TokenFile
 from tests.builders import pod, policy
+from tests.deploy.pages import ANSWERS_PAGE, HINTS_PAGE, blocks
 from tests.exporter.carriers import DJANGO, MOUNTED, PANEL_ON_FASTAPI, UVICORN, carried
 from tests.lab.bokeh_servers import BIN, QUICK, Served, bokeh_serve, free_port, served, wait_until
 from tests.lab.processes import stopped
@@ -91,6 +92,25 @@ def close(server: Served, **more: Any) -> dict[str, Any]:
     assert status == 200, body
     said: dict[str, Any] = json.loads(body)
     return said
+
+
+@pytest.mark.parametrize(
+    ("page", "given"),
+    [
+        (HINTS_PAGE, {"busy": 1, "may_close": 1, "cost": 1}),
+        (ANSWERS_PAGE, {"busy": 1, "may_close": 0, "cost": 0}),
+    ],
+    ids=["hints", "answers"],
+)
+def test_the_code_of_the_page_gives_its_hints(
+    tmp_path: Path, page: Path, given: dict[str, int]
+) -> None:
+    around = "import threading\nfrom bokeh.plotting import curdoc\n\ndef compute():\n    pass\n\n"
+    with bokeh_serve(tmp_path, app=around + "\n".join(blocks(page, "python"))) as server:
+        server.wait_workers(1)
+        with Users() as users:
+            users.join(server.url)
+            wait_until(lambda: hints(server) == given, "the hints")
 
 
 def test_a_session_may_be_hinted_while_it_is_created_and_later_and_ends_with_its_hints(
