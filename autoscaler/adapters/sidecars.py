@@ -167,7 +167,8 @@ def _told(page: Page, answer: Reply | NoReply | None) -> int | Unavailable:
     if said.took < said.workers:
         return Unavailable(
             f"{page.url}: {said.workers - said.took} of {said.workers} workers did not take the "
-            "notice; their agent is older, or does not trust the user of the sidecar"
+            "notice: set BOKEH_EXPORTER_TRUSTED_UIDS in the app's container to the UID of the "
+            "sidecar, which is 65532 in our image, or update the app's agent if it is older"
         )
     return said.sessions
 

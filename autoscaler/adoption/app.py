@@ -10,7 +10,7 @@ from autoscaler.adapters.kubernetes.inspection import Inspection, words
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adoption.plain import plain_deployment, plain_service
 from autoscaler.doctor.facts import Facts
-from autoscaler.doctor.manifests import SERVE, apps, port_number, selecting
+from autoscaler.doctor.manifests import SERVE, apps, port_number, run_as, selecting
 from autoscaler.errors import AutoscalerError
 from autoscaler.model import TargetRef
 
@@ -139,12 +139,6 @@ def user_of(app: App, choices: Choices) -> int | None:
             "leave --user out"
         )
     return choices.user if said is None else said
-
-
-def run_as(item: Json, default: int | None = None) -> int | None:
-    """Return the UID that the security context of a pod or a container sets."""
-    user: int | None = (item.get("securityContext") or {}).get("runAsUser")
-    return default if user is None else user
 
 
 def after(app: App, deployment: Json, services: Iterable[Json], budgets: Iterable[Json]) -> Facts:

@@ -12,6 +12,7 @@ _KEYS = {
     "volumes": "name",
     "volumeMounts": "mountPath",
     "ports": "containerPort",
+    "env": "name",
 }
 # Replaces what is there, where a mapping would be merged into it.
 REPLACE = {"$patch": "replace"}

@@ -12,19 +12,27 @@ from typing import Any
 from autoscaler.adapters.kubernetes.inspection import option, words
 from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
 from autoscaler.adapters.shipped import Shipped
-from autoscaler.adoption.app import App, Choices, UnclearError, run_as, user_of
+from autoscaler.adoption.app import App, Choices, UnclearError, user_of
 from autoscaler.adoption.merge import REPLACE, merged
 from autoscaler.adoption.routes import selector_patch
 from autoscaler.doctor.checks_ending import needed_grace
-from autoscaler.doctor.checks_exporter import exporters
 from autoscaler.doctor.checks_server import is_quiet
-from autoscaler.doctor.manifests import SERVE, SHELLS, apps, is_shell, launched, probes
+from autoscaler.doctor.checks_trust import ROOT, refuses, sidecar_user, trusting
+from autoscaler.doctor.manifests import (
+    SERVE,
+    SHELLS,
+    apps,
+    exporters,
+    is_shell,
+    launched,
+    probes,
+    run_as,
+)
+from exporter.agent.pod import IMAGE_UID, TRUSTED
 
 # Options of a server without which a page that was away for a while is lost.
 _PATIENT = ("--session-token-expiration", "--unused-session-lifetime")
 _SERVERS = ("bokeh", "panel")
-# Of our image, whom agents of any user answer, and who trusts those of root.
-_ROOT, _OURS = 0, 65532
 
 
 def pod_patch(
@@ -84,6 +92,7 @@ def _template(
     container |= _goodbye(app.container, ours) | _probes(app, ours)
     if started:
         spec = {"initContainers": started, **spec}
+    container |= _trust(app, choices, merged(app.deployment["spec"]["template"]["spec"], spec))
     changed = [container] if len(container) > 1 else []
     if changed := [*changed, *({"name": name, **each} for name, each in named.items())]:
         spec["containers"] = changed
@@ -173,10 +182,23 @@ def _exporter(app: App, choices: Choices, ours: Shipped) -> dict[str, Any]:
     [shipped] = ours.app["spec"]["template"]["spec"]["initContainers"]
     sidecar = _with_image(shipped, choices)
     user = user_of(app, choices)
-    wanted = _OURS if user == _ROOT else user
-    if wanted not in (None, run_as(app.deployment["spec"]["template"]["spec"], _OURS)):
+    wanted = IMAGE_UID if user == ROOT else user
+    if wanted not in (None, run_as(app.deployment["spec"]["template"]["spec"], IMAGE_UID)):
         sidecar["securityContext"] = {**shipped["securityContext"], "runAsUser": wanted}
     return sidecar
+
+
+def _trust(app: App, choices: Choices, spec: Json) -> dict[str, Any]:
+    """Return the variable by which the agents take notices from the user of the sidecar.
+
+    spec: of the pod, with the sidecar.
+    """
+    of_sidecar = sidecar_user(spec, apps(app.facts), app.facts.exporter_port)
+    if of_sidecar is None or not refuses(app.container, user_of(app, choices), of_sidecar):
+        return {}
+    known = (trusting(app.container) or {}).get("value")
+    uids = ",".join([*([known] if known else []), str(of_sidecar)])
+    return {"env": [{"name": TRUSTED, "value": uids}]}
 
 
 def _goodbye(container: Json, ours: Shipped) -> dict[str, Any]:

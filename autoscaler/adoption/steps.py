@@ -41,7 +41,7 @@ def page(adoption: Adoption, folder: str) -> str:
             "",
             _IN_PLACE if choices.in_place else _BESIDE,
             "",
-            *_listed("Before you begin", [*notes(adoption), _INSTALLED]),
+            *_listed("Before you begin", [*notes(adoption), _INSTALLED, _TOKEN]),
             *(line for number, step in enumerate(steps, 1) for line in _lines(number, step)),
             *_listed("What `autoscaler doctor` will still say", remaining(adoption), _LATER),
         ]
@@ -53,6 +53,15 @@ _INSTALLED = (
     "deploy/helm/README.md."
 )
 
+_TOKEN = (
+    "Notices in the pages of users, questions to those who do not use them, and hints that a page "
+    "may be closed need a token that the sidecars and the daemon have. A token that is added later "
+    "is another rollout, so add it before the first step: create the two Secrets as "
+    "docs/security.md, A token for the sidecars, says, and add `components: "
+    f"[PATH/deploy/kubernetes/components/sidecar-token]` to {files.PODS}/{files.KUSTOMIZATION}, "
+    "with the path from there to your copy of our manifests. The daemon gets the token by the same "
+    "component in its own overlay, or by `sidecarToken` of the chart."
+)
 
 _LATER = (
     f"Write what is of the Deployment into {files.PODS}/patch.yaml. Before the pods are started it "

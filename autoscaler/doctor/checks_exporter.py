@@ -9,10 +9,9 @@ from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
 from autoscaler.doctor.manifests import (
-    all_containers,
     await_rollout,
+    exporters,
     field_at,
-    is_exporter,
     is_seen,
     kubectl,
     labels,
@@ -122,11 +121,6 @@ def exporter_unreachable(facts: Facts) -> Iterator[Finding]:
             f"one {BLIND}.",
             "# docs/runbook.md, BokehSidecarUnreachable\n" + kubectl(facts, "get networkpolicies"),
         )
-
-
-def exporters(spec: Json, port: int) -> list[Json]:
-    """Return the containers of a pod that serve the exporter's pages."""
-    return [each for each in all_containers(spec) if is_exporter(each, port)]
 
 
 def _is_ingress(policy: Json) -> bool:

@@ -16,6 +16,7 @@ from autoscaler.doctor import (
     checks_resources,
     checks_scaling,
     checks_server,
+    checks_trust,
 )
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, Severity
@@ -57,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
     checks_prometheus.scraped_too_rarely,
     checks_prometheus.scraped_twice,
     checks_prometheus.counts_estimated,
+    checks_trust.notices_not_taken,
     checks_scaling.no_daemon,
     checks_label.no_service,
     checks_label.sticky_proxy_without_pods,

@@ -97,6 +97,11 @@ def is_exporter(container: Json, port: int) -> bool:
     return by_port or "sidecar" in said or option(said, "--metrics-port") is not None
 
 
+def exporters(spec: Json, port: int) -> list[Json]:
+    """Return the containers of a pod that serve the exporter's pages."""
+    return [each for each in all_containers(spec) if is_exporter(each, port)]
+
+
 def apps(facts: Facts) -> list[Json]:
     """Return the containers of the template that serve the app: all but a sidecar of ours."""
     containers = (template(facts).get("spec") or {}).get("containers") or ()
@@ -261,6 +266,12 @@ def port_number(container: Json, port: Any) -> Any:
     ports: Sequence[Json] = container.get("ports") or ()
     named = {each.get("name"): each.get("containerPort") for each in ports}
     return named.get(port, port)
+
+
+def run_as(item: Json, default: int | None = None) -> int | None:
+    """Return the UID that the security context of a pod or a container sets."""
+    user: int | None = (item.get("securityContext") or {}).get("runAsUser")
+    return default if user is None else user
 
 
 def container_yaml(container: Json, *lines: str, kind: str = "containers") -> str:

@@ -263,6 +263,46 @@ def test_the_sidecar_runs_as_a_user_who_trusts_the_apps(case: str) -> None:
     assert "runAsUser" not in agent["securityContext"]
 
 
+OURS = [{"name": "BOKEH_EXPORTER_TRUSTED_UIDS", "value": "65532"}]
+# What the container of the app has, and what the agents in it are then told of the sidecar's user.
+TRUSTS: dict[str, tuple[dict[str, Any], int | None, Any]] = {
+    "root by the image, which nobody says": ({}, None, OURS),
+    "root by the image, which the operator says": ({}, 0, OURS),
+    "root by the manifest": ({"securityContext": {"runAsUser": 0}}, None, OURS),
+    "the user of the sidecar": ({"securityContext": {"runAsUser": 1000}}, None, None),
+    "a list with the sidecar's user": ({"env": OURS}, None, OURS),
+    "a list without it": (
+        {"env": [{**OURS[0], "value": "7"}, {"name": "A", "value": "b"}]},
+        None,
+        [{**OURS[0], "value": "7,65532"}, {"name": "A", "value": "b"}],
+    ),
+    "a list in a ConfigMap": (
+        {"env": [{"name": OURS[0]["name"], "valueFrom": {"configMapKeyRef": {"key": "uids"}}}]},
+        None,
+        [{"name": OURS[0]["name"], "valueFrom": {"configMapKeyRef": {"key": "uids"}}}],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TRUSTS)
+def test_the_app_takes_notices_from_the_user_of_the_sidecar(case: str) -> None:
+    fields, user, env = TRUSTS[case]
+    objects = apps.app(apps.BOKEH, lambda found: apps.pod(found)["containers"][0].update(fields))
+
+    adoption = adopted(objects, user=user)
+
+    assert of_app(adoption).get("env") == env
+    assert "notices-not-taken" not in {each.id for each in adoption.found}
+
+
+def test_the_steps_say_what_notices_need_before_the_first_of_them(tmp_path: Path) -> None:
+    assert init(tmp_path, apps.app()) == 0
+
+    before, _, _ = (tmp_path / "adoption" / "STEPS.md").read_text().partition("## 1.")
+    assert "docs/security.md, A token for the sidecars" in before
+    assert "components/sidecar-token]` to pods/kustomization.yaml" in before
+
+
 def test_a_known_user_needs_no_look(tmp_path: Path) -> None:
     assert init(tmp_path, apps.app(), "--user", "1000") == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,6 +61,26 @@ def test_kustomize_makes_of_the_folder_what_the_diff_shows(
 
     wanted = [adoption.deployment, *adoption.budgets, *adoption.services]
     assert comparable(render(kubectl, output)) == comparable(wanted)
+
+
+def test_the_pods_take_the_component_with_the_token(kubectl: Path, tmp_path: Path) -> None:
+    output = init(tmp_path, apps.app())
+    component = os.path.relpath(FOLDER / "components" / "sidecar-token", output / "pods")
+    with (output / "pods" / "kustomization.yaml").open("a") as file:
+        file.write(f"components: [{component}]\n")
+
+    spec = one(render(kubectl, output / "pods"), "Deployment", NEW)["spec"]["template"]["spec"]
+
+    sidecar = one_named(spec["initContainers"], "exporter")
+    assert sidecar["args"] == ["sidecar", "--port=9550"]
+    assert one_named(sidecar["env"], "BOKEH_EXPORTER_TOKEN_FILE")["value"].endswith("/token")
+    assert one_named(sidecar["volumeMounts"], "sidecar-token")["mountPath"] == "/etc/sidecar-token"
+    assert one_named(spec["volumes"], "sidecar-token")["secret"] == {"secretName": "sidecar-token"}
+
+
+def one_named(items: Any, name: str) -> Any:
+    [found] = [each for each in items if each["name"] == name]
+    return found
 
 
 @pytest.mark.parametrize("change", [apps.without_ports, apps.with_protocol, apps.by_number])

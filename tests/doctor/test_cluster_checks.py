@@ -26,6 +26,7 @@ from tests.doctor.set_ups import (
 )
 from tests.lab.role import single_rights
 
+TRUSTED = "BOKEH_EXPORTER_TRUSTED_UIDS"
 ROUTABLE = "bokeh-autoscaler/routable"
 SCALES = {"scaleTargetRef": {"kind": "Deployment", "name": "bokeh-app"}}
 SERVE = "bokeh serve . --session-token-expiration=86400 --unused-session-lifetime=60000"
@@ -64,6 +65,17 @@ def meta(**fields: Any) -> Break:
     return lambda seen: seen["deployment"]["metadata"].update(fields)
 
 
+def run_as(user: int | None, *trusted: str) -> Break:
+    """Let the app run as a user, in a container without the variable that we ship."""
+
+    def change(seen: Seen) -> None:
+        del template(seen)["spec"]["securityContext"]["runAsUser"]
+        app(seen)["env"] = [{"name": TRUSTED, "value": value} for value in trusted]
+        app(seen)["securityContext"] = {} if user is None else {"runAsUser": user}
+
+    return change
+
+
 # What is wrong: how to make it so, what is found, how bad it is.
 CASES: dict[str, tuple[Break, str, Severity]] = {
     "there is no such Deployment": (
@@ -82,6 +94,32 @@ CASES: dict[str, tuple[Break, str, Severity]] = {
         ),
         "other-autoscaler",
         Severity.ERROR,
+    ),
+    "the app is root and does not trust the sidecar's user": (
+        run_as(0),
+        "notices-not-taken",
+        Severity.WARNING,
+    ),
+    "the app trusts another user than the sidecar's": (
+        run_as(1000, "1, 2"),
+        "notices-not-taken",
+        Severity.WARNING,
+    ),
+    "the launcher's option names another user than the variable": (
+        lambda seen: (
+            run_as(0, "65532")(seen),
+            app(seen).update(
+                command=["bokeh-exporter", "launch", "--trusted-uids=7", "--", *SERVE.split()],
+                args=[],
+            ),
+        ),
+        "notices-not-taken",
+        Severity.WARNING,
+    ),
+    "the app's user is not known and it trusts nobody": (
+        run_as(None),
+        "notices-not-taken",
+        Severity.NOTE,
     ),
     "the template lacks the label": (unlabel, "label-missing-from-template", Severity.ERROR),
     "pods lack the label": (unlabel_pods, "pods-without-label", Severity.ERROR),
@@ -556,6 +594,13 @@ FINE: dict[str, Break] = {
     ),
     "a launcher of zero-touch": lambda seen: app(seen).update(
         command=["python", "/bokeh-exporter", "launch", "--"]
+    ),
+    "an app as root that trusts the sidecar's user": run_as(0, "1000, 65532"),
+    "an app whose image decides, that trusts the sidecar's user": run_as(None, "65532"),
+    "an app as the user of the sidecar": run_as(65532),
+    "a sidecar as root": lambda seen: (
+        run_as(1000)(seen),
+        template(seen)["spec"]["initContainers"][0].update(securityContext={"runAsUser": 0}),
     ),
     "a launcher that serves the exporter's pages": lambda seen: (
         template(seen)["spec"].pop("initContainers"),
