@@ -6,7 +6,7 @@ They are below `deploy/` in a checkout, and below `autoscaler/shipped/` in a whe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,16 @@ _FILES = ("{components}/sticky-{kind}", "{components}/sticky-services", "{kind}"
 class Shipped:
     """The example app's Deployment, the patch of zero-touch, and the Services of a sticky proxy.
 
-    rights: the daemon's Role in the app's namespace, and its RoleBinding. proxy_files: text of each
+    rights: the daemon's Role in the app's namespace, and its RoleBinding. scrape_rights: the same
+    for our Prometheus. scrape_job: how it scrapes the app's namespace. proxy_files: text of each
     file of the proxy, by its path below `deploy/`; none without one.
     """
 
     app: Json
     agent: Json
     rights: tuple[Json, ...] = ()
+    scrape_rights: tuple[Json, ...] = ()
+    scrape_job: Json = field(default_factory=dict)
     services: tuple[Json, ...] = ()
     proxy_files: Mapping[str, str] | None = None
 
@@ -43,14 +46,31 @@ def shipped(proxy: str | None = None) -> Shipped:
         raise AutoscalerError(f"{_PLACES[0]}: the manifests are missing; install the package anew")
     app = read_documents(place / "kubernetes/base/app.yaml")[0].value
     agent = read_documents(place / _COMPONENTS / "zero-touch/agent.yaml")[0].value
-    base = [each.value for each in read_documents(place / "kubernetes/base/rbac.yaml")]
-    namespace = app["metadata"]["namespace"]
-    rights = tuple(each for each in base if each["metadata"]["namespace"] == namespace)
+    namespace, scraping = app["metadata"]["namespace"], place / _COMPONENTS / "prometheus"
+    [jobs] = read_documents(scraping / "prometheus.yml")
+    found = Shipped(
+        app,
+        agent,
+        _rights(place / "kubernetes/base/rbac.yaml", namespace),
+        _rights(scraping / "prometheus.yaml", namespace),
+        next(each for each in jobs.value["scrape_configs"] if each["job_name"] == "bokeh"),
+    )
     if proxy is None:
-        return Shipped(app, agent, rights)
+        return found
     services = read_documents(place / _COMPONENTS / "sticky-services/services.yaml")
-    found = tuple(each.value for each in services)
-    return Shipped(app, agent, rights, found, _texts(place, proxy))
+    return replace(
+        found, services=tuple(each.value for each in services), proxy_files=_texts(place, proxy)
+    )
+
+
+def _rights(manifest: Path, namespace: str) -> tuple[Json, ...]:
+    """Return the Role that a manifest has in a namespace, and its RoleBinding."""
+    every = (each.value for each in read_documents(manifest))
+    return tuple(
+        each
+        for each in every
+        if each["kind"] in ("Role", "RoleBinding") and each["metadata"]["namespace"] == namespace
+    )
 
 
 def _texts(place: Path, proxy: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from autoscaler.adoption.plan import Adoption
 from autoscaler.policy.fields import MAX_REPLICAS
 
 KUSTOMIZATION = "kustomization.yaml"
-PODS, SERVICES, PROXY = "pods", "services", "sticky"
+PODS, SERVICES, PROXY, SCRAPING = "pods", "services", "sticky", "prometheus"
 POLICY, VALUES, STEPS = "policy.yaml", "values.yaml", "STEPS.md"
 RIGHTS = "rights.yaml"
 # Where the manifests that we ship let the daemon scale.
@@ -35,6 +35,7 @@ def files(adoption: Adoption, ours: Shipped) -> dict[str, str]:
         **kustomized,
         **_of_daemon(adoption),
         **_rights(adoption, ours),
+        **_scraping(adoption, ours),
     }
 
 
@@ -61,13 +62,54 @@ def _rights(adoption: Adoption, ours: Shipped) -> dict[str, str]:
     return {RIGHTS: "---\n".join(map(block_text, changed))}
 
 
+def job_file(namespace: str) -> str:
+    """Return the name of the file with the scrape job of a namespace."""
+    return f"jobs-{namespace}.yml"
+
+
+def _scraping(adoption: Adoption, ours: Shipped) -> dict[str, str]:
+    """Return a component that lets our Prometheus find and scrape the pods of the namespace."""
+    if not needs_rights(adoption):
+        return {}
+    namespace = adoption.app.ref.namespace
+    meta = {"name": "prometheus", "namespace": namespace}
+    discovery = [{"role": "pod", "namespaces": {"names": [namespace]}}]
+    job = {
+        **ours.scrape_job,
+        "job_name": f"{ours.scrape_job['job_name']}-{namespace}",
+        "kubernetes_sd_configs": discovery,
+    }
+    added = {
+        "name": "prometheus",
+        "namespace": "bokeh-autoscaler",
+        "behavior": "merge",
+        "files": [job_file(namespace)],
+    }
+    whole = _kustomization(
+        "The scrape job of one more namespace. It comes after our component prometheus.",
+        "v1alpha1",
+        "Component",
+        resources=[RIGHTS],
+        configMapGenerator=[added],
+        generatorOptions={"disableNameSuffixHash": True},
+    )
+    rights = ({**each, "metadata": meta} for each in ours.scrape_rights)
+    return {
+        f"{SCRAPING}/{KUSTOMIZATION}": whole,
+        f"{SCRAPING}/{job_file(namespace)}": block_text({"scrape_configs": [job]}),
+        f"{SCRAPING}/{RIGHTS}": "---\n".join(map(block_text, rights)),
+    }
+
+
 def _of_target(rule: Json, deployment: str) -> dict[str, Any]:
     is_scale = "deployments/scale" in rule["resources"]
     return {**rule, **({"resourceNames": [deployment]} if is_scale else {})}
 
 
-def _kustomization(comment: str, **fields: Any) -> str:
-    head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+def _kustomization(
+    comment: str, version: str = "v1beta1", kind: str = "Kustomization", **fields: Any
+) -> str:
+    head = {"apiVersion": f"kustomize.config.k8s.io/{version}", "kind": kind}
     return f"# {comment}\n" + block_text({**head, **fields})
 
 
@@ -107,12 +149,12 @@ def _services(adoption: Adoption) -> dict[str, str]:
                     "apiVersion": "v1",
                     "kind": "Service",
                     "metadata": {"name": name},
-                    "spec": {"selector": dict(changed)},
+                    "spec": changed,
                 }
             ),
         }
-        for name, changed in adoption.routes.items()
-        if changed
+        for name, changed in adoption.switches.items()
+        if changed["selector"]
     ]
     return {
         f"{SERVICES}/{KUSTOMIZATION}": _kustomization(

@@ -18,6 +18,7 @@ from autoscaler.adoption.routes import (
     next_name,
     pod_selector,
     proxied,
+    proxy_switch,
     service_patches,
     switched,
 )
@@ -40,9 +41,11 @@ _LACKING = frozenset(
 class Adoption:
     """What was decided.
 
-    name: of the adopted Deployment. patch: of the Deployment. routes: what changes in the selector
-    of each Service, by its name. selector: of the adopted pods. budgets: that are new. proxies: the
-    Services of the sticky proxy. found: what `doctor` will say of the result.
+    name: of the adopted Deployment. patch: of the Deployment. to_pods: what changes in the spec of
+    each Service so that it leads to the adopted pods, by its name. to_proxy: the same for the
+    Service that leads to the sticky proxy instead. services: after these changes. selector: of the
+    adopted pods. budgets: that are new. proxies: the Services of the sticky proxy. found: what
+    `doctor` will say of the result.
     """
 
     app: App
@@ -50,12 +53,18 @@ class Adoption:
     name: str
     patch: Json
     deployment: Json
-    routes: Mapping[str, Mapping[str, str]]
+    to_pods: Mapping[str, Json]
+    to_proxy: Mapping[str, Json]
     services: tuple[Json, ...]
     selector: Mapping[str, str]
     budgets: tuple[Json, ...]
     proxies: tuple[Json, ...]
     found: tuple[Finding, ...]
+
+    @property
+    def switches(self) -> Mapping[str, Json]:
+        """What changes in the spec of each Service in the end, by its name."""
+        return {**self.to_pods, **self.to_proxy}
 
     @property
     def diff(self) -> tuple[str, ...]:
@@ -81,9 +90,11 @@ def adopt(app: App, choices: Choices, ours: Shipped) -> Adoption:
     if choices.sticky:
         _refuse_a_second_proxy(app, selector)
     routes = service_patches(app, moved)
-    services = switched(app, routes)
+    to_pods = {each: {"selector": changed} for each, changed in routes.items()}
+    to_proxy = proxy_switch(app, routes, choices.sticky)
+    services = switched(app, {**to_pods, **to_proxy})
     budgets = _budgets(app, choices, name, selector)
-    proxies = [] if choices.helm else proxied(ours.services, app, selector)
+    proxies = proxied(ours.services, app, selector)
     seen = after(app, deployment, [*services, *proxies], budgets)
     found = examine([seen])
     if any(each.id == "label-in-deployment-selector" for each in found):
@@ -97,11 +108,12 @@ def adopt(app: App, choices: Choices, ours: Shipped) -> Adoption:
         name,
         patch,
         deployment,
-        routes,
+        to_pods,
+        to_proxy,
         tuple(services),
         selector,
         tuple(budgets),
-        tuple(proxies),
+        () if choices.helm else tuple(proxies),  # the chart has them
         tuple(found),
     )
 

@@ -111,17 +111,39 @@ def service_patches(app: App, moved: Labels) -> dict[str, dict[str, Any]]:
     }
 
 
-def reverse(service: Json, patch: Labels) -> dict[str, str | None]:
-    """Return the patch of a selector that reverts another one."""
-    old = service["spec"]["selector"]
-    return {key: old.get(key) for key in patch}
+def proxy_switch(
+    app: App, routes: Mapping[str, Labels], kind: str | None
+) -> dict[str, dict[str, Any]]:
+    """Return what changes in the spec of the Service that leads users to the proxy, by its name.
+
+    kind: of the sticky proxy. Empty without one, and if no Service can lead to one port of it.
+    """
+    for each in app.services if kind else ():
+        spec = each["spec"]
+        if is_headless(each) or len(spec.get("ports") or ()) != 1:
+            continue
+        name = each["metadata"]["name"]
+        unset = dict.fromkeys((*spec["selector"], *routes[name]))
+        changed: dict[str, Any] = {"selector": {**unset, _NAME: f"sticky-{kind}"}}
+        ports = [{**spec["ports"][0], "targetPort": "http"}]
+        return {name: changed if ports == spec["ports"] else {**changed, "ports": ports}}
+    return {}
 
 
-def switched(app: App, patches: Mapping[str, Labels]) -> list[dict[str, Any]]:
-    """Return the Services after the patches."""
+def reverse(service: Json, change: Json) -> dict[str, Any]:
+    """Return the change of a Service's spec that reverts another one."""
+    spec = service["spec"]
+    back = {"selector": {key: spec["selector"].get(key) for key in change["selector"]}}
+    return {**back, **({"ports": spec["ports"]} if "ports" in change else {})}
+
+
+def switched(app: App, changes: Mapping[str, Json]) -> list[dict[str, Any]]:
+    """Return the Services after the changes of their specs. Lists of ports are replaced."""
     return [
-        merged(each, {"spec": {"selector": patches[each["metadata"]["name"]]}})
+        {**each, "spec": {**each["spec"], **change, "selector": selector}}
         for each in app.services
+        for change in [changes[each["metadata"]["name"]]]
+        for selector in [merged(each["spec"]["selector"], change["selector"])]
     ]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from shlex import quote
 
+from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adoption.plan import Adoption
 
 
@@ -17,11 +20,36 @@ class Step:
     commands: tuple[str, ...] = ()
 
 
+def lines(heading: str, step: Step) -> Iterator[str]:
+    """Yield the lines of a step on the page."""
+    yield from (heading, "", step.text, "")
+    if step.commands:
+        yield from ("```sh", *step.commands, "```", "")
+
+
 def apply(folder: str, part: str) -> str:
     """Return the command that applies a part of the written folder."""
     return f"kubectl apply -k {quote(f'{folder}/{part}')}"
 
 
+def delete(folder: str, part: str) -> str:
+    """Return the command that deletes what a file or a part of the written folder created."""
+    option = "-f" if part.endswith(".yaml") else "-k"
+    return f"kubectl delete {option} {quote(f'{folder}/{part}')}"
+
+
 def kubectl(adoption: Adoption, command: str) -> str:
     """Return a command of kubectl in the app's namespace."""
     return f"kubectl -n {adoption.app.ref.namespace} {command}"
+
+
+def patch_service(adoption: Adoption, name: str, change: Json) -> str:
+    """Return the command that changes the spec of a Service."""
+    text = quote(json.dumps({"spec": dict(change)}))
+    return kubectl(adoption, f"patch service {name} --type=merge --patch {text}")
+
+
+def replicas(adoption: Adoption, name: str | None = None) -> str:
+    """Return the command that prints the replicas of a Deployment, by default the first one."""
+    shown = name or adoption.app.ref.deployment
+    return kubectl(adoption, f"get deployment {shown} -o jsonpath='{{.spec.replicas}}'")

@@ -7,15 +7,14 @@ looked at it, and nothing ends a pod before its users have left it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Set
 from shlex import quote
 
 from autoscaler.adapters.kubernetes.pods import label_selector
-from autoscaler.adoption import files, proxy_steps
+from autoscaler.adoption import daemon_steps, files, proxy_steps, switch_steps, way_back
 from autoscaler.adoption.notes import notes, remaining
 from autoscaler.adoption.plan import Adoption
-from autoscaler.adoption.routes import reverse
-from autoscaler.adoption.step import Step, apply, kubectl
+from autoscaler.adoption.step import Step, apply, kubectl, lines, replicas
 from autoscaler.doctor.checks_scaling import KUBECTL, RESETTERS, resetters
 
 _BESIDE = (
@@ -42,8 +41,13 @@ def page(adoption: Adoption, folder: str) -> str:
             _IN_PLACE if choices.in_place else _BESIDE,
             "",
             *_listed("Before you begin", [*notes(adoption), _INSTALLED, _TOKEN]),
-            *(line for number, step in enumerate(steps, 1) for line in _lines(number, step)),
+            *(
+                line
+                for number, step in enumerate(steps, 1)
+                for line in lines(f"## {number}. {step.title}", step)
+            ),
             *_listed("What `autoscaler doctor` will still say", remaining(adoption), _LATER),
+            *way_back.section(adoption, folder),
         ]
     )
 
@@ -75,12 +79,6 @@ def _listed(title: str, items: Iterable[str], text: str = "") -> list[str]:
     return [f"## {title}", "", *head, *(f"* {each}" for each in found), ""] if found else []
 
 
-def _lines(number: int, step: Step) -> Iterator[str]:
-    yield from (f"## {number}. {step.title}", "", step.text, "")
-    if step.commands:
-        yield from ("```sh", *step.commands, "```", "")
-
-
 def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
     old, new = adoption.app.ref.deployment, adoption.name
     yield Step(
@@ -88,16 +86,15 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
         "With as many pods. Users notice nothing, because no Service selects the new pods yet.",
         (
             apply(folder, files.PODS),
-            kubectl(adoption, f'scale deployment/{new} --replicas="$({_replicas(adoption)})"'),
+            kubectl(adoption, f'scale deployment/{new} --replicas="$({replicas(adoption)})"'),
             kubectl(adoption, f"rollout status deployment/{new}"),
         ),
     )
     yield from proxy_steps.starting(adoption, folder)
-    yield from _scrape(adoption)
-    yield from _daemon(adoption, folder)
+    yield from daemon_steps.scraping(adoption, folder)
+    yield from daemon_steps.policy(adoption, folder)
     yield _doctor(adoption, "`no-service` is right until the next step. " + _FIX_FIRST)
-    yield from _switch(adoption, "New users come to the new pods; open connections stay.")
-    yield from proxy_steps.sending_users(adoption)
+    yield from switch_steps.switching(adoption)
     selector = label_selector(adoption.app.deployment["spec"]["selector"])
     yield Step(
         "Wait until the old pods are empty",
@@ -114,13 +111,13 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
 
 
 def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
-    name = adoption.app.ref.deployment
+    name, choices = adoption.app.ref.deployment, adoption.choices
     yield Step(
         "Take `replicas` out of what is applied",
         "Otherwise the next step sets 1, because kubectl removes what its last manifest had. "
         "Remove `replicas` from your manifest too. The last command prints the same number as "
         "before." + _elsewhere(_appliers(adoption) - {"kubectl"}),
-        (*_hand_over(adoption, folder), _replicas(adoption)),
+        (*_hand_over(adoption, folder), replicas(adoption)),
     )
     by_server = " --server-side" if "kubectl" in _appliers(adoption) else ""
     yield Step(
@@ -131,11 +128,16 @@ def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
             kubectl(adoption, f"rollout status deployment/{name}"),
         ),
     )
-    yield from _switch(adoption, "Not before step 2 is done: until then no pod has the label.")
+    by_chart = choices.sticky and choices.helm  # which starts the proxy with the policy
+    if by_chart:
+        yield from switch_steps.to_pods(adoption)
     yield from proxy_steps.starting(adoption, folder)
-    yield from _scrape(adoption)
-    yield from _daemon(adoption, folder)
-    yield from proxy_steps.sending_users(adoption)
+    if not by_chart:
+        yield from switch_steps.switching(adoption)
+    yield from daemon_steps.scraping(adoption, folder)
+    yield from daemon_steps.policy(adoption, folder)
+    if by_chart:
+        yield from switch_steps.to_proxy(adoption)
     yield _doctor(adoption)
 
 
@@ -163,101 +165,12 @@ def _hand_over(adoption: Adoption, folder: str) -> Iterator[str]:
         head = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta}
         text = json.dumps({**head, "spec": {"replicas": 0}}).replace(": 0}", ": %s}")
         yield (
-            f'printf {quote(text)} "$({_replicas(adoption)})" | kubectl apply --server-side '
+            f'printf {quote(text)} "$({replicas(adoption)})" | kubectl apply --server-side '
             "--field-manager=handover --validate=false -f -"
         )
     if "kubectl" not in appliers:
         place = quote(f"{folder}/{files.PODS}/deployment.yaml")
         yield f"kubectl apply set-last-applied --create-annotation=true -f {place}"
-
-
-def _switch(adoption: Adoption, text: str) -> Iterator[Step]:
-    changed = [each for each in adoption.app.services if adoption.routes[each["metadata"]["name"]]]
-    if not changed:
-        return
-    there = {each["metadata"]["name"]: each for each in changed}
-    back = [_patch(adoption, name, reverse(there[name], adoption.routes[name])) for name in there]
-    undo = "\n".join(f"`{each}`" for each in back)
-    yield Step(
-        f"Switch the Service{'s' if len(there) > 1 else ''}",
-        f"{text} If something is wrong with the new pods, switch back: {undo}",
-        tuple(_patch(adoption, name, adoption.routes[name]) for name in there),
-    )
-
-
-def _patch(adoption: Adoption, service: str, selector: Mapping[str, str | None]) -> str:
-    text = quote(json.dumps({"spec": {"selector": dict(selector)}}))
-    return kubectl(adoption, f"patch service {service} --type=merge --patch {text}")
-
-
-def _daemon(adoption: Adoption, folder: str) -> Iterator[Step]:
-    """Yield how the daemon learns of the app, and may scale it."""
-    choices = adoption.choices
-    if choices.helm:
-        upgrade = (
-            "helm upgrade bokeh-autoscaler deploy/helm/bokeh-autoscaler --namespace "
-            "bokeh-autoscaler -f my-values.yaml"
-        )
-        yield Step(
-            "Give the daemon its policy",
-            f"Add the content of {folder}/{files.VALUES} to the values of your release, which are "
-            "in my-values.yaml here: items to a list that is there, such as `policies`, and "
-            "everything else as it is. Every later upgrade then has the policy too. Without it in "
-            "that file, the next upgrade would remove the policy."
-            + (
-                f" The proxy starts too. {proxy_steps.image(adoption, folder)}"
-                if choices.sticky
-                else ""
-            ),
-            (upgrade,),
-        )
-        return
-    name = adoption.app.ref.deployment
-    own = "kubectl -n bokeh-autoscaler"
-    source = quote(f"{name}.yaml={folder}/{files.POLICY}")
-    role = json.dumps(
-        [
-            {"op": "test", "path": "/rules/3/resources/0", "value": "deployments/scale"},
-            {"op": "add", "path": "/rules/3/resourceNames/-", "value": adoption.name},
-        ]
-    )
-    add = (
-        f"{own} create configmap bokeh-autoscaler-policies --from-file={source} --dry-run=client "
-        f"-o json | {own} patch configmap bokeh-autoscaler-policies --type=merge "
-        "--patch-file=/dev/stdin"
-    )
-    allow = (
-        f"kubectl apply -f {quote(f'{folder}/{files.RIGHTS}')}"
-        if files.needs_rights(adoption)
-        else kubectl(adoption, f"patch role bokeh-autoscaler --type=json --patch {quote(role)}")
-    )
-    yield Step(
-        "Give the daemon its policy",
-        "The first command adds it to the daemon's policies, and the second one lets the daemon "
-        "scale the Deployment. Add both to your overlay too.",
-        (add, allow),
-    )
-
-
-def _scrape(adoption: Adoption) -> Iterator[Step]:
-    """Yield how Prometheus learns of a namespace that our manifests do not name."""
-    namespace = adoption.app.ref.namespace
-    if not files.needs_rights(adoption):
-        return
-    create = f"kubectl -n {namespace} create"
-    yield Step(
-        f"Let Prometheus scrape {namespace}",
-        "Without the sessions of a pod, the daemon takes it for full. Our manifests scrape the "
-        f"namespace {files.SHIPPED_NAMESPACE} only, so add {namespace} where yours come from:\n\n"
-        "* the Prometheus of our component: to `namespaces` of the job `bokeh` in "
-        "deploy/kubernetes/components/prometheus/prometheus.yml. It also has to find the pods: "
-        f"`{create} role prometheus --verb=list,watch --resource=pods` and `{create} rolebinding "
-        "prometheus --role=prometheus --serviceaccount=bokeh-autoscaler:prometheus`.\n"
-        "* the Prometheus Operator: to `namespaceSelector.matchNames` of the PodMonitor "
-        "`bokeh-autoscaler-apps`.\n"
-        "* another Prometheus: it has to scrape the port `bokeh-metrics` of the pods, as that job "
-        "does, with the labels `namespace` and `pod`.",
-    )
 
 
 _FIX_FIRST = "Fix every error before it: until then no user is on the new pods."
@@ -281,8 +194,3 @@ def _connections(adoption: Adoption, selector: str) -> str:
     found = kubectl(adoption, f"get pods -l {quote(selector)} -o name")
     look = kubectl(adoption, f"exec POD -c {name} -- sh -c {quote(count)}")
     return f"{found} | xargs -I POD {look}"
-
-
-def _replicas(adoption: Adoption) -> str:
-    name = adoption.app.ref.deployment
-    return kubectl(adoption, f"get deployment {name} -o jsonpath='{{.spec.replicas}}'")

@@ -95,7 +95,10 @@ def add_daemon(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the status. Return 1 if a daemon cannot be asked, or nothing has the names."""
+    """Print the status.
+
+    Return 1 if a daemon cannot be asked, nothing has the names, or nobody leads for one of them.
+    """
     try:
         ask = asking(args)
         if not args.watch:
@@ -166,7 +169,8 @@ def _names(status: PolicyStatus) -> set[str]:
 def _show(answer: Answer, args: argparse.Namespace) -> int:
     print("\n".join(_lines(answer.report, args.output)))
     complain(*_told(answer.problems))
-    return FAILED if answer.problems else 0
+    is_led = all(each.leader for each in answer.report.policies)
+    return 0 if is_led and not answer.problems else FAILED
 
 
 def _lines(report: StatusReport, form: str | None) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ def init(folder: Path, objects: Objects, *words: str) -> int:
 def of_app(adoption: Adoption, name: str = "app") -> Any:
     containers = adoption.deployment["spec"]["template"]["spec"]["containers"]
     return next(each for each in containers if each["name"] == name)
+
+
+def selectors(adoption: Adoption) -> dict[str, Any]:
+    """What changes in the selector of each Service, by its name."""
+    return {name: each["selector"] for name, each in adoption.switches.items()}
 
 
 def errors(adoption: Adoption) -> list[str]:
@@ -313,7 +319,7 @@ def test_a_known_user_needs_no_look(tmp_path: Path) -> None:
 def test_a_headless_service_keeps_cordoned_pods() -> None:
     adoption = adopted(APPS["a headless Service too"])
 
-    assert adoption.routes == {
+    assert selectors(adoption) == {
         "dashboards": {"app": "dashboards-2", ROUTABLE: "true"},
         "names": {"app": "dashboards-2"},
     }
@@ -322,7 +328,7 @@ def test_a_headless_service_keeps_cordoned_pods() -> None:
 def test_only_the_services_of_the_pods_change() -> None:
     adoption = adopted(APPS["Services by different labels"])
 
-    assert adoption.routes == {
+    assert selectors(adoption) == {
         "dashboards": {"app": "dashboards-2", ROUTABLE: "true"},
         "by-tier": {"tier": "web-2", ROUTABLE: "true"},
     }
@@ -583,9 +589,39 @@ def test_doctor_looks_before_users_come_to_the_proxy(tmp_path: Path) -> None:
     assert init(tmp_path, apps.app(), "--sticky", "haproxy") == 0
 
     steps = (tmp_path / "adoption" / "STEPS.md").read_text()
-    order = ("Start the sticky proxy", "doctor --n", "patch service", "Send users to the sticky")
+    order = ("Start the sticky proxy", "doctor --n", "Send users to the sticky", "patch service")
     places = [steps.index(words) for words in order]
     assert places == sorted(places)
+
+
+# By what the Services are: how many of the patches lead to the proxy, and how many to the pods.
+SWITCHES: dict[str, tuple[str, int, int]] = {
+    "one Service leads to the proxy in one step": ("bokeh serve by command and args", 1, 0),
+    "a headless Service cannot, and selects the new pods": ("a headless Service too", 1, 1),
+    "no Service is left as it is": ("no Service", 0, 0),
+}
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["beside", "in place"])
+@pytest.mark.parametrize("case", SWITCHES)
+def test_users_come_to_the_proxy_in_one_step(case: str, in_place: bool, tmp_path: Path) -> None:
+    app, by_proxy, to_pods = SWITCHES[case]
+    words = ("--in-place",) if in_place else ()
+
+    assert init(tmp_path, APPS[app], "--sticky", "haproxy", *words) == 0
+
+    text = (tmp_path / "adoption" / "STEPS.md").read_text().partition("## The way back")[0]
+    patches = [line for line in text.splitlines() if re.match(r"kubectl .* patch service", line)]
+    assert sum("sticky-haproxy" in line for line in patches) == by_proxy
+    assert sum("sticky-haproxy" not in line for line in patches) == (0 if in_place else to_pods)
+    assert text.count("Send users to the sticky proxy") == 1
+
+
+def test_the_daemon_may_read_the_namespace_before_it_has_the_policy(tmp_path: Path) -> None:
+    assert init(tmp_path, apps.app(apps.BOKEH, apps.moved_to("reports"))) == 0
+
+    steps = (tmp_path / "adoption" / "STEPS.md").read_text()
+    assert steps.index("kubectl apply -f ") < steps.index("patch configmap")
 
 
 def test_nginx_connects_to_the_port_of_the_pods(tmp_path: Path) -> None:

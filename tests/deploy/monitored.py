@@ -65,6 +65,7 @@ def configuration(targets: list[dict[str, Any]]) -> dict[str, Any]:
     settings: dict[str, Any] = yaml.safe_load(SETTINGS.read_text())
     settings["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     settings["rule_files"] = [str(RULES)]
+    del settings["scrape_config_files"]  # there are none, and Prometheus 2.42 has no such setting
     for job in settings["scrape_configs"]:
         del job["kubernetes_sd_configs"]
         job.pop("scrape_interval", None)

@@ -292,7 +292,7 @@ def test_the_printed_steps_adopt_an_app_that_the_cluster_has(
     start(operator, objects)
     old = operator.endpoints()
 
-    beside, give, look, switch, _count, delete = operator.init(*words)
+    beside, give, look, switch, _count, delete, *_ = operator.init(*words)
 
     operator.run(beside)
     assert operator.replicas(NEW) == 3
@@ -335,7 +335,7 @@ APPLIED_BY = {
 def test_the_printed_steps_in_place_leave_the_replicas(case: str, operator: Operator) -> None:
     start(operator, apps.app(), APPLIED_BY[case])
 
-    take, roll, switch, give, look = operator.init("--in-place")
+    take, roll, switch, give, look, *_ = operator.init("--in-place")
 
     assert operator.run(take).endswith("3")
     if case.startswith("another"):

@@ -41,6 +41,7 @@ SITE = "tests/docs/test_site.py::test_the_site_has_every_page"
 FIDELITY = "tests/hpa/test_against_the_simulation.py::test_the_area_between_both_trajectories"
 REMOVED = "tests/kubernetes/test_remove.py"
 UNINSTALLED = f"{REMOVED}::test_the_printed_commands_uninstall_in_their_order"
+WAY_BACK = "tests/deploy/test_way_back.py::test_nothing_is_left_after_the_way_back"
 INIT = "tests/deploy/test_init.py::test_the_printed_steps_adopt_an_app_that_the_cluster_has"
 FROM_FILES = "tests/deploy/test_init.py::test_kustomize_makes_of_the_folder_what_the_diff_shows"
 DOCTOR = "tests/kubernetes/test_doctor.py::test_all_that_is_wrong_is_reported_at_once"
@@ -160,6 +161,10 @@ RUN_BY = {
     "kubectl apply -f dashboards": BESIDE,
     "sed -i '/^ *replicas:/d' dashboards.yaml": IN_PLACE,
     "kubectl rollout restart": "tests/node/test_zero_downtime.py::test_an_upgrade_of_the_daemon",
+    "kubectl delete -k adoption": WAY_BACK,
+    "kubectl delete -f adoption/": WAY_BACK,
+    "kubectl -n bokeh delete secret sticky-haproxy": WAY_BACK,
+    "kubectl -n bokeh get configmaps": WAY_BACK,
     "kubectl delete -k": "tests/deploy/test_admission.py::test_nothing_is_left",
     "kubectl apply -k deploy/kubernetes/recommended": RECOMMENDED,
     "kubectl apply -k deploy/examples/big-data": BIG_DATA_ON_THE_NODE,

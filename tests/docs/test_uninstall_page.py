@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from autoscaler.cli import main
+from tests.adoption import apps
 from tests.deploy.pages import FOLDER, UNINSTALL_PAGE
 
 OWN = "bokeh-autoscaler"
@@ -41,3 +44,19 @@ def test_the_steps_name_every_part_that_the_adoption_added() -> None:
     text = UNINSTALL_PAGE.read_text()
     for part in ("command", "initContainers", "probe", "preStop", "grace period", "label"):
         assert part in text
+
+
+def test_the_page_lists_what_the_folder_of_init_creates(tmp_path: Path) -> None:
+    file = apps.write(tmp_path, apps.app(apps.BOKEH, apps.moved_to("team")))
+    output = tmp_path / "adoption"
+    assert main(["init", str(file), "--sticky", "haproxy", "--output", str(output)]) == 0
+    rights, text = ("rights.yaml", "prometheus/rights.yaml"), UNINSTALL_PAGE.read_text()
+
+    for path in (*rights, "pods/budget.yaml"):
+        for each in yaml.safe_load_all((output / path).read_text()):
+            assert f"{each['kind']} `{each['metadata']['name']}`" in text, path
+    for path in rights:
+        assert f"`kubectl delete -f adoption/{path}`" in text
+    for folder in ("pods", "sticky"):
+        assert (output / folder / "kustomization.yaml").exists()
+        assert f"`kubectl delete -k adoption/{folder}`" in text

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.adoption import apps
-from tests.deploy.pages import blocks, mentioned, run_shell
+from tests.deploy.pages import blocks, run_shell
 from tests.lab.images import ROOT, build_base, build_image, wheels
 from tests.lab.live_cluster import NAMESPACE
 from tests.lab.objects import ROUTABLE
@@ -132,7 +132,7 @@ def written_steps(folder: Path, case: str, *options: str) -> Path:
 def test_the_printed_steps_lose_nobody(
     case: str, shipped: Shipped, guests: list[User], newcomers: Newcomers, tmp_path: Path
 ) -> None:
-    start, give, look, switch, count, delete = blocks(written_steps(tmp_path, case), "sh")
+    start, give, look, switch, count, delete, *_ = blocks(written_steps(tmp_path, case), "sh")
     steps = Steps(start, lambda: run_shell(f"{give}\n{look}", tmp_path), switch, count, delete)
 
     adopt_beside(shipped, tmp_path, guests, newcomers, steps)
@@ -150,13 +150,12 @@ def test_the_printed_steps_lead_new_users_through_a_sticky_proxy_and_lose_nobody
     tmp_path: Path,
 ) -> None:
     page = written_steps(tmp_path, case, "--sticky", "haproxy")
-    start, proxy, give, look, switch, count, delete = blocks(page, "sh")
-    [by_proxy] = [each for each in mentioned(page) if "sticky-haproxy" in each and "patch" in each]
+    start, proxy, give, look, switch, count, delete, *_ = blocks(page, "sh")
 
     def give_and_look() -> None:
         run_shell(f"{give}\n{look}", tmp_path)
 
-    steps = Steps(f"{start}\n{proxy}", give_and_look, f"{switch}\n{by_proxy}", count, delete)
+    steps = Steps(f"{start}\n{proxy}", give_and_look, switch, count, delete)
     adopt_beside(shipped, tmp_path, guests, newcomers, steps)
 
     assert "error" not in run_shell(look, tmp_path)
@@ -169,7 +168,7 @@ def test_the_printed_steps_in_place_cost_what_they_say_and_no_more(
     case: str, shipped: Shipped, guests: list[User], newcomers: Newcomers, tmp_path: Path
 ) -> None:
     page = written_steps(tmp_path, case, "--in-place")
-    replicas, roll, switch, give, look = blocks(page, "sh")
+    replicas, roll, switch, give, look, *_ = blocks(page, "sh")
 
     assert run_shell(replicas, tmp_path).endswith("3")
     assert shipped.all_connected(guests)

@@ -20,9 +20,10 @@ import yaml
 from autoscaler.adapters.metrics_server import WebServer
 from autoscaler.cli import main
 from autoscaler.daemon import Daemon, Ports
+from autoscaler.errors import ClusterError
 from autoscaler.model import TargetRef
 from tests.builders import policy
-from tests.fakes import FakeCluster, FakePolicies
+from tests.fakes import FakeCluster, FakeLeases, FakePolicies
 
 APP, OTHER = TargetRef("bokeh", "bokeh-app"), TargetRef("team-a", "dash")
 POLICIES = (policy(), policy(name="other", target=OTHER._asdict()))
@@ -132,6 +133,30 @@ def test_what_is_wrong_is_one_line_and_an_exit_code(
     assert (ended, said.out) == (code, "")
     assert told in said.err.splitlines()[-1]
     assert code == 2 or said.err.count("\n") == 1
+
+
+def test_a_deployment_for_which_nobody_leads_is_an_exit_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cluster = FakeCluster()
+    cluster.deploy(APP, 10)
+    cluster.deploy(OTHER, 4)
+    leases = FakeLeases()
+    leases.failures[leases.old("bokeh")] = ClusterError("not allowed to get leases")
+    made = Daemon(Ports(FakePolicies(POLICIES), cluster, cluster, cluster, cluster.clock, leases))
+    for _ in range(3):
+        made.run_once()
+        cluster.clock.advance(5.0)
+    server = made.web_server(("127.0.0.1", 0))
+    server.start()
+    try:
+        address = f"http://127.0.0.1:{server.port}"
+        codes = [main(["status", "--url", address, *names]) for names in ([], ["dash"])]
+    finally:
+        server.stop()
+
+    assert "not allowed to get leases" in capsys.readouterr().out
+    assert codes == [1, 0], "the other one is led"
 
 
 @pytest.mark.parametrize("url", [0], indirect=True)

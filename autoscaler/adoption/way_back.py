@@ -1,0 +1,107 @@
+"""How all of an adoption is taken out again without ending a session. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from shlex import quote
+
+from autoscaler.adapters.kubernetes.pods import ROUTABLE
+from autoscaler.adoption import files
+from autoscaler.adoption.plan import Adoption
+from autoscaler.adoption.step import Step, delete, kubectl, lines, replicas
+from autoscaler.adoption.switch_steps import KEEPS, back
+
+
+def section(adoption: Adoption, folder: str) -> Iterator[str]:
+    """Yield the lines of the last section of the page."""
+    yield "## The way back"
+    yield ""
+    place = "values" if adoption.choices.helm else "overlay"
+    yield (
+        f"To take all of it out again, first remove the policy from your {place}: the daemon then "
+        "removes what it wrote on the pods. If you remove the daemon too, docs/uninstall.md says "
+        f"how. These steps end no session. Do not run `kubectl delete -k {quote(folder)}` in place "
+        "of them: it deletes the app's Services too."
+    )
+    yield ""
+    steps = _in_place if adoption.choices.in_place else _beside
+    for step in (*steps(adoption, folder), _rest(adoption, folder)):
+        yield from lines(f"### {step.title}", step)
+
+
+def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
+    old, new = adoption.app.ref.deployment, adoption.name
+    yield Step(
+        f"Start {old} again",
+        f"{folder}/{files.PODS}/deployment.yaml is the Deployment as it was. It starts beside "
+        f"{new}, with as many pods. If {new} has a newer image since, write that into it first.",
+        (
+            f"kubectl apply -f {quote(f'{folder}/{files.PODS}/deployment.yaml')}",
+            kubectl(adoption, f'scale deployment/{old} --replicas="$({replicas(adoption, new)})"'),
+            kubectl(adoption, f"rollout status deployment/{old}"),
+        ),
+    )
+    yield from _services(adoption, f"New users come to {old}; open connections stay.")
+    yield Step(
+        f"Delete {new}",
+        "Each of its pods ends when its users have left, or after its "
+        "`terminationGracePeriodSeconds`.",
+        (delete(folder, files.PODS),),
+    )
+
+
+def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
+    name = adoption.app.ref.deployment
+    place = f"{folder}/{files.PODS}/deployment.yaml"
+    budget = [delete(folder, f"{files.PODS}/budget.yaml")] if adoption.budgets else []
+    yield from _services(adoption, "Before the rollout, after which no pod has the label.")
+    yield Step(
+        "Roll out the pods as they were",
+        f"{place} is the Deployment before the adoption. Each pod with the launcher ends when its "
+        "users have left. If you applied the pods with --server-side, do so here.",
+        (
+            f"kubectl apply -f {quote(place)}",
+            kubectl(adoption, f"rollout status deployment/{name}"),
+            *budget,
+        ),
+    )
+
+
+def _services(adoption: Adoption, text: str) -> Iterator[Step]:
+    if commands := back(adoption):
+        yield Step(
+            "Switch the Services back",
+            f"{text} {KEEPS} If your ingress names the Service of the proxy, let it name the "
+            "app's again after that.",
+            commands,
+        )
+
+
+def _rest(adoption: Adoption, folder: str) -> Step:
+    choices, commands = adoption.choices, [_ended(adoption)]
+    text = (
+        "The first command waits for that. Secrets that you created for the app, such as its key "
+        f"({adoption.name}) or sidecar-token, are yours to delete, when no pod names them."
+    )
+    if adoption.proxies:
+        commands.append(delete(folder, files.PROXY))
+    if choices.sticky == "haproxy":
+        commands.append(kubectl(adoption, "delete secret sticky-haproxy"))
+    if choices.sticky and choices.helm:
+        text += " Set `proxy.enabled` of your values to false, and upgrade the release."
+    if files.needs_rights(adoption):
+        shared = delete(folder, f"{files.SCRAPING}/{files.RIGHTS}")
+        commands += [delete(folder, files.RIGHTS), f"{shared} --ignore-not-found"]
+        text += (
+            f" Remove `{files.SCRAPING}` from your overlay, and its rights by the last command, "
+            f"unless Prometheus scrapes another app of {adoption.app.ref.namespace}."
+        )
+    return Step("Delete the rest when these pods have ended", text, tuple(commands))
+
+
+def _ended(adoption: Adoption) -> str:
+    """Return the command that waits until no pod has a launcher any more."""
+    labels = ",".join(f"{key}={value}" for key, value in adoption.selector.items())
+    return kubectl(
+        adoption, f"wait --for=delete pod -l {quote(f'{labels},{ROUTABLE}')} --timeout=-1s"
+    )
