@@ -82,13 +82,25 @@ def case(
     shipped.import_image(stock_image)
     objects = apps.app(CASES[request.param][0], apps.restricted)
     apps.pod(objects)["containers"][0]["image"] = STOCK
-    run_shell(f"kubectl apply -f {apps.write(tmp_path, objects)}", tmp_path)
-    shipped.rolled_out(OLD)
-    for each in labelled(shipped, OLD):  # they have no probe that would wait for it
-        wait_until(lambda host=each.status.pod_ip: listens(host, 5006), SOON, "the app to listen")
-    shipped.await_listening(OLD)
-    yield str(request.param)
-    cleared(shipped)
+    try:
+        run_shell(f"kubectl apply -f {apps.write(tmp_path, objects)}", tmp_path)
+        shipped.rolled_out(OLD)
+        # They have no probe that would wait for it. Those of the test before may still end.
+        wait_until(lambda: all(map(serves, remaining(shipped))), SOON, "the app to listen")
+        shipped.await_listening(OLD)
+        yield str(request.param)
+    finally:
+        cleared(shipped)
+
+
+def remaining(shipped: Shipped) -> list[Any]:
+    """The pods of the app that are not being deleted."""
+    there = labelled(shipped, OLD)
+    return [each for each in there if each.metadata.deletion_timestamp is None]
+
+
+def serves(pod: Any) -> bool:
+    return pod.status.pod_ip is not None and listens(pod.status.pod_ip, 5006)
 
 
 @pytest.fixture
