@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from autoscaler.model import TargetRef
 from autoscaler.simulation.goals import Goal, goal
 from autoscaler.units import seconds
 
@@ -40,6 +41,14 @@ def address(text: str) -> tuple[str, int]:
     if not port.isdecimal() or int(port) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r}: expected [HOST]:PORT, such as :9551")
     return host.strip("[]"), int(port)
+
+
+def target(text: str) -> TargetRef:
+    """Return the Deployment that NAMESPACE/DEPLOYMENT names. Raises ArgumentTypeError."""
+    namespace, _, name = text.partition("/")
+    if not namespace or not name or "/" in name:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAMESPACE/DEPLOYMENT")
+    return TargetRef(namespace, name)
 
 
 def duration(text: str) -> float:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from autoscaler.commands.arguments import duration
+from autoscaler.commands.arguments import duration, target
 from autoscaler.commands.connect import add_kubernetes, sidecars
 from autoscaler.commands.lines import complain, say
 from autoscaler.errors import AutoscalerError
-from autoscaler.model import PodState, TargetRef, Unavailable
+from autoscaler.model import PodState, Unavailable
 from autoscaler.units import counted
 from exporter.agent.notice import Notice, parsed
 
@@ -26,7 +26,7 @@ FAILED = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "target", metavar="TARGET", type=_target, help="NAMESPACE/DEPLOYMENT of the app"
+        "target", metavar="TARGET", type=target, help="NAMESPACE/DEPLOYMENT of the app"
     )
     parser.add_argument("text", metavar="TEXT", type=_text, help="what the users read, on one line")
     parser.add_argument(
@@ -70,13 +70,6 @@ def _notify(args: argparse.Namespace, given_to: HttpSidecars, pods: tuple[PodSta
     say(f"{args.target}: shown to {counted(sessions, 'session')} in {reached}")
     complain(*problems)
     return FAILED if problems else 0
-
-
-def _target(text: str) -> TargetRef:
-    namespace, _, name = text.partition("/")
-    if not namespace or not name or "/" in name:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected NAMESPACE/DEPLOYMENT")
-    return TargetRef(namespace, name)
 
 
 def _text(text: str) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoscaler.adapters.clock import SystemClock
-from autoscaler.commands.arguments import positive_duration
+from autoscaler.commands.arguments import positive_duration, target
 from autoscaler.commands.connect import HISTORY_TIMEOUT, add_prometheus, prometheus_settings
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
-from autoscaler.model import Line, PodLoad, SeatEstimate, TargetRef
+from autoscaler.model import Line, PodLoad, SeatEstimate
 from autoscaler.units import counted, duration_text
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         metavar="NAMESPACE/DEPLOYMENT",
-        type=_target,
+        type=target,
         help="the Deployment whose pods have served sessions",
     )
     parser.add_argument(
@@ -60,13 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--html", metavar="FILE", type=Path, help="file to write a picture of the loads to"
     )
     output.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-
-
-def _target(text: str) -> TargetRef:
-    namespace, slash, deployment = text.partition("/")
-    if not (namespace and slash and deployment) or "/" in deployment:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a target such as bokeh/bokeh-app")
-    return TargetRef(namespace, deployment)
 
 
 def run(args: argparse.Namespace) -> int:

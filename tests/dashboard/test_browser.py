@@ -12,7 +12,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.conftest import PROGRAMS
 from tests.dashboard.scene import SCRAPE, WRONG_FILE, Scene, history, stopped
 from tests.dashboard.visits import PHONE, WIDE, WITHIN, shows, text, visit
-from tests.lab.browser import HOW, a_tab, browser, driver
+from tests.lab.browser import NEEDS_CHROMIUM, a_tab, browser
 from tests.lab.processes import wait_until
 from tests.lab.prometheus_server import PrometheusServer
 
@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.chrome,
     pytest.mark.prometheus,
-    pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
+    NEEDS_CHROMIUM,
     pytest.mark.skipif(FIND() is None, reason=f"NO PROMETHEUS: {HOW_TO_BUILD}"),
 ]
 # Each element that a key can reach, by its role on the page.

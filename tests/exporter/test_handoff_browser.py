@@ -12,11 +12,11 @@ from selenium.webdriver import Chrome
 
 from tests.exporter.worker_servers import WAYS, WORKERS, launched, through
 from tests.lab.bokeh_servers import Served, wait_until
-from tests.lab.browser import HOW, browser, driver
+from tests.lab.browser import NEEDS_CHROMIUM, browser
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
+    NEEDS_CHROMIUM,
 ]
 
 BROWSERS, TABS = 2, 2  # together one page for each worker

@@ -25,13 +25,13 @@ from tests.exporter.notice_pages import (
     serving,
 )
 from tests.lab.bokeh_servers import Served, wait_until
-from tests.lab.browser import HOW, browser, driver
+from tests.lab.browser import NEEDS_CHROMIUM, browser
 from tests.lab.http_proxy import HttpProxy
 from tests.lab.websocket_user import Users
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
+    NEEDS_CHROMIUM,
 ]
 WAITS = float(ASK["seconds"])
 PATIENCE = 3 * WAITS + 10  # seconds, in which a page is asked anew, waits and is closed

@@ -42,11 +42,11 @@ from tests.exporter.notice_pages import (
 )
 from tests.lab import newer_bokeh
 from tests.lab.bokeh_servers import Served, wait_until
-from tests.lab.browser import HOW, browser, driver
+from tests.lab.browser import NEEDS_CHROMIUM, browser
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
+    NEEDS_CHROMIUM,
 ]
 
 

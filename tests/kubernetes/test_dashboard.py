@@ -11,7 +11,7 @@ from selenium.webdriver import Chrome
 
 from tests.conftest import StartPrometheus
 from tests.dashboard.scene import TEXT
-from tests.lab.browser import HOW, browser, driver
+from tests.lab.browser import NEEDS_CHROMIUM, browser
 from tests.lab.processes import free_ports, wait_until
 from tests.lab.prometheus_server import PrometheusServer
 from tests.lab.world import AUTOSCALER, World
@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.prometheus,
     pytest.mark.chrome,
     pytest.mark.timeout(180),
-    pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
+    NEEDS_CHROMIUM,
     pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
 ]
 WITHIN = 60.0

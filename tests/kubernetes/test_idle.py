@@ -11,7 +11,7 @@ import pytest
 from selenium.webdriver import Chrome
 
 from tests.exporter.notice_pages import BAR, CLICK, IS_READY, PLAIN, PRESS, RELEASED
-from tests.lab.browser import HOW, browser, driver
+from tests.lab.browser import NEEDS_CHROMIUM, browser
 from tests.lab.processes import wait_until
 from tests.lab.real_pods import RealPod, real_pods
 from tests.lab.websocket_user import Users
@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.control_plane,
     pytest.mark.mostly_idle,
     pytest.mark.prometheus,
-    pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
+    NEEDS_CHROMIUM,
     pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
 ]
 QUESTION, ENDS = "Do you still use this page?", "This server ends soon"

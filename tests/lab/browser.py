@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
 from PIL import Image
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -29,6 +30,9 @@ OPTIONS = (
 def driver() -> str | None:
     """The program that leads the browser, if there is one."""
     return shutil.which("chromedriver")
+
+
+NEEDS_CHROMIUM = pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 from tests.lab.access import Access
 from tests.lab.websocket_user import Users
 from tests.lab.worker_node import SOCKET
+from tests.node.adopting import Newcomers
 from tests.node.shipped import PATIENCE, Shipped
 
 HOW = "`python -m tests.lab.real_node --stack -- python -m pytest -m node`, or set KUBECONFIG"
@@ -65,6 +66,14 @@ def shipped(cluster: Access) -> Iterator[Shipped]:
         pytest.skip("NO WAY TO THE PODS by name from here: tests with real users need one")
     with Users(PATIENCE) as users:
         yield Shipped(cluster, users, ours=is_ours(cluster))
+
+
+@pytest.fixture
+def newcomers(shipped: Shipped) -> Iterator[Newcomers]:
+    """Users who come while an app is adopted."""
+    newcomers = Newcomers(shipped)
+    yield newcomers
+    newcomers.leave()
 
 
 @pytest.fixture(scope="session")

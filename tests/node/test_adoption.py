@@ -54,13 +54,6 @@ def guests(shipped: Shipped, folder: Path) -> Iterator[list[User]]:
         shipped.users.leave(user)
 
 
-@pytest.fixture
-def newcomers(shipped: Shipped) -> Iterator[Newcomers]:
-    newcomers = Newcomers(shipped)
-    yield newcomers
-    newcomers.leave()
-
-
 def test_a_second_deployment_loses_nobody(
     shipped: Shipped, folder: Path, guests: list[User], newcomers: Newcomers
 ) -> None:

@@ -113,13 +113,6 @@ def guests(case: str, shipped: Shipped) -> Iterator[list[User]]:
 
 
 @pytest.fixture
-def newcomers(shipped: Shipped) -> Iterator[Newcomers]:
-    newcomers = Newcomers(shipped)
-    yield newcomers
-    newcomers.leave()
-
-
-@pytest.fixture
 def no_proxy(shipped: Shipped, tmp_path: Path) -> Iterator[None]:
     """A namespace without a sticky proxy, and a node that has the image of one."""
     for tag, image in names_of_the_tutorial().items():

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.lab.browser import HOW, a_tab, browser, driver
+from tests.lab.browser import NEEDS_CHROMIUM, a_tab, browser
 from tests.lab.processes import wait_until
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.chrome,
-    pytest.mark.skipif(driver() is None, reason=f"NO CHROMEDRIVER: {HOW}"),
+    NEEDS_CHROMIUM,
 ]
 
 WITHIN = 60.0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from autoscaler.adapters.prometheus.http import PrometheusSettings
-from autoscaler.adapters.prometheus.ranges import PER_POD, RangeQueries, by_app
+from autoscaler.adapters.prometheus.ranges import PER_POD, RangeQueries, by_pod
 from autoscaler.adapters.prometheus.rows import LARGEST
 from autoscaler.model import PodLoad, TargetRef
 
@@ -14,10 +14,9 @@ from autoscaler.model import PodLoad, TargetRef
 # busy time of event loops, but their CPU time.
 _BUSY = "max by (pod) (rate(bokeh_event_loop_{}_seconds_total{{pods}}[{{window}}]))"
 _LAGS = "sum by (pod, le) (rate(bokeh_event_loop_lag_seconds_bucket{pods}[{window}]))"
-# What sessions cost is told by the seats that they take, where the app has said that.
-_SEATS = f"max by (pod) (sum by (pod, quality) ({by_app('bokeh_seats_taken{pods}', 'quality')}))"
 _QUERIES = {
-    "sessions": f"{_SEATS} or {PER_POD}",
+    # What sessions cost is told by the seats that they take, where the app has said that.
+    "sessions": f"{by_pod('bokeh_seats_taken{pods}')} or {PER_POD}",
     "busy": f"({_BUSY.format('busy')} or {_BUSY.format('cpu')})"
     " / (max by (pod) (bokeh_workers{pods}) > 0)",
     "memory": "max by (pod) (bokeh_memory_working_set_bytes{pods})",

@@ -29,8 +29,13 @@ def by_app(expression: str, *labels: str) -> str:
     return f"max by ({', '.join(('pod', 'app', *labels))}) ({renamed})"
 
 
+def by_pod(gauge: str) -> str:
+    """Return a gauge of each pod, summed over its applications; of two qualities the larger."""
+    return f"max by (pod) (sum by (pod, quality) ({by_app(gauge, 'quality')}))"
+
+
 # Queries that several readers have. What is in braces is replaced by matchers of the target.
-PER_POD = f"max by (pod) (sum by (pod, quality) ({by_app('bokeh_sessions{connected}', 'quality')}))"
+PER_POD = by_pod("bokeh_sessions{connected}")
 _CREATED, _ORPHANED = (
     by_app(f"rate(bokeh_sessions_{what}_total{{pods}}[{{window}}])")
     for what in ("created", "orphaned")
