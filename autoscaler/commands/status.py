@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FAILED = 1
 PAGE = "/status"
+MACHINE_FORMS = ("json", "yaml")
 
 
 class Answer(NamedTuple):
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         "-o",
-        choices=["wide", "json", "yaml"],
+        choices=["wide", *MACHINE_FORMS],
         help="more columns and the decision in words, or all that the daemon says",
     )
     parser.add_argument("--watch", "-w", action="store_true", help="show it again until Ctrl-C")
@@ -168,9 +169,11 @@ def _names(status: PolicyStatus) -> set[str]:
 
 def _show(answer: Answer, args: argparse.Namespace) -> int:
     print("\n".join(_lines(answer.report, args.output)))
+    without = [each for each in answer.report.policies if not each.leader]
     complain(*_told(answer.problems))
-    is_led = all(each.leader for each in answer.report.policies)
-    return 0 if is_led and not answer.problems else FAILED
+    if args.output in MACHINE_FORMS:  # a table says it itself
+        complain(*_told(f"{each.target}: {each.problem or 'nobody leads'}" for each in without))
+    return FAILED if without or answer.problems else 0
 
 
 def _lines(report: StatusReport, form: str | None) -> Iterator[str]:

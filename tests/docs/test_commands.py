@@ -99,6 +99,7 @@ RUN_BY = {
     "autoscaler dashboard": f"{LIVE_PAGE}::test_the_printed_commands_are_understood",
     "autoscaler dashboard --url": "tests/kubernetes/test_dashboard.py::page",
     "kubectl autoscaler status": STATUS,
+    "leader=$(kubectl": FORWARDED,
     "kubectl -n bokeh-autoscaler port-forward": FORWARDED,
     "source <(autoscaler completion": COMPLETED,
     'eval "$(autoscaler completion': COMPLETED,

@@ -20,8 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(300)]
 def test_the_printed_commands_work_on_a_node(shipped: Shipped, tmp_path: Path) -> None:
     programs = write_programs(tmp_path / "bin")
     printed = [each for each in commands(STATUS_PAGE) if "completion" not in each]
+    [leader] = [each for each in printed if each.startswith("leader=")]
     [forward] = [each for each in printed if "port-forward" in each]
-    asking = [each for each in printed if "port-forward" not in each]
+    asking = [each for each in printed if "autoscaler status" in each]
 
     path = f"{programs}:{os.environ['PATH']}"
 
@@ -34,7 +35,8 @@ def test_the_printed_commands_work_on_a_node(shipped: Shipped, tmp_path: Path) -
         return False
 
     wait_until(is_led, SOON, "a leader")
-    with subprocess.Popen(forward.split(), stdout=subprocess.PIPE, text=True) as forwarding:
+    both = ["sh", "-c", f"{leader}; exec {forward}"]
+    with subprocess.Popen(both, stdout=subprocess.PIPE, text=True) as forwarding:
         try:
             assert forwarding.stdout is not None
             assert "Forwarding" in forwarding.stdout.readline()

@@ -152,11 +152,17 @@ def test_a_deployment_for_which_nobody_leads_is_an_exit_code(
     try:
         address = f"http://127.0.0.1:{server.port}"
         codes = [main(["status", "--url", address, *names]) for names in ([], ["dash"])]
+        table = capsys.readouterr()
+        codes.append(main(["status", "--url", address, "-o", "json"]))
+        machines = capsys.readouterr()
     finally:
         server.stop()
 
-    assert "not allowed to get leases" in capsys.readouterr().out
-    assert codes == [1, 0], "the other one is led"
+    assert codes == [1, 0, 1], "the other one is led"
+    assert "not allowed to get leases" in table.out
+    assert table.err == "", "the table has told it"
+    [line] = machines.err.splitlines()
+    assert line.startswith("autoscaler status: bokeh/bokeh-app: not allowed to get leases")
 
 
 @pytest.mark.parametrize("url", [0], indirect=True)
