@@ -25,16 +25,9 @@ from tests.deploy.pages import STATUS_PAGE, blocks, commands, run_shell, run_unt
 from tests.lab.access import Rule
 from tests.lab.own_programs import write_programs
 from tests.lab.processes import free_ports, wait_until
-from tests.lab.world import AUTOSCALER, WITHIN, World
+from tests.lab.world import AUTOSCALER, REAL_WORLD, WITHIN, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    pytest.mark.timeout(180),
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = REAL_WORLD
 Shown = Callable[..., tuple[int, str, str]]
 
 
