@@ -55,10 +55,11 @@ def load(
 
     policy = load_policy(args.policy)
     baselines = [each for text in args.against for each in load_baselines(text, policy)]
-    if args.seats:  # of pods that hold so many, the daemon learns as many
-        policy = policy.with_first(args.seats)
-        baselines = [each._replace(policy=each.policy.with_first(args.seats)) for each in baselines]
-    trace = trace or _trace(args, policy)
+    trace = trace or _trace(args, policy, *(each.policy for each in baselines))
+    policy = _with_learned(args, policy, trace)
+    baselines = [
+        each._replace(policy=_with_learned(args, each.policy, trace)) for each in baselines
+    ]
     stated = next((each.seats for each in baselines if each.seats), None)
     assumed = _assumptions(args, policy, trace, stated)
     contenders = [Contender(f"policy {policy.name}", policy, assumed)]
@@ -107,14 +108,28 @@ def zone_of(args: argparse.Namespace, policy: Policy) -> str:
     return chosen or (policy.schedule[0].timezone if policy.schedule else "UTC")
 
 
-def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
+def _with_learned(args: argparse.Namespace, policy: Policy, trace: Trace) -> Policy:
+    """Return the policy with the seats that the daemon would have learned as its first guess."""
+    from autoscaler.core import seating
+
+    found = trace.measured.limit
+    if policy.learn is None or not (args.seats or found):
+        return policy
+    # Of pods that hold so many, the daemon learns as many.
+    seats = args.seats or (found and seating.settled(policy.learn, found))
+    return policy.with_first(seats or policy.learn.first)
+
+
+def _trace(args: argparse.Namespace, policy: Policy, *others: Policy) -> Trace:
     from autoscaler.adapters.traces.files import ReadingOptions, load_trace
     from autoscaler.adapters.traces.journal import is_journal, load_journal
 
     _refuse_contradictions(args)
     if args.prometheus_url:
         with progress("querying") as show:
-            return history(args, policy, show)
+            trace = history(args, policy, show)
+        learns = any(each.learn for each in (policy, *others))
+        return _with_limit(args, policy, trace) if learns and not args.seats else trace
     if not args.trace:
         workload = WORKLOADS[args.workload or DEFAULT_WORKLOAD]
         return workload(args.seed, zone_of(args, policy))
@@ -156,6 +171,23 @@ def history(args: argparse.Namespace, policy: Policy, show: Progress) -> Trace:
         return trace_of_history(name, found, args.seed)
     except ValueError as error:
         raise AutoscalerError(f"{name}: {error}") from None
+
+
+def _with_limit(args: argparse.Namespace, policy: Policy, trace: Trace) -> Trace:
+    """Return the history with how many sessions a pod can hold. Raises AutoscalerError."""
+    from autoscaler.adapters.prometheus.loads import PrometheusLoads
+    from autoscaler.control.learned_seats import SPAN, STEP
+    from autoscaler.core import seating
+
+    source = PrometheusLoads(connect.prometheus_settings(args, patience=args.prometheus_timeout))
+    with progress("reading the loads") as show:
+        loads = source.loads(policy.target.ref, SystemClock().now(), SPAN, STEP, show)
+    found = seating.estimate(seating.of_image(loads), STEP)
+    begins = "Learned seats are the first guess"
+    if found.seats is not None:
+        begins = f"Learned from the loads of the last {duration_text(SPAN)}"
+    note = f"{trace.note} {begins}: {seating.described(found)}."
+    return replace(trace, note=note, measured=replace(trace.measured, limit=found))
 
 
 def _local_clock(chosen: str | None, policy: Policy) -> LocalClock:
