@@ -56,16 +56,12 @@ def load(
     policy = load_policy(args.policy)
     baselines = [each for text in args.against for each in load_baselines(text, policy)]
     trace = trace or _trace(args, policy, *(each.policy for each in baselines))
-    policy = _with_learned(args, policy, trace)
-    baselines = [
-        each._replace(policy=_with_learned(args, each.policy, trace)) for each in baselines
-    ]
     stated = next((each.seats for each in baselines if each.seats), None)
     assumed = _assumptions(args, policy, trace, stated)
     contenders = [Contender(f"policy {policy.name}", policy, assumed)]
     for each in baselines:
         tick, window = _tick_for(args, each.policy, trace), each.cpu_window or assumed.cpu_window
-        seats = args.seats or each.seats or assumed.seats
+        seats = args.seats or _learned(each.policy, trace) or each.seats or assumed.seats
         theirs = replace(assumed, seats=seats, tick=tick, cpu_window=window)
         name = distinct(each.name, {contender.name for contender in contenders})
         contenders.append(Contender(name, each.policy, theirs))
@@ -108,16 +104,12 @@ def zone_of(args: argparse.Namespace, policy: Policy) -> str:
     return chosen or (policy.schedule[0].timezone if policy.schedule else "UTC")
 
 
-def _with_learned(args: argparse.Namespace, policy: Policy, trace: Trace) -> Policy:
-    """Return the policy with the seats that the daemon would have learned as its first guess."""
+def _learned(policy: Policy, trace: Trace) -> int | None:
+    """Return the seats that the daemon would have learned; None if it learns none, or unknown."""
     from autoscaler.core import seating
 
     found = trace.measured.limit
-    if policy.learn is None or not (args.seats or found):
-        return policy
-    # Of pods that hold so many, the daemon learns as many.
-    seats = args.seats or (found and seating.settled(policy.learn, found))
-    return policy.with_first(seats or policy.learn.first)
+    return seating.settled(policy.learn, found) if policy.learn and found else None
 
 
 def _trace(args: argparse.Namespace, policy: Policy, *others: Policy) -> Trace:
@@ -219,7 +211,7 @@ def _assumptions(
     own = policy.sessions.seats if policy.sessions else seats or measured.seats
     usual, slow = args.lead_time or (None, None)
     return Assumptions(
-        seats=args.seats or own or DEFAULT_SEATS,
+        seats=args.seats or _learned(policy, trace) or own or DEFAULT_SEATS,
         tick=_tick_for(args, policy, trace),
         lead_time=_first(usual, measured.lead_time, DEFAULT_LEAD_TIME),
         slow_lead_time=slow,

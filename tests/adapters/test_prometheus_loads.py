@@ -283,6 +283,13 @@ def test_what_is_wrong_is_told_in_one_line(
     assert said.count("\n") == 1
 
 
+def text_of(metric: dict[str, int]) -> str:
+    """A policy file whose seats are learned within other bounds, or stated."""
+    learn = {"first": 10, "min": 5, "max": 40} | metric
+    own = metric if "seats" in metric else {"seats": "auto", "learn": learn}
+    return str(yaml.safe_dump(policy(metrics=[{"type": "sessions", **own}]).settings))
+
+
 FIRST = "Learned seats are the first guess: "
 
 
@@ -315,11 +322,8 @@ def test_a_simulation_plans_with_the_seats_that_the_daemon_would_have_learned(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     prometheus.push(a_day(began=NOW - began))
-    learn = {"first": 10, "min": 5, "max": 40} | metric
-    own = metric if "seats" in metric else {"seats": "auto", "learn": learn}
-    written = policy(metrics=[{"type": "sessions", **own}])
     path = tmp_path / "policy.yaml"
-    path.write_text(yaml.safe_dump(written.settings))
+    path.write_text(text_of(metric))
     history = ["--prometheus", prometheus.url, "--last", "1d", "--html", str(tmp_path / "report")]
 
     assert main(["simulate", "--policy", str(path), *history, *options]) == 0
@@ -327,3 +331,19 @@ def test_a_simulation_plans_with_the_seats_that_the_daemon_would_have_learned(
     assert f"{simulated} seats per pod" in said
     assert told in said
     assert ("Learned" in said) == told.startswith("Learned")
+
+
+def test_a_diff_tells_the_settings_of_the_files_and_plans_with_the_learned_seats(
+    prometheus: PrometheusServer, then: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prometheus.push(a_day())
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(text_of({}))
+    new.write_text(text_of({"first": 12, "max": 13}))
+    history = ["--prometheus", prometheus.url, "--last", "1d"]
+
+    assert main(["diff", str(old), str(new), *history]) == 0
+    said = capsys.readouterr().out
+    assert "metrics[0].learn.first: 10 -> 12" in said
+    assert "metrics[0].learn.max: 40 -> 13" in said
+    assert "old 14, new 13" in said
