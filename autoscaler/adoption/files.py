@@ -12,6 +12,7 @@ from typing import Any
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adapters.policies.yaml_writing import block_text, flow_text
 from autoscaler.adapters.shipped import Shipped
+from autoscaler.adoption.app import App
 from autoscaler.adoption.plan import Adoption
 from autoscaler.policy.fields import MAX_REPLICAS
 
@@ -188,6 +189,7 @@ def _proxy(adoption: Adoption, ours: Shipped) -> dict[str, str]:
         }
         for each in adoption.proxies
     ]
+    patches.append({"target": {"kind": "Deployment"}, "patch": block_text([_priority(app)])})
     component = f"kubernetes/components/sticky-{adoption.choices.sticky}"
     whole = _kustomization(
         "The files below are copies of ours; only what is here leads them to the app.",
@@ -196,6 +198,13 @@ def _proxy(adoption: Adoption, ours: Shipped) -> dict[str, str]:
         patches=patches,
     )
     return {f"{PROXY}/{KUSTOMIZATION}": whole, **texts}
+
+
+def _priority(app: App) -> dict[str, Any]:
+    """Return how the proxy gets the app's priority, as the class of ours may not be there."""
+    path = "/spec/template/spec/priorityClassName"
+    own = app.deployment["spec"]["template"]["spec"].get("priorityClassName")
+    return {"op": "replace", "path": path, "value": own} if own else {"op": "remove", "path": path}
 
 
 def _of_daemon(adoption: Adoption) -> dict[str, str]:
