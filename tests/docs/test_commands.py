@@ -236,6 +236,7 @@ READ_BY = {
     ("docs/scaling-policies.md", "yaml"): RESOURCES,
     ("docs/scaling-policies.md", "text"): RESOURCES,
     ("docs/pause.md", "yaml"): f"{PAUSES}::test_a_policy_that_says_so_pauses_too",
+    ("docs/dashboard.md", "dockerfile"): "tests/deploy/test_images.py::dashboard_image",
     ("docs/dashboard.md", "yaml"): f"{LIVE_PAGE}::test_the_printed_pod_is_whole",
     ("docs/status.md", "text"): f"{SHOWN}::test_the_page_shows_what_is_printed",
     ("docs/status.md", "yaml"): "tests/kubernetes/test_status.py::rules",
