@@ -124,6 +124,7 @@ RUN_BY = {
     "docker build -f deploy/images/exporter.Dockerfile -t registry": TUTORIALS_IMAGES,
     "docker push": "tests/lab/images.py::_build",  # buildah pushes into an archive
     "cd": "tests/node/test_tutorial.py::folder",  # which has the checkout under that name
+    "buildah push": "tests/lab/images.py::_build",
     "docker save": "tests/lab/images.py::_build",  # buildah writes the same kind of archive
     "autoscaler users": "tests/proxies/test_stickiness.py::test_the_users_of_the_command_line",
     "kubectl": ON_THE_NODE,
