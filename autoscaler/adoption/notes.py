@@ -8,6 +8,7 @@ from textwrap import indent
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adoption.app import user_of
 from autoscaler.adoption.plan import Adoption
+from autoscaler.adoption.routes import next_name
 from autoscaler.doctor.checks_scaling import RESETTERS, resetters
 from autoscaler.doctor.examine import examine
 from autoscaler.doctor.findings import Severity
@@ -38,11 +39,13 @@ _TOOLS = {
 def notes(adoption: Adoption) -> Iterator[str]:
     """Yield what to know, a paragraph each."""
     yield from _other_autoscalers(adoption)
+    yield from _name(adoption)
     yield from _start(adoption)
     yield from _user(adoption)
     yield from _tools(adoption)
     yield from _claims(adoption)
     yield from _network(adoption)
+    yield from _host_network(adoption)
     if not adoption.services:
         yield (
             "No Service was found that selects the pods. If there is one, repeat this command with "
@@ -69,6 +72,17 @@ def _other_autoscalers(adoption: Adoption) -> Iterator[str]:
                 "sessions. `autoscaler convert` makes the policy of it, to use in place of the one "
                 f"here. Then delete it, before the first step: `{each.fix}`"
             )
+
+
+def _name(adoption: Adoption) -> Iterator[str]:
+    """Yield why the second Deployment does not have the next name."""
+    expected, choices = next_name(adoption.app.ref.deployment), adoption.choices
+    if not choices.in_place and choices.name is None and adoption.name != expected:
+        yield (
+            f"Another Deployment is called {expected}, or its pods have such a label, so the "
+            f"second one is called {adoption.name}. If {expected} is of an earlier adoption of "
+            f"this app, repeat this command with `--name {expected} --force`."
+        )
 
 
 def _start(adoption: Adoption) -> Iterator[str]:
@@ -120,6 +134,17 @@ def _claims(adoption: Adoption) -> Iterator[str]:
         yield (
             f"The pods mount {', '.join(names)}. Old and new pods run at the same time, on any "
             "node, so the volume must be one that several nodes can mount (ReadWriteMany)."
+        )
+
+
+def _host_network(adoption: Adoption) -> Iterator[str]:
+    """Yield what is scarce where the pods have the ports of their node."""
+    if adoption.deployment["spec"]["template"]["spec"].get("hostNetwork"):
+        yield (
+            "The pods have `hostNetwork`, so a node has room for one pod that listens on "
+            f"{adoption.app.port}, and for one sidecar, on {adoption.app.facts.exporter_port}. The "
+            "new pods stay Pending unless there are as many other nodes: add nodes first, or "
+            "remove `hostNetwork` in pods/patch.yaml."
         )
 
 

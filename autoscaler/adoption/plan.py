@@ -14,8 +14,8 @@ from autoscaler.adoption.app import App, Choices, UnclearError, after, is_of_pro
 from autoscaler.adoption.merge import merged
 from autoscaler.adoption.pods import pod_patch
 from autoscaler.adoption.routes import (
+    adopted_name,
     moved_labels,
-    next_name,
     pod_selector,
     proxied,
     proxy_switch,
@@ -82,7 +82,7 @@ def is_adopted(facts: Facts) -> bool:
 
 def adopt(app: App, choices: Choices, ours: Shipped) -> Adoption:
     """Return the adoption of an app. Raises UnclearError."""
-    name = app.ref.deployment if choices.in_place else choices.name or next_name(app.ref.deployment)
+    name = adopted_name(app, choices)
     moved = moved_labels(app, choices, name)
     patch = pod_patch(app, choices, ours, name, moved)
     deployment = merged(app.deployment, patch)

@@ -14,6 +14,7 @@ from autoscaler.adapters.kubernetes.pods import label_selector
 from autoscaler.adoption import daemon_steps, files, proxy_steps, switch_steps, way_back
 from autoscaler.adoption.notes import notes, remaining
 from autoscaler.adoption.plan import Adoption
+from autoscaler.adoption.pods import container_names, free_name
 from autoscaler.adoption.step import Step, apply, kubectl, lines, replicas
 from autoscaler.doctor.checks_scaling import KUBECTL, RESETTERS, resetters
 
@@ -40,7 +41,7 @@ def page(adoption: Adoption, folder: str) -> str:
             "",
             _IN_PLACE if choices.in_place else _BESIDE,
             "",
-            *_listed("Before you begin", [*notes(adoption), _INSTALLED, _TOKEN]),
+            *_listed("Before you begin", [*notes(adoption), _INSTALLED, _token(adoption)]),
             *(
                 line
                 for number, step in enumerate(steps, 1)
@@ -66,6 +67,19 @@ _TOKEN = (
     "with the path from there to your copy of our manifests. The daemon gets the token by the same "
     "component in its own overlay, or by `sidecarToken` of the chart."
 )
+
+_SIDECAR = "exporter"  # as the component calls it
+
+
+def _token(adoption: Adoption) -> str:
+    """Return when and how the sidecars get a token."""
+    name = free_name(_SIDECAR, container_names(adoption.app))
+    other = (
+        f" The sidecar is called {name} here, because the app has a container {_SIDECAR}: write "
+        "that name into app.yaml of the copy."
+    )
+    return _TOKEN + ("" if name == _SIDECAR else other)
+
 
 _LATER = (
     f"Write what is of the Deployment into {files.PODS}/patch.yaml. Before the pods are started it "

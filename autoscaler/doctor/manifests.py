@@ -137,10 +137,10 @@ def is_shell(container: Json) -> bool:
 
 def server_words(facts: Facts) -> list[str]:
     """Return the words of the app's command line, as far as the manifest has them."""
-    return [word for container in apps(facts) for word in _words(container)]
+    return [word for container in apps(facts) for word in line_words(container)]
 
 
-def _words(container: Json) -> Sequence[str]:
+def line_words(container: Json) -> Sequence[str]:
     """Return the words of a command line, those of a shell's line each for itself."""
     if not is_shell(container):
         return words(container)
@@ -149,6 +149,14 @@ def _words(container: Json) -> Sequence[str]:
         return shlex.split(line)
     except ValueError:  # a quote without an end
         return line.split()
+
+
+def told_port(container: Json) -> int | None:
+    """Return the port on which a command line tells its server to listen: --port, or --bind."""
+    said = line_words(container)
+    bound = option(said, "--bind") or option(said, "-b") or ""
+    text = option(said, "--port") or bound.rpartition(":")[2]
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def drain_deadline(facts: Facts) -> float:

@@ -34,14 +34,15 @@ class Inspection:
     """All that was seen. A list is None if it could not be read.
 
     absent: which of `deployment` and `daemon` do not exist; one that may not be read is only None.
-    pods: of the Deployment's selector. events: about the Deployment. missing_rights: what the
-    daemon may not do; None if that is not known. unexamined: why something is not known, a line
-    each.
+    deployments: all of the namespace. pods: of the Deployment's selector. events: about the
+    Deployment. missing_rights: what the daemon may not do; None if that is not known. unexamined:
+    why something is not known, a line each.
     """
 
     deployment: Json | None = None
     daemon: Json | None = None
     absent: frozenset[str] = frozenset()
+    deployments: Found = None
     pods: Found = None
     services: Found = None
     endpoint_slices: Found = None
@@ -74,6 +75,7 @@ class Inspector:
         policy: Any = client.PolicyV1Api(api)
         # By the field: the resource as a Role names it, and its list request.
         self._lists: dict[str, tuple[str, Call]] = {
+            "deployments": ("deployments", self._apps.list_namespaced_deployment),
             "pods": ("pods", core.list_namespaced_pod),
             "services": ("services", core.list_namespaced_service),
             "endpoint_slices": ("endpointslices", discovery.list_namespaced_endpoint_slice),
