@@ -12,19 +12,19 @@ from autoscaler.adapters.policies.kinds import WORKLOADS
 from autoscaler.adoption.plain import plain_deployment, plain_service
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.manifests import (
+    BOKEH_PORT,
     PORT_NAME,
     SERVE,
     apps,
-    line_words,
+    listens_on,
+    port_names,
     port_number,
     run_as,
     selecting,
-    told_port,
 )
 from autoscaler.errors import AutoscalerError
 from autoscaler.model import TargetRef
 
-BOKEH_PORT = 5006
 # Of a Deployment, by the kind of the objects in a file: the field of what was seen.
 _FIELDS = {
     "Deployment": "deployments",
@@ -219,17 +219,12 @@ def _container(found: Sequence[Json], served: Sequence[Any], name: str | None) -
         named = list(found)
     else:
         starts = [each for each in found if SERVE.search(" ".join(words(each)))]
-        reached = [each for each in found if set(served) & set(_port_names(each))]
+        reached = [each for each in found if any(port in served for port in port_names(each))]
         named = next((some for some in (starts, reached) if len(some) == 1), [])
     if len(named) == 1:
         return named[0]
     names = ", ".join(each["name"] for each in found)
     raise UnclearError(f"which container serves the app? Set --container to one of {names}")
-
-
-def _port_names(container: Json) -> list[Any]:
-    ports = container.get("ports") or ()
-    return [value for each in ports for value in (each.get("name"), each.get("containerPort"))]
 
 
 def _reached(
@@ -245,7 +240,7 @@ def _reached(
     ports = [each for each in container.get("ports") or () if each.get("name") != PORT_NAME]
     declared = [each["containerPort"] for each in ports]
     start = {"command": list(choices.start)} if choices.start else container
-    told, known = told_port(start), named or dict(zip(declared, declared, strict=True))
+    told, known = listens_on(start), named or dict(zip(declared, declared, strict=True))
     if choices.port is not None:
         number = choices.port
     elif len(named) == 1:
@@ -254,7 +249,7 @@ def _reached(
         number = told
     elif len(known) == 1:
         [number] = known
-    elif BOKEH_PORT in known or (not known and "serve" in line_words(start)):
+    elif BOKEH_PORT in known:
         number = BOKEH_PORT
     else:
         listed = ", ".join(map(str, sorted(known)))

@@ -163,7 +163,7 @@ def _named_port(app: App) -> dict[str, dict[str, Any]]:
 def _has_launcher(app: App, choices: Choices) -> bool:
     """Return whether the launcher starts the app already: in an image of ours, by ENTRYPOINT."""
     by_image = not choices.zero_touch and not app.container.get("command") and not choices.start
-    return by_image or launched(app.facts) is True
+    return by_image or launched(app.container) is True
 
 
 def _with_image(container: Json, choices: Choices) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from autoscaler.doctor.facts import Facts
 from autoscaler.units import seconds
 
 PORT_NAME = "bokeh-metrics"
+# The annotation in which kubectl keeps the last manifest.
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # What the launcher waits for after SIGTERM, unless its command says otherwise.
 DRAIN_DEADLINE = 3600.0
 # Seconds from the launcher's stop signal to SIGKILL.
@@ -25,6 +27,9 @@ LINE = re.compile(r"-[a-z]*c")
 LAUNCH = re.compile(r"exporter launch\b")
 # The beginning of a command that starts a server.
 SERVE = re.compile(r"(^|[\s/;&])(bokeh|panel|python[\d.]*|gunicorn|uvicorn)\b")
+# That of Bokeh and Panel, which users reach.
+BOKEH = re.compile(r"\b(bokeh|panel)(\.\w+)? serve\b")
+BOKEH_PORT = 5006
 # What a probe by a command asks: a port of the pod, and a path.
 ASKED = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\]):(\d+)([^\s'\"]*)")
 
@@ -109,20 +114,36 @@ def apps(facts: Facts) -> list[Json]:
 
 
 def servers(facts: Facts) -> list[Json]:
-    """Return those of the app's containers that start a server, or all if no manifest says so."""
+    """Return those of the app's containers that serve its users, or all if no manifest says so.
+
+    A container that only runs Python may be a helper, if users reach another one.
+    """
     every = apps(facts)
-    return [each for each in every if SERVE.search(" ".join(words(each)))] or every
+    lines = [(each, " ".join(words(each))) for each in every]
+    if sure := [each for each, line in lines if LAUNCH.search(line) or BOKEH.search(line)]:
+        return sure
+    start = [each for each, line in lines if SERVE.search(line)]
+    ports = [port for service in selecting(facts) for port in service["spec"].get("ports") or ()]
+    wanted = [port.get("targetPort", port["port"]) for port in ports]
+    reached = [each for each in start if any(port in wanted for port in port_names(each))]
+    return reached or start or every
 
 
-def launched(facts: Facts) -> bool | None:
-    """Return whether the app's first process is the launcher; None: the image decides."""
-    for container in apps(facts):
-        line = " ".join(words(container))
-        if LAUNCH.search(line):
-            return True
-        if SERVE.search(line if is_shell(container) else " ".join(container.get("command") or ())):
-            return False
-    return None
+def port_names(container: Json) -> Iterator[Any]:
+    """Yield what a Service may call the ports of a container: their numbers and their names."""
+    for each in container.get("ports") or ():
+        yield each["containerPort"]
+        if "name" in each:
+            yield each["name"]
+
+
+def launched(container: Json) -> bool | None:
+    """Return whether the first process of a container is the launcher; None: the image decides."""
+    line = " ".join(words(container))
+    if LAUNCH.search(line):
+        return True
+    shown = line if is_shell(container) else " ".join(container.get("command") or ())
+    return False if SERVE.search(shown) else None
 
 
 def is_shell(container: Json) -> bool:
@@ -137,7 +158,7 @@ def is_shell(container: Json) -> bool:
 
 def server_words(facts: Facts) -> list[str]:
     """Return the words of the app's command line, as far as the manifest has them."""
-    return [word for container in apps(facts) for word in line_words(container)]
+    return [word for container in servers(facts) for word in line_words(container)]
 
 
 def line_words(container: Json) -> Sequence[str]:
@@ -151,11 +172,15 @@ def line_words(container: Json) -> Sequence[str]:
         return line.split()
 
 
-def told_port(container: Json) -> int | None:
-    """Return the port on which a command line tells its server to listen: --port, or --bind."""
+def listens_on(container: Json) -> int | None:
+    """Return the port of a server by its command (--port, --bind, or Bokeh's own), or None."""
     said = line_words(container)
-    bound = option(said, "--bind") or option(said, "-b") or ""
-    text = option(said, "--port") or bound.rpartition(":")[2]
+    text = option(said, "--port")
+    if text is None:
+        bound = option(said, "--bind") or option(said, "-b") or ""
+        text = bound.rpartition(":")[2] or None
+    if text is None:
+        return BOKEH_PORT if BOKEH.search(" ".join(said)) else None
     return int(text) if text.isascii() and text.isdecimal() else None
 
 
@@ -176,8 +201,8 @@ def pre_stop(facts: Facts) -> float:
 
 def environment(facts: Facts) -> tuple[set[str], bool]:
     """Return the names of the app's variables, and whether a Secret or ConfigMap adds others."""
-    names = {each["name"] for c in apps(facts) for each in c.get("env") or ()}
-    return names, any(container.get("envFrom") for container in apps(facts))
+    names = {each["name"] for c in servers(facts) for each in c.get("env") or ()}
+    return names, any(container.get("envFrom") for container in servers(facts))
 
 
 def selecting(facts: Facts) -> list[Json]:
@@ -216,6 +241,12 @@ def matches(selector: Json, found: Mapping[str, str]) -> bool:
     return equal.items() <= found.items() and all(
         _satisfies(each, found) for each in selector.get("matchExpressions") or ()
     )
+
+
+def selects(item: Json, found: Mapping[str, str]) -> bool:
+    """Return whether a PodDisruptionBudget selects such pods; without a selector, it does none."""
+    selector = item["spec"].get("selector")
+    return selector is not None and matches(selector, found)
 
 
 def _satisfies(expression: Json, found: Mapping[str, str]) -> bool:
