@@ -97,7 +97,9 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
     old, new = adoption.app.ref.deployment, adoption.name
     yield Step(
         f"Start {new} beside {old}",
-        "With as many pods. Users notice nothing, because no Service selects the new pods yet.",
+        "With as many pods. Users notice nothing, because no Service selects the new pods yet. If "
+        f"another app of the namespace is called {new}, it would be replaced: then repeat the "
+        "command with --name.",
         (
             apply(folder, files.PODS),
             kubectl(adoption, f'scale deployment/{new} --replicas="$({replicas(adoption)})"'),
