@@ -181,7 +181,7 @@ def listens_on(container: Json) -> int | None:
         text = bound.rpartition(":")[2] or None
     if text is None:
         return BOKEH_PORT if BOKEH.search(" ".join(said)) else None
-    return int(text) if text.isascii() and text.isdecimal() else None
+    return int(text) or None if text.isascii() and text.isdecimal() else None
 
 
 def drain_deadline(facts: Facts) -> float:
