@@ -47,7 +47,7 @@ class Shown:
 
     @property
     def targets(self) -> list[Any]:
-        [target, _] = self.document.select({"type": Select})
+        target: Any = self.document.select_one({"type": Select, "title": "Deployment"})
         return [target.value, *target.options]
 
 
