@@ -12,7 +12,7 @@ from autoscaler.adoption.routes import next_name
 from autoscaler.doctor.checks_scaling import RESETTERS, resetters
 from autoscaler.doctor.examine import examine
 from autoscaler.doctor.findings import Severity
-from autoscaler.doctor.manifests import labels, matches, where
+from autoscaler.doctor.manifests import all_containers, labels, matches, where
 
 _PYTHON = (
     "The launcher is copied into the pod, so the image needs Python 3.10 or newer, as `python`."
@@ -46,6 +46,7 @@ def notes(adoption: Adoption) -> Iterator[str]:
     yield from _claims(adoption)
     yield from _network(adoption)
     yield from _host_network(adoption)
+    yield from _placement(adoption)
     if not adoption.services:
         yield (
             "No Service was found that selects the pods. If there is one, repeat this command with "
@@ -139,13 +140,38 @@ def _claims(adoption: Adoption) -> Iterator[str]:
 
 def _host_network(adoption: Adoption) -> Iterator[str]:
     """Yield what is scarce where the pods have the ports of their node."""
-    if adoption.deployment["spec"]["template"]["spec"].get("hostNetwork"):
+    spec = adoption.deployment["spec"]["template"]["spec"]
+    ports = [port for each in all_containers(spec) for port in each.get("ports") or ()]
+    if spec.get("hostNetwork") or any("hostPort" in port for port in ports):
         yield (
-            "The pods have `hostNetwork`, so a node has room for one pod that listens on "
-            f"{adoption.app.port}, and for one sidecar, on {adoption.app.facts.exporter_port}. The "
+            "The pods have `hostNetwork` or a `hostPort`, so a node has room for one of them. The "
             "new pods stay Pending unless there are as many other nodes: add nodes first, or "
-            "remove `hostNetwork` in pods/patch.yaml."
+            "remove it in pods/patch.yaml."
         )
+
+
+def _placement(adoption: Adoption) -> Iterator[str]:
+    """Yield what to do if rules of the scheduler select the old pods alone."""
+    old, new = (each["spec"]["template"] for each in (adoption.app.deployment, adoption.deployment))
+    before, after = (each["metadata"].get("labels") or {} for each in (old, new))
+    if any(matches(s, before) and not matches(s, after) for s in _placed_by(new["spec"])):
+        yield (
+            "`topologySpreadConstraints` or `podAntiAffinity` select the old pods and not the new "
+            "ones, which may then all run on one node: write their labels into these in "
+            "pods/patch.yaml."
+        )
+
+
+def _placed_by(pod: Json) -> Iterator[Json]:
+    """Yield the selectors by which a pod keeps away from others."""
+    apart = (pod.get("affinity") or {}).get("podAntiAffinity") or {}
+    preferred = apart.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    terms = [
+        *(pod.get("topologySpreadConstraints") or ()),
+        *(apart.get("requiredDuringSchedulingIgnoredDuringExecution") or ()),
+        *(each["podAffinityTerm"] for each in preferred),
+    ]
+    yield from (each["labelSelector"] for each in terms if each.get("labelSelector"))
 
 
 def _network(adoption: Adoption) -> Iterator[str]:

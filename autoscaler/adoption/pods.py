@@ -46,6 +46,8 @@ def pod_patch(
     spec: dict[str, Any] = {"template": _template(app, choices, ours, moved)}
     if not choices.in_place:
         spec = {"selector": selector_patch(app, moved), **spec}
+    if app.deployment["spec"].get("paused"):
+        spec = {"paused": None, **spec}  # or no pod would start
     if strategy := _strategy(app.deployment["spec"].get("strategy") or {}):
         spec = {"strategy": strategy, **spec}
     patch = {

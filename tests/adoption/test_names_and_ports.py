@@ -180,11 +180,83 @@ def test_containers_and_volumes_of_the_app_keep_their_names() -> None:
     assert "The sidecar is called bokeh-exporter here" in page(adoption, "adoption")
 
 
-def test_pods_with_the_network_of_their_node_need_more_nodes() -> None:
-    def on_node(objects: Objects) -> None:
-        apps.pod(objects)["hostNetwork"] = True
+def of_node(objects: Objects) -> None:
+    apps.pod(objects)["hostNetwork"] = True
 
-    assert "The pods have `hostNetwork`" in page(adopted(apps.app(apps.BOKEH, on_node)), "adoption")
+
+def port_of_node(objects: Objects) -> None:
+    apps.pod(objects)["containers"][0]["ports"][0]["hostPort"] = 80
+
+
+SELECTOR = {"labelSelector": {"matchLabels": {"app": "dashboards"}}}
+
+
+def spread(objects: Objects) -> None:
+    zone = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    apps.pod(objects)["topologySpreadConstraints"] = [{**zone, **SELECTOR}]
+
+
+def apart(objects: Objects) -> None:
+    preferred = [{"weight": 1, "podAffinityTerm": {"topologyKey": "host", **SELECTOR}}]
+    rules = {"preferredDuringSchedulingIgnoredDuringExecution": preferred}
+    apps.pod(objects)["affinity"] = {"podAntiAffinity": rules}
+
+
+NOTED = {
+    "the network of the node": (of_node, "a node has room for one of them"),
+    "a port of the node": (port_of_node, "a node has room for one of them"),
+    "spread over zones": (spread, "write their labels into these"),
+    "apart from each other": (apart, "write their labels into these"),
+}
+
+
+@pytest.mark.parametrize("case", NOTED)
+def test_what_keeps_new_pods_from_their_nodes_is_told(case: str) -> None:
+    change, told = NOTED[case]
+
+    assert told in page(adopted(apps.app(apps.BOKEH, change)), "adoption")
+    assert told not in page(adopted(apps.app()), "adoption")
+
+
+def test_in_place_the_labels_stay_and_so_do_the_rules() -> None:
+    adoption = adopted(apps.app(apps.BOKEH, spread), in_place=True)
+
+    assert "write their labels" not in page(adoption, "adoption")
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_deployment_whose_rollouts_are_paused_starts_the_adopted_pods(*, in_place: bool) -> None:
+    def paused(objects: Objects) -> None:
+        objects[0]["spec"]["paused"] = True
+
+    adoption = adopted(apps.app(apps.BOKEH, paused), in_place=in_place)
+
+    assert "paused" not in adoption.deployment["spec"]
+    assert adoption.patch["spec"]["paused"] is None
+    assert adoption.app.deployment["spec"]["paused"] is True, "it is as it was, for the way back"
+
+
+FAMILIES: dict[str, tuple[dict[str, Any], bool]] = {
+    "what the API server fills in": (
+        {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"},
+        False,
+    ),
+    "IPv6": ({"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}, True),
+    "both": ({"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "PreferDualStack"}, True),
+    "users of the same node": ({"internalTrafficPolicy": "Local"}, True),
+    "users of any node": ({"internalTrafficPolicy": "Cluster"}, False),
+}
+
+
+@pytest.mark.parametrize("case", FAMILIES)
+def test_a_service_keeps_what_its_author_chose(case: str) -> None:
+    fields, is_kept = FAMILIES[case]
+
+    adoption = adopted([apps.deployment(), apps.service(**fields)])
+
+    [service] = adoption.services
+    assert (fields.items() <= service["spec"].items()) == is_kept
+    assert is_kept or not fields.keys() & service["spec"].keys()
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "Rollout"])
