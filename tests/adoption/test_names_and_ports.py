@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from autoscaler.adapters.kubernetes.pods import ROUTABLE
 from autoscaler.adapters.shipped import shipped
@@ -154,6 +155,28 @@ def test_a_name_stays_within_the_limit_of_labels(length: int) -> None:
         objects = [named(name), apps.service(selector={"app": name})]
 
         assert len(adopted(objects).name) <= 63
+
+
+@pytest.mark.parametrize("helm", [False, True], ids=["kustomize", "helm"])
+def test_apps_of_one_name_in_two_namespaces_have_two_policies(helm: bool, tmp_path: Path) -> None:
+    names = set()
+    for namespace in ("team-a", "team-b", "n" * 63):
+        folder = tmp_path / namespace
+        folder.mkdir()
+        file = apps.write(folder, apps.app(apps.BOKEH, apps.moved_to(namespace)))
+        words = ["--output", str(folder / "adoption"), *(["--helm"] if helm else [])]
+        assert main(["init", str(file), *words]) == 0
+        found = yaml.safe_load(
+            (folder / "adoption" / ("values.yaml" if helm else "policy.yaml")).read_text()
+        )
+        policy = found["policies"][0] if helm else found
+        steps = (folder / "adoption" / "STEPS.md").read_text()
+        assert helm or f"--from-file={policy['name']}.yaml=" in steps
+        assert helm or f"files: [{policy['name']}.yaml=" in steps
+        assert len(policy["name"]) <= 63
+        names.add(policy["name"])
+
+    assert len(names) == 3
 
 
 def of_others(objects: Objects) -> None:
