@@ -59,8 +59,9 @@ def policy(adoption: Adoption, folder: str) -> Iterator[Step]:
         "The first command lets the daemon scale the Deployment, and the second one adds the "
         "policy. The order matters: a daemon with a policy for a namespace that it may not read is "
         f"not Ready. Add both to your overlay too: copy {' and '.join(copied)} into its folder, "
-        "by other names if it has those of another app, and add these lines. They leave our example app and its policy out; to keep both, "
-        "write `merge` in place of `replace`, and leave out the last patch.\n\n"
+        "by other names if it has those of another app, and add these lines. They leave our "
+        "example app and its policy out; to keep both, write `merge` in place of `replace`, "
+        "and leave out the last patch.\n\n"
         f"```yaml\n{_overlay(adoption)}```",
         (allow, add),
     )
