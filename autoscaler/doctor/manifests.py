@@ -26,7 +26,7 @@ SHELLS = ("sh", "bash", "dash", "ash")
 LINE = re.compile(r"-[a-z]*c")
 LAUNCH = re.compile(r"exporter launch\b")
 # The beginning of a command that starts a server.
-SERVE = re.compile(r"(^|[\s/;&])(bokeh|panel|python[\d.]*|gunicorn|uvicorn)\b")
+SERVE = re.compile(r"(^|[\s/;&])(bokeh|panel|python[\d.]*|gunicorn|uvicorn|hypercorn|daphne)\b")
 # That of Bokeh and Panel, which users reach.
 BOKEH = re.compile(r"\b(bokeh|panel)(\.\w+)? serve\b")
 BOKEH_PORT = 5006
@@ -175,7 +175,7 @@ def line_words(container: Json) -> Sequence[str]:
 def listens_on(container: Json) -> int | None:
     """Return the port of a server by its command (--port, --bind, or Bokeh's own), or None."""
     said = line_words(container)
-    text = option(said, "--port")
+    text = option(said, "--port") or option(said, "-p")
     if text is None:
         bound = option(said, "--bind") or option(said, "-b") or ""
         text = bound.rpartition(":")[2] or None

@@ -49,6 +49,7 @@ PORTS: dict[str, tuple[Objects, int]] = {
         listening("sh", "-c", "exec panel serve app.py --port 7000"),
         7000,
     ),
+    "no Service, and daphne has it": (listening("daphne", "-p", "8000", "site.asgi:app"), 8000),
     "no Service, and gunicorn binds it": (listening("gunicorn", "-b", "0.0.0.0:8000", "m:a"), 8000),
     "no Service, and the manifest has one": (listening("python", "app.py", ports=(8000,)), 8000),
     "no Service, and a server with its own default": (listening(*SERVE), 5006),

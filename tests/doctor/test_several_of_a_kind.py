@@ -142,6 +142,15 @@ def unlaunched() -> Facts:
     return broken(lambda seen: app(seen).update(start), helper())
 
 
+@pytest.mark.parametrize(
+    "server", ["bokeh serve", "panel serve", "python", "gunicorn", "uvicorn", "hypercorn", "daphne"]
+)
+def test_every_server_of_the_pages_needs_the_launcher(server: str) -> None:
+    start: dict[str, Any] = {"command": [*server.split(), "app"], "args": ["--port=5006"]}
+
+    assert "no-launcher" in found(broken(lambda seen: app(seen).update(start)))
+
+
 def test_the_fix_is_for_the_container_of_the_server_and_keeps_its_command() -> None:
     finding = found(unlaunched())["no-launcher"]
 
