@@ -16,6 +16,7 @@ from autoscaler.doctor.manifests import (
     PORT_NAME,
     SERVE,
     apps,
+    leads_to,
     listens_on,
     port_names,
     port_number,
@@ -205,10 +206,7 @@ def is_of_proxy(service: Json) -> bool:
 
 def _targets(service: Json, facts: Facts) -> list[Any]:
     """Return the ports of the pods that a Service sends users to."""
-    ports = service["spec"].get("ports") or ()
-    by_tcp = [each for each in ports if each.get("protocol", "TCP") == "TCP"]
-    found = [each.get("targetPort", each["port"]) for each in by_tcp]
-    return [each for each in found if each not in (facts.exporter_port, PORT_NAME)]
+    return [each for each in leads_to(service) if each not in (facts.exporter_port, PORT_NAME)]
 
 
 def _container(found: Sequence[Json], served: Sequence[Any], name: str | None) -> Json:

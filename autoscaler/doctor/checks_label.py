@@ -22,14 +22,17 @@ from autoscaler.doctor.manifests import (
     is_seen,
     kubectl,
     labels,
+    leads_to,
     listens_on,
     pods,
     port_names,
     selecting,
     selects_routable,
     servers,
+    target_port,
     template,
     template_yaml,
+    used,
     where,
 )
 from autoscaler.units import counted
@@ -82,7 +85,7 @@ def service_sends_to_cordoned(facts: Facts) -> Iterator[Finding]:
 
     Those of sticky proxies are headless, and one of them has all pods on purpose.
     """
-    for service in selecting(facts):
+    for service in used(facts):
         if is_drained(facts) and not is_headless(service) and not selects_routable(service):
             name = service["metadata"]["name"]
             patch = f'{{"spec": {{"selector": {{"{ROUTABLE}": "true"}}}}}}'
@@ -149,10 +152,15 @@ def _unlabelled(facts: Facts, service: str) -> tuple[str, str]:
 
 def service_port_unknown(facts: Facts) -> Iterator[Finding]:
     """A port to which a Service leads must be one on which a container listens."""
+    is_reached = any(
+        not _unheard(port, facts) for each in selecting(facts) for port in leads_to(each)
+    )
     for service in selecting(facts):
         for port in service["spec"].get("ports") or ():
-            wanted = port.get("targetPort", port["port"])
-            if why := _unheard(wanted, facts):
+            wanted = target_port(port)
+            why = _unheard(wanted, facts)
+            # Where users reach the app, another number may be one of its own, such as of metrics.
+            if why and not (is_reached and isinstance(wanted, int)):
                 yield error(
                     "service-port-unknown",
                     where(service, "Service", f"spec.ports, targetPort ({wanted})"),

@@ -23,9 +23,9 @@ from autoscaler.doctor.manifests import (
     pods,
     port_number,
     probes,
-    selecting,
     server_words,
     servers,
+    used,
     waiting,
     where,
 )
@@ -183,7 +183,7 @@ def _any_origin(facts: Facts, field: str, fix: str) -> Finding:
 
 def no_affinity(facts: Facts) -> Iterator[Finding]:
     """Several pods need something that leads a user back to the same one."""
-    every = selecting(facts)
+    every = used(facts)
     if any(is_headless(each) for each in every) or _most_pods(facts) < 2:
         return  # a headless Service is that of a sticky proxy
     apart = {each["metadata"]["name"] for each in every if not _is_sticky(each)}

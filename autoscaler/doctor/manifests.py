@@ -123,8 +123,7 @@ def servers(facts: Facts) -> list[Json]:
     if sure := [each for each, line in lines if LAUNCH.search(line) or BOKEH.search(line)]:
         return sure
     start = [each for each, line in lines if SERVE.search(line)]
-    ports = [port for service in selecting(facts) for port in service["spec"].get("ports") or ()]
-    wanted = [port.get("targetPort", port["port"]) for port in ports]
+    wanted = [port for service in selecting(facts) for port in leads_to(service)]
     reached = [each for each in start if any(port in wanted for port in port_names(each))]
     return reached or start or every
 
@@ -220,9 +219,29 @@ def _selects(service: Json, of_pods: Mapping[str, str]) -> bool:
 
 def _has_users(service: Json, facts: Facts) -> bool:
     """Return whether a Service has a port that is not the exporter's."""
-    exporters = (facts.exporter_port, PORT_NAME)
+    return any(port not in (facts.exporter_port, PORT_NAME) for port in leads_to(service))
+
+
+def target_port(port: Json) -> Any:
+    """Return the port of the pods to which a port of a Service leads: a number or a name."""
+    return port.get("targetPort", port["port"])
+
+
+def leads_to(service: Json) -> list[Any]:
+    """Return the ports of the pods to which a Service leads by TCP, as it calls them."""
     ports = service["spec"].get("ports") or ()
-    return any(port.get("targetPort", port["port"]) not in exporters for port in ports)
+    return [target_port(each) for each in ports if each.get("protocol", "TCP") == "TCP"]
+
+
+def used(facts: Facts) -> list[Json]:
+    """Return the Services by which users come: no other port of a server, such as of metrics."""
+    aside: set[Any] = set()
+    for each in servers(facts):
+        own = listens_on(each)
+        if own in list(port_names(each)):
+            others = [port for port in each["ports"] if port["containerPort"] != own]
+            aside.update(port_names({"ports": others}))
+    return [each for each in selecting(facts) if not aside.issuperset(leads_to(each))]
 
 
 def is_headless(service: Json) -> bool:

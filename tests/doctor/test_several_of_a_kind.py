@@ -56,6 +56,22 @@ def without(*keys: str) -> Break:
     return lambda seen: [seen["budgets"][0]["spec"].pop(key) for key in keys]
 
 
+def metrics(*, is_named: bool) -> Break:
+    """Add a port of the app's own metrics, and a Service of it alone."""
+
+    def change(seen: Seen) -> None:
+        spec = {"selector": {"app.kubernetes.io/name": "bokeh-app"}, "ports": [{"port": 9090}]}
+        seen["services"].append(named("metrics", **spec))
+        seen["endpoint_slices"].append(
+            {"metadata": {"labels": {"kubernetes.io/service-name": "metrics"}}, "endpoints": [{}]}
+        )
+        if is_named:
+            app(seen)["ports"].append({"name": "own", "containerPort": 9090})
+        seen["deployment"]["spec"].update(replicas=2)
+
+    return change
+
+
 SCRIPT: Break = lambda seen: app(seen).update(  # noqa: E731
     command=["bokeh-exporter", "launch", "--"], args=["python", "app.py", "--port", "$(PORT)"]
 )
@@ -70,6 +86,7 @@ FINE: dict[str, tuple[Break, ...]] = {
     "a port of the Service that the manifest does not name": (leading_to(5006),),
     "a port of which nobody knows who listens": (SCRIPT, leading_to(8000)),
     "a port on which a helper may listen": (helper(), leading_to(4180)),
+    "a Service of the app's metrics": (metrics(is_named=True),),
     "a Service with cookies": (several, noted(**{"haproxy.org/cookie-persistence": "c"})),
     "a budget that keeps one pod of two": (
         without("maxUnavailable"),
@@ -127,6 +144,12 @@ WRONG: dict[str, tuple[str, tuple[Break, ...]]] = {
     ),
     "a budget without a selector": ("no-disruption-budget", (without("selector"),)),
 }
+
+
+def test_a_port_that_nobody_names_is_no_unknown_one_where_users_reach_the_app() -> None:
+    seen = found(broken(metrics(is_named=False)))
+
+    assert "service-port-unknown" not in seen
 
 
 @pytest.mark.parametrize("case", WRONG)
