@@ -212,7 +212,7 @@ def _of_daemon(adoption: Adoption) -> dict[str, str]:
     app, choices = adoption.app, adoption.choices
     least = min(max(1, app.replicas), MAX_REPLICAS)
     values = {
-        "name": _policy_name(app.ref.deployment),
+        "name": policy_name(adoption),
         "target": {"namespace": app.ref.namespace, "deployment": adoption.name},
         "replicas": {"min": least, "max": min(max(_FEWEST, 3 * least), MAX_REPLICAS)},
     }
@@ -243,5 +243,8 @@ def _chart(adoption: Adoption) -> list[str]:
     return lines
 
 
-def _policy_name(name: str) -> str:
-    return name.replace(".", "-")[:63].strip("-")
+def policy_name(adoption: Adoption) -> str:
+    """Return the name of the policy, with the namespace, as apps of several may have one name."""
+    namespace, name = adoption.app.ref
+    whole = name if namespace == SHIPPED_NAMESPACE else f"{namespace}-{name}"
+    return whole.replace(".", "-")[-63:].strip("-")  # the name is at the end
