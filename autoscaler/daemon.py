@@ -213,22 +213,27 @@ class Daemon:
     def unready(self) -> str | None:
         """Return why the readiness probe fails, or None.
 
-        It fails before the first pass, and while every policy has a problem.
+        It fails before the first pass, and while every policy has a problem. A Deployment that does
+        not exist is none: it may come later, and a rollout of the daemon would wait for it.
         """
         result = self._last_result
         if result is None:
             return "no reconcile pass has finished yet"
-        problems = [outcome.problem for outcome in result.outcomes if outcome.problem]
-        if problems and len(problems) == len(result.outcomes):
+        there = [outcome.problem for outcome in result.outcomes if not outcome.is_missing]
+        problems = [problem for problem in there if problem]
+        if problems and len(problems) == len(there):
             return visible(problems[0], LONGEST_EVENT)
         return None
 
     def ready(self) -> str:
         """Return the text of a readiness probe that passes.
 
-        It names the policies that no daemon evaluates, if any. The probe passes nevertheless,
-        because a standby that is not ready would block the rollout of the daemon.
+        It names the policies that no daemon evaluates, or whose Deployment does not exist, if any.
+        The probe passes nevertheless, because it would block the rollout of the daemon.
         """
         result = self._last_result
-        told = nobody_evaluates(result.unevaluated) if result is not None else ""
+        if result is None:
+            return "ok"
+        missing = (each.problem for each in result.outcomes if each.is_missing)
+        told = nobody_evaluates(result.unevaluated) or next(missing, None)
         return visible(f"ok, but {told}") if told else "ok"

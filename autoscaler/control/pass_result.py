@@ -7,7 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from autoscaler.control.reachability import Silence
-from autoscaler.errors import AutoscalerError, LeaseError, NotEmptyError, ThrottledError
+from autoscaler.errors import (
+    AutoscalerError,
+    LeaseError,
+    NotEmptyError,
+    TargetNotFoundError,
+    ThrottledError,
+)
 from autoscaler.model import Decision, Observation, PodMarks, PodState, Reason, SeatEstimate, State
 from autoscaler.policy import Policy
 from autoscaler.ports import LeadershipStatus, PolicySet, TargetState
@@ -43,7 +49,7 @@ class Outcome:
     """What one pass did about one policy.
 
     decision None: the target could not be read, `problem` says why and `failure` names the kind, as
-    Events do. decided: how the decision was made. changed: the scale was patched.
+    Events do; is_missing: it does not exist, or not yet. decided: how the decision was made. changed: the scale was patched.
     marked: the pods whose labels or annotations were written, with what they carry now; both also
     where a later step of the same pass failed. unreachable: sidecars that the daemon cannot reach.
     """
@@ -56,6 +62,7 @@ class Outcome:
     changed: bool = False
     problem: str | None = None
     failure: str = ""
+    is_missing: bool = False
     marked: tuple[tuple[PodState, PodMarks], ...] = ()
     unreachable: tuple[Silence, ...] = ()
     seats: SeatsInUse | None = None
@@ -116,4 +123,5 @@ def unread(policy: Policy, error: AutoscalerError) -> Outcome:
             failure = Reason.WRITES_LIMITED.value
         case _:
             failure = FAILED_GET_SCALE
-    return Outcome(policy, problem=str(error), failure=failure)
+    is_missing = isinstance(error, TargetNotFoundError)
+    return Outcome(policy, problem=str(error), failure=failure, is_missing=is_missing)

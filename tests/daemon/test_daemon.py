@@ -25,7 +25,7 @@ from autoscaler.control import leadership
 from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.core.lease import Lease
 from autoscaler.daemon import Daemon, Ports
-from autoscaler.errors import AutoscalerError
+from autoscaler.errors import AutoscalerError, ClusterError
 from autoscaler.model import TargetRef
 from autoscaler.ports import LeadershipStatus, PolicySet
 from autoscaler.reporting.logs import JsonFormatter, LogRecorder
@@ -77,17 +77,29 @@ def test_a_pass_that_explodes_is_logged_and_the_next_one_runs(
 
 def test_it_is_ready_once_a_target_could_be_read() -> None:
     cluster = FakeCluster()
+    cluster.deploy(APP, 1)
+    cluster.failures[APP] = ClusterError("not allowed to get deployments")
     daemon = a_daemon(cluster)
     assert daemon.unready() == "no reconcile pass has finished yet"
 
     daemon.run_once()
-    assert daemon.unready() == "bokeh/bokeh-app: no such Deployment"
+    assert daemon.unready() == "not allowed to get deployments"
 
-    cluster.deploy(APP, 1)
+    del cluster.failures[APP]
     cluster.clock.advance(5)
     daemon.run_once()
-    assert daemon.unready() is None
+    assert (daemon.unready(), daemon.ready()) == (None, "ok")
     assert daemon.unhealthy() is None
+
+
+def test_one_whose_deployment_does_not_exist_yet_is_ready_and_says_so() -> None:
+    cluster = FakeCluster()
+    daemon = a_daemon(cluster)
+
+    daemon.run_once()
+
+    assert daemon.unready() is None, "its own rollout would wait for the app's"
+    assert daemon.ready() == "ok, but bokeh/bokeh-app: no such Deployment"
 
 
 def test_one_that_stands_by_is_ready_and_says_once_for_whom(log: pytest.LogCaptureFixture) -> None:
