@@ -229,6 +229,8 @@ async def _handle(original: Any, self: Any, message: Any, connection: Any) -> An
     answers = agent.notices.is_answer(message, connection.session)
     if not answers and is_use(message):
         agent.notices.used(connection.session)
+    if answers and agent.notices.is_late(message, connection.session):
+        return connection.ok(message)
     reply = await original(self, message, connection)
     if answers:
         agent.notices.heard(connection.session)

@@ -7,7 +7,7 @@ because their application has said that they may be.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 TELL, ASK, CLOSE = "tell", "ask", "close"
@@ -38,6 +38,10 @@ class Notice:
     closed: str = "This page was closed because nobody used it."
     reload: str = "Reload"
     older_than: float = 0.0
+
+    def says_what(self, other: Notice) -> bool:
+        """Return whether another notice is the same one, given again."""
+        return replace(self, id=other.id) == other
 
 
 # What a page says that is closed in the drain of its server.

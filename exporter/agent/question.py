@@ -3,16 +3,20 @@
 Silence counts only if the page has confirmed without a gap, until the time was over, that it shows
 the question. A page that is asleep, frozen or disconnected confirms nothing, and is asked anew when
 it is back. So is a page to which nothing could be shown for a while, because a callback of the
-application held its document. Pure: times are arguments, in seconds of one clock.
+application held its document. The question lasts only as long as somebody repeats it: no page is
+closed by a policy that has been edited or paused, or in a drain that was called off. Pure: times
+are arguments, in seconds of one clock.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 SHOW_AGAIN_SECONDS = 5.0  # a page that reconnects gets its document anew, without the bar
 GRACE_SECONDS = 1.0  # from a report of silence to the end: what is right behind it still counts
 GAP_SECONDS = 3 * SHOW_AGAIN_SECONDS  # between two showings; after a longer one, time begins anew
+LAPSE_SECONDS = 120.0  # without being repeated; the daemon does that every 30 s
 
 
 @dataclass(slots=True)
@@ -20,7 +24,7 @@ class Question:
     """One question. number: of its last showing. shown: the last number that was confirmed.
 
     since: when the time began that it waits. last: when it was shown last. answered: by any use of
-    the page, after which it is never over.
+    the page, after which it is never over. lapses: when it is taken back unless it is repeated.
     """
 
     seconds: float
@@ -29,6 +33,15 @@ class Question:
     since: float = 0.0
     last: float | None = None
     answered: bool = False
+    lapses: float = inf
+
+    def repeat(self, now: float) -> None:
+        """Let the question go on, because it was asked, or asked again."""
+        self.lapses = now + LAPSE_SECONDS
+
+    def is_lapsed(self, now: float) -> bool:
+        """Return whether nobody wants to know any more."""
+        return now >= self.lapses
 
     def next_showing(self, now: float) -> float:
         """Return for how many seconds the question now waits, and count this showing.
@@ -55,6 +68,6 @@ class Question:
 
         A report that arrives late is none: an answer of the user may wait behind it.
         """
-        if self.last is None or self.answered or number != self.number:
+        if self.last is None or self.answered or self.is_lapsed(now) or number != self.number:
             return False
         return now >= self.since + self.seconds and now - self.last <= GAP_SECONDS

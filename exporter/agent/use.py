@@ -25,6 +25,16 @@ def events_of(message: Any) -> list[Any]:
     return events if isinstance(events, list) else []
 
 
+def touched_by(message: Any) -> list[str]:
+    """Return the IDs of the models that a message changes; none if it is about other things too."""
+    if message.msgtype != "PATCH-DOC":
+        return []
+    try:
+        return [str(event["model"]["id"]) for event in events_of(message)]
+    except (LookupError, TypeError):  # for example an event of the document
+        return []
+
+
 def _is_own(event: Any) -> bool:
     if not isinstance(event, dict):
         return False

@@ -1,0 +1,43 @@
+"""A notice in one page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .notice import Notice
+from .notice_bar import Bar
+from .question import Question
+
+
+@dataclass(slots=True)
+class Shown:
+    """A notice in one page, until the user closes or answers it (`seen`), or the page is closed.
+
+    number: of its last showing. first: the number before its first one; earlier answers of the page
+    were to another notice. until: when that comes which is announced. connections: those of the
+    session when it was shown last.
+    """
+
+    notice: Notice
+    bar: Bar
+    until: float
+    question: Question | None = None
+    number: int = 0
+    first: int = 0
+    due: float = 0.0
+    busy: bool = False
+    closed: bool = False
+    connections: set[Any] = field(default_factory=set)
+    tasks: set[Any] = field(default_factory=set)
+
+    @property
+    def seen(self) -> bool:
+        """Whether there is nothing left to show."""
+        return self.closed or (self.question is not None and self.question.answered)
+
+
+def following(last: Shown | None, notice: Notice, until: float) -> Shown:
+    """Return a notice that takes the place of the last one of its kind, in the same bar."""
+    bar, number = (Bar(), 0) if last is None else (last.bar, last.number)
+    return Shown(notice, bar, until, None, number, number)
