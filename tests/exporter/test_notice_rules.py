@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from exporter.agent.notice import Notice, parsed
-from exporter.agent.question import Question
+from exporter.agent.question import LAPSE_SECONDS, Question
 from exporter.agent.use import is_use
 from exporter.doorkeeper import TokenGuard
 from exporter.notice_desk import MOST
@@ -103,6 +103,35 @@ def test_an_answered_question_is_never_over() -> None:
     assert question.is_over(110.0, question.number)
     question.answered = True
     assert not question.is_over(110.0, question.number)
+
+
+def test_a_question_that_nobody_repeats_is_never_over() -> None:
+    question = Question(10.0)
+    question.repeat(100.0)
+    for now in (100.0, 105.0, 110.0):
+        question.next_showing(now)
+        question.confirm(question.number)
+    assert question.is_over(110.0, question.number)
+    question.last = 100.0 + LAPSE_SECONDS
+    assert not question.is_over(100.0 + LAPSE_SECONDS, question.number)
+    question.repeat(110.0)
+    assert question.is_over(100.0 + LAPSE_SECONDS, question.number)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"id": "2"}, True),
+        ({"text": "Another one"}, False),
+        ({"seconds": 700}, False),
+        ({"idle_for": 60}, False),
+    ],
+)
+def test_a_question_is_repeated_by_one_that_says_the_same(
+    more: dict[str, Any], expected: bool
+) -> None:
+    question = {**TEXT, "kind": "ask"}
+    assert parsed(question).says_what(parsed({**question, **more})) is expected
 
 
 def test_a_late_confirmation_of_an_earlier_showing_confirms_nothing() -> None:
