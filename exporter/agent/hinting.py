@@ -19,10 +19,13 @@ from math import isfinite, isnan
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..texts import visible  # noqa: TID252 - not by the name `exporter`, which may be the app's
+
 LOG = logging.getLogger("exporter.hints")
 MOST_BUSY_SECONDS = 86_400.0
 MOST_SEATS = 1000.0  # that one session may take
 MOST_WARNINGS = 100  # that differ; each is logged once
+LONGEST_WARNING = 300  # characters: an argument may be a table
 
 _warned: set[str] = set()
 
@@ -66,7 +69,8 @@ def take(name: str, value: object, document: object = None) -> None:
 
 
 def warn(message: str) -> None:
-    """Log a warning for the author of the application, each only once."""
+    """Log a warning for the author of the application, on one line, each only once."""
+    message = visible(message, LONGEST_WARNING)
     if message not in _warned and len(_warned) < MOST_WARNINGS:
         _warned.add(message)
         LOG.warning("hints.%s", message)

@@ -17,6 +17,9 @@ LONGEST_LABEL = 40  # characters on a button
 LEAST_SECONDS = {TELL: 0.0, ASK: 10.0, CLOSE: 0.0}
 MOST_SECONDS = 86_400.0
 REQUIRED = ("id", "text", "seconds")
+# Spaces that do not break a line, joiners, and marks of direction, which languages and emoji need.
+# Python does not count them as printable. Others would turn the text around, or hide a part of it.
+UNSEEN = str.maketrans("", "", "\u00a0\u202f\u200c\u200d\u200e\u200f")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,12 @@ def parsed(said: object) -> Notice:
     return Notice(**{name: _value(name, value, kind) for name, value in wanted.items()})
 
 
+def is_readable(text: str) -> bool:
+    """Return whether a text is of printable characters on one line, and not only of spaces."""
+    seen = text.translate(UNSEEN)
+    return bool(seen.strip()) and seen.isprintable()
+
+
 def plain(notice: Notice) -> dict[str, Any]:
     """Return a notice as JSON values, which `parsed` reads."""
     return asdict(notice)
@@ -75,7 +84,7 @@ def _value(name: str, value: object, kind: str) -> Any:
     longest = LONGEST_TEXT if name in ("text", "closed") else LONGEST_LABEL
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"expected {name}, a text that is not empty")
-    if len(value) > longest or not value.isprintable():
+    if len(value) > longest or not is_readable(value):
         raise ValueError(f"expected {name} of at most {longest} printable characters on one line")
     return value
 

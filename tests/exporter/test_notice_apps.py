@@ -80,6 +80,7 @@ dialog.append("Are you sure?")
 document.body.append(dialog)
 dialog.showModal()
 """
+FULL_SCREEN = "onclick = () => document.body.firstElementChild.requestFullscreen()"
 # Whether the button of the bar is what a click at its place would reach.
 ON_TOP = """
 const button = document.querySelector("#bokeh-exporter-notices button")
@@ -175,7 +176,7 @@ def test_a_question_is_seen_over_all_that_is_in_front_of_the_page(
         if what == "a dialog":
             window.execute_script(DIALOG)
         else:
-            window.execute_script("document.onclick = (e) => e.target.requestFullscreen()")
+            window.execute_script(FULL_SCREEN)
             window.find_element("tag name", "body").click()
             full = "return document.fullscreenElement != null"
             wait_until(lambda: window.execute_script(full), "the full screen")

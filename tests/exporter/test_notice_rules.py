@@ -20,6 +20,7 @@ from exporter.notice_desk import MOST
 from exporter.observe import PodObserver
 from exporter.sidecar import server
 from exporter.tokens import TokenFile
+from tests.builders import policy
 from tests.lab.processes import free_ports
 
 TEXT = {"id": "1", "text": "A new version comes", "seconds": 600}
@@ -41,6 +42,7 @@ def test_a_question_and_an_announcement_differ_in_their_button() -> None:
         ({**TEXT, "text": "a" * 301}, "at most 300"),
         ({**TEXT, "text": "two\nlines"}, "on one line"),
         ({**TEXT, "text": "\u202eturned"}, "printable"),
+        ({**TEXT, "text": "\u200d\u00a0"}, "printable"),
         ({**TEXT, "text": {"html": "<b>"}}, "expected text"),
         ({**TEXT, "button": "a" * 41}, "button of at most 40"),
         ({**TEXT, "seconds": -1}, "from 0 to 86400"),
@@ -55,6 +57,20 @@ def test_a_question_and_an_announcement_differ_in_their_button() -> None:
 def test_a_notice_that_says_something_else_is_refused(said: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parsed(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Attention\u202f: l'application s'arrête\u00a0!",
+        "از این صفحه استفاده نمی\u200cشود.",
+        "\u05d4\u05d3\u05e3 \u05d9\u05d9\u05e1\u05d2\u05e8\u200f!",
+        "Back soon 👩\u200d💻 🏳️\u200d🌈",
+    ],
+)
+def test_texts_of_all_languages_are_taken(text: str) -> None:
+    assert parsed({**TEXT, "text": text}).text == text
+    assert policy(notices={"idle": text}).notices.idle == text
 
 
 def test_silence_counts_once_the_page_has_shown_the_question_all_the_time() -> None:
