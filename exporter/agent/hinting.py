@@ -58,7 +58,8 @@ def serve(loop: Any) -> None:
 def take(name: str, value: object, document: object = None) -> None:
     """Take a hint on the session of a document, by default of the one whose code runs.
 
-    Does nothing outside of a session. Never raises: a wrong argument is one warning in the log.
+    Does nothing where no server runs. Never raises: a wrong argument is one warning in the log, and
+    so is a call in which nobody can know the session.
     """
     try:
         _take(name, value, document)
@@ -99,7 +100,9 @@ def _current() -> Any:
 
     document = _plain(curdoc())
     if document.session_context is None:
-        return None
+        if not _loops:  # no server runs, as in a script
+            return None
+        raise ValueError("called outside of a session, expected document=DOCUMENT there")
     with suppress(RuntimeError):  # no event loop runs in this thread
         if asyncio.get_running_loop() in _loops:
             return document

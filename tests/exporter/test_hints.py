@@ -217,7 +217,17 @@ thread = threading.Thread(target=lambda: asyncio.run(speak()))
 thread.start()
 thread.join()
 """
+AFTER_AN_AWAIT = """
+import asyncio
+async def work():
+    await asyncio.sleep(0.1)
+    hints.idle()
+task = asyncio.get_running_loop().create_task(work())
+"""
+LATE_THREAD = "threading.Timer(0.5, hints.may_close).start()"
 MISTAKES = {
+    AFTER_AN_AWAIT: "hints.idle: called outside of a session, expected document=DOCUMENT there",
+    LATE_THREAD: "hints.may_close: called outside of a session, expected document=DOCUMENT there",
     LOOP_OF_ITS_OWN: "hints.may_close: called in a thread, expected document=DOCUMENT there",
     "hints.costs(0)": "hints.costs: expected more than 0 and at most 1000 seats, not 0",
     "hints.costs(1e9)": "not 1000000000.0",
