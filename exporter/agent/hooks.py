@@ -89,6 +89,7 @@ def _hook_sessions(module: Any) -> None:
     wrap(module.ServerSession, "subscribe", _subscribe)
     wrap(module.ServerSession, "unsubscribe", _unsubscribe)
     wrap(module.ServerSession, "destroy", _destroy)
+    wrap(module.ServerSession, "_document_patched", _document_patched)
     hinting.count_as_blocking(module.ServerSession)
 
 
@@ -216,6 +217,14 @@ def _destroy(original: Any, self: Any) -> None:
         agent.tally.add("bokeh_sessions_orphaned_total", mark.app)
 
 
+def _document_patched(original: Any, self: Any, event: Any) -> None:
+    """Note that the application, and not the page, has changed the document."""
+    mark = mark_of(self)
+    if mark is not None and event.setter is not self:
+        mark.changed = time.monotonic()
+    original(self, event)
+
+
 def _hook_protocol(module: Any) -> None:
     wrap(module.ProtocolHandler, "handle", _handle)
 
@@ -227,7 +236,8 @@ async def _handle(original: Any, self: Any, message: Any, connection: Any) -> An
     agent, app, began = process.worker(), route_of(connection.application_context), time.monotonic()
     agent.active(app)
     answers = agent.notices.is_answer(message, connection.session)
-    if not answers and is_use(message):
+    mark = mark_of(connection.session)
+    if mark is not None and not answers and is_use(message, began - mark.changed):
         agent.notices.used(connection.session)
     if answers and agent.notices.is_late(message, connection.session):
         return connection.ok(message)

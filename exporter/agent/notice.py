@@ -14,6 +14,7 @@ TELL, ASK, CLOSE = "tell", "ask", "close"
 KINDS = (TELL, ASK, CLOSE)
 LONGEST_TEXT = 300  # characters
 LONGEST_LABEL = 40  # characters on a button
+LASTS_SECONDS = 90.0  # the daemon repeats a question every 30 s
 LEAST_SECONDS = {TELL: 0.0, ASK: 10.0, CLOSE: 0.0}
 MOST_SECONDS = 86_400.0
 REQUIRED = ("id", "text", "seconds")
@@ -28,8 +29,9 @@ class Notice:
 
     seconds: until that which is announced, or until a page without an answer is closed. button:
     closes an announcement, or answers the question. idle_for: only pages are asked that nobody has
-    used for so many seconds. older_than: only sessions are closed that were created so many seconds
-    ago. closed, reload: text and button of a page that was closed; of `close`, text is the former.
+    used for so many seconds. lasts: a question is withdrawn unless it is given again within so
+    many seconds. older_than: only sessions are closed that were created so many seconds ago.
+    closed, reload: text and button of a page that was closed; of `close`, text is the former.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Notice:
     closed: str = "This page was closed because nobody used it."
     reload: str = "Reload"
     older_than: float = 0.0
+    lasts: float = LASTS_SECONDS
 
     def says_what(self, other: Notice) -> bool:
         """Return whether another notice is the same one, given again."""
@@ -79,7 +82,7 @@ def plain(notice: Notice) -> dict[str, Any]:
 
 
 def _value(name: str, value: object, kind: str) -> Any:
-    if name in ("seconds", "idle_for", "older_than"):
+    if name in ("seconds", "idle_for", "older_than", "lasts"):
         return _seconds(name, value, LEAST_SECONDS[kind] if name == "seconds" else 0.0)
     longest = LONGEST_TEXT if name in ("text", "closed") else LONGEST_LABEL
     if not isinstance(value, str) or not value.strip():

@@ -131,11 +131,11 @@ class Notices:
             last = mark.notices.get(ASK)
             if last is not None and last.question is not None and not last.seen:
                 if last.notice.says_what(notice):
-                    last.question.repeat(now)
+                    last.question.repeat(now, notice.lasts)
             elif _is_unused(session, mark, notice.idle_for, now):
                 shown = following(last, notice, now)
                 shown.question = Question(notice.seconds, shown.number, shown.number)
-                shown.question.repeat(now)
+                shown.question.repeat(now, notice.lasts)
                 mark.notices[ASK] = shown
 
     def _close_allowed(self, loop: Any, notice: Notice) -> None:
@@ -172,7 +172,7 @@ class Notices:
             if told is not None:
                 self._tell(mark, *told[:2])
             for shown in mark.notices.values():
-                self._take_back(session, shown, now)
+                self._withdraw(session, shown, now)
                 asking = asking or (shown.question is not None and not shown.seen)
                 if session.connection_count and _is_due(shown, now):
                     wait += SPREAD_SECONDS * (shown.number == shown.first)
@@ -180,7 +180,7 @@ class Notices:
                     self._do(shown, self._show(session, shown, wait))
         return asking or told is not None
 
-    def _take_back(self, session: Any, shown: Shown, now: float) -> None:
+    def _withdraw(self, session: Any, shown: Shown, now: float) -> None:
         """Hide a question that nobody repeats. It is neither answered nor over."""
         question = shown.question
         if question is not None and not shown.seen and not shown.busy and question.is_lapsed(now):

@@ -16,7 +16,6 @@ from math import inf
 SHOW_AGAIN_SECONDS = 5.0  # a page that reconnects gets its document anew, without the bar
 GRACE_SECONDS = 1.0  # from a report of silence to the end: what is right behind it still counts
 GAP_SECONDS = 3 * SHOW_AGAIN_SECONDS  # between two showings; after a longer one, time begins anew
-LAPSE_SECONDS = 120.0  # without being repeated; the daemon does that every 30 s
 
 
 @dataclass(slots=True)
@@ -24,7 +23,7 @@ class Question:
     """One question. number: of its last showing. shown: the last number that was confirmed.
 
     since: when the time began that it waits. last: when it was shown last. answered: by any use of
-    the page, after which it is never over. lapses: when it is taken back unless it is repeated.
+    the page, after which it is never over. lapses: when it is withdrawn unless it is repeated.
     """
 
     seconds: float
@@ -35,9 +34,9 @@ class Question:
     answered: bool = False
     lapses: float = inf
 
-    def repeat(self, now: float) -> None:
-        """Let the question go on, because it was asked, or asked again."""
-        self.lapses = now + LAPSE_SECONDS
+    def repeat(self, now: float, lasts: float) -> None:
+        """Let the question last so many seconds, because it was asked, or asked again."""
+        self.lapses = now + lasts
 
     def is_lapsed(self, now: float) -> bool:
         """Return whether nobody wants to know any more."""

@@ -65,15 +65,26 @@ sources = {"type": ColumnDataSource}
 button.on_click(lambda: curdoc().select_one(sources).stream({"x": [3], "y": [3]}))
 """
 )
-# Has the agent take questions back soon that nobody repeats.
-FORGETFUL = (
-    PLAIN
-    + """
-import sys
+STREAMING = """
+import random
+from bokeh.io import curdoc
+from bokeh.models import ColumnDataSource
+from bokeh.plotting import figure
 
-sys.modules["_bokeh_exporter.agent.question"].LAPSE_SECONDS = 6.0
-"""
+source, plot = ColumnDataSource({"x": [0], "y": [0]}), figure()
+plot.line("x", "y", source=source)
+curdoc().add_root(plot)
+curdoc().add_periodic_callback(
+    lambda: source.stream({"x": [max(source.data["x"]) + 1], "y": [random.random()]}), 500
 )
+"""
+NOTIFYING = """
+import panel as pn
+
+pn.extension(notifications=True)
+pn.state.add_periodic_callback(lambda: pn.state.notifications.info("news", duration=800), 1500)
+pn.pane.Markdown("hello").servable()
+"""
 DIALOG = """
 const dialog = document.createElement("dialog")
 dialog.append("Are you sure?")
@@ -149,20 +160,19 @@ def test_an_app_finds_its_own_models_only(tmp_path: Path, window: Chrome) -> Non
         assert "error" not in server.output.lower()
 
 
-def test_a_question_that_nobody_repeats_is_taken_back(tmp_path: Path, window: Chrome) -> None:
-    with serving(tmp_path, FORGETFUL) as server:
+def test_a_question_that_nobody_repeats_is_withdrawn(tmp_path: Path, window: Chrome) -> None:
+    with serving(tmp_path, PLAIN) as server:
         server.wait_workers(1)
         open_page(window, server)
-        ask(server, window)
-        wait_until(lambda: not bar(window), "the question to be taken back")
+        post(server, **ASK, lasts=6)
+        asked(window)
+        wait_until(lambda: not bar(window), "the question to be withdrawn")
         time.sleep(WAITS + 3)
         assert server.connected() == 1
-        ask(server, window)
-        began = time.monotonic()
-        while not is_closed(window):
-            assert time.monotonic() - began < 3 * WAITS
-            post(server, **ASK)
-            time.sleep(5)  # no more than six in a minute
+        for _ in range(5):  # no more than six in a minute
+            post(server, **ASK, lasts=6)
+            time.sleep(4)
+        assert is_closed(window)
         assert server.value(RELEASED) == 1
 
 
@@ -189,6 +199,24 @@ def test_a_question_is_seen_over_all_that_is_in_front_of_the_page(
         window.execute_script(PRESS)
         wait_until(lambda: not bar(window), "the question to go")
         window.execute_script("if (document.fullscreenElement) document.exitFullscreen()")
+
+
+@pytest.mark.parametrize(
+    ("program", "app"),
+    [("bokeh", STREAMING), ("panel", NOTIFYING)],
+    ids=["ranges", "notifications"],
+)
+def test_a_page_that_only_follows_its_app_is_unused(
+    program: str, app: str, tmp_path: Path, window: Chrome
+) -> None:
+    with serving(tmp_path, app, program=program) as server:
+        server.wait_workers(1)
+        open_page(window, server)
+        time.sleep(4)
+        post(server, **ASK, idle_for=3)
+        asked(window)
+        wait_until(lambda: is_closed(window), "the page to be closed")
+        assert server.value(RELEASED) == 1
 
 
 def test_an_announcement_of_what_comes_at_once_is_read_too(tmp_path: Path, window: Chrome) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from exporter.agent.notice import Notice, parsed
-from exporter.agent.question import LAPSE_SECONDS, Question
+from exporter.agent.notice import LASTS_SECONDS, Notice, parsed
+from exporter.agent.question import Question
 from exporter.agent.use import is_use
 from exporter.doorkeeper import TokenGuard
 from exporter.notice_desk import MOST
@@ -123,15 +123,15 @@ def test_an_answered_question_is_never_over() -> None:
 
 def test_a_question_that_nobody_repeats_is_never_over() -> None:
     question = Question(10.0)
-    question.repeat(100.0)
+    question.repeat(100.0, LASTS_SECONDS)
     for now in (100.0, 105.0, 110.0):
         question.next_showing(now)
         question.confirm(question.number)
     assert question.is_over(110.0, question.number)
-    question.last = 100.0 + LAPSE_SECONDS
-    assert not question.is_over(100.0 + LAPSE_SECONDS, question.number)
-    question.repeat(110.0)
-    assert question.is_over(100.0 + LAPSE_SECONDS, question.number)
+    question.last = 100.0 + LASTS_SECONDS
+    assert not question.is_over(100.0 + LASTS_SECONDS, question.number)
+    question.repeat(110.0, LASTS_SECONDS)
+    assert question.is_over(100.0 + LASTS_SECONDS, question.number)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +160,8 @@ def test_a_late_confirmation_of_an_earlier_showing_confirms_nothing() -> None:
 
 
 CHANGED = {"kind": "ModelChanged", "model": {"id": "p1"}, "attr": "value", "new": 1}
+RANGE = {**CHANGED, "attr": "start"}
+DISAPPEARS = {**CHANGED, "attr": "_destroyed"}
 COMES_BACK = {"kind": "MessageSent", "msg_data": {"name": "client_reconnected"}}
 
 
@@ -172,6 +174,8 @@ COMES_BACK = {"kind": "MessageSent", "msg_data": {"name": "client_reconnected"}}
         pytest.param("PATCH-DOC", {"events": [{"kind": "RootAdded"}]}, False, id="it comes back"),
         pytest.param("PATCH-DOC", {"events": [COMES_BACK]}, False, id="and tells of it"),
         pytest.param("PATCH-DOC", {"events": [COMES_BACK, CHANGED]}, True, id="with a change"),
+        pytest.param("PATCH-DOC", {"events": [RANGE]}, True, id="the user pans"),
+        pytest.param("PATCH-DOC", {"events": [DISAPPEARS]}, False, id="a notification goes"),
         pytest.param("PATCH-DOC", {"events": []}, True, id="nothing known"),
         pytest.param("PATCH-DOC", {"events": "x"}, True, id="no list"),
         pytest.param("PATCH-DOC", {"events": [7]}, True, id="no change"),
@@ -182,6 +186,22 @@ def test_what_a_page_sends_when_it_has_a_new_connection_is_no_use_of_it(
     kind: str, content: Any, expected: bool
 ) -> None:
     assert is_use(SimpleNamespace(msgtype=kind, content=content)) is expected
+
+
+@pytest.mark.parametrize(
+    ("events", "seconds", "expected"),
+    [
+        ([RANGE], 0.1, False),
+        ([RANGE], 2.5, True),
+        ([RANGE, CHANGED], 0.1, True),
+        ([CHANGED], 0.1, True),
+    ],
+)
+def test_ranges_that_follow_a_change_by_the_app_are_no_use(
+    events: list[Any], seconds: float, expected: bool
+) -> None:
+    patch = SimpleNamespace(msgtype="PATCH-DOC", content={"events": events})
+    assert is_use(patch, seconds) is expected
 
 
 @pytest.fixture
