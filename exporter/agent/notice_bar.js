@@ -37,11 +37,16 @@ function stack() {
   return made
 }
 
-// Nothing else than a popover is shown above dialogs and elements in full screen.
+// Nothing else than a popover is shown above dialogs and elements in full screen. Beside the latter
+// it is seen but takes no clicks; any use of the page answers a question there too.
 function rise(made) {
+  if (!CAN_RISE) return
   const {left, top, width, height} = made.getBoundingClientRect()
-  const covers = document.elementFromPoint(left + width / 2, top + height / 2)
-  if (!CAN_RISE || made.contains(covers)) return
+  const full = document.fullscreenElement
+  const middle = [left + width / 2, top + height / 2]
+  const isRisen = full ? made.above == full : made.contains(document.elementFromPoint(...middle))
+  made.above = full
+  if (isRisen) return
   made.popover = "manual"
   made.hidePopover()
   made.showPopover()

@@ -103,7 +103,7 @@ class Notices:
             self.used(session)
         elif word == "shown" and shown.question is not None:
             shown.question.confirm(number)
-        elif word == "silent" and _is_over(shown, number):
+        elif word == "silent" and shown.is_over(time.monotonic(), number):
             self._do(shown, self._release(session, shown, number))
 
     def used(self, session: Any) -> None:
@@ -174,7 +174,7 @@ class Notices:
             for shown in mark.notices.values():
                 self._withdraw(session, shown, now)
                 asking = asking or (shown.question is not None and not shown.seen)
-                if session.connection_count and _is_due(shown, now):
+                if session.connection_count and shown.is_due(now):
                     wait += SPREAD_SECONDS * (shown.number == shown.first)
                     shown.due = now + wait + SHOW_AGAIN_SECONDS
                     self._do(shown, self._show(session, shown, wait))
@@ -303,7 +303,7 @@ class Notices:
 
         With the document locked, no message that has arrived before is still waiting.
         """
-        if not _is_over(shown, number) or not shown.bar.hangs_in(session.document):
+        if not shown.is_over(time.monotonic(), number) or not shown.bar.hangs_in(session.document):
             return False
         shown.closed = True
         shown.number += 1
@@ -327,16 +327,6 @@ async def _close(carrier: Any, reason: str) -> None:
     closing = socket.close(CLOSED, reason)
     if inspect.isawaitable(closing):
         await closing
-
-
-def _is_due(shown: Shown, now: float) -> bool:
-    return not shown.seen and not shown.busy and shown.due <= now
-
-
-def _is_over(shown: Shown, number: int) -> bool:
-    """Return whether a page may be closed that reports silence to this showing of a question."""
-    question = shown.question
-    return question is not None and not shown.closed and question.is_over(time.monotonic(), number)
 
 
 def _is_unused(session: Any, mark: Mark, idle_for: float, now: float) -> bool:

@@ -36,6 +36,14 @@ class Shown:
         """Whether there is nothing left to show."""
         return self.closed or (self.question is not None and self.question.answered)
 
+    def is_due(self, now: float) -> bool:
+        """Return whether the page is to be shown it now, for the first time or again."""
+        return not self.seen and not self.busy and self.due <= now
+
+    def is_over(self, now: float, number: int) -> bool:
+        """Return whether a page may be closed that reports silence to this showing of it."""
+        return not self.closed and self.question is not None and self.question.is_over(now, number)
+
 
 def following(last: Shown | None, notice: Notice, until: float) -> Shown:
     """Return a notice that takes the place of the last one of its kind, in the same bar."""
