@@ -103,6 +103,7 @@ class Notices:
             self.used(session)
         elif word == "shown" and shown.question is not None:
             shown.question.confirm(number)
+            shown.confirmed()
         elif word == "silent" and shown.is_over(time.monotonic(), number):
             self._do(shown, self._release(session, shown, number))
 
@@ -174,7 +175,7 @@ class Notices:
             for shown in mark.notices.values():
                 self._withdraw(session, shown, now)
                 asking = asking or (shown.question is not None and not shown.seen)
-                if session.connection_count and shown.is_due(now):
+                if session.connection_count and shown.is_due(session, now):
                     wait += SPREAD_SECONDS * (shown.number == shown.first)
                     shown.due = now + wait + SHOW_AGAIN_SECONDS
                     self._do(shown, self._show(session, shown, wait))
@@ -242,6 +243,7 @@ class Notices:
         if question is not None and connections != shown.connections:
             question.begin_anew()
         shown.connections = connections
+        shown.pauses(now)
         left = shown.until - now if question is None else question.next_showing(now)
         shown.number += 1
         self._say(shown, shown.notice.kind, left=max(0.0, left))

@@ -7,7 +7,9 @@ from typing import Any
 
 from .notice import Notice
 from .notice_bar import Bar
-from .question import Question
+from .question import SHOW_AGAIN_SECONDS, Question
+
+LONGEST_PAUSE = 60.0  # between two showings that a page does not confirm
 
 
 @dataclass(slots=True)
@@ -16,7 +18,8 @@ class Shown:
 
     number: of its last showing. first: the number before its first one; earlier answers of the page
     were to another notice. until: when that comes which is announced. connections: those of the
-    session when it was shown last.
+    session when it was shown last. rests_until: when it is shown to the same page again, in whose
+    console each showing is an error if its Content-Security-Policy forbids scripts.
     """
 
     notice: Notice
@@ -28,6 +31,8 @@ class Shown:
     due: float = 0.0
     busy: bool = False
     closed: bool = False
+    pause: float = SHOW_AGAIN_SECONDS
+    rests_until: float = 0.0
     connections: set[Any] = field(default_factory=set)
     tasks: set[Any] = field(default_factory=set)
 
@@ -36,9 +41,21 @@ class Shown:
         """Whether there is nothing left to show."""
         return self.closed or (self.question is not None and self.question.answered)
 
-    def is_due(self, now: float) -> bool:
+    def is_due(self, session: Any, now: float) -> bool:
         """Return whether the page is to be shown it now, for the first time or again."""
-        return not self.seen and not self.busy and self.due <= now
+        if self.seen or self.busy or now < self.due:
+            return False
+        is_lost = self.connections != session._subscribed_connections
+        return is_lost or not self.bar.hangs_in(session.document) or now >= self.rests_until
+
+    def pauses(self, now: float) -> None:
+        """Show it again after twice the time of the last pause, unless the page needs it before."""
+        self.rests_until = now + self.pause
+        self.pause = min(2 * self.pause, LONGEST_PAUSE)
+
+    def confirmed(self) -> None:
+        """Show it again soon, because the page has to confirm a question all the time."""
+        self.rests_until, self.pause = 0.0, SHOW_AGAIN_SECONDS
 
     def is_over(self, now: float, number: int) -> bool:
         """Return whether a page may be closed that reports silence to this showing of it."""
