@@ -1,7 +1,7 @@
 """The bar in a page that shows a notice, and the page's answer.
 
 The application is not changed: two callbacks are hung into its document's graph, at a property of
-its first root, when there is something to show. A root of its own would not be shown by the
+one of its roots, when there is something to show. A root of its own would not be shown by the
 templates of Panel, and an application that looks for its one data source or widget must not find
 ours. The page of another user never gets them: each session has its own two, and what a page writes
 into them is read by the agent only.
@@ -10,13 +10,22 @@ into them is read by the agent only.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections import deque
+from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 CODE = Path(__file__).with_name("notice_bar.js")
+# In a text: what a user may have changed, or what would begin anew.
+STATEFUL = re.compile(
+    r"<(?:input|textarea|select|details|iframe|video|audio|canvas|object|embed|form|script|dialog)"
+    r"|<\w+-|contenteditable",
+    re.IGNORECASE,
+)
 MOST_IDS = 16  # of models that an application has removed, into which its page may still write
 
 
@@ -44,13 +53,14 @@ class Bar:
         return self._notice is not None and self._notice.document is document
 
     def hang(self, document: Any) -> bool:
-        """Hang the models into the document, unless they are. Returns False without any root."""
-        root = next(iter(document.roots), None)
-        if root is None:
+        """Hang the models into the document, unless they are. Returns False without a place."""
+        if self.hangs_in(document):
+            return True
+        place = _place_in(document.roots)
+        if place is None:
             return False
-        if not self.hangs_in(document):
-            self._make()
-            root.js_on_change("tags", self._notice)
+        self._make()
+        place.js_on_change("tags", self._notice)
         return True
 
     def _make(self) -> None:
@@ -74,6 +84,23 @@ class Bar:
         except (AttributeError, TypeError, ValueError, OverflowError):
             # Nothing was shown yet; and a page may write anything.
             return "", 0
+
+
+def _place_in(roots: Sequence[Any]) -> Any:
+    """Return a model whose view is not rendered anew when the bar hangs at it, or None.
+
+    BokehJS renders texts and tables anew with any change. What a user has typed into an input in
+    such a text would be lost.
+    """
+    from bokeh.models.widgets import CellFormatter, DataTable, Div, Paragraph, PreText
+
+    tables = [root for root in roots if isinstance(root, DataTable)]
+    texts = [root for root in roots if isinstance(root, Div | Paragraph | PreText)]
+    others = (root for root in roots if root not in [*tables, *texts])
+    within = (each for table in tables for each in table.references())
+    formatters = (each for each in within if isinstance(each, CellFormatter))
+    plain = (each for each in texts if not STATEFUL.search(str(each.text)))
+    return next(chain(others, formatters, plain), None)
 
 
 @cache

@@ -65,6 +65,25 @@ sources = {"type": ColumnDataSource}
 button.on_click(lambda: curdoc().select_one(sources).stream({"x": [3], "y": [3]}))
 """
 )
+# What a user has typed into the text of its first root would be lost if that was rendered anew.
+TYPING = """
+from bokeh.io import curdoc
+from bokeh.models import Button, ColumnDataSource, DataTable, Div, TableColumn
+
+shown = {
+    "a text and a button": [Div(text="<input>"), Button()],
+    "a table": [DataTable(source=ColumnDataSource({"a": [1]}), columns=[TableColumn(field="a")])],
+    "a text alone": [Div(text="<input>")],
+}
+what = curdoc().session_context.request.arguments["what"][0].decode()
+for each in shown[what]:
+    curdoc().add_root(each)
+"""
+REMEMBER = """
+const all = (root) => [...root.querySelectorAll("*")].flatMap((each) =>
+  [each, ...(each.shadowRoot ? all(each.shadowRoot) : [])])
+const place = all(document).find((each) => each.matches("input, .slick-cell"))
+"""
 STREAMING = """
 import random
 from bokeh.io import curdoc
@@ -169,6 +188,25 @@ def test_a_question_that_nobody_repeats_is_withdrawn(tmp_path: Path, window: Chr
             time.sleep(4)
         assert is_closed(window)
         assert server.value(RELEASED) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "is_shown"),
+    [("a text and a button", True), ("a table", True), ("a text alone", False)],
+)
+def test_what_a_user_has_typed_stays_when_a_notice_appears(
+    what: str, is_shown: bool, tmp_path: Path, window: Chrome
+) -> None:
+    with serving(tmp_path, TYPING) as server:
+        server.wait_workers(1)
+        open_page(window, server, url=f"{server.url}?what={what}")
+        window.execute_script(REMEMBER + "window.typed = place; place.textContent = 'typed'")
+        post(server, text="A new version comes", seconds=60)
+        if is_shown:
+            wait_until(lambda: bar(window), "the announcement")
+        time.sleep(1)
+        assert window.execute_script(REMEMBER + "return place == window.typed")
+        assert bool(bar(window)) is is_shown
 
 
 @pytest.mark.parametrize("what", ["full screen", "a dialog"])
