@@ -102,7 +102,8 @@ class Notices:
         if word == "stay":
             self.used(session)
         elif word == "shown" and shown.question is not None:
-            shown.question.confirm(number)
+            if shown.question.is_prompt(time.monotonic()):
+                shown.question.confirm(number)
             shown.confirmed()
         elif word == "silent" and shown.is_over(time.monotonic(), number):
             self._do(shown, self._release(session, shown, number))

@@ -15,6 +15,7 @@ from math import inf
 
 SHOW_AGAIN_SECONDS = 5.0  # a page that reconnects gets its document anew, without the bar
 GRACE_SECONDS = 1.0  # from a report of silence to the end: what is right behind it still counts
+PROMPT_SECONDS = SHOW_AGAIN_SECONDS + 1.0  # in which a page confirms; a later one has been asleep
 GAP_SECONDS = 3 * SHOW_AGAIN_SECONDS  # between two showings; after a longer one, time begins anew
 
 
@@ -61,6 +62,10 @@ class Question:
     def confirm(self, number: int) -> None:
         """Record that the page shows the question with this number."""
         self.shown = number if number == self.number else self.shown
+
+    def is_prompt(self, now: float) -> bool:
+        """Return whether a confirmation of the last showing arrives in time to count."""
+        return self.last is not None and now - self.last <= PROMPT_SECONDS
 
     def is_over(self, now: float, number: int) -> bool:
         """Return whether a page may be closed that reports silence to the showing of a number.

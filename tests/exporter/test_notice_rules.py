@@ -121,6 +121,14 @@ def test_an_answered_question_is_never_over() -> None:
     assert not question.is_over(110.0, question.number)
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(0.1, True), (5.5, True), (7.0, False)])
+def test_a_confirmation_counts_only_at_once(seconds: float, expected: bool) -> None:
+    question = Question(10.0)
+    assert not question.is_prompt(100.0)
+    question.next_showing(100.0)
+    assert question.is_prompt(100.0 + seconds) is expected
+
+
 def test_a_question_that_nobody_repeats_is_never_over() -> None:
     question = Question(10.0)
     question.repeat(100.0, LASTS_SECONDS)
