@@ -7,8 +7,10 @@ success, 1 for a failure (the reason is on standard error), 2 for wrong input or
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from autoscaler.errors import install_hint
 from exporter.release import version_text
 
 USAGE, FAILED = 2, 1
+# Errors of an output that takes no more.
+NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 OLDEST_PYTHON = (3, 11)  # the exporter, which is in the same package, runs on 3.10 too
 
 
@@ -47,6 +51,7 @@ def _run(name: str, words: Sequence[str]) -> int:
     try:
         options = parser_of(name, _program()).parse_args(words)
         code: int = module_of(name).run(options)
+        _flush()
     except ModuleNotFoundError as error:
         problem = f"autoscaler {name}: the package {error.name} is missing"
         print(f"{problem}; {install_hint('daemon,report')}", file=sys.stderr)
@@ -56,7 +61,20 @@ def _run(name: str, words: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except OSError as error:
+        if error.errno not in NOTHING_MORE:
+            raise
+        print(f"standard output: cannot be written ({error.strerror})", file=sys.stderr)
+        with suppress(OSError):
+            sys.stdout.close()  # or Python writes what is left once more, and fails again
+        return FAILED
     return code
+
+
+def _flush() -> None:
+    """Write what is printed now, because nobody could tell of an error when Python has ended."""
+    if sys.stdout is not None:  # it is closed
+        sys.stdout.flush()
 
 
 def _program() -> str:

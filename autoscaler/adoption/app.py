@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from autoscaler.adapters.kubernetes.inspection import Inspection, words
-from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
+from autoscaler.adapters.policies.kinds import WORKLOADS
 from autoscaler.adoption.plain import plain_deployment, plain_service
 from autoscaler.doctor.facts import Facts
-from autoscaler.doctor.manifests import SERVE, apps, port_number, run_as, selecting
+from autoscaler.doctor.manifests import (
+    BOKEH_PORT,
+    PORT_NAME,
+    SERVE,
+    apps,
+    leads_to,
+    listens_on,
+    port_names,
+    port_number,
+    run_as,
+    selecting,
+)
 from autoscaler.errors import AutoscalerError
 from autoscaler.model import TargetRef
 
-BOKEH_PORT = 5006
 # Of a Deployment, by the kind of the objects in a file: the field of what was seen.
 _FIELDS = {
+    "Deployment": "deployments",
     "Service": "services",
     "Ingress": "ingresses",
     "HorizontalPodAutoscaler": "autoscalers",
@@ -34,14 +46,16 @@ class UnclearError(AutoscalerError):
 class Choices:
     """What the operator decides.
 
-    name: of the second Deployment, if not the next one. start: the words of the app's whole
-    command, for an image that has them. user: UID that the app runs as, if only its image says so.
-    zero_touch: whether the launcher is copied into the pod. sticky: haproxy or nginx.
+    name: of the second Deployment, if not the next one. port: at which users reach the pods. start:
+    the words of the app's whole command, for an image that has them. user: UID that the app runs
+    as, if only its image says so. zero_touch: whether the launcher is copied into the pod. sticky:
+    haproxy or nginx.
     """
 
     in_place: bool = False
     name: str | None = None
     container: str | None = None
+    port: int | None = None
     start: tuple[str, ...] = ()
     user: int | None = None
     zero_touch: bool = True
@@ -81,9 +95,7 @@ def seen_in(objects: Sequence[Json], namespace: str | None, name: str | None) ->
         and namespace in (None, _namespace(each, namespace))
     ]
     if len(found) != 1:
-        names = sorted(each["metadata"]["name"] for each in objects if each["kind"] == "Deployment")
-        wanted = "expected one Deployment: set --deployment and --namespace"
-        raise UnclearError(f"{wanted}; found {', '.join(names) or 'none'}")
+        raise UnclearError(_not_one(objects))
     [deployment] = found
     own = _namespace(deployment, namespace)
     listed: dict[str, tuple[Json, ...]] = {
@@ -96,6 +108,16 @@ def seen_in(objects: Sequence[Json], namespace: str | None, name: str | None) ->
     }
     cluster = Inspection(_placed(deployment, own), **listed)  # type: ignore[arg-type]
     return Facts(TargetRef(own, deployment["metadata"]["name"]), cluster=cluster)
+
+
+def _not_one(objects: Sequence[Json]) -> str:
+    """Return why manifests do not tell which Deployment is meant."""
+    names = sorted(each["metadata"]["name"] for each in objects if each["kind"] == "Deployment")
+    kinds = sorted({each["kind"] for each in objects} & {*WORKLOADS})
+    if kinds and not names:
+        return f"found a {kinds[0]}, and only a Deployment can be adopted"
+    wanted = "expected one Deployment: set --deployment and --namespace"
+    return f"{wanted}; found {', '.join(names) or 'none'}"
 
 
 def _namespace(item: Json, default: str | None) -> str:
@@ -113,14 +135,13 @@ def app_of(facts: Facts, choices: Choices) -> App:
     services = [each for each in selecting(facts) if not is_of_proxy(each)]
     served = [port for each in services for port in _targets(each, facts)]
     container = _container(apps(facts), served, choices.container)
-    target_port = served[0] if served else _own_port(container)
-    number = _number(apps(facts), target_port)
+    number, target_port = _reached(apps(facts), container, served, choices)
     return App(
         facts.ref,
         plain_deployment(facts.cluster.deployment),
         container,
         tuple(map(plain_service, services)),
-        number if isinstance(number, int) else BOKEH_PORT,
+        number,
         target_port,
         int(facts.cluster.deployment["spec"].get("replicas", 1)),
         facts,
@@ -158,6 +179,26 @@ def after(app: App, deployment: Json, services: Iterable[Json], budgets: Iterabl
     return replace(app.facts, ref=TargetRef(app.ref.namespace, name), cluster=changed)
 
 
+def others(app: App, choices: Choices) -> list[Json]:
+    """Return the other Deployments of the namespace, whose names and labels are taken.
+
+    One that the operator names, and that has the routable label, is of an earlier adoption.
+    """
+    seen = (app.facts.cluster.deployments if app.facts.cluster else None) or ()
+    return [
+        each
+        for each in seen
+        if each["metadata"]["name"] != app.ref.deployment
+        and not (each["metadata"]["name"] == choices.name and ROUTABLE in pod_labels(each))
+    ]
+
+
+def pod_labels(deployment: Json) -> Mapping[str, str]:
+    """Return the labels of a Deployment's pods."""
+    found: Mapping[str, str] = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    return found
+
+
 def is_of_proxy(service: Json) -> bool:
     """Return whether a Service belongs to a sticky proxy of ours, which is applied anew."""
     return str(service["metadata"]["name"]) in ("sticky-routable", "sticky-all")
@@ -165,9 +206,7 @@ def is_of_proxy(service: Json) -> bool:
 
 def _targets(service: Json, facts: Facts) -> list[Any]:
     """Return the ports of the pods that a Service sends users to."""
-    ports = service["spec"].get("ports") or ()
-    found = [each.get("targetPort", each["port"]) for each in ports]
-    return [each for each in found if each not in (facts.exporter_port, "bokeh-metrics")]
+    return [each for each in leads_to(service) if each not in (facts.exporter_port, PORT_NAME)]
 
 
 def _container(found: Sequence[Json], served: Sequence[Any], name: str | None) -> Json:
@@ -178,7 +217,7 @@ def _container(found: Sequence[Json], served: Sequence[Any], name: str | None) -
         named = list(found)
     else:
         starts = [each for each in found if SERVE.search(" ".join(words(each)))]
-        reached = [each for each in found if set(served) & set(_port_names(each))]
+        reached = [each for each in found if any(port in served for port in port_names(each))]
         named = next((some for some in (starts, reached) if len(some) == 1), [])
     if len(named) == 1:
         return named[0]
@@ -186,14 +225,35 @@ def _container(found: Sequence[Json], served: Sequence[Any], name: str | None) -
     raise UnclearError(f"which container serves the app? Set --container to one of {names}")
 
 
-def _port_names(container: Json) -> list[Any]:
-    ports = container.get("ports") or ()
-    return [value for each in ports for value in (each.get("name"), each.get("containerPort"))]
+def _reached(
+    found: Sequence[Json], container: Json, served: Sequence[Any], choices: Choices
+) -> tuple[int, Any]:
+    """Return the port at which users reach the pods: its number, and its name in the Services.
 
-
-def _own_port(container: Json) -> Any:
-    ports = container.get("ports") or ()
-    return next((each["containerPort"] for each in ports), BOKEH_PORT)
+    The connections of this port are counted before the old pods are deleted, so it is not guessed.
+    Raises UnclearError if it is not known.
+    """
+    numbers = [(_number(found, port), port) for port in served]
+    named = {number: port for number, port in reversed(numbers) if isinstance(number, int)}
+    ports = [each for each in container.get("ports") or () if each.get("name") != PORT_NAME]
+    declared = [each["containerPort"] for each in ports]
+    start = {"command": list(choices.start)} if choices.start else container
+    told, known = listens_on(start), named or dict(zip(declared, declared, strict=True))
+    if choices.port is not None:
+        number = choices.port
+    elif len(named) == 1:
+        [number] = named
+    elif told is not None and (told in known or not named):
+        number = told
+    elif len(known) == 1:
+        [number] = known
+    elif BOKEH_PORT in known:
+        number = BOKEH_PORT
+    else:
+        listed = ", ".join(map(str, sorted(known)))
+        one = f"one of {listed}" if listed else "the port on which the app listens"
+        raise UnclearError(f"at which port do users reach the pods? Set --port to {one}")
+    return number, named.get(number, number)
 
 
 def _number(containers: Sequence[Json], port: Any) -> Any:

@@ -41,7 +41,7 @@ def policy(adoption: Adoption, folder: str) -> Iterator[Step]:
         yield _by_chart(adoption, folder)
         return
     own = "kubectl -n bokeh-autoscaler"
-    source = quote(f"{adoption.app.ref.deployment}.yaml={folder}/{files.POLICY}")
+    source = quote(f"{files.policy_name(adoption)}.yaml={folder}/{files.POLICY}")
     add = (
         f"{own} create configmap bokeh-autoscaler-policies --from-file={source} --dry-run=client "
         f"-o json | {own} patch configmap bokeh-autoscaler-policies --type=merge "
@@ -59,8 +59,9 @@ def policy(adoption: Adoption, folder: str) -> Iterator[Step]:
         "The first command lets the daemon scale the Deployment, and the second one adds the "
         "policy. The order matters: a daemon with a policy for a namespace that it may not read is "
         f"not Ready. Add both to your overlay too: copy {' and '.join(copied)} into its folder, "
-        "and add these lines. They leave our example app and its policy out; to keep both, "
-        "write `merge` in place of `replace`, and leave out the last patch.\n\n"
+        "by other names if it has those of another app, and add these lines. They leave our "
+        "example app and its policy out; to keep both, write `merge` in place of `replace`, "
+        "and leave out the last patch.\n\n"
         f"```yaml\n{_overlay(adoption)}```",
         (allow, add),
     )
@@ -76,7 +77,7 @@ def _role_patch(adoption: Adoption) -> list[dict[str, str]]:
 
 def _overlay(adoption: Adoption) -> str:
     """Return what an overlay of the daemon needs, so that it keeps the policy and the rights."""
-    name = adoption.app.ref.deployment
+    name = files.policy_name(adoption)
     rights = files.needs_rights(adoption)
     resources = f"  - {files.RIGHTS}\n" if rights else ""
     role = (

@@ -12,6 +12,7 @@ from typing import Any
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adapters.policies.yaml_writing import block_text, flow_text
 from autoscaler.adapters.shipped import Shipped
+from autoscaler.adoption.app import App
 from autoscaler.adoption.plan import Adoption
 from autoscaler.policy.fields import MAX_REPLICAS
 
@@ -188,6 +189,7 @@ def _proxy(adoption: Adoption, ours: Shipped) -> dict[str, str]:
         }
         for each in adoption.proxies
     ]
+    patches.append({"target": {"kind": "Deployment"}, "patch": block_text([_priority(app)])})
     component = f"kubernetes/components/sticky-{adoption.choices.sticky}"
     whole = _kustomization(
         "The files below are copies of ours; only what is here leads them to the app.",
@@ -198,12 +200,19 @@ def _proxy(adoption: Adoption, ours: Shipped) -> dict[str, str]:
     return {f"{PROXY}/{KUSTOMIZATION}": whole, **texts}
 
 
+def _priority(app: App) -> dict[str, Any]:
+    """Return how the proxy gets the app's priority, as the class of ours may not be there."""
+    path = "/spec/template/spec/priorityClassName"
+    own = app.deployment["spec"]["template"]["spec"].get("priorityClassName")
+    return {"op": "replace", "path": path, "value": own} if own else {"op": "remove", "path": path}
+
+
 def _of_daemon(adoption: Adoption) -> dict[str, str]:
     """Return the policy, or the chart's values with it."""
     app, choices = adoption.app, adoption.choices
     least = min(max(1, app.replicas), MAX_REPLICAS)
     values = {
-        "name": _policy_name(app.ref.deployment),
+        "name": policy_name(adoption),
         "target": {"namespace": app.ref.namespace, "deployment": adoption.name},
         "replicas": {"min": least, "max": min(max(_FEWEST, 3 * least), MAX_REPLICAS)},
     }
@@ -234,5 +243,8 @@ def _chart(adoption: Adoption) -> list[str]:
     return lines
 
 
-def _policy_name(name: str) -> str:
-    return name.replace(".", "-")[:63].strip("-")
+def policy_name(adoption: Adoption) -> str:
+    """Return the name of the policy, with the namespace, as apps of several may have one name."""
+    namespace, name = adoption.app.ref
+    whole = name if namespace == SHIPPED_NAMESPACE else f"{namespace}-{name}"
+    return whole.replace(".", "-")[-63:].strip("-")  # the name is at the end

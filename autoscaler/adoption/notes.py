@@ -8,10 +8,11 @@ from textwrap import indent
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adoption.app import user_of
 from autoscaler.adoption.plan import Adoption
+from autoscaler.adoption.routes import next_name
 from autoscaler.doctor.checks_scaling import RESETTERS, resetters
 from autoscaler.doctor.examine import examine
 from autoscaler.doctor.findings import Severity
-from autoscaler.doctor.manifests import labels, matches, where
+from autoscaler.doctor.manifests import all_containers, labels, matches, where
 
 _PYTHON = (
     "The launcher is copied into the pod, so the image needs Python 3.10 or newer, as `python`."
@@ -38,11 +39,14 @@ _TOOLS = {
 def notes(adoption: Adoption) -> Iterator[str]:
     """Yield what to know, a paragraph each."""
     yield from _other_autoscalers(adoption)
+    yield from _name(adoption)
     yield from _start(adoption)
     yield from _user(adoption)
     yield from _tools(adoption)
     yield from _claims(adoption)
     yield from _network(adoption)
+    yield from _host_network(adoption)
+    yield from _placement(adoption)
     if not adoption.services:
         yield (
             "No Service was found that selects the pods. If there is one, repeat this command with "
@@ -69,6 +73,17 @@ def _other_autoscalers(adoption: Adoption) -> Iterator[str]:
                 "sessions. `autoscaler convert` makes the policy of it, to use in place of the one "
                 f"here. Then delete it, before the first step: `{each.fix}`"
             )
+
+
+def _name(adoption: Adoption) -> Iterator[str]:
+    """Yield why the second Deployment does not have the next name."""
+    expected, choices = next_name(adoption.app.ref.deployment), adoption.choices
+    if not choices.in_place and choices.name is None and adoption.name != expected:
+        yield (
+            f"Another Deployment is called {expected}, or its pods have such a label, so the "
+            f"second one is called {adoption.name}. If {expected} is of an earlier adoption of "
+            f"this app, repeat this command with `--name {expected} --force`."
+        )
 
 
 def _start(adoption: Adoption) -> Iterator[str]:
@@ -121,6 +136,42 @@ def _claims(adoption: Adoption) -> Iterator[str]:
             f"The pods mount {', '.join(names)}. Old and new pods run at the same time, on any "
             "node, so the volume must be one that several nodes can mount (ReadWriteMany)."
         )
+
+
+def _host_network(adoption: Adoption) -> Iterator[str]:
+    """Yield what is scarce where the pods have the ports of their node."""
+    spec = adoption.deployment["spec"]["template"]["spec"]
+    ports = [port for each in all_containers(spec) for port in each.get("ports") or ()]
+    if spec.get("hostNetwork") or any("hostPort" in port for port in ports):
+        yield (
+            "The pods have `hostNetwork` or a `hostPort`, so a node has room for one of them. The "
+            "new pods stay Pending unless there are as many other nodes: add nodes first, or "
+            "remove it in pods/patch.yaml."
+        )
+
+
+def _placement(adoption: Adoption) -> Iterator[str]:
+    """Yield what to do if rules of the scheduler select the old pods alone."""
+    old, new = (each["spec"]["template"] for each in (adoption.app.deployment, adoption.deployment))
+    before, after = (each["metadata"].get("labels") or {} for each in (old, new))
+    if any(matches(s, before) and not matches(s, after) for s in _placed_by(new["spec"])):
+        yield (
+            "`topologySpreadConstraints` or `podAntiAffinity` select the old pods and not the new "
+            "ones, which may then all run on one node: write their labels into these in "
+            "pods/patch.yaml."
+        )
+
+
+def _placed_by(pod: Json) -> Iterator[Json]:
+    """Yield the selectors by which a pod keeps away from others."""
+    apart = (pod.get("affinity") or {}).get("podAntiAffinity") or {}
+    preferred = apart.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    terms = [
+        *(pod.get("topologySpreadConstraints") or ()),
+        *(apart.get("requiredDuringSchedulingIgnoredDuringExecution") or ()),
+        *(each["podAffinityTerm"] for each in preferred),
+    ]
+    yield from (each["labelSelector"] for each in terms if each.get("labelSelector"))
 
 
 def _network(adoption: Adoption) -> Iterator[str]:

@@ -28,7 +28,9 @@ _CONTAINER = {
     "terminationMessagePolicy": "File",
     "resources": {},
 }
-_SERVICE = ("clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy")
+_SERVICE = {"internalTrafficPolicy": "Cluster"}
+# Of a Service of one family. Whoever chose another one has to say so, or an apply takes it back.
+_FAMILIES = {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
 
 
 def plain_deployment(found: Json) -> dict[str, Any]:
@@ -48,7 +50,9 @@ def plain_deployment(found: Json) -> dict[str, Any]:
 
 def plain_service(found: Json) -> dict[str, Any]:
     """Return a Service without what the API server adds, such as its address."""
-    spec = {key: value for key, value in found["spec"].items() if key not in _SERVICE}
+    spec = _without(found["spec"], {**_SERVICE, "clusterIPs": found["spec"].get("clusterIPs")})
+    if all(spec.get(key, value) == value for key, value in _FAMILIES.items()):
+        spec = _without(spec, _FAMILIES)
     if spec.get("clusterIP") != "None":
         spec.pop("clusterIP", None)
     return {"apiVersion": "v1", "kind": "Service", **_head(found), "spec": spec}

@@ -10,12 +10,12 @@ from typing import Any
 from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
 from autoscaler.adapters.policies.yaml_writing import block_text
 from autoscaler.adapters.shipped import Shipped
-from autoscaler.adoption.app import App, Choices, UnclearError, after, is_of_proxy
+from autoscaler.adoption.app import App, Choices, UnclearError, after, is_of_proxy, pod_labels
 from autoscaler.adoption.merge import merged
 from autoscaler.adoption.pods import pod_patch
 from autoscaler.adoption.routes import (
+    adopted_name,
     moved_labels,
-    next_name,
     pod_selector,
     proxied,
     proxy_switch,
@@ -25,7 +25,7 @@ from autoscaler.adoption.routes import (
 from autoscaler.doctor.examine import examine
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding
-from autoscaler.doctor.manifests import matches
+from autoscaler.doctor.manifests import selects
 
 # What `doctor` finds where an app has not been adopted, or only in part.
 _LACKING = frozenset(
@@ -82,7 +82,7 @@ def is_adopted(facts: Facts) -> bool:
 
 def adopt(app: App, choices: Choices, ours: Shipped) -> Adoption:
     """Return the adoption of an app. Raises UnclearError."""
-    name = app.ref.deployment if choices.in_place else choices.name or next_name(app.ref.deployment)
+    name = adopted_name(app, choices)
     moved = moved_labels(app, choices, name)
     patch = pod_patch(app, choices, ours, name, moved)
     deployment = merged(app.deployment, patch)
@@ -93,7 +93,7 @@ def adopt(app: App, choices: Choices, ours: Shipped) -> Adoption:
     to_pods = {each: {"selector": changed} for each, changed in routes.items()}
     to_proxy = proxy_switch(app, routes, choices.sticky)
     services = switched(app, {**to_pods, **to_proxy})
-    budgets = _budgets(app, choices, name, selector)
+    budgets = _budgets(app, deployment, name, selector)
     proxies = proxied(ours.services, app, selector)
     seen = after(app, deployment, [*services, *proxies], budgets)
     found = examine([seen])
@@ -137,15 +137,12 @@ def _refuse_a_second_proxy(app: App, selector: Mapping[str, str]) -> None:
 
 
 def _budgets(
-    app: App, choices: Choices, name: str, selector: Mapping[str, str]
+    app: App, deployment: Json, name: str, selector: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Return the PodDisruptionBudget that the pods lack."""
     there = (app.facts.cluster.budgets if app.facts.cluster else None) or ()
-    labels = app.deployment["spec"]["template"]["metadata"].get("labels") or {}
-    if choices.in_place and any(
-        matches(each["spec"].get("selector") or {}, labels) for each in there
-    ):
-        return []
+    if any(selects(each, pod_labels(deployment)) for each in there):
+        return []  # of two that select a pod, Kubernetes evicts it by neither
     return [
         {
             "apiVersion": "policy/v1",

@@ -5,7 +5,7 @@ Each part is there only where the app lacks it, so an app that is half adopted k
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from autoscaler.doctor.checks_trust import ROOT, refuses, sidecar_user, trusting
 from autoscaler.doctor.manifests import (
     SERVE,
     SHELLS,
+    all_containers,
     apps,
     exporters,
     is_shell,
@@ -45,6 +46,8 @@ def pod_patch(
     spec: dict[str, Any] = {"template": _template(app, choices, ours, moved)}
     if not choices.in_place:
         spec = {"selector": selector_patch(app, moved), **spec}
+    if app.deployment["spec"].get("paused"):
+        spec = {"paused": None, **spec}  # or no pod would start
     if strategy := _strategy(app.deployment["spec"].get("strategy") or {}):
         spec = {"strategy": strategy, **spec}
     patch = {
@@ -81,12 +84,13 @@ def _template(
     if not _has_launcher(app, choices):
         container |= _launch(app.container, choices, ours)
         if choices.zero_touch:
-            copied = ours.agent["spec"]["template"]["spec"]
+            copied = _renamed_volumes(app, ours.agent["spec"]["template"]["spec"])
             started += [_with_image(each, choices) for each in copied["initContainers"]]
             container["volumeMounts"] = copied["containers"][0]["volumeMounts"]
             spec["volumes"] = copied["volumes"]
     if not exporters(app.deployment["spec"]["template"]["spec"], app.facts.exporter_port):
         started.append(_exporter(app, choices, ours))
+    started = [{**each, "name": free_name(each["name"], container_names(app))} for each in started]
     named = _named_port(app) if choices.sticky and choices.helm else {}
     container |= named.pop(container["name"], {})
     container |= _goodbye(app.container, ours) | _probes(app, ours)
@@ -103,6 +107,36 @@ def _template(
     if grace < needed:
         patch["spec"] = {"terminationGracePeriodSeconds": needed, **spec}
     return patch
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return the name of a container or a volume of ours, another one if the app has it.
+
+    Kubernetes refuses two containers of one name, and a patch would be merged into the app's.
+    """
+    while name in taken:
+        name = f"bokeh-{name}"
+    return name
+
+
+def container_names(app: App) -> set[str]:
+    """Return the names of all containers of the app's pods."""
+    return {each["name"] for each in all_containers(app.deployment["spec"]["template"]["spec"])}
+
+
+def _renamed_volumes(app: App, copied: Json) -> dict[str, Any]:
+    """Return what copies the launcher into the pod, with a volume that the app does not have."""
+    own = {v["name"] for v in app.deployment["spec"]["template"]["spec"].get("volumes") or ()}
+
+    def renamed(item: Json) -> dict[str, Any]:
+        return {**item, "name": free_name(item["name"], own)}
+
+    def mounting(container: Json) -> dict[str, Any]:
+        return {**container, "volumeMounts": list(map(renamed, container["volumeMounts"]))}
+
+    kinds = ("initContainers", "containers")
+    mounted = {kind: list(map(mounting, copied[kind])) for kind in kinds}
+    return {**copied, **mounted, "volumes": list(map(renamed, copied["volumes"]))}
 
 
 def _named_port(app: App) -> dict[str, dict[str, Any]]:
@@ -131,7 +165,7 @@ def _named_port(app: App) -> dict[str, dict[str, Any]]:
 def _has_launcher(app: App, choices: Choices) -> bool:
     """Return whether the launcher starts the app already: in an image of ours, by ENTRYPOINT."""
     by_image = not choices.zero_touch and not app.container.get("command") and not choices.start
-    return by_image or launched(app.facts) is True
+    return by_image or launched(app.container) is True
 
 
 def _with_image(container: Json, choices: Choices) -> dict[str, Any]:

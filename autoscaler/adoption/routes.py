@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
-from autoscaler.adoption.app import App, Choices
+from autoscaler.adoption.app import App, Choices, UnclearError, others, pod_labels
 from autoscaler.adoption.merge import REPLACE, merged
 from autoscaler.doctor.manifests import is_headless
 
@@ -25,22 +25,62 @@ Labels = Mapping[str, str]
 
 def next_name(name: str) -> str:
     """Return the name of the Deployment after this one: dashboards-2, dashboards-3."""
-    if found := _NUMBERED.fullmatch(name):
-        return f"{found[1]}-{int(found[2]) + 1}"
-    return f"{name[: _LONGEST - 2]}-2"
+    found = _NUMBERED.fullmatch(name)
+    first, number = (found[1], int(found[2]) + 1) if found else (name, 2)
+    end = f"-{number}"
+    return f"{first[: _LONGEST - len(end)]}{end}"
+
+
+def adopted_name(app: App, choices: Choices) -> str:
+    """Return the name of the adopted Deployment, which no other Deployment has.
+
+    One that has it would be replaced by a copy of this app, and its users would lose their
+    sessions; so would those of the first Deployment. Raises UnclearError.
+    """
+    own, wanted = app.ref.deployment, choices.name
+    if choices.in_place:
+        return own
+    if wanted == own:
+        raise UnclearError(
+            f"--name {own} is the first Deployment, whose users would lose their sessions; set "
+            "another name"
+        )
+    if wanted is not None:
+        if _is_taken(wanted, app, choices):
+            raise UnclearError(
+                f"--name {wanted}: another Deployment of namespace {app.ref.namespace} has this "
+                "name, or pods with such a label; set another name"
+            )
+        return wanted
+    return _free(own, app, choices)
+
+
+def _free(name: str, app: App, choices: Choices) -> str:
+    """Return the first name after this one that no other Deployment or its pods bear."""
+    name = next_name(name)
+    while _is_taken(name, app, choices):
+        name = next_name(name)
+    return name
+
+
+def _is_taken(name: str, app: App, choices: Choices) -> bool:
+    return any(
+        name == each["metadata"]["name"] or name in pod_labels(each).values()
+        for each in others(app, choices)
+    )
 
 
 def moved_labels(app: App, choices: Choices, name: str) -> dict[str, str]:
     """Return the labels of the pods that get another value, for a Deployment of this name."""
-    moved = {} if choices.in_place else _moved_labels(app, name)
+    moved = {} if choices.in_place else _moved_labels(app, choices, name)
     if choices.sticky and choices.helm:  # the chart's proxy selects by this label alone
-        found = {} if not choices.in_place else _labels(app.deployment)
+        found = {} if not choices.in_place else pod_labels(app.deployment)
         moved = {_NAME: found.get(_NAME, name), **moved}
     return moved
 
 
-def _moved_labels(app: App, name: str) -> dict[str, str]:
-    labels = _labels(app.deployment)
+def _moved_labels(app: App, choices: Choices, name: str) -> dict[str, str]:
+    labels = pod_labels(app.deployment)
     selector = app.deployment["spec"]["selector"]
     selectors = [each["spec"]["selector"] for each in app.services]
 
@@ -56,16 +96,11 @@ def _moved_labels(app: App, name: str) -> dict[str, str]:
     for each in selectors:
         if not chosen & each.keys() and (key := first(each)):
             chosen.add(key)
-    return {key: _moved(labels.get(key), app.ref.deployment, name) for key in sorted(chosen)}
-
-
-def _moved(value: str | None, old: str, name: str) -> str:
-    return name if value in (None, old) else next_name(str(value))
-
-
-def _labels(deployment: Json) -> Labels:
-    found: Labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
-    return found
+    old = (None, app.ref.deployment)
+    return {
+        key: name if labels.get(key) in old else _free(labels[key], app, choices)
+        for key in sorted(chosen)
+    }
 
 
 def _keys(selector: Json) -> list[str]:
@@ -82,7 +117,7 @@ def pod_selector(app: App, choices: Choices, moved: Labels) -> dict[str, str]:
 
 def _own_selector(app: App, moved: Labels) -> dict[str, str]:
     """Return the labels by which the Deployment selects its pods."""
-    labels = {**_labels(app.deployment), **moved}
+    labels = {**pod_labels(app.deployment), **moved}
     keys = [key for key in _keys(app.deployment["spec"]["selector"]) if key != ROUTABLE]
     kept = {key: labels[key] for key in keys if key in labels}
     return kept or dict(moved)

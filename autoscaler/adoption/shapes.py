@@ -37,12 +37,19 @@ _SELECTOR = {
     "matchLabels?": _TEXTS,
     "matchExpressions?": [{"key": str, "operator": str, "values?": [str]}],
 }
+_TERM = {"labelSelector?": _SELECTOR}
+_APART = {
+    "requiredDuringSchedulingIgnoredDuringExecution?": [_TERM],
+    "preferredDuringSchedulingIgnoredDuringExecution?": [{"podAffinityTerm": _TERM}],
+}
 _POD = {
     "containers": [_CONTAINER],
     "initContainers?": [_CONTAINER],
     "volumes?": [{"name": str, "persistentVolumeClaim?": {"claimName": str}}],
     "terminationGracePeriodSeconds?": int,
     "securityContext?": _CONTEXT,
+    "affinity?": {"podAntiAffinity?": _APART},
+    "topologySpreadConstraints?": [_TERM],
 }
 _STRATEGY = {
     "type?": str,

@@ -14,6 +14,7 @@ from autoscaler.adapters.kubernetes.pods import label_selector
 from autoscaler.adoption import daemon_steps, files, proxy_steps, switch_steps, way_back
 from autoscaler.adoption.notes import notes, remaining
 from autoscaler.adoption.plan import Adoption
+from autoscaler.adoption.pods import container_names, free_name
 from autoscaler.adoption.step import Step, apply, kubectl, lines, replicas
 from autoscaler.doctor.checks_scaling import KUBECTL, RESETTERS, resetters
 
@@ -40,7 +41,7 @@ def page(adoption: Adoption, folder: str) -> str:
             "",
             _IN_PLACE if choices.in_place else _BESIDE,
             "",
-            *_listed("Before you begin", [*notes(adoption), _INSTALLED, _TOKEN]),
+            *_listed("Before you begin", [*notes(adoption), _INSTALLED, _token(adoption)]),
             *(
                 line
                 for number, step in enumerate(steps, 1)
@@ -67,6 +68,19 @@ _TOKEN = (
     "component in its own overlay, or by `sidecarToken` of the chart."
 )
 
+_SIDECAR = "exporter"  # as the component calls it
+
+
+def _token(adoption: Adoption) -> str:
+    """Return when and how the sidecars get a token."""
+    name = free_name(_SIDECAR, container_names(adoption.app))
+    other = (
+        f" The sidecar is called {name} here, because the app has a container {_SIDECAR}: write "
+        "that name into app.yaml of the copy."
+    )
+    return _TOKEN + ("" if name == _SIDECAR else other)
+
+
 _LATER = (
     f"Write what is of the Deployment into {files.PODS}/patch.yaml. Before the pods are started it "
     "costs nothing. Later it is a rollout, which ends no session, because the launcher keeps each "
@@ -83,7 +97,9 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
     old, new = adoption.app.ref.deployment, adoption.name
     yield Step(
         f"Start {new} beside {old}",
-        "With as many pods. Users notice nothing, because no Service selects the new pods yet.",
+        "With as many pods. Users notice nothing, because no Service selects the new pods yet. If "
+        f"another app of the namespace is called {new}, it would be replaced: then repeat the "
+        "command with --name.",
         (
             apply(folder, files.PODS),
             kubectl(adoption, f'scale deployment/{new} --replicas="$({replicas(adoption)})"'),

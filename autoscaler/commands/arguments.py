@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from autoscaler.model import TargetRef
@@ -41,6 +42,19 @@ def address(text: str) -> tuple[str, int]:
     if not port.isdecimal() or int(port) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r}: expected [HOST]:PORT, such as :9551")
     return host.strip("[]"), int(port)
+
+
+def web_address(text: str) -> str:
+    """Return an address with its scheme and host, which is not asked yet."""
+    try:
+        parts = urlsplit(text)
+        is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of a port or an IPv6 address
+        is_whole = False
+    if not is_whole:
+        wanted = "expected an address with http:// or https://, such as http://localhost:9551"
+        raise argparse.ArgumentTypeError(f"{text!r}: {wanted}")
+    return text
 
 
 def target(text: str) -> TargetRef:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoscaler.adapters.clock import SystemClock
-from autoscaler.commands.arguments import positive_duration
+from autoscaler.commands.arguments import positive_duration, web_address
 from autoscaler.errors import AutoscalerError
 from exporter.tokens import TokenError, TokenFile
 
@@ -49,6 +49,7 @@ def add_prometheus(
         "--prometheus-url",
         dest="prometheus_url",
         metavar="URL",
+        type=web_address,
         required=required,
         help="address of Prometheus, with its path prefix, if any; parameters (as in "
         "https://host/prom?tenant=a) are sent with each query",

@@ -81,18 +81,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(text: str) -> int:
-    """Print a text at once, for a disk may be full. Return the exit code."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except (AttributeError, OSError) as error:  # standard output is None if it is closed
-        reason = error.strerror if isinstance(error, OSError) else "it is closed"
-        complain(f"standard output: cannot be written ({reason})")
-        with suppress(AttributeError, OSError):
-            sys.stdout.close()  # or Python writes what is left once more, and fails again
+    """Print a text, and return the exit code."""
+    if sys.stdout is None:
+        complain("standard output: cannot be written (it is closed)")
         return FAILED
+    sys.stdout.write(text)
     return 0
 
 

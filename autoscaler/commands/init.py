@@ -29,7 +29,7 @@ from autoscaler.html_report.files import replace_file
 from autoscaler.model import TargetRef
 from autoscaler.policy.fields import MAX_REPLICAS
 
-MAX_UID = 2**31 - 1
+MAX_UID, MAX_PORT = 2**31 - 1, 65_535
 FAILED, BAD_INPUT = 1, 2
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 EXPORTER = "bokeh-exporter:0.1.0"
@@ -73,6 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="container that serves the app (default: the one that the manifests tell)",
     )
+    target.add_argument(
+        "--port",
+        metavar="N",
+        type=lambda text: whole(text, 1, MAX_PORT),
+        help="port of the pods at which users reach the app, if the manifests tell several "
+        "(default: the one of the Services)",
+    )
     _add_choices(parser.add_argument_group("how to adopt it"))
     add_kubeconfig(parser.add_argument_group("Kubernetes"))
 
@@ -115,6 +122,7 @@ def _add_choices(how: argparse._ActionsContainer) -> None:
     how.add_argument(
         "--exporter-image",
         metavar="IMAGE",
+        type=_image,
         default=EXPORTER,
         help=f"image of the sidecar and the launcher (default: {EXPORTER})",
     )
@@ -140,6 +148,13 @@ def _add_choices(how: argparse._ActionsContainer) -> None:
 def _name(text: str) -> str:
     if not NAME.fullmatch(text):
         wanted = "expected at most 63 lower-case letters, digits and hyphens"
+        raise argparse.ArgumentTypeError(f"{text!r}: {wanted}")
+    return text
+
+
+def _image(text: str) -> str:
+    if not text or any(each.isspace() for each in text):
+        wanted = "expected the name of an image, such as registry.example.com/bokeh-exporter:0.1.0"
         raise argparse.ArgumentTypeError(f"{text!r}: {wanted}")
     return text
 
@@ -195,6 +210,7 @@ def _choices(args: argparse.Namespace) -> Choices:
         in_place=args.in_place,
         name=args.name,
         container=args.container,
+        port=args.port,
         start=args.start,
         user=args.user,
         zero_touch=args.launcher == "copied",

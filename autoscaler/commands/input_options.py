@@ -129,7 +129,7 @@ def _add_assumptions(group: argparse._ArgumentGroup) -> None:
         type=_seats,
         metavar="N",
         help="number of sessions that a pod can hold, with which policies that learn their seats "
-        "also plan (default: each policy's own seats, else 20)",
+        "also plan (default: each policy's own seats, or what it would have learned, else 20)",
     )
     group.add_argument(
         "--tick",

@@ -55,16 +55,13 @@ def load(
 
     policy = load_policy(args.policy)
     baselines = [each for text in args.against for each in load_baselines(text, policy)]
-    if args.seats:  # of pods that hold so many, the daemon learns as many
-        policy = policy.with_first(args.seats)
-        baselines = [each._replace(policy=each.policy.with_first(args.seats)) for each in baselines]
-    trace = trace or _trace(args, policy)
+    trace = trace or _trace(args, policy, *(each.policy for each in baselines))
     stated = next((each.seats for each in baselines if each.seats), None)
     assumed = _assumptions(args, policy, trace, stated)
     contenders = [Contender(f"policy {policy.name}", policy, assumed)]
     for each in baselines:
         tick, window = _tick_for(args, each.policy, trace), each.cpu_window or assumed.cpu_window
-        seats = args.seats or each.seats or assumed.seats
+        seats = args.seats or _learned(each.policy, trace) or each.seats or assumed.seats
         theirs = replace(assumed, seats=seats, tick=tick, cpu_window=window)
         name = distinct(each.name, {contender.name for contender in contenders})
         contenders.append(Contender(name, each.policy, theirs))
@@ -107,14 +104,24 @@ def zone_of(args: argparse.Namespace, policy: Policy) -> str:
     return chosen or (policy.schedule[0].timezone if policy.schedule else "UTC")
 
 
-def _trace(args: argparse.Namespace, policy: Policy) -> Trace:
+def _learned(policy: Policy, trace: Trace) -> int | None:
+    """Return the seats that the daemon would have learned; None if it learns none, or unknown."""
+    from autoscaler.core import seating
+
+    found = trace.measured.limit
+    return seating.settled(policy.learn, found) if policy.learn and found else None
+
+
+def _trace(args: argparse.Namespace, policy: Policy, *others: Policy) -> Trace:
     from autoscaler.adapters.traces.files import ReadingOptions, load_trace
     from autoscaler.adapters.traces.journal import is_journal, load_journal
 
     _refuse_contradictions(args)
     if args.prometheus_url:
         with progress("querying") as show:
-            return history(args, policy, show)
+            trace = history(args, policy, show)
+        learns = any(each.learn for each in (policy, *others))
+        return _with_limit(args, policy, trace) if learns and not args.seats else trace
     if not args.trace:
         workload = WORKLOADS[args.workload or DEFAULT_WORKLOAD]
         return workload(args.seed, zone_of(args, policy))
@@ -158,6 +165,23 @@ def history(args: argparse.Namespace, policy: Policy, show: Progress) -> Trace:
         raise AutoscalerError(f"{name}: {error}") from None
 
 
+def _with_limit(args: argparse.Namespace, policy: Policy, trace: Trace) -> Trace:
+    """Return the history with how many sessions a pod can hold. Raises AutoscalerError."""
+    from autoscaler.adapters.prometheus.loads import PrometheusLoads
+    from autoscaler.control.learned_seats import SPAN, STEP
+    from autoscaler.core import seating
+
+    source = PrometheusLoads(connect.prometheus_settings(args, patience=args.prometheus_timeout))
+    with progress("reading the loads") as show:
+        loads = source.loads(policy.target.ref, SystemClock().now(), SPAN, STEP, show)
+    found = seating.estimate(seating.of_image(loads), STEP)
+    begins = "Learned seats are the first guess"
+    if found.seats is not None:
+        begins = f"Learned from the loads of the last {duration_text(SPAN)}"
+    note = f"{trace.note} {begins}: {seating.described(found)}."
+    return replace(trace, note=note, measured=replace(trace.measured, limit=found))
+
+
 def _local_clock(chosen: str | None, policy: Policy) -> LocalClock:
     """Return the clock for times without an offset.
 
@@ -187,7 +211,7 @@ def _assumptions(
     own = policy.sessions.seats if policy.sessions else seats or measured.seats
     usual, slow = args.lead_time or (None, None)
     return Assumptions(
-        seats=args.seats or own or DEFAULT_SEATS,
+        seats=args.seats or _learned(policy, trace) or own or DEFAULT_SEATS,
         tick=_tick_for(args, policy, trace),
         lead_time=_first(usual, measured.lead_time, DEFAULT_LEAD_TIME),
         slow_lead_time=slow,

@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
 def _remove(args: argparse.Namespace, removal: Removal) -> int:
     from autoscaler.adapters.kubernetes.removal import lease_trace
 
+    for each in args.namespaces:
+        removal.check_namespace(each)
     pods = removal.pods(args.namespaces)
     old = {*args.namespaces, *(pod.namespace for pod in pods)}
     places = [Place(args.lease_namespace, f"{args.lease}-")]
@@ -90,7 +92,13 @@ def _remove(args: argparse.Namespace, removal: Removal) -> int:
 def _summary(traces: list[Trace], dry_run: bool) -> str:
     if not traces:
         return "nothing of the daemon is here"
-    verb = "would be" if dry_run else "were"
     leases = sum(each.kind == "Lease" for each in traces)
-    pods = counted(len(traces) - leases, "pod")
-    return f"{pods} {verb} cleaned, {counted(leases, 'Lease')} {verb} deleted"
+    parts = ((len(traces) - leases, "pod", "cleaned"), (leases, "Lease", "deleted"))
+    return ", ".join(
+        f"{counted(number, kind)} {_verb(number, dry_run)} {done}" for number, kind, done in parts
+    )
+
+
+def _verb(number: int, dry_run: bool) -> str:
+    past = "was" if number == 1 else "were"
+    return "would be" if dry_run else past

@@ -6,11 +6,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from autoscaler.commands.arguments import positive_duration, whole
+from autoscaler.commands.arguments import positive_duration, web_address, whole
 from autoscaler.commands.connect import add_kubeconfig
 from autoscaler.commands.lines import complain
 from autoscaler.core.lease import Place
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FAILED = 1
 PAGE = "/status"
+# Deployments that one message names.
+MOST_KNOWN = 10
 MACHINE_FORMS = ("json", "yaml")
 
 
@@ -70,6 +72,7 @@ def add_daemon(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--url",
         metavar="URL",
+        type=web_address,
         help="address of the daemon, such as http://localhost:9551 after kubectl port-forward "
         "(default: the daemons that lead, through the Kubernetes API)",
     )
@@ -155,12 +158,19 @@ def _chosen(
     unknown = [name for name in args.targets if not any(name in _names(each) for each in there)]
     if unknown or (args.namespaces and not there):
         asked = " ".join([*unknown, *(f"-n {name}" for name in args.namespaces)])
-        known = ", ".join(dict.fromkeys(each.target for each in every)) or "no Deployment"
-        problem = problems[0] if problems else f"there are policies for {known}"
+        problem = problems[0] if problems else f"there are policies for {_known(every)}"
         raise AutoscalerError(f"the daemon has no policy for {asked}; {problem}")
     wanted = set(args.targets)
     found = tuple(each for each in there if not wanted or wanted & _names(each))
     return Answer(replace(whole_report, policies=found), problems)
+
+
+def _known(every: Sequence[PolicyStatus]) -> str:
+    """Return the Deployments that have a policy, the first ones by name."""
+    found = list(dict.fromkeys(each.target for each in every))
+    more = len(found) - MOST_KNOWN
+    told = [*found[:MOST_KNOWN], *([f"{more} others"] if more > 0 else [])]
+    return ", ".join(told) or "no Deployment"
 
 
 def _names(status: PolicyStatus) -> set[str]:

@@ -116,6 +116,14 @@ COLUMNS = (
 )
 
 
+def _within(lines: Sequence[str], most: int) -> list[str]:
+    """Return at most so many lines, of which the last one tells how many more there are."""
+    if len(lines) <= most:
+        return [*lines]
+    more = len(lines) - most + 1
+    return [*lines[: most - 1], f"{counted(more, 'more line')}: name a Deployment, or set -n"]
+
+
 class Screen:
     """Where lines are shown. On a terminal they replace those before; elsewhere they follow them.
 
@@ -129,9 +137,9 @@ class Screen:
     def show(self, lines: Sequence[str], problems: Sequence[str] = ()) -> None:
         """Show lines in place of the last ones. problems: on standard error where that is apart."""
         if self._stream.isatty():
-            lines = [*lines, *problems]
             size = shutil.get_terminal_size()
-            cut = [line[: size.columns - 1] for line in lines[: max(1, size.lines - 1)]]
+            room = max(2, size.lines - 1 - len(problems))
+            cut = [line[: size.columns - 1] for line in (*_within(lines, room), *problems)]
             up = f"\x1b[{self._shown}A" if self._shown else ""
             self._stream.write(f"{up}\r\x1b[J")
             self._shown, lines = len(cut), cut

@@ -7,7 +7,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from autoscaler.commands.arguments import positive_duration, whole
+from autoscaler.commands.arguments import positive_duration, web_address, whole
 from autoscaler.commands.lines import complain, say
 from autoscaler.errors import AutoscalerError
 
@@ -20,7 +20,7 @@ FAILED = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("url", metavar="URL", help="address of a page of the app")
+    parser.add_argument("url", metavar="URL", type=web_address, help="address of a page of the app")
     parser.add_argument("count", metavar="N", type=_count, help="number of users")
     parser.add_argument(
         "--every",
@@ -54,8 +54,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         for number in range(args.count):
             if not clients.arrive("", args.url) and number == 0:
-                reason = f"{args.url} opens no session; name a page that `bokeh serve` serves"
-                raise AutoscalerError(reason)
+                raise AutoscalerError(
+                    f"{args.url} opens no session ({clients.why}); name a page that `bokeh serve` "
+                    "serves"
+                )
             time.sleep(args.every)
         _stay(clients, args.stay)
     except AutoscalerError as error:

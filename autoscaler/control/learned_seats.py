@@ -105,7 +105,7 @@ class LearnedSeats:
         if seats != state.seats:
             self._store.keep(key, state._replace(seats=seats))
             before = before or (state.seats and state.seats.number)
-        self._in_use[policy.name] = SeatsInUse(seats.number, before, estimate)
+        self._in_use[policy.name] = SeatsInUse(seats.number, before, estimate, policy)
         known = self._effective.get(key)
         if known is None or known.written is not policy or known.seats != seats.number:
             known = _Effective(policy, seats.number, policy.with_seats(seats.number))

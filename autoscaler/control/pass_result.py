@@ -29,12 +29,13 @@ class Decided(NamedTuple):
 class SeatsInUse(NamedTuple):
     """The learned seats of a policy. before: those that this pass replaced; None: the same.
 
-    estimate: None until a history has been read.
+    estimate: None until a history has been read. written: the policy as its file has it.
     """
 
     seats: int
     before: int | None
     estimate: SeatEstimate | None
+    written: Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,17 @@ def described(found: SeatEstimate) -> str:
     return f"{told}; a session costs {' and '.join(costs)}, by {found.hours:.0f} session-hours"
 
 
+def settled(learn: LearnedSeats, found: SeatEstimate) -> int | None:
+    """Return the seats that an estimate leads to from the first guess; None: it has no number."""
+    return found.seats and _goal(found.seats, learn, found.most, learn.first)
+
+
+def _goal(number: int, learn: LearnedSeats, most: float, kept: int) -> int:
+    """Return the seats to move to. most: sessions that pods have been seen to hold."""
+    bounded = min(max(number, learn.min), learn.max)
+    return min(bounded, max(kept, floor(BEYOND * most)))
+
+
 def follow(
     seats: Seats | None,
     learn: LearnedSeats,
@@ -250,8 +261,7 @@ def follow(
         return Seats(kept, now.at)
     if found is None or found.seats is None or not now.has_passed(PACE, since=seats.at):
         return seats
-    goal = min(max(found.seats, learn.min), learn.max)
-    goal = min(goal, max(kept, floor(BEYOND * found.most)))
+    goal = _goal(found.seats, learn, found.most, kept)
     if abs(goal - kept) <= SAME * kept or (goal > kept and not now.has_passed(RISE, seats.at)):
         return seats
     step = max(1, floor(STEP * kept))

@@ -109,7 +109,17 @@ class Page:
             put(self._now, words.now_html(status))
             put(self._decision, words.decision_html(status))
             found.append(self._draw(status))
+        elif heard.value is not None:
+            self._empty()
         put(self._problems, words.problems_html(filter(None, found)))
+
+    def _empty(self) -> None:
+        """Show that there is no policy, in place of what was known of the last one."""
+        self._target.update(options=[], value="")
+        put(self._now, words.paragraph("The daemon has no policy, so it scales nothing."))
+        put(self._decision, "")
+        self._charts.clear()
+        self._shown = Shown("", 0.0, 0, 0)
 
     def _offer(self, targets: list[Any]) -> None:
         """Offer these targets, and choose the wanted one, else the first, if none is chosen."""

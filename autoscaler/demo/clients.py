@@ -69,6 +69,7 @@ class ClientPool:
         self.present: list[User] = []
         self.refused = 0
         self.left = 0
+        self.why = ""  # the last one was refused
 
     @property
     def cut(self) -> int:
@@ -80,8 +81,9 @@ class ClientPool:
         user = User(replica)
         try:
             self._run(user.arrive(page)).result(2 * ANSWER_WITHIN)
-        except Exception:  # for whatever reason the page did not open, the user was refused
+        except Exception as error:  # whatever it is, the user was refused
             self.refused += 1
+            self.why = str(error) or type(error).__name__
             return False
         self._staying[user] = self._run(user.stay())
         self.present.append(user)

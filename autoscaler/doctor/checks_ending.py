@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from math import ceil
 from typing import Any
 
 from autoscaler.adapters.kubernetes.inspection import words
+from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
 from autoscaler.doctor.manifests import (
@@ -21,8 +24,9 @@ from autoscaler.doctor.manifests import (
     is_shell,
     labels,
     launched,
-    matches,
     pre_stop,
+    selects,
+    servers,
     template,
     template_yaml,
     where,
@@ -35,19 +39,18 @@ DEFAULT_GRACE = 30
 
 def no_launcher(facts: Facts) -> Iterator[Finding]:
     """The launcher must be the first process. If the image decides, it is not known."""
-    if is_seen(facts) and launched(facts) is False:
-        command = " ".join(apps(facts)[0].get("command") or ())
-        yield error(
-            "no-launcher",
-            field_at(facts, f"spec.containers[0].command ({command})"),
-            "A rollout or a node drain ends all sessions of a pod at once, because the server "
-            "itself receives SIGTERM.",
-            container_yaml(
-                apps(facts)[0],
-                "command: [bokeh-exporter, launch, --]",
-                "args: [bokeh, serve, app.py]",
-            ),
-        )
+    for container in servers(facts) if is_seen(facts) else ():
+        if launched(container) is False:
+            name, start = container["name"], json.dumps(words(container))
+            yield error(
+                "no-launcher",
+                field_at(facts, f"spec.containers, {name}, command"),
+                "A rollout or a node drain ends all sessions of a pod at once, because the server "
+                "itself receives SIGTERM.",
+                container_yaml(
+                    container, "command: [bokeh-exporter, launch, --]", f"args: {start}"
+                ),
+            )
 
 
 def launcher_behind_shell(facts: Facts) -> Iterator[Finding]:
@@ -134,22 +137,36 @@ def budget_missing(facts: Facts) -> Iterator[Finding]:
 
 
 def budget_blocks(facts: Facts) -> Iterator[Finding]:
-    """It must allow one eviction."""
+    """It must allow one eviction, and the API server evicts no pod that has two of them."""
+    several = len(_budgets(facts)) > 1
     for budget in _budgets(facts):
-        spec = budget["spec"]
-        if spec.get("maxUnavailable") in (0, "0%") or spec.get("minAvailable") == "100%":
+        if several or _allows_none(budget["spec"], facts):
+            place = f"spec ({len(_budgets(facts))} select the pods)" if several else "spec"
             yield warning(
                 "disruption-budget-blocks",
-                where(budget, "PodDisruptionBudget", "spec"),
+                where(budget, "PodDisruptionBudget", place),
                 "A node drain never ends, because no pod may be evicted, so somebody will delete "
                 "the pods with their sessions.",
-                "spec: {maxUnavailable: 1}",
+                "# delete all of them but one" if several else "spec: {maxUnavailable: 1}",
             )
+
+
+def _allows_none(spec: Json, facts: Facts) -> bool:
+    """Return whether a PodDisruptionBudget keeps all pods that there are."""
+    if spec.get("maxUnavailable") in (0, "0%"):
+        return True
+    deployment = (facts.cluster.deployment if facts.cluster else None) or {}
+    pods = max(1, int(deployment.get("spec", {}).get("replicas", 1)))
+    kept: int | str = spec.get("minAvailable", 0)
+    share = str(kept).removesuffix("%")
+    if share == str(kept) or not share.isdecimal():
+        return isinstance(kept, int) and kept >= pods
+    return ceil(pods * int(share) / 100) >= pods
 
 
 def _budgets(facts: Facts) -> list[Any]:
     budgets = (facts.cluster.budgets if facts.cluster else None) or ()
-    return [b for b in budgets if matches(b["spec"].get("selector") or {}, labels(facts))]
+    return [each for each in budgets if selects(each, labels(facts))]
 
 
 def _budget(facts: Facts) -> str:

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from autoscaler.adapters.kubernetes.pods import ROUTABLE, selects_by
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
 from autoscaler.doctor.manifests import (
+    BOKEH_PORT,
     all_containers,
+    apps,
     await_rollout,
     deployment_at,
     field_at,
     is_drained,
+    is_exporter,
     is_headless,
     is_ready,
     is_seen,
     kubectl,
     labels,
+    leads_to,
+    listens_on,
     pods,
+    port_names,
     selecting,
     selects_routable,
     servers,
+    target_port,
     template,
     template_yaml,
+    used,
     where,
 )
 from autoscaler.units import counted
 
-BOKEH_PORT = 5006
 PROXIES = ("sticky-routable", "sticky-all")
 FROM_TEMPLATE = "metadata:", "  labels:", f'    {ROUTABLE}: "true"'
 
@@ -77,7 +85,7 @@ def service_sends_to_cordoned(facts: Facts) -> Iterator[Finding]:
 
     Those of sticky proxies are headless, and one of them has all pods on purpose.
     """
-    for service in selecting(facts):
+    for service in used(facts):
         if is_drained(facts) and not is_headless(service) and not selects_routable(service):
             name = service["metadata"]["name"]
             patch = f'{{"spec": {{"selector": {{"{ROUTABLE}": "true"}}}}}}'
@@ -143,27 +151,56 @@ def _unlabelled(facts: Facts, service: str) -> tuple[str, str]:
 
 
 def service_port_unknown(facts: Facts) -> Iterator[Finding]:
-    """A port that a Service names must be one of a container."""
-    spec = template(facts).get("spec") or {}
-    names = {port.get("name") for c in all_containers(spec) for port in c.get("ports") or ()}
+    """A port to which a Service leads must be one on which a container listens."""
+    is_reached = any(
+        not _unheard(port, facts) for each in selecting(facts) for port in leads_to(each)
+    )
     for service in selecting(facts):
         for port in service["spec"].get("ports") or ():
-            wanted = port.get("targetPort")
-            if isinstance(wanted, str) and not wanted.isdecimal() and wanted not in names:
+            wanted = target_port(port)
+            why = _unheard(wanted, facts)
+            # Where users reach the app, another number may be one of its own, such as of metrics.
+            if why and not (is_reached and isinstance(wanted, int)):
                 yield error(
                     "service-port-unknown",
                     where(service, "Service", f"spec.ports, targetPort ({wanted})"),
-                    f"No user reaches the app by port {port['port']} of the Service, because no "
-                    "container of the pods has a port of that name.",
+                    f"No user reaches the app by port {port['port']} of the Service, because "
+                    f"{why}.",
                     "spec:\n  ports:\n"
                     f"    - {{port: {port['port']}, targetPort: {_port_of(facts)}}}",
                 )
 
 
+def _unheard(wanted: Any, facts: Facts) -> str:
+    """Return why no container listens on a port of a Service, or "" if one may.
+
+    A manifest need not name the ports, so a number is known only where all servers tell theirs.
+    """
+    every = all_containers(template(facts).get("spec") or {})
+    if wanted in [port for each in every for port in port_names(each)]:
+        return ""
+    if isinstance(wanted, str) and not wanted.isdecimal():
+        return "no container of the pods has a port of that name"
+    of_app, stays = servers(facts), {"restartPolicy": "Always"}
+    heard = [listens_on(each) for each in of_app]
+    others = [
+        each
+        for each in every
+        if (each in apps(facts) or stays.items() <= each.items())
+        and each not in of_app
+        and not is_exporter(each, facts.exporter_port)
+    ]
+    if others or None in heard or int(wanted) in (*heard, facts.exporter_port):
+        return ""
+    return f"the server listens on {', '.join(map(str, heard))}"
+
+
 def _port_of(facts: Facts) -> object:
-    """Return the first port of the app's container, by its name if it has one."""
-    ports = [port for each in servers(facts) for port in each.get("ports") or ()]
-    return next((port.get("name") or port["containerPort"] for port in ports), BOKEH_PORT)
+    """Return the port of the app's container, by its name if it has one."""
+    for each in servers(facts):
+        for port in each.get("ports") or ():
+            return port.get("name") or port["containerPort"]
+    return next(filter(None, map(listens_on, servers(facts))), BOKEH_PORT)
 
 
 def sticky_proxy_without_pods(facts: Facts) -> Iterator[Finding]:

@@ -8,11 +8,10 @@ from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, PAUSED, Json, pau
 from autoscaler.adapters.kubernetes.rights import Right
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
-from autoscaler.doctor.manifests import deployment_at, kubectl, where
+from autoscaler.doctor.manifests import LAST_APPLIED, deployment_at, kubectl, where
 
 # The manager to which docs/adopt.md transfers the field, until the daemon writes it.
 HANDED_OVER = "handover"
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 KUBECTL = "kubectl apply"
 # Managers whose every upgrade sets what their manifest says, without server-side apply.
 RESETTERS = ("helm", "argocd-controller", "Terraform", "pulumi-kubernetes")

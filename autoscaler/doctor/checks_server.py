@@ -11,6 +11,7 @@ from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
 from autoscaler.doctor.manifests import (
+    LAST_APPLIED,
     apps,
     container_yaml,
     environment,
@@ -18,12 +19,13 @@ from autoscaler.doctor.manifests import (
     is_headless,
     is_seen,
     kubectl,
+    listens_on,
     pods,
     port_number,
     probes,
-    selecting,
     server_words,
     servers,
+    used,
     waiting,
     where,
 )
@@ -44,12 +46,14 @@ COOKIES = (
     "stickiness.enabled=true",
     "backend-config",
 )
+# Values of such an annotation that switch it off.
+OFF = ("", "none", "false", "off", "no", "0")
 
 
 def probe_creates_sessions(facts: Facts) -> Iterator[Finding]:
     """A probe must not open the app's page."""
     for container, kind, handler, port, path in probes(servers(facts)):
-        if port_number(container, port) != facts.exporter_port and not is_quiet(path):
+        if _is_page(container, port_number(container, port), facts) and not is_quiet(path):
             instead = (
                 f"tcpSocket: {{port: {port}}}"
                 if kind == "livenessProbe"
@@ -64,6 +68,12 @@ def probe_creates_sessions(facts: Facts) -> Iterator[Finding]:
                 "scaled down.",
                 container_yaml(container, f"{kind}:", *old, f"  {instead}"),
             )
+
+
+def _is_page(container: Json, port: Any, facts: Facts) -> bool:
+    """Return whether a port may be that of the page, and not the exporter's or a helper's."""
+    own = listens_on(container)
+    return bool(port != facts.exporter_port if own is None else port == own)
 
 
 def pods_not_starting(facts: Facts) -> Iterator[Finding]:
@@ -173,23 +183,23 @@ def _any_origin(facts: Facts, field: str, fix: str) -> Finding:
 
 def no_affinity(facts: Facts) -> Iterator[Finding]:
     """Several pods need something that leads a user back to the same one."""
-    services = [each for each in selecting(facts) if not is_headless(each)]
-    if not services or _is_sticky(facts) or _most_pods(facts) < 2:
-        return
-    names = {each["metadata"]["name"] for each in services}
+    every = used(facts)
+    if any(is_headless(each) for each in every) or _most_pods(facts) < 2:
+        return  # a headless Service is that of a sticky proxy
+    apart = {each["metadata"]["name"] for each in every if not _is_sticky(each)}
     behind = set()
     for ingress in _ingresses(facts):
-        if ours := _backends(ingress) & names:
-            behind |= ours
+        behind |= _backends(ingress)
+        if _backends(ingress) & apart and not _is_sticky(ingress):
             yield _apart(
                 where(ingress, "Ingress", "metadata.annotations"),
                 "metadata:\n  annotations: {nginx.ingress.kubernetes.io/affinity: cookie}"
                 "    # ingress-nginx\n"
                 "# any other one: the component sticky-haproxy (deploy/kubernetes/README.md)",
             )
-    for service in services:
+    for service in every:
         alone = service["spec"].get("sessionAffinity", "None") == "None"
-        if alone and service["metadata"]["name"] not in behind:
+        if alone and service["metadata"]["name"] in apart - behind:
             yield _apart(
                 where(service, "Service", "spec.sessionAffinity"),
                 "spec: {sessionAffinity: ClientIP}    # for users who connect directly\n"
@@ -221,17 +231,15 @@ def _backends(ingress: Json) -> set[str]:
     return {each["service"]["name"] for each in found if "service" in each}
 
 
-def _is_sticky(facts: Facts) -> bool:
-    """Return whether a sticky proxy or an ingress with cookies seems to be in front."""
-    if any(is_headless(each) for each in selecting(facts)):
-        return True
-    noted = [_annotations(each) for each in (*_ingresses(facts), *selecting(facts))]
-    said = [f"{key}={value}" for each in noted for key, value in each.items()]
+def _is_sticky(item: Json) -> bool:
+    """Return whether the annotations of an ingress or a Service seem to make it sticky."""
+    noted = item["metadata"].get("annotations") or {}
+    said = [
+        f"{key}={value}"
+        for key, value in noted.items()
+        if key != LAST_APPLIED and value.lower() not in OFF
+    ]
     return any(word in line for line in said for word in COOKIES)
-
-
-def _annotations(item: Json) -> Any:
-    return item["metadata"].get("annotations") or {}
 
 
 def _most_pods(facts: Facts) -> int:

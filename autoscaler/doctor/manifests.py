@@ -13,6 +13,8 @@ from autoscaler.doctor.facts import Facts
 from autoscaler.units import seconds
 
 PORT_NAME = "bokeh-metrics"
+# The annotation in which kubectl keeps the last manifest.
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # What the launcher waits for after SIGTERM, unless its command says otherwise.
 DRAIN_DEADLINE = 3600.0
 # Seconds from the launcher's stop signal to SIGKILL.
@@ -24,7 +26,10 @@ SHELLS = ("sh", "bash", "dash", "ash")
 LINE = re.compile(r"-[a-z]*c")
 LAUNCH = re.compile(r"exporter launch\b")
 # The beginning of a command that starts a server.
-SERVE = re.compile(r"(^|[\s/;&])(bokeh|panel|python[\d.]*|gunicorn|uvicorn)\b")
+SERVE = re.compile(r"(^|[\s/;&])(bokeh|panel|python[\d.]*|gunicorn|uvicorn|hypercorn|daphne)\b")
+# That of Bokeh and Panel, which users reach.
+BOKEH = re.compile(r"\b(bokeh|panel)(\.\w+)? serve\b")
+BOKEH_PORT = 5006
 # What a probe by a command asks: a port of the pod, and a path.
 ASKED = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\]):(\d+)([^\s'\"]*)")
 
@@ -109,20 +114,35 @@ def apps(facts: Facts) -> list[Json]:
 
 
 def servers(facts: Facts) -> list[Json]:
-    """Return those of the app's containers that start a server, or all if no manifest says so."""
+    """Return those of the app's containers that serve its users, or all if no manifest says so.
+
+    A container that only runs Python may be a helper, if users reach another one.
+    """
     every = apps(facts)
-    return [each for each in every if SERVE.search(" ".join(words(each)))] or every
+    lines = [(each, " ".join(words(each))) for each in every]
+    if sure := [each for each, line in lines if LAUNCH.search(line) or BOKEH.search(line)]:
+        return sure
+    start = [each for each, line in lines if SERVE.search(line)]
+    wanted = [port for service in selecting(facts) for port in leads_to(service)]
+    reached = [each for each in start if any(port in wanted for port in port_names(each))]
+    return reached or start or every
 
 
-def launched(facts: Facts) -> bool | None:
-    """Return whether the app's first process is the launcher; None: the image decides."""
-    for container in apps(facts):
-        line = " ".join(words(container))
-        if LAUNCH.search(line):
-            return True
-        if SERVE.search(line if is_shell(container) else " ".join(container.get("command") or ())):
-            return False
-    return None
+def port_names(container: Json) -> Iterator[Any]:
+    """Yield what a Service may call the ports of a container: their numbers and their names."""
+    for each in container.get("ports") or ():
+        yield each["containerPort"]
+        if "name" in each:
+            yield each["name"]
+
+
+def launched(container: Json) -> bool | None:
+    """Return whether the first process of a container is the launcher; None: the image decides."""
+    line = " ".join(words(container))
+    if LAUNCH.search(line):
+        return True
+    shown = line if is_shell(container) else " ".join(container.get("command") or ())
+    return False if SERVE.search(shown) else None
 
 
 def is_shell(container: Json) -> bool:
@@ -137,10 +157,10 @@ def is_shell(container: Json) -> bool:
 
 def server_words(facts: Facts) -> list[str]:
     """Return the words of the app's command line, as far as the manifest has them."""
-    return [word for container in apps(facts) for word in _words(container)]
+    return [word for container in servers(facts) for word in line_words(container)]
 
 
-def _words(container: Json) -> Sequence[str]:
+def line_words(container: Json) -> Sequence[str]:
     """Return the words of a command line, those of a shell's line each for itself."""
     if not is_shell(container):
         return words(container)
@@ -149,6 +169,18 @@ def _words(container: Json) -> Sequence[str]:
         return shlex.split(line)
     except ValueError:  # a quote without an end
         return line.split()
+
+
+def listens_on(container: Json) -> int | None:
+    """Return the port of a server by its command (--port, --bind, or Bokeh's own), or None."""
+    said = line_words(container)
+    text = option(said, "--port") or option(said, "-p")
+    if text is None:
+        bound = option(said, "--bind") or option(said, "-b") or ""
+        text = bound.rpartition(":")[2] or None
+    if text is None:
+        return BOKEH_PORT if BOKEH.search(" ".join(said)) else None
+    return int(text) or None if text.isascii() and text.isdecimal() else None
 
 
 def drain_deadline(facts: Facts) -> float:
@@ -168,8 +200,8 @@ def pre_stop(facts: Facts) -> float:
 
 def environment(facts: Facts) -> tuple[set[str], bool]:
     """Return the names of the app's variables, and whether a Secret or ConfigMap adds others."""
-    names = {each["name"] for c in apps(facts) for each in c.get("env") or ()}
-    return names, any(container.get("envFrom") for container in apps(facts))
+    names = {each["name"] for c in servers(facts) for each in c.get("env") or ()}
+    return names, any(container.get("envFrom") for container in servers(facts))
 
 
 def selecting(facts: Facts) -> list[Json]:
@@ -187,9 +219,29 @@ def _selects(service: Json, of_pods: Mapping[str, str]) -> bool:
 
 def _has_users(service: Json, facts: Facts) -> bool:
     """Return whether a Service has a port that is not the exporter's."""
-    exporters = (facts.exporter_port, PORT_NAME)
+    return any(port not in (facts.exporter_port, PORT_NAME) for port in leads_to(service))
+
+
+def target_port(port: Json) -> Any:
+    """Return the port of the pods to which a port of a Service leads: a number or a name."""
+    return port.get("targetPort", port["port"])
+
+
+def leads_to(service: Json) -> list[Any]:
+    """Return the ports of the pods to which a Service leads by TCP, as it calls them."""
     ports = service["spec"].get("ports") or ()
-    return any(port.get("targetPort", port["port"]) not in exporters for port in ports)
+    return [target_port(each) for each in ports if each.get("protocol", "TCP") == "TCP"]
+
+
+def used(facts: Facts) -> list[Json]:
+    """Return the Services by which users come: no other port of a server, such as of metrics."""
+    aside: set[Any] = set()
+    for each in servers(facts):
+        own = listens_on(each)
+        if own in list(port_names(each)):
+            others = [port for port in each["ports"] if port["containerPort"] != own]
+            aside.update(port_names({"ports": others}))
+    return [each for each in selecting(facts) if not aside.issuperset(leads_to(each))]
 
 
 def is_headless(service: Json) -> bool:
@@ -208,6 +260,12 @@ def matches(selector: Json, found: Mapping[str, str]) -> bool:
     return equal.items() <= found.items() and all(
         _satisfies(each, found) for each in selector.get("matchExpressions") or ()
     )
+
+
+def selects(item: Json, found: Mapping[str, str]) -> bool:
+    """Return whether a PodDisruptionBudget selects such pods; without a selector, it does none."""
+    selector = item["spec"].get("selector")
+    return selector is not None and matches(selector, found)
 
 
 def _satisfies(expression: Json, found: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from autoscaler.control.observation import required_signals
 from autoscaler.control.pass_result import NOT_LEADER, Decided, Outcome, PassResult, SeatsInUse
@@ -119,10 +119,17 @@ def _status(seen: _Seen, now: float) -> PolicyStatus:
     """Return the status of a policy that this daemon has evaluated, with settings and ages."""
     return replace(
         policy_status(seen.outcome),
-        settings=seen.outcome.policy.settings,
+        settings=_settings(seen.outcome),
         held_for=max(0.0, now - seen.since),
         age=max(0.0, now - seen.at),
     )
+
+
+def _settings(outcome: Outcome) -> dict[str, Any]:
+    """Return the settings of a policy, with the learned seats as its first guess."""
+    seats = outcome.seats
+    policy = outcome.policy if seats is None else seats.written.with_first(seats.seats)
+    return policy.settings
 
 
 def policy_status(outcome: Outcome) -> PolicyStatus:

@@ -63,8 +63,9 @@ class PolicyStatus:
     the reason has been the same, as far as this daemon knows. age: of the last pass. sessions: with
     a connection, on all pods that have told, also those that are being deleted; without_data: pods
     that should tell and do not. paused: who paused it and why. decision: as `autoscaler decide
-    --json` prints it. settings: of the policy, as its file has them, but with the learned seats.
-    learned: how many of those a pod has, and by what, in words; None: they are not learned.
+    --json` prints it. settings: of the policy, as its file has them, but the first guess of learned
+    seats is how many a pod has now. learned: that number, and by what, in words; None: they are not
+    learned.
     """
 
     policy: str

@@ -160,7 +160,8 @@ def _spares(metric: SessionsMetric, assumptions: Assumptions) -> tuple[Any, ...]
     own = metric.spare
     lead_time = own.lead_time if isinstance(own, RefusalTarget) else assumptions.lead_time
     targets = ({"refuse": each, "leadTime": duration_text(lead_time)} for each in REFUSALS)
-    return (*_scaled(metric.seats, SPARE_PODS, least=0), *SPARE_SHARES, *targets)
+    seats = metric.seats if metric.learn is None else assumptions.seats
+    return (*_scaled(seats, SPARE_PODS, least=0), *SPARE_SHARES, *targets)
 
 
 def _of_speed(policy: Policy) -> Iterator[Knob]:

@@ -137,6 +137,8 @@ def simulate(
 
 class _Simulation:
     def __init__(self, policy: Policy, trace: Trace, assumptions: Assumptions) -> None:
+        # Of pods that hold so many, the daemon learns as many.
+        policy = policy.with_first(assumptions.seats)
         self._policy, self._trace, self._assumptions = policy, trace, assumptions
         self._observer = Observer(
             policy,

@@ -6,19 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 
+from autoscaler.model import SeatEstimate
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """Measurements of the application; None for what is unknown.
 
     lead_time: seconds from the creation of a pod until it is Ready. seats: sessions that a pod
-    holds. cpu_per_session: in cores. memory_per_session: in megabytes.
+    holds. cpu_per_session: in cores. memory_per_session: in megabytes. limit: how many sessions a
+    pod can hold, by the loads of pods.
     """
 
     lead_time: float | None = None
     seats: int | None = None
     cpu_per_session: float | None = None
     memory_per_session: float | None = None
+    limit: SeatEstimate | None = None
 
 
 NOTHING_MEASURED = Measured()

@@ -137,9 +137,7 @@ def seats_text(results: Sequence[Result]) -> list[str]:
     if not others:
         return []
     listed = ", ".join(f"{each.name} {each.run.timeline.seats}" for each in (results[0], *others))
-    return [
-        f"Seats per pod, as each policy states them: {listed}; --seats sets one number for all."
-    ]
+    return [f"Seats per pod, as each policy has them: {listed}; --seats sets one number for all."]
 
 
 def sparkline(steps: Steps, start: float, end: float, width: int = 60) -> str:

@@ -14,7 +14,7 @@ from autoscaler.adapters.prometheus import loads
 from autoscaler.adapters.prometheus.http import PrometheusSettings
 from autoscaler.adapters.prometheus.loads import PrometheusLoads
 from autoscaler.cli import main
-from autoscaler.commands import seats
+from autoscaler.commands import inputs, seats
 from autoscaler.model import PodLoad, TargetRef
 from autoscaler.policy.metrics import LearnedSeats
 from exporter.metrics import LAG_BUCKETS
@@ -162,18 +162,22 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def command(
-    prometheus: PrometheusServer,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Command:
-    """`autoscaler seats bokeh/bokeh-app`, at the time of what was pushed."""
+def then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands read up to the time of what was pushed."""
 
     class Clock:
         def now(self) -> float:
             return NOW
 
-    monkeypatch.setattr(seats, "SystemClock", Clock)
+    for module in (seats, inputs):
+        monkeypatch.setattr(module, "SystemClock", Clock)
+
+
+@pytest.fixture
+def command(
+    prometheus: PrometheusServer, then: None, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """`autoscaler seats bokeh/bokeh-app`."""
 
     def run(*options: str, target: str = str(REF)) -> tuple[int, str, str]:
         code = main(["seats", target, "--prometheus", prometheus.url, *options])
@@ -277,3 +281,69 @@ def test_what_is_wrong_is_told_in_one_line(
     assert code == 2
     assert words in said
     assert said.count("\n") == 1
+
+
+def text_of(metric: dict[str, int]) -> str:
+    """A policy file whose seats are learned within other bounds, or stated."""
+    learn = {"first": 10, "min": 5, "max": 40} | metric
+    own = metric if "seats" in metric else {"seats": "auto", "learn": learn}
+    return str(yaml.safe_dump(policy(metrics=[{"type": "sessions", **own}]).settings))
+
+
+FIRST = "Learned seats are the first guess: "
+
+
+@pytest.mark.parametrize(
+    ("metric", "began", "options", "simulated", "told"),
+    [
+        ({}, DAY, (), 14, "Learned from the loads of the last 7d: at 14 sessions the event loop"),
+        ({"max": 12}, DAY, (), 12, "Learned from the loads of the last 7d: at 14 sessions"),
+        ({}, HOUR, (), 10, f"{FIRST}0.0 session-hours are known, and 6 are needed."),
+        ({}, DAY, ("--seats", "6"), 6, "6 seats per pod"),
+        ({"seats": 20}, DAY, (), 20, "20 seats per pod"),
+    ],
+    ids=[
+        "seats that pods have shown they can hold",
+        "seats within the bounds of the policy",
+        "the first guess, if too little is known",
+        "seats that are stated",
+        "seats of a policy that learns none",
+    ],
+)
+def test_a_simulation_plans_with_the_seats_that_the_daemon_would_have_learned(
+    metric: dict[str, int],
+    began: int,
+    options: tuple[str, ...],
+    simulated: int,
+    told: str,
+    prometheus: PrometheusServer,
+    then: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    prometheus.push(a_day(began=NOW - began))
+    path = tmp_path / "policy.yaml"
+    path.write_text(text_of(metric))
+    history = ["--prometheus", prometheus.url, "--last", "1d", "--html", str(tmp_path / "report")]
+
+    assert main(["simulate", "--policy", str(path), *history, *options]) == 0
+    said = capsys.readouterr().out
+    assert f"{simulated} seats per pod" in said
+    assert told in said
+    assert ("Learned" in said) == told.startswith("Learned")
+
+
+def test_a_diff_tells_the_settings_of_the_files_and_plans_with_the_learned_seats(
+    prometheus: PrometheusServer, then: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prometheus.push(a_day())
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(text_of({}))
+    new.write_text(text_of({"first": 12, "max": 13}))
+    history = ["--prometheus", prometheus.url, "--last", "1d"]
+
+    assert main(["diff", str(old), str(new), *history]) == 0
+    said = capsys.readouterr().out
+    assert "metrics[0].learn.first: 10 -> 12" in said
+    assert "metrics[0].learn.max: 40 -> 13" in said
+    assert "old 14, new 13" in said

@@ -148,7 +148,6 @@ def test_a_shard_that_is_cut_short_is_said_until_it_is_whole_again(
         assert not any("cut short" in text for text in user.texts())
 
 
-@pytest.mark.chrome
 def test_a_galaxy_is_seen_and_a_turn_of_the_wheel_draws_it_larger_and_as_sharp(
     page: Sight,
 ) -> None:
@@ -166,7 +165,6 @@ def test_a_galaxy_is_seen_and_a_turn_of_the_wheel_draws_it_larger_and_as_sharp(
     assert roughness(closer) > 0.9 * roughness(whole)
 
 
-@pytest.mark.chrome
 def test_a_wrong_filter_is_said_above_the_picture_and_a_right_one_takes_it_away(
     page: Sight,
 ) -> None:

@@ -20,7 +20,7 @@ from autoscaler.model import PodLoad, Seats, State, TargetRef
 from autoscaler.policy import Policy
 from autoscaler.ports import Readings
 from autoscaler.reporting.logs import LogRecorder
-from autoscaler.reporting.status_page import policy_status
+from autoscaler.reporting.status_page import StatusPage, policy_status
 from tests.builders import policy
 from tests.control.test_controller import APP, DASHBOARDS, World
 from tests.fakes import FakeCluster
@@ -61,7 +61,9 @@ class Learner(World):
         cluster = FakeCluster()
         self.history = history or FakeLoads({"app-1-a": loads(0.05)})
         self.store = StateStore(cluster.clock)
-        more = {"store": self.store, "loads": self.history, "recorders": [LogRecorder()]}
+        self.page = StatusPage(cluster.clock.steady)
+        recorders = [LogRecorder(), self.page]
+        more = {"store": self.store, "loads": self.history, "recorders": recorders}
         super().__init__(*(policies or (AUTO,)), cluster=cluster, **more)
         cluster.deploy(APP, *[4] * 5)
 
@@ -129,6 +131,23 @@ def test_the_status_says_what_seats_were_learned_and_why() -> None:
     assert (policy_status(outcome_of(world)).learned or "").startswith(
         "10 seats for each pod: at 14 sessions the event loop is busy for 70% of the time"
     )
+
+
+def test_the_settings_in_the_status_are_a_policy_that_begins_with_the_learned_seats() -> None:
+    world = Learner()
+    world.run()
+    world.read()
+    world.wait(RISE)
+    assert world.seats() == 11
+
+    report = world.page.report()
+    assert report is not None
+    [told] = report.policies
+    assert told.settings is not None
+    assert told.settings["metrics"] == [
+        {"type": "sessions", "seats": "auto", "learn": LEARN | {"first": 11}}
+    ]
+    assert Policy.model_validate(told.settings) == AUTO.with_first(11)
 
 
 def test_one_decision_says_that_it_takes_the_first_guess() -> None:

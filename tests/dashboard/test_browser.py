@@ -19,7 +19,6 @@ from tests.lab.prometheus_server import PrometheusServer
 FIND, HOW_TO_BUILD = PROGRAMS["current"]
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.chrome,
     pytest.mark.prometheus,
     NEEDS_CHROMIUM,
     pytest.mark.skipif(FIND() is None, reason=f"NO PROMETHEUS: {HOW_TO_BUILD}"),

@@ -72,9 +72,18 @@ def test_only_its_own_page_opens_its_websocket(
         (["--listen", "here"], 2, "'here': expected [HOST]:PORT"),
         (["--prefix", "autoscaler"], 2, "'autoscaler': expected a path, such as /autoscaler"),
         (["--timezone", "Mars/Base"], 2, "'Mars/Base': expected a time zone name"),
+        (["--prometheus", "prometheus:9090"], 2, "expected an address with http:// or https://"),
+        (["--url", "daemon"], 2, "'daemon': expected an address with http:// or https://"),
         (["--prometheus-username", "me"], 1, "basic authentication needs both"),
     ],
-    ids=["an address", "a prefix", "a time zone", "half of the credentials"],
+    ids=[
+        "an address",
+        "a prefix",
+        "a time zone",
+        "no address of Prometheus",
+        "none of the daemon",
+        "half of the credentials",
+    ],
 )
 def test_what_is_wrong_is_one_line_and_an_exit_code(
     options: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from autoscaler.commands.catalog import parser_of
-from tests.deploy.pages import DASHBOARD_PAGE, blocks, printed
+from tests.deploy.pages import DASHBOARD_PAGE, STATUS_PAGE, blocks, printed
 
 OURS = [each for each in printed(DASHBOARD_PAGE) if each.startswith("autoscaler dashboard -")]
 
@@ -24,10 +24,34 @@ def test_the_printed_commands_are_understood(command: str) -> None:
     assert args.prometheus_url == "http://localhost:9090"
 
 
-def containers() -> dict[str, list[str]]:
+def objects() -> dict[str, dict[str, Any]]:
+    """What the page creates, by kind."""
     [text] = blocks(DASHBOARD_PAGE, "yaml")
-    pod: dict[str, Any] = yaml.safe_load(text)["spec"]["template"]["spec"]
+    return {each["kind"]: each for each in yaml.safe_load_all(text)}
+
+
+def containers() -> dict[str, list[str]]:
+    pod: dict[str, Any] = objects()["Deployment"]["spec"]["template"]["spec"]
     return {each["name"]: each["args"] for each in pod["containers"]}
+
+
+def test_the_printed_objects_belong_together() -> None:
+    found = objects()
+    deployment, binding = found["Deployment"]["spec"], found["RoleBinding"]
+    pod = deployment["template"]["spec"]
+
+    assert deployment["selector"]["matchLabels"] == found["Service"]["spec"]["selector"]
+    assert pod["serviceAccountName"] == found["ServiceAccount"]["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", **found["ServiceAccount"]["metadata"]}
+    ]
+    roles = [
+        each["metadata"]["name"]
+        for text in blocks(STATUS_PAGE, "yaml")
+        for each in yaml.safe_load_all(text)
+        if each["kind"] == "Role"
+    ]
+    assert binding["roleRef"]["name"] in roles
 
 
 def test_the_printed_pod_is_whole() -> None:

@@ -68,7 +68,7 @@ def test_an_edit_of_the_seats_is_simulated_with_pods_of_as_many_seats(
     found = asked(WhatIf(options), ACTIVE.replace("seats: 10", "seats: 4"))
 
     assert (found.edited.seats, found.active.seats) == (4, 10)
-    assert "Seats per pod, as each policy states them: edited 4, active 10;" in found.note
+    assert "Seats per pod, as each policy has them: edited 4, active 10;" in found.note
 
 
 def test_a_second_edit_simulates_only_what_was_edited(

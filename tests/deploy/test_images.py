@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from exporter import cli
-from tests.deploy.pages import DEPLOY_PAGE, blocks, command, run_shell
+from tests.deploy.pages import DASHBOARD_PAGE, DEPLOY_PAGE, blocks, command, run_shell
 from tests.lab.go import BuildError
 from tests.lab.images import (
     EXAMPLES,
@@ -25,6 +25,7 @@ from tests.lab.images import (
     ROOT,
     build_base,
     build_image,
+    copy_wheels_of_bokeh,
     our_image,
     our_wheel,
     wheels,
@@ -163,6 +164,29 @@ def test_an_image_of_your_own_starts_your_app_through_the_launcher(tmp_path: Pat
     assert f"opt/venv/bin/{launcher}" in image.files
     launched = cli.parser().parse_args([*words, *image.config["Cmd"]])
     assert launched.command == ["--", *image.config["Cmd"]]
+
+
+def dashboard_image(folder: Path) -> Path:
+    """What the page adds to the daemon's image, built on ours, with wheels in its folder."""
+    copy_wheels_of_bokeh(folder / "wheels")
+    [text] = blocks(DASHBOARD_PAGE, "dockerfile")
+    _, rest = text.split("\n", 1)
+    (folder / "Dockerfile").write_text(
+        f"FROM docker-archive:{our_image('bokeh-autoscaler')}\n"
+        f"ENV PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels\nCOPY wheels /wheels\n{rest}"
+    )
+    return build_image("localhost/dashboard:test", folder / "Dockerfile", folder)
+
+
+@pytest.mark.slow
+@pytest.mark.containers
+@pytest.mark.timeout(900)
+def test_the_image_of_the_dashboard_is_the_daemons_with_bokeh(tmp_path: Path) -> None:
+    image = built_here(lambda: dashboard_image(tmp_path))
+
+    assert image.config["Entrypoint"] == ["autoscaler"]
+    assert image.config["User"] == "65532:65532"
+    assert any(each.endswith("site-packages/bokeh/__init__.py") for each in image.files)
 
 
 def stages(dockerfile: Path) -> list[str]:

@@ -117,6 +117,21 @@ def test_the_proxy_in_the_folder_is_ours_and_leads_to_the_app(
     assert one(objects, "Deployment", sticky)["spec"]["replicas"] == 2
 
 
+@pytest.mark.parametrize("sticky", STICKY)
+@pytest.mark.parametrize("own", [{}, {"priorityClassName": "important"}], ids=["none", "its own"])
+def test_the_proxy_has_the_priority_of_the_app_so_it_needs_no_class_of_the_daemon(
+    own: dict[str, str], sticky: str, kubectl: Path, tmp_path: Path
+) -> None:
+    objects = apps.app()
+    apps.pod(objects).update(own)
+    output = init(tmp_path, objects, "--sticky", sticky.removeprefix("sticky-"))
+
+    proxy = one(render(kubectl, output / "sticky"), "Deployment", sticky)["spec"]["template"]
+
+    priority = {key: value for key, value in proxy["spec"].items() if key.startswith("priority")}
+    assert priority == own
+
+
 @pytest.mark.parametrize("kind", ["haproxy", "nginx"])
 def test_the_proxys_image_comes_from_where_the_steps_say(
     kind: str, kubectl: Path, tmp_path: Path

@@ -142,13 +142,13 @@ def overlay(folder: Path, namespace: str, *more: str) -> Path:
     return place
 
 
-@pytest.mark.parametrize("namespace", ["bokeh", "team"])
+@pytest.mark.parametrize(("namespace", "policy"), [("bokeh", OLD), ("team", f"team-{OLD}")])
 def test_the_printed_overlay_has_the_policy_and_the_rights(
-    namespace: str, kubectl: Path, tmp_path: Path
+    namespace: str, policy: str, kubectl: Path, tmp_path: Path
 ) -> None:
     objects = render(kubectl, overlay(tmp_path, namespace))
 
-    assert set(one(objects, "ConfigMap", f"{OWN}-policies")["data"]) == {f"{OLD}.yaml"}
+    assert set(one(objects, "ConfigMap", f"{OWN}-policies")["data"]) == {f"{policy}.yaml"}
     scaled = [
         name
         for each in objects

@@ -83,6 +83,7 @@ def test_a_command_that_is_printed_has_the_options_that_it_needs(command: str) -
     parser = argparse.ArgumentParser(name, exit_on_error=False)
     import_module(f"autoscaler.commands.{name}").add_arguments(parser)
 
+    words = ["http://localhost:9090" if word == "URL" else word for word in words]
     parser.parse_args(words)  # exits with code 2 where an option is missing or unknown
 
 

@@ -124,6 +124,7 @@ RUN_BY = {
     "docker build -f deploy/images/exporter.Dockerfile -t registry": TUTORIALS_IMAGES,
     "docker push": "tests/lab/images.py::_build",  # buildah pushes into an archive
     "cd": "tests/node/test_tutorial.py::folder",  # which has the checkout under that name
+    "buildah push": "tests/lab/images.py::_build",
     "docker save": "tests/lab/images.py::_build",  # buildah writes the same kind of archive
     "autoscaler users": "tests/proxies/test_stickiness.py::test_the_users_of_the_command_line",
     "kubectl": ON_THE_NODE,
@@ -236,6 +237,7 @@ READ_BY = {
     ("docs/scaling-policies.md", "yaml"): RESOURCES,
     ("docs/scaling-policies.md", "text"): RESOURCES,
     ("docs/pause.md", "yaml"): f"{PAUSES}::test_a_policy_that_says_so_pauses_too",
+    ("docs/dashboard.md", "dockerfile"): "tests/deploy/test_images.py::dashboard_image",
     ("docs/dashboard.md", "yaml"): f"{LIVE_PAGE}::test_the_printed_pod_is_whole",
     ("docs/status.md", "text"): f"{SHOWN}::test_the_page_shows_what_is_printed",
     ("docs/status.md", "yaml"): "tests/kubernetes/test_status.py::rules",

@@ -19,7 +19,7 @@ MOST_LINES = 7  # of a block of commands, or of a table with its head
 # What an operator asks, and a word of the answer.
 ASKED = {
     "Why is my pod cordoned?": "cordoned-for",
-    "Why does it not scale?": "autoscaler status",
+    "Why does it not scale up or down?": "autoscaler status",
     "What do I alert on?": "severity: critical",
     "How do I choose `seats`?": "event loop",
     "How do I leave HPA?": "autoscaler convert",
@@ -29,7 +29,9 @@ ASKED = {
     "What does it send where?": "/metrics",
     "How do I pause it in an incident?": "bokeh-autoscaler/paused",
     "How do I close forgotten tabs?": "idle: {after",
+    "What do my users see before a pod ends?": "drain.deadline",
     "How do I tell all users something?": "autoscaler notify",
+    "How do I put the dashboard behind our login?": "oauth2-proxy",
     "How does my app keep a long computation alive?": "busy_until",
 }
 

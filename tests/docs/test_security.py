@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from autoscaler.commands import run
+from autoscaler.commands.catalog import COMMANDS, parser_of
 from exporter import cli as exporter
 from tests.deploy.test_network_policies import ALLOWED, READERS, RECOMMENDED
 
@@ -131,6 +132,21 @@ def test_the_page_has_every_port_that_a_policy_closes_to_somebody() -> None:
     ports = {port for (name, port), who in RECOMMENDED.items() if name in ours and who}
 
     assert ports <= {int(each) for cells in FLOWS for each in re.findall(r"\d+", cells[2])}
+
+
+@pytest.mark.parametrize(
+    ("server", "option"), [("API server", "--kubeconfig"), ("Prometheus", "--prometheus-url")]
+)
+def test_every_command_that_connects_is_in_the_row_of_its_server(server: str, option: str) -> None:
+    [told] = (row[0] for row in FLOWS if row[0].startswith("you, with") and row[1] == server)
+    connecting = {
+        name
+        for name in COMMANDS
+        for each in parser_of(name, "autoscaler")._actions
+        if option in each.option_strings
+    }
+
+    assert set(re.findall(r"`(\w+)`", told)) == connecting - {"run"}
 
 
 def test_the_ports_are_the_defaults_of_the_programs() -> None:

@@ -174,7 +174,6 @@ def reader() -> Iterator[Chrome]:
 
 
 @pytest.mark.slow
-@pytest.mark.chrome
 def test_the_search_works_without_a_server(site: Path, reader: Chrome) -> None:
     reader.get(f"{(site / 'search.html').as_uri()}?q=cordon")
     page = (By.CSS_SELECTOR, "#search-results a[href^='docs/concepts.html']")
@@ -182,7 +181,6 @@ def test_the_search_works_without_a_server(site: Path, reader: Chrome) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.chrome
 def test_no_page_scrolls_sideways_on_a_phone(site: Path, reader: Chrome) -> None:
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     reader.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
+from autoscaler.adapters.kubernetes.inspection import needed_by
 from autoscaler.adapters.kubernetes.rights import Right, needed
 from autoscaler.doctor.findings import Severity
 from autoscaler.model import TargetRef
 from autoscaler.policy import Policy
+from tests.deploy.manifests import FOLDER
 from tests.doctor.set_ups import (
     DAEMON,
     REF,
@@ -671,6 +673,44 @@ def test_the_rights_are_those_of_the_role_that_we_ship() -> None:
     asked = {(each.verb, each.resource) for each in needed(REF, DAEMON.namespace, DAEMON.name, 1)}
 
     assert asked == set(single_rights())
+
+
+COMPONENT = FOLDER / "components" / "scaling-policies" / "rbac.yaml"
+
+
+def test_for_scaling_policies_they_are_those_of_the_component_too() -> None:
+    files = needed(REF, DAEMON.namespace, DAEMON.name, 1)
+    objects = needed(REF, DAEMON.namespace, DAEMON.name, 1, by_objects=True)
+
+    role = next(each for each in yaml.safe_load_all(COMPONENT.read_text()) if "rules" in each)
+    assert {(each.verb, each.resource, each.name) for each in objects[len(files) :]} == {
+        (verb, resource, "")
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "leases", "objects"),
+    [
+        ([], True, False),
+        (["--lease=none"], False, False),
+        (["--scaling-policies=other", "--scaling-policies", "bokeh"], True, True),
+        (["--scaling-policies=*"], True, True),
+        (["--scaling-policies=other"], True, False),
+    ],
+)
+def test_the_rights_are_those_that_the_arguments_of_the_daemon_need(
+    arguments: list[str], *, leases: bool, objects: bool
+) -> None:
+    daemon = right()["daemon"]
+    [container] = daemon["spec"]["template"]["spec"]["containers"]
+    container["args"] = [*container["args"], *arguments]
+
+    resources = {each.resource for each in needed_by(daemon, REF)}
+
+    assert ("leases" in resources, "scalingpolicies" in resources) == (leases, objects)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def test_a_file_that_is_no_kubeconfig_is_said_in_one_line(
     [problem] = said[1:]
     assert problem.startswith("not examined: cannot connect to the Kubernetes API: ")
     assert problem.endswith("; set --kubeconfig")
+    assert "object" not in problem or "is no object of kind Config" in problem, "words of Python"
 
 
 def test_a_target_that_could_not_be_examined_is_not_ok(

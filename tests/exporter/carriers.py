@@ -110,6 +110,7 @@ app = ProtocolTypeRouter({{
     "websocket": CookieMiddleware(URLRouter(routes.get_websocket_urlpatterns())),
 }})
 """
+# With the loop that it takes by itself, which is uvloop's where that is installed.
 UVICORN = [sys.executable, "-m", "uvicorn", "main:app", "--port", "{port}"]
 GUNICORN = [
     sys.executable, "-m", "gunicorn", "main:app", "--bind", "127.0.0.1:{port}",

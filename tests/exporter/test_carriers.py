@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 CARRIERS = {
     "Panel on FastAPI": (PANEL_ON_FASTAPI, UVICORN, "/app"),
+    "Panel on FastAPI without uvloop": (PANEL_ON_FASTAPI, [*UVICORN, "--loop=asyncio"], "/app"),
     "bokeh-fastapi in a mounted app": (MOUNTED, UVICORN, "/inner/app"),
     "Django and Channels": (DJANGO, UVICORN, "/app"),
     "Panel on FastAPI under gunicorn": (PANEL_ON_FASTAPI, GUNICORN, "/app"),

@@ -80,6 +80,14 @@ def world(
 
 
 @pytest.fixture
+def token(tmp_path: Path) -> Path:
+    """The file with which a daemon asks sidecars."""
+    path = tmp_path / "sidecar-token"
+    path.write_text("a-token\n")
+    return path
+
+
+@pytest.fixture
 def shell(world: World, tmp_path: Path) -> Callable[[str], str]:
     """Run a printed command as an administrator, in the namespace of the test."""
     program = kubectl()

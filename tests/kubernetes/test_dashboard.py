@@ -14,18 +14,9 @@ from tests.dashboard.scene import TEXT
 from tests.lab.browser import NEEDS_CHROMIUM, browser
 from tests.lab.processes import free_ports, wait_until
 from tests.lab.prometheus_server import PrometheusServer
-from tests.lab.world import AUTOSCALER, World
+from tests.lab.world import AUTOSCALER, REAL_WORLD, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    pytest.mark.chrome,
-    pytest.mark.timeout(180),
-    NEEDS_CHROMIUM,
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = [*REAL_WORLD, NEEDS_CHROMIUM]
 WITHIN = 60.0
 
 

@@ -15,16 +15,9 @@ from tests.lab.browser import NEEDS_CHROMIUM, browser
 from tests.lab.processes import wait_until
 from tests.lab.real_pods import RealPod, real_pods
 from tests.lab.websocket_user import Users
-from tests.lab.world import WITHIN, World
+from tests.lab.world import REAL_WORLD, WITHIN, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    NEEDS_CHROMIUM,
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = [*REAL_WORLD, NEEDS_CHROMIUM]
 QUESTION, ENDS = "Do you still use this page?", "This server ends soon"
 TEXTS = {"idle": QUESTION, "deadline": QUESTION, "hardDeadline": ENDS}
 QUICK = {"settle": "1s", "reconnect": "1s"}
@@ -61,13 +54,6 @@ class Tabs:
 def tabs() -> Iterator[Tabs]:
     with browser() as started:
         yield Tabs(started)
-
-
-@pytest.fixture
-def token(tmp_path: Path) -> Path:
-    path = tmp_path / "sidecar-token"
-    path.write_text("a-token\n")
-    return path
 
 
 @pytest.fixture

@@ -15,16 +15,9 @@ import pytest
 from autoscaler.adapters.journals import JournalFiles
 from autoscaler.core.journal import Entry
 from tests.lab.processes import wait_until
-from tests.lab.world import AUTOSCALER, WITHIN, World
+from tests.lab.world import AUTOSCALER, REAL_WORLD, WITHIN, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    pytest.mark.timeout(240),
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = [pytest.mark.timeout(240), *REAL_WORLD]
 TAKEN_OVER_WITHIN = 60.0
 
 

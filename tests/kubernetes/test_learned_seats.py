@@ -9,21 +9,13 @@ import urllib.request
 from itertools import accumulate
 from typing import Any
 
-import pytest
 from kubernetes import client
 
 from tests.lab.processes import wait_until
 from tests.lab.prometheus_server import series
-from tests.lab.world import WITHIN, World
+from tests.lab.world import REAL_WORLD, WITHIN, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    pytest.mark.timeout(180),
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = REAL_WORLD
 LEARN = {"first": 10, "min": 5, "max": 40}
 AUTO = {"type": "sessions", "seats": "auto", "learn": LEARN}
 DAY, STEP = 86_400, 15

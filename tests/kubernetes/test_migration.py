@@ -16,16 +16,9 @@ from tests.hpa.registration import registered
 from tests.hpa.served_apis import GROUPS, ServedApis
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import wait_until
-from tests.lab.world import WITHIN, World
+from tests.lab.world import REAL_WORLD, WITHIN, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    pytest.mark.timeout(180),
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = REAL_WORLD
 EXTERNAL = "external.metrics.k8s.io"
 # Seconds: the controller looks at an HPA every 15 s.
 SYNCED_WITHIN = 60.0

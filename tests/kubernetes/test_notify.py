@@ -16,24 +16,10 @@ from exporter.tokens import TokenFile
 from tests.lab.bokeh_servers import APP, Served, bokeh_serve, instance_at
 from tests.lab.processes import free_ports, wait_until
 from tests.lab.websocket_user import Users
-from tests.lab.world import WITHIN, World
+from tests.lab.world import REAL_WORLD, WITHIN, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    pytest.mark.timeout(180),
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = REAL_WORLD
 TEXT = "A new version comes"
-
-
-@pytest.fixture
-def token(tmp_path: Path) -> Path:
-    path = tmp_path / "sidecar-token"
-    path.write_text("a-token\n")
-    return path
 
 
 @pytest.fixture

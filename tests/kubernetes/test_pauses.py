@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.deploy.pages import PAUSE_PAGE, blocks, commands
 from tests.lab.processes import wait_until
-from tests.lab.world import WITHIN, World
+from tests.lab.world import REAL_WORLD, WITHIN, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    pytest.mark.timeout(180),
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = REAL_WORLD
 
 
 def drains_two_of_three(world: World) -> None:

@@ -148,6 +148,18 @@ def test_who_may_not_list_pods_is_told_so_in_one_line(
 
 
 @once
+def test_a_namespace_that_is_not_there_is_not_taken_for_a_clean_one(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert remove(world, "--namespace", "no-such-namespace") == 1
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    told = "autoscaler remove: there is no namespace no-such-namespace; set --namespace\n"
+    assert said.err == told
+
+
+@once
 def test_the_printed_commands_uninstall_in_their_order(
     world: World, before: set[tuple[str, str, str]], shell: Callable[[str], str]
 ) -> None:

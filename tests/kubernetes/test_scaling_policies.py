@@ -20,16 +20,9 @@ from tests.deploy.pages import RESOURCES_PAGE, blocks, commands
 from tests.lab.access import Access
 from tests.lab.processes import wait_until
 from tests.lab.role import our_rules
-from tests.lab.world import WITHIN, World
+from tests.lab.world import REAL_WORLD, WITHIN, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    pytest.mark.timeout(180),
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = REAL_WORLD
 COMPONENT = Path("deploy/kubernetes/components/scaling-policies")
 SPEC: Json = {
     "target": {"deployment": "bokeh-app"},

@@ -21,20 +21,13 @@ from autoscaler.cli import main
 from autoscaler.core.lease import Lease, Place
 from autoscaler.core.membership import Member, to_text
 from tests.deploy.manifests import kubectl, run_kubectl
-from tests.deploy.pages import STATUS_PAGE, blocks, commands, run_shell, run_until
+from tests.deploy.pages import DASHBOARD_PAGE, STATUS_PAGE, blocks, commands, run_shell, run_until
 from tests.lab.access import Rule
 from tests.lab.own_programs import write_programs
 from tests.lab.processes import free_ports, wait_until
-from tests.lab.world import AUTOSCALER, WITHIN, World
+from tests.lab.world import AUTOSCALER, REAL_WORLD, WITHIN, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    pytest.mark.timeout(180),
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = REAL_WORLD
 Shown = Callable[..., tuple[int, str, str]]
 
 
@@ -232,12 +225,15 @@ def test_the_printed_commands_work_also_as_a_plugin_of_kubectl(
             assert "bokeh-app" in said, command
 
 
-def test_an_api_server_takes_the_objects_of_the_page(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [STATUS_PAGE, DASHBOARD_PAGE], ids=["status", "dashboard"])
+def test_an_api_server_takes_the_objects_of_the_page(
+    page: Path, world: World, tmp_path: Path
+) -> None:
     program = kubectl()
     if program is None:
         pytest.skip("NO KUBECTL: `make parts` builds it")
     here = f"namespace: {world.namespace}"
-    for number, text in enumerate(blocks(STATUS_PAGE, "yaml")):
+    for number, text in enumerate(blocks(page, "yaml")):
         file = tmp_path / f"{number}.yaml"
         file.write_text(text.replace("namespace: bokeh-autoscaler", here))
         access = ("--kubeconfig", world.access.admin, "--validate=strict")

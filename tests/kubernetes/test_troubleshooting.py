@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from tests.deploy.pages import TROUBLE_PAGE, commands, mentioned
 from tests.lab.objects import ROUTABLE
 from tests.lab.processes import wait_until
-from tests.lab.world import WITHIN, World
+from tests.lab.world import REAL_WORLD, WITHIN, World
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.control_plane,
-    pytest.mark.mostly_idle,
-    pytest.mark.prometheus,
-    pytest.mark.timeout(180),
-    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
-]
+pytestmark = REAL_WORLD
 
 
 def test_the_printed_command_shows_which_pods_are_cordoned_and_why(

@@ -34,6 +34,8 @@ BUSYBOX = Path("/bin/busybox")
 NO_COMMIT = {"BOKEH_AUTOSCALER_COMMIT": "test"}
 # How often pip may fail, and seconds between two attempts.
 PIP_TRIES, PIP_PAUSE = 3, 10.0
+# Of the packages beside Bokeh and Panel, those that neither needs, and that take a minute to copy.
+NO_NEED_OF_BOKEH = ("dask", "distributed", "llvmlite", "numba", "pyarrow", "scipy", "xarray")
 
 
 def pause_image() -> Path:
@@ -353,3 +355,11 @@ def _pip(*words: str) -> None:
 
 if __name__ == "__main__":
     print(*map(our_image, sys.argv[1:]), sep="\n")
+
+
+def copy_wheels_of_bokeh(folder: Path) -> None:
+    """Make a folder with the wheels of Bokeh and Panel, and of what they need."""
+    folder.mkdir()
+    for wheel in wheels(ROOT / "requirements" / "big-data.txt").iterdir():
+        if wheel.name.partition("-")[0] not in NO_NEED_OF_BOKEH:
+            shutil.copy(wheel, folder)

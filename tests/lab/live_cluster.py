@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
@@ -194,13 +196,16 @@ def inside(options: argparse.Namespace) -> int:
         f"http://127.0.0.1:{listener.getsockname()[1]}{door.path}"
         for door, listener in zip(DOORS, listeners, strict=True)
     ]
-    tell(admin, urls, bare=options.bare)
+    tell(admin, urls, options.named, bare=options.bare)
     asyncio.run(serve(Access(admin, admin.parent), listeners))
     return 0
 
 
-def tell(admin: Path, urls: Sequence[str], *, bare: bool) -> None:
-    """Print what a person needs to use the cluster. bare: nothing of ours runs yet."""
+def tell(admin: Path, urls: Sequence[str], own: Sequence[str], *, bare: bool) -> None:
+    """Print what a person needs to use the cluster. bare: nothing of ours runs yet.
+
+    own: the names of images that the person brought.
+    """
     for door, url in zip(DOORS, urls, strict=True):
         print(f"{door.title:22} {url}{'    (once it runs)' if bare or not door.app else ''}")
     if not bare:
@@ -210,8 +215,16 @@ def tell(admin: Path, urls: Sequence[str], *, bare: bool) -> None:
     print(f"any program in there:  {one_node.any_from_outside(admin)}")
     print(f"                       inside {'kubectl get nodes' if bare else 'autoscaler status'}")
     images = names_of_the_tutorial() if bare else [f"localhost/{name}:test" for name in OURS]
-    print(f"images on the node:    {' '.join(images)}")
+    print(f"images on the node:    {' '.join([*images, *own])}")
     print("Ctrl-C ends it all.", flush=True)
+
+
+def tags_of(archive: Path) -> list[str]:
+    """Return the names of an image that `docker save` wrote."""
+    with tarfile.open(archive) as content:
+        member = content.extractfile("manifest.json")
+        assert member is not None
+        return [tag for each in json.load(member) for tag in each["RepoTags"] or ()]
 
 
 def outside(options: argparse.Namespace) -> int:
@@ -224,6 +237,7 @@ def outside(options: argparse.Namespace) -> int:
         inner += ["--began", str(time.time()), options.command]
         inner += ["--bare"] if options.bare else []
         skip = ["--or-skip"] if options.or_skip else []
+        inner += [word for image in options.image for word in ("--named", *tags_of(Path(image)))]
         given_images = [word for image in options.image for word in ("--image", image)]
         return one_node.main(["--stack", *skip, *given_images, *kept, "--", *inner])
 
@@ -233,6 +247,7 @@ def main() -> int:
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--fd", action="append", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--named", nargs="*", action="extend", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--or-skip", action="store_true", help="as of tests.lab.real_node")
     parser.add_argument("--bare", action="store_true", help="apply nothing; only load the images")
     parser.add_argument(

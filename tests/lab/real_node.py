@@ -207,7 +207,8 @@ def _outside(options: argparse.Namespace) -> int:
         # A terminal sends Ctrl-C to the inner process too, which ends the node in good order.
         signal.signal(signal.SIGINT, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: process.kill())
-        return process.wait()
+        code = process.wait()
+        return 128 + signal.SIGTERM if code == -signal.SIGKILL else code
 
 
 if __name__ == "__main__":

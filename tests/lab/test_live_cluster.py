@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy import tutorial
-from tests.lab.images import ROOT
+from tests.lab.images import ROOT, our_image
 from tests.lab.processes import wait_until
 from tests.lab.real_node import problem
 
@@ -121,8 +121,12 @@ def test_a_bare_one_has_nothing_of_ours_and_takes_what_the_tutorial_installs(
     tutorial.write(tmp_path)
     rolled_out = "rollout status --timeout=120s deployment"
 
-    with terminal("tests.lab.live_cluster", "--bare") as process:
+    own = str(our_image("bokeh-example"))
+    with terminal("tests.lab.live_cluster", "--bare", "--image", own) as process:
         said = said_by(process)
+        assert re.search(
+            r"^images on the node:.* localhost/bokeh-example:test\b", said, re.MULTILINE
+        )
         [inside] = re.findall(r"alias inside='(.+)'", said)
         asked = [*shlex.split(inside.replace("$PATH", os.environ["PATH"])), "sh", "-c"]
 
@@ -144,9 +148,9 @@ def test_a_bare_one_has_nothing_of_ours_and_takes_what_the_tutorial_installs(
             wait_until(lambda: answers(dashboard), 30.0, dashboard)
             server.terminate()
 
-        os.killpg(process.pid, signal.SIGINT)
+        process.terminate()
 
-        assert process.wait(ENDED_WITHIN) == 0
+        assert process.wait(ENDED_WITHIN) == 128 + signal.SIGTERM
 
 
 def test_it_exits_as_its_command_does() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from urllib3.exceptions import HTTPError
 
@@ -25,6 +26,15 @@ from tests.lab.scripted_sidecars import ScriptedSidecars
 
 AUTOSCALER = Path(sys.executable).with_name("autoscaler")
 WITHIN = 30.0
+# The marks of tests of a daemon in a `World`: one Prometheus, the current one, is enough for them.
+REAL_WORLD = [
+    pytest.mark.slow,
+    pytest.mark.control_plane,
+    pytest.mark.mostly_idle,
+    pytest.mark.prometheus,
+    pytest.mark.timeout(180),
+    pytest.mark.parametrize("prometheus_program", ["current"], indirect=True),
+]
 AHEAD = """
 import sys, time
 from autoscaler.adapters.clock import SystemClock

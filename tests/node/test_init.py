@@ -13,7 +13,7 @@ import pytest
 
 from tests.adoption import apps
 from tests.deploy.pages import blocks, run_shell
-from tests.lab.images import ROOT, build_base, build_image, wheels
+from tests.lab.images import ROOT, build_base, build_image, copy_wheels_of_bokeh
 from tests.lab.live_cluster import NAMESPACE
 from tests.lab.objects import ROUTABLE
 from tests.lab.processes import wait_until
@@ -35,8 +35,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.node, pytest.mark.timeout(700)]
 
 COOKIE = "sticky_pod="  # of HAProxy
 STOCK = "localhost/stock-bokeh:test"
-# Of the packages beside Bokeh and Panel, those that neither needs, and that take a minute to copy.
-LARGE = ("dask", "distributed", "llvmlite", "numba", "pyarrow", "scipy", "xarray")
 DOCKERFILE = """\
 ARG BASE
 FROM ${BASE}
@@ -63,10 +61,7 @@ def stock_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image as an app's team builds it without us. The archive."""
     context = tmp_path_factory.mktemp("stock")
     shutil.copy(ROOT / "deploy" / "images" / "example" / "app.py", context)
-    (context / "wheels").mkdir()
-    for wheel in wheels(ROOT / "requirements" / "big-data.txt").iterdir():
-        if wheel.name.partition("-")[0] not in LARGE:
-            shutil.copy(wheel, context / "wheels")
+    copy_wheels_of_bokeh(context / "wheels")
     dockerfile = context / "Dockerfile"
     dockerfile.write_text(DOCKERFILE)
     return build_image(STOCK, dockerfile, context, {"BASE": build_base()})

@@ -82,7 +82,8 @@ def test_users_of_an_address_without_an_app_are_refused_in_one_line(
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"autoscaler users: {url} opens no session; name a page that `bokeh serve` serves\n"
+        f"autoscaler users: {url} opens no session (HTTP 404: Not Found); name a page that "
+        "`bokeh serve` serves\n"
     )
 
 

@@ -190,7 +190,7 @@ def test_each_policy_is_simulated_with_pods_of_its_own_seats(
     out = capsys.readouterr().out
 
     assert (found["old"]["assumptions"]["seats"], found["new"]["assumptions"]["seats"]) == told
-    line = f"Seats per pod, as each policy states them: old {told[0]}, new {told[1]};"
+    line = f"Seats per pod, as each policy has them: old {told[0]}, new {told[1]};"
     assert (line in out) is (told[0] != told[1])
 
 

@@ -17,7 +17,6 @@ from tests.lab.processes import wait_until
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.chrome,
     NEEDS_CHROMIUM,
 ]
 

@@ -106,7 +106,7 @@ def test_names_and_namespaces_choose(
         ),
         (["dash", "typo"], 1, "the daemon has no policy for typo; there are policies for"),
         (["--url", "http://127.0.0.1:1"], 1, "cannot ask the daemon at http://127.0.0.1:1: Conn"),
-        (["--url", "localhost:9551"], 1, "expected an address such as http://localhost:9551"),
+        (["--url", "localhost:9551"], 2, "expected an address with http:// or https://, such as"),
         (["--output", "xml"], 2, "invalid choice: 'xml'"),
         (["--every", "0s"], 2, "'0s': expected more than 0s"),
         (["--port", "0"], 2, "'0': expected a whole number, 1 to 65535"),
@@ -133,6 +133,24 @@ def test_what_is_wrong_is_one_line_and_an_exit_code(
     assert (ended, said.out) == (code, "")
     assert told in said.err.splitlines()[-1]
     assert code == 2 or said.err.count("\n") == 1
+
+
+def test_of_many_policies_an_error_names_some(capsys: pytest.CaptureFixture[str]) -> None:
+    every = [
+        policy(name=f"p{n}", target={"namespace": "b", "deployment": f"d{n}"}) for n in range(300)
+    ]
+    cluster = FakeCluster()
+    made = Daemon(Ports(FakePolicies(tuple(every)), cluster, cluster, cluster, cluster.clock))
+    made.run_once()
+    server = made.web_server(("127.0.0.1", 0))
+    server.start()
+
+    assert main(["status", "--url", f"http://127.0.0.1:{server.port}", "nobody"]) == 1
+
+    server.stop()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(", 290 others")
+    assert line.count("b/d") == 10
 
 
 def test_a_deployment_for_which_nobody_leads_is_an_exit_code(

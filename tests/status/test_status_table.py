@@ -171,7 +171,9 @@ def test_on_a_terminal_the_last_table_is_drawn_over(monkeypatch: pytest.MonkeyPa
     screen.show(["a", "b", "c"])
     screen.show(["a line that is longer than the terminal"])
     screen.show(["1", "2", "3", "4", "5"])
-    assert drawn(stream.getvalue()) == ["1", "2", "3"]
+    assert drawn(stream.getvalue()) == ["1", "2", "3 more lines: name "]
+    screen.show(["1", "2", "3", "4"], ["no answer"])
+    assert drawn(stream.getvalue()) == ["1", "3 more lines: name ", "no answer"]
     screen.show(["a line that is longer than the terminal"])
 
     assert drawn(stream.getvalue()) == ["a line that is long"]

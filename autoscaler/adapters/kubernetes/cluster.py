@@ -97,8 +97,10 @@ class KubernetesCluster:
         try:
             load(settings)
         except INVALID as error:
+            is_told = isinstance(error, ConfigException | OSError | YAMLError)
+            reason = one_line(error) if is_told else "the kubeconfig is no object of kind Config"
             raise ClusterError(
-                f"cannot connect to the Kubernetes API: {one_line(error)}; set --kubeconfig"
+                f"cannot connect to the Kubernetes API: {reason}; set --kubeconfig"
             ) from None
         if clock is None:
             return cls(BoundedClient(settings, load))

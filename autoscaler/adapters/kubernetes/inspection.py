@@ -5,7 +5,7 @@ Nothing is written. What cannot be read is named and is None, which differs from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,14 +34,15 @@ class Inspection:
     """All that was seen. A list is None if it could not be read.
 
     absent: which of `deployment` and `daemon` do not exist; one that may not be read is only None.
-    pods: of the Deployment's selector. events: about the Deployment. missing_rights: what the
-    daemon may not do; None if that is not known. unexamined: why something is not known, a line
-    each.
+    deployments: all of the namespace. pods: of the Deployment's selector. events: about the
+    Deployment. missing_rights: what the daemon may not do; None if that is not known. unexamined:
+    why something is not known, a line each.
     """
 
     deployment: Json | None = None
     daemon: Json | None = None
     absent: frozenset[str] = frozenset()
+    deployments: Found = None
     pods: Found = None
     services: Found = None
     endpoint_slices: Found = None
@@ -74,6 +75,7 @@ class Inspector:
         policy: Any = client.PolicyV1Api(api)
         # By the field: the resource as a Role names it, and its list request.
         self._lists: dict[str, tuple[str, Call]] = {
+            "deployments": ("deployments", self._apps.list_namespaced_deployment),
             "pods": ("pods", core.list_namespaced_pod),
             "services": ("services", core.list_namespaced_service),
             "endpoint_slices": ("endpointslices", discovery.list_namespaced_endpoint_slice),
@@ -152,13 +154,7 @@ class Inspector:
         namespace = daemon["metadata"]["namespace"]
         spec = daemon["spec"]["template"]["spec"]
         account = spec.get("serviceAccountName") or "default"
-        wanted = needed(
-            ref,
-            argument(daemon, "--lease-namespace") or namespace,
-            argument(daemon, "--lease") or DEFAULT_LEASE,
-            int(shards) if (shards := argument(daemon, "--shards") or "").isdecimal() else 1,
-        )
-        missing = []
+        wanted, missing = needed_by(daemon, ref), []
         for done, right in enumerate(wanted):
             self._progress(0.1 + 0.5 * done / len(wanted))
             try:
@@ -186,23 +182,43 @@ class Inspector:
         return bool(answer["status"].get("allowed"))
 
 
+def needed_by(daemon: Json, ref: TargetRef) -> list[Right]:
+    """Return what a daemon with these arguments needs for a target. Pure."""
+    lease = argument(daemon, "--lease") or DEFAULT_LEASE
+    read = arguments(daemon, "--scaling-policies")
+    return needed(
+        ref,
+        argument(daemon, "--lease-namespace") or daemon["metadata"]["namespace"],
+        None if lease == "none" else lease,
+        int(shards) if (shards := argument(daemon, "--shards") or "").isdecimal() else 1,
+        by_objects=not {ref.namespace, "*"}.isdisjoint(read),
+    )
+
+
 def words(container: Json) -> Sequence[str]:
     """Return the command and the arguments of a container, as far as its manifest has them."""
     return [*(container.get("command") or ()), *(container.get("args") or ())]
 
 
-def option(arguments: Sequence[str], name: str) -> str | None:
-    """Return the value of an option on a command line: `--name=value` or `--name value`."""
-    for number, word in enumerate(arguments):
-        if word == name and number + 1 < len(arguments):
-            return arguments[number + 1]
-        if word.startswith(f"{name}="):
-            return word.partition("=")[2]
-    return None
+def option(said: Sequence[str], name: str) -> str | None:
+    """Return the first value of an option on a command line: `--name=value` or `--name value`."""
+    return next(_values(said, name), None)
+
+
+def _values(said: Sequence[str], name: str) -> Iterator[str]:
+    for number, word in enumerate(said):
+        if word == name and number + 1 < len(said):
+            yield said[number + 1]
+        elif word.startswith(f"{name}="):
+            yield word.partition("=")[2]
 
 
 def argument(deployment: Json, name: str) -> str | None:
-    """Return the value of an option in any container of a Deployment, or None."""
+    """Return the first value of an option in the containers of a Deployment, or None."""
+    return next(iter(arguments(deployment, name)), None)
+
+
+def arguments(deployment: Json, name: str) -> list[str]:
+    """Return all values of an option in the containers of a Deployment."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
-    found = (option(words(each), name) for each in containers)
-    return next((each for each in found if each is not None), None)
+    return [value for each in containers for value in _values(words(each), name)]

@@ -26,7 +26,7 @@ from autoscaler.adapters.kubernetes.pods import (
     Json,
 )
 from autoscaler.core.lease import DURATION, Place
-from autoscaler.errors import TargetNotFoundError
+from autoscaler.errors import AutoscalerError, ForbiddenError, TargetNotFoundError
 
 PREFIX = "bokeh-autoscaler/"
 PAGE = 500
@@ -62,6 +62,16 @@ class Removal:
         self._core = client.CoreV1Api(api)
         self._pods = Kinds.of(api).pods
         self._leases = client.CoordinationV1Api(api)
+
+    def check_namespace(self, name: str) -> None:
+        """Raise AutoscalerError if there is no such namespace; who may not read it is not told."""
+        what = ("get", "namespaces", "", name)
+        try:
+            ask(what, self._core.read_namespace, name)
+        except TargetNotFoundError:
+            raise AutoscalerError(f"there is no namespace {name}; set --namespace") from None
+        except ForbiddenError:
+            return  # a Role of the namespace alone
 
     def pods(self, namespaces: Sequence[str]) -> list[Trace]:
         """Return the pods that carry something of ours, the cordoned ones first.

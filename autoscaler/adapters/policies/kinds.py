@@ -12,12 +12,12 @@ from autoscaler.adapters.policies.scalars import shown
 from autoscaler.adapters.policies.yaml import Document, Path, Problem, path_text
 
 _ONLY_DEPLOYMENTS = "the target of a policy is a Deployment"
-_WORKLOADS = (
+WORKLOADS = (
     *("StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "DeploymentConfig"),
     *("Rollout", "CloneSet", "Job", "CronJob", "Pod", "ScaledJob"),
 )
 # Keys of a target that name another workload.
-_TARGET_KEYS = {kind.lower(): kind for kind in (*_WORKLOADS, "Deployment")}
+_TARGET_KEYS = {kind.lower(): kind for kind in (*WORKLOADS, "Deployment")}
 _OF_CHARTS = frozenset(
     {
         *("affinity", "autoscaling", "fullnameOverride", "global", "image", "ingress"),
@@ -172,5 +172,5 @@ _KINDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     **dict.fromkeys((HPA, SCALED_OBJECT), _autoscaler),
     "Deployment": _deployment,
     KIND: _resource,
-    **dict.fromkeys(_WORKLOADS, _workload),
+    **dict.fromkeys(WORKLOADS, _workload),
 }
