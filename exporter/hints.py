@@ -6,8 +6,9 @@
         hints = None
 
 Each call concerns the session whose code runs: its script, a callback, or a task of these. In a
-thread, name the session by its document. Without the agent, or outside of a session, a call does
-nothing. No call raises; a wrong argument is one warning in the log. A hint ends with its session.
+thread, and in a coroutine after an `await`, name the session by its document. Without the agent a
+call does nothing. No call raises: a wrong argument, and a call outside of a session, is one warning
+in the log. A hint ends with its session.
 """
 
 from __future__ import annotations

@@ -13,9 +13,13 @@ from autoscaler.core.now import Now
 from autoscaler.core.schedule import effective
 from autoscaler.model import PodState
 from autoscaler.policy import Policy
+from exporter.agent.notice import LASTS_SECONDS
 
 # Seconds between two rounds of questions.
 ROUND = 30.0
+# A question is withdrawn from the pages if it is not given in so many rounds, which are as rare as
+# the decisions of the policy.
+MISSED = 3
 # On a pod whose deadline has passed, users are asked again before they count as gone.
 UNUSED_FOR = ACTIVE_WITHIN - 2 * ROUND
 # For so long a sticky proxy leads a page that is loaded again to the pod that it came from.
@@ -61,7 +65,9 @@ def due(policy: Policy, pods: Iterable[PodState], at: float) -> Iterator[Due]:
 def _question(policy: Policy, text: str, seconds: float, idle_for: float) -> dict[str, object]:
     texts = policy.notices
     own = {"button": texts.stay, "closed": texts.closed, "reload": texts.reload}
-    return {"kind": "ask", "text": text, "seconds": seconds, "idle_for": idle_for, **own}
+    lasts = MISSED * policy.interval
+    more = {"lasts": lasts} if lasts > LASTS_SECONDS else {}
+    return {"kind": "ask", "text": text, "seconds": seconds, "idle_for": idle_for, **own, **more}
 
 
 def _may_close(pods: Iterable[PodState]) -> tuple[PodState, ...]:

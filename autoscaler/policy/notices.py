@@ -9,14 +9,21 @@ from pydantic import AfterValidator, Field, model_validator
 from autoscaler.policy.fields import Model, duration_field
 from autoscaler.policy.notations import Duration
 from autoscaler.units import duration_text
-from exporter.agent.notice import ASK, LEAST_SECONDS, LONGEST_LABEL, LONGEST_TEXT, MOST_SECONDS
+from exporter.agent.notice import (
+    ASK,
+    LEAST_SECONDS,
+    LONGEST_LABEL,
+    LONGEST_TEXT,
+    MOST_SECONDS,
+    is_readable,
+)
 
 # Below, users who read a page would be asked all the time.
 LEAST_IDLE = 60.0
 
 
 def _printable(value: str) -> str:
-    if not value.strip() or not value.isprintable():
+    if not is_readable(value):
         raise ValueError("expected printable characters on one line")
     return value
 

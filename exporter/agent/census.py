@@ -38,7 +38,8 @@ class Mark:
     """The agent's data on a session, attached to it.
 
     created, ready: when its creation began and ended. opened: when a client last connected. used:
-    when its user last did something. loop: in which it lives. notices: those in its page, by kind.
+    when its user last did something. changed: when its application last changed its document.
+    loop: in which it lives. notices: those in its page, by kind.
     """
 
     app: str
@@ -48,6 +49,7 @@ class Mark:
     process: int = field(default_factory=os.getpid)
     opened: float = field(default_factory=time.monotonic)
     used: float = field(default_factory=time.monotonic)
+    changed: float = field(default_factory=time.monotonic)
     loop: Any = None
     notices: dict[str, Any] = field(default_factory=dict)
 

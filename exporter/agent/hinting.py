@@ -19,10 +19,13 @@ from math import isfinite, isnan
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from ..texts import visible  # noqa: TID252 - not by the name `exporter`, which may be the app's
+
 LOG = logging.getLogger("exporter.hints")
 MOST_BUSY_SECONDS = 86_400.0
 MOST_SEATS = 1000.0  # that one session may take
 MOST_WARNINGS = 100  # that differ; each is logged once
+LONGEST_WARNING = 300  # characters: an argument may be a table
 
 _warned: set[str] = set()
 
@@ -55,7 +58,8 @@ def serve(loop: Any) -> None:
 def take(name: str, value: object, document: object = None) -> None:
     """Take a hint on the session of a document, by default of the one whose code runs.
 
-    Does nothing outside of a session. Never raises: a wrong argument is one warning in the log.
+    Does nothing where no server runs. Never raises: a wrong argument is one warning in the log, and
+    so is a call in which nobody can know the session.
     """
     try:
         _take(name, value, document)
@@ -66,7 +70,8 @@ def take(name: str, value: object, document: object = None) -> None:
 
 
 def warn(message: str) -> None:
-    """Log a warning for the author of the application, each only once."""
+    """Log a warning for the author of the application, on one line, each only once."""
+    message = visible(message, LONGEST_WARNING)
     if message not in _warned and len(_warned) < MOST_WARNINGS:
         _warned.add(message)
         LOG.warning("hints.%s", message)
@@ -95,7 +100,9 @@ def _current() -> Any:
 
     document = _plain(curdoc())
     if document.session_context is None:
-        return None
+        if not _loops:  # no server runs, as in a script
+            return None
+        raise ValueError("called outside of a session, expected document=DOCUMENT there")
     with suppress(RuntimeError):  # no event loop runs in this thread
         if asyncio.get_running_loop() in _loops:
             return document

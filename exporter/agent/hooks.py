@@ -15,10 +15,18 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from . import asgi, ending_sessions, forked_worker, handoff, hinting, process, tornado_http
+from . import (
+    asgi,
+    ending_sessions,
+    forked_worker,
+    handoff,
+    hinting,
+    messages,
+    process,
+    tornado_http,
+)
 from .admission import REASON, STATUS, Refused
 from .census import Mark, is_library_app, mark_of, route_of
-from .use import is_use
 from .visits import Visit, ongoing
 
 _wrapped: set[tuple[type, str]] = set()
@@ -89,6 +97,7 @@ def _hook_sessions(module: Any) -> None:
     wrap(module.ServerSession, "subscribe", _subscribe)
     wrap(module.ServerSession, "unsubscribe", _unsubscribe)
     wrap(module.ServerSession, "destroy", _destroy)
+    wrap(module.ServerSession, "_document_patched", messages.document_patched)
     hinting.count_as_blocking(module.ServerSession)
 
 
@@ -217,25 +226,7 @@ def _destroy(original: Any, self: Any) -> None:
 
 
 def _hook_protocol(module: Any) -> None:
-    wrap(module.ProtocolHandler, "handle", _handle)
-
-
-async def _handle(original: Any, self: Any, message: Any, connection: Any) -> Any:
-    """Time one message. This takes 2 us; Bokeh takes a millisecond for the smallest message."""
-    if is_library_app(connection.application_context):
-        return await original(self, message, connection)
-    agent, app, began = process.worker(), route_of(connection.application_context), time.monotonic()
-    agent.active(app)
-    answers = agent.notices.is_answer(message, connection.session)
-    if not answers and is_use(message):
-        agent.notices.used(connection.session)
-    reply = await original(self, message, connection)
-    if answers:
-        agent.notices.heard(connection.session)
-    agent.tally.observe("bokeh_message_duration_seconds", app, seconds=time.monotonic() - began)
-    if getattr(reply, "msgtype", "") == "ERROR":  # a callback raised, which Bokeh only logs
-        agent.tally.add("bokeh_message_errors_total", app)
-    return reply
+    wrap(module.ProtocolHandler, "handle", messages.handle)
 
 
 def _hook_pages(module: Any) -> None:

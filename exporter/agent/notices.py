@@ -12,17 +12,16 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from . import hinting
 from .census import Mark, is_blocked, is_library_app, mark_of, members
 from .notice import ASK, CLOSE, LEAVING, Notice
-from .notice_bar import Bar
 from .question import GRACE_SECONDS, SHOW_AGAIN_SECONDS, Question
+from .showing import Shown, following
 from .tally import Tally
 from .thread_errors import ThreadErrors
-from .use import events_of
+from .use import touched_by
 from .visits import snapshot
 
 STEP_SECONDS = 1.0
@@ -30,36 +29,10 @@ LOADED_SECONDS = 5.0  # from the start of a connection until its page can say th
 # Between two pages that get the bar. For a page with eight plots that takes 17 ms, in which the
 # loop serves nobody.
 SPREAD_SECONDS = 0.02
+SHOWN_SECONDS = 10.0  # in which an announcement reaches the pages, even if nothing is left of it
 CLOSED = 1000
 UNUSED, ALLOWED = "released: nobody used the page", "released: the app lets the page be closed"
 RELEASED = "bokeh_sessions_released_total"
-
-
-@dataclass(slots=True)
-class Shown:
-    """A notice in one page, until the user closes or answers it (`seen`), or the page is closed.
-
-    number: of its last showing. first: the number before its first one; earlier answers of the page
-    were to another notice. until: when that comes which is announced. connections: those of the
-    session when it was shown last.
-    """
-
-    notice: Notice
-    bar: Bar
-    until: float
-    question: Question | None = None
-    number: int = 0
-    first: int = 0
-    due: float = 0.0
-    busy: bool = False
-    closed: bool = False
-    connections: set[Any] = field(default_factory=set)
-    tasks: set[Any] = field(default_factory=set)
-
-    @property
-    def seen(self) -> bool:
-        """Whether there is nothing left to show."""
-        return self.closed or (self.question is not None and self.question.answered)
 
 
 class Notices:
@@ -68,7 +41,7 @@ class Notices:
     def __init__(self, contexts: Iterable[Any], tally: Tally) -> None:
         self._contexts = contexts
         self._tally = tally
-        self._told: tuple[Notice, float] | None = None
+        self._told: tuple[Notice, float, float] | None = None  # until when, and shown how long
         self._turning: set[Any] = set()
         self._complaints = ThreadErrors("the agent")
         self.taken: str | None = None
@@ -82,7 +55,8 @@ class Notices:
             self.close_allowed(loops, notice)
             return
         if notice.kind != ASK:
-            self._told = notice, time.monotonic() + notice.seconds
+            now = time.monotonic()
+            self._told = notice, now + notice.seconds, now + max(notice.seconds, SHOWN_SECONDS)
         _in_each(loops, self._begin, notice)
 
     def close_allowed(self, loops: Iterable[Any], notice: Notice = LEAVING) -> None:
@@ -95,14 +69,22 @@ class Notices:
     def is_answer(self, message: Any, session: Any) -> bool:
         """Return whether a message only says what a page does about a notice."""
         mark = mark_of(session)
-        if mark is None or not mark.notices or message.msgtype != "PATCH-DOC":
+        if mark is None or not mark.notices:
             return False
-        own = {shown.bar.answer_id for shown in mark.notices.values()}
-        try:
-            touched = [event["model"]["id"] for event in events_of(message)]
-        except (LookupError, TypeError):  # for example an event of the document
-            return False
+        own = {each for shown in mark.notices.values() for each in shown.bar.answer_ids}
+        touched = touched_by(message)
         return bool(touched) and own.issuperset(touched)
+
+    @staticmethod
+    def is_late(message: Any, session: Any) -> bool:
+        """Return whether the application has removed the root to which an answer belongs.
+
+        Bokeh would log an error. The page answers again when it is shown the notice again.
+        """
+        document = None if session.destroyed else session.document
+        return document is not None and any(
+            document.get_model_by_id(each) is None for each in touched_by(message)
+        )
 
     def heard(self, session: Any) -> None:
         """Act on the answer of a page."""
@@ -120,8 +102,10 @@ class Notices:
         if word == "stay":
             self.used(session)
         elif word == "shown" and shown.question is not None:
-            shown.question.confirm(number)
-        elif word == "silent" and _is_over(shown, number):
+            if shown.question.is_prompt(time.monotonic()):
+                shown.question.confirm(number)
+            shown.confirmed()
+        elif word == "silent" and shown.is_over(time.monotonic(), number):
             self._do(shown, self._release(session, shown, number))
 
     def used(self, session: Any) -> None:
@@ -147,10 +131,14 @@ class Notices:
         now = time.monotonic()
         for session, mark in self._sessions(loop):
             last = mark.notices.get(ASK)
-            if (last is None or last.seen) and _is_unused(session, mark, notice.idle_for, now):
-                bar, number = (Bar(), 0) if last is None else (last.bar, last.number)
-                question = Question(notice.seconds, number, number)
-                mark.notices[ASK] = Shown(notice, bar, now, question, number, number)
+            if last is not None and last.question is not None and not last.seen:
+                if last.notice.says_what(notice):
+                    last.question.repeat(now, notice.lasts)
+            elif _is_unused(session, mark, notice.idle_for, now):
+                shown = following(last, notice, now)
+                shown.question = Question(notice.seconds, shown.number, shown.number)
+                shown.question.repeat(now, notice.lasts)
+                mark.notices[ASK] = shown
 
     def _close_allowed(self, loop: Any, notice: Notice) -> None:
         now = time.monotonic()
@@ -161,8 +149,8 @@ class Notices:
                 continue
             shown = mark.notices.get(CLOSE)
             if shown is None or not shown.busy:
-                bar, number = (Bar(), 0) if shown is None else (shown.bar, shown.number)
-                shown = Shown(notice, bar, now, None, number, number, closed=True)
+                shown = following(shown, notice, now)
+                shown.closed = True
                 mark.notices[CLOSE] = shown
                 self._do(shown, self._close_page(session, mark, shown))
 
@@ -180,25 +168,32 @@ class Notices:
 
     def _show_due(self, loop: Any) -> bool:
         now = time.monotonic()
-        told = self._told if self._told is not None and now < self._told[1] else None
+        told = self._told if self._told is not None and now < self._told[2] else None
         asking, wait = False, 0.0
         for session, mark in self._sessions(loop):
             if told is not None:
-                self._tell(mark, *told)
+                self._tell(mark, *told[:2])
             for shown in mark.notices.values():
+                self._withdraw(session, shown, now)
                 asking = asking or (shown.question is not None and not shown.seen)
-                if session.connection_count and _is_due(shown, now):
+                if session.connection_count and shown.is_due(session, now):
                     wait += SPREAD_SECONDS * (shown.number == shown.first)
                     shown.due = now + wait + SHOW_AGAIN_SECONDS
                     self._do(shown, self._show(session, shown, wait))
         return asking or told is not None
 
+    def _withdraw(self, session: Any, shown: Shown, now: float) -> None:
+        """Hide a question that nobody repeats. It is neither answered nor over."""
+        question = shown.question
+        if question is not None and not shown.seen and not shown.busy and question.is_lapsed(now):
+            shown.closed = True
+            self._do(shown, self._clear(session, shown))
+
     @staticmethod
     def _tell(mark: Mark, notice: Notice, until: float) -> None:
         last = mark.notices.get(notice.kind)
         if last is None or last.notice is not notice:
-            bar, number = (Bar(), 0) if last is None else (last.bar, last.number)
-            mark.notices[notice.kind] = Shown(notice, bar, until, None, number, number)
+            mark.notices[notice.kind] = following(last, notice, until)
 
     def _sessions(self, loop: Any) -> list[tuple[Any, Mark]]:
         """Return the sessions of this process that live in a loop.
@@ -249,6 +244,7 @@ class Notices:
         if question is not None and connections != shown.connections:
             question.begin_anew()
         shown.connections = connections
+        shown.pauses(now)
         left = shown.until - now if question is None else question.next_showing(now)
         shown.number += 1
         self._say(shown, shown.notice.kind, left=max(0.0, left))
@@ -257,12 +253,16 @@ class Notices:
     def _say(shown: Shown, kind: str, **more: Any) -> None:
         notice = shown.notice
         shown.bar.show(
-            kind=kind, number=shown.number, **{"text": notice.text, "button": notice.button, **more}
+            kind=kind,
+            number=shown.number,
+            first=shown.first,
+            **{"text": notice.text, "button": notice.button, **more},
         )
 
     async def _clear(self, session: Any, shown: Shown) -> None:
         shown.number += 1
-        await _locked(session, lambda _: self._say(shown, "nothing", left=0.0))
+        if await _locked(session, shown.bar.hang):
+            await _locked(session, lambda _: self._say(shown, "nothing", left=0.0))
 
     async def _release(self, session: Any, shown: Shown, number: int) -> None:
         """Close a page whose user has not answered, and say so in it.
@@ -272,11 +272,10 @@ class Notices:
         """
         mark, connections = mark_of(session), shown.connections
         await asyncio.sleep(GRACE_SECONDS)
-        if mark is None or not await _locked(
-            session, lambda _: self._may_release(session, shown, number, connections)
-        ):
+        if mark is None or not await _locked(session, shown.bar.hang):
             return
-        await self._end(session, mark, UNUSED)
+        if await _locked(session, lambda _: self._may_release(session, shown, number, connections)):
+            await self._end(session, mark, UNUSED)
 
     async def _end(self, session: Any, mark: Mark, reason: str) -> None:
         session.request_expiration()
@@ -295,6 +294,8 @@ class Notices:
         """Say in the page that it is closed, unless there is work in it. Returns whether it is."""
         if not hinting.may_be_closed(session) or is_blocked(session, locks=1):
             return False
+        if not shown.bar.hangs_in(session.document):
+            return False
         shown.number += 1
         words = {"text": shown.notice.text, "button": shown.notice.reload}
         self._say(shown, "released", left=0.0, **words)
@@ -305,7 +306,7 @@ class Notices:
 
         With the document locked, no message that has arrived before is still waiting.
         """
-        if not _is_over(shown, number):
+        if not shown.is_over(time.monotonic(), number) or not shown.bar.hangs_in(session.document):
             return False
         shown.closed = True
         shown.number += 1
@@ -329,16 +330,6 @@ async def _close(carrier: Any, reason: str) -> None:
     closing = socket.close(CLOSED, reason)
     if inspect.isawaitable(closing):
         await closing
-
-
-def _is_due(shown: Shown, now: float) -> bool:
-    return not shown.seen and not shown.busy and shown.due <= now
-
-
-def _is_over(shown: Shown, number: int) -> bool:
-    """Return whether a page may be closed that reports silence to this showing of a question."""
-    question = shown.question
-    return question is not None and not shown.closed and question.is_over(time.monotonic(), number)
 
 
 def _is_unused(session: Any, mark: Mark, idle_for: float, now: float) -> bool:

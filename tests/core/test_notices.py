@@ -10,7 +10,7 @@ import yaml
 
 from autoscaler.core.notices import due
 from autoscaler.model import Cause, Cordon, Occupancy
-from exporter.agent.notice import parsed
+from exporter.agent.notice import LASTS_SECONDS, parsed
 from tests.builders import NOW, pod, policy
 from tests.deploy.pages import ANSWERS_PAGE, NOTICES_PAGE, blocks
 
@@ -40,6 +40,14 @@ def test_an_idle_policy_asks_on_all_running_pods() -> None:
     assert (notice.kind, notice.seconds, notice.idle_for) == ("ask", 300.0, 7200.0)
     assert (notice.text, notice.button) == ("Bist du noch da?", "Ja")
     assert asked.ends is None
+
+
+@pytest.mark.parametrize(
+    ("interval", "lasts"), [("2s", LASTS_SECONDS), ("30s", LASTS_SECONDS), ("10m", 1800.0)]
+)
+def test_a_question_outlasts_rounds_that_are_missed(interval: str, lasts: float) -> None:
+    [asked] = due(policy(idle=IDLE, interval=interval), [pod(ip="10.0.0.1")], NOW)
+    assert parsed({**asked.notice, "id": "1"}).lasts == lasts
 
 
 @pytest.mark.parametrize("page", [NOTICES_PAGE, ANSWERS_PAGE], ids=lambda page: page.stem)

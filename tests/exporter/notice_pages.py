@@ -68,8 +68,9 @@ def serving(
 
 
 @contextmanager
-def embedding(url: str, headers: Mapping[str, str] = {}) -> Iterator[str]:
-    """The address of a page of another server that has the app in it, sent with these headers."""
+def embedding(*urls: str, headers: Mapping[str, str] = {}) -> Iterator[str]:
+    """The address of a page of another server that has the apps in it, sent with these headers."""
+    apps = "".join(map(server_document, urls))
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -77,7 +78,7 @@ def embedding(url: str, headers: Mapping[str, str] = {}) -> Iterator[str]:
             for name, value in {"Content-Type": "text/html", **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(f"<body><h1>Host</h1>{server_document(url)}</body>".encode())
+            self.wfile.write(f"<body><h1>Host</h1>{apps}</body>".encode())
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as host:
         threading.Thread(target=host.serve_forever, daemon=True).start()

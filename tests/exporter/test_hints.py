@@ -217,7 +217,17 @@ thread = threading.Thread(target=lambda: asyncio.run(speak()))
 thread.start()
 thread.join()
 """
+AFTER_AN_AWAIT = """
+import asyncio
+async def work():
+    await asyncio.sleep(0.1)
+    hints.idle()
+task = asyncio.get_running_loop().create_task(work())
+"""
+LATE_THREAD = "threading.Timer(0.5, hints.may_close).start()"
 MISTAKES = {
+    AFTER_AN_AWAIT: "hints.idle: called outside of a session, expected document=DOCUMENT there",
+    LATE_THREAD: "hints.may_close: called outside of a session, expected document=DOCUMENT there",
     LOOP_OF_ITS_OWN: "hints.may_close: called in a thread, expected document=DOCUMENT there",
     "hints.costs(0)": "hints.costs: expected more than 0 and at most 1000 seats, not 0",
     "hints.costs(1e9)": "not 1000000000.0",
@@ -228,6 +238,9 @@ MISTAKES = {
     "hints.busy_until(float('nan'))": "expected a time from now on, not nan",
     "hints.busy_until(None)": "expected seconds from now, a timedelta or a datetime, not NoneType",
     "hints.may_close('no')": "hints.may_close: expected True or False, not 'no'",
+    "hints.may_close(type('Table', (), {'__repr__': lambda _: 'a' + chr(10) + 'b' * 9999})())": (
+        r"hints.may_close: expected True or False, not a\nbbb"
+    ),
     "hints.costs(2, document=7)": "expected a Document, not int",
     "t = threading.Thread(target=hints.costs, args=[2]); t.start(); t.join()": (
         "hints.costs: called in a thread, expected document=DOCUMENT there"
@@ -245,6 +258,7 @@ def test_a_mistake_is_one_line_in_the_log_and_no_hint(quiet: Served, call: str) 
         assert hints(quiet) == NOBODY
     lines = [line for line in quiet.output.splitlines() if MISTAKES[call] in line]
     assert len(lines) == 1
+    assert len(lines[0]) < 400
 
 
 def test_more_than_a_day_of_work_is_taken_as_a_day(quiet: Served) -> None:

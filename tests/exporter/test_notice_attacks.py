@@ -181,7 +181,7 @@ def test_a_page_whose_policy_forbids_scripts_of_the_server_works_on_and_is_never
     plain: Served, window: Chrome
 ) -> None:
     policy = f"script-src 'unsafe-inline' blob: {plain.url.removesuffix('/app')}"
-    with embedding(plain.url, {"Content-Security-Policy": policy}) as url:
+    with embedding(plain.url, headers={"Content-Security-Policy": policy}) as url:
         open_page(window, plain, url=url)
         post(plain, **ASK)
         stays(plain, WAITS + 8)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from exporter.agent.notice import Notice, parsed
+from exporter.agent.notice import LASTS_SECONDS, Notice, parsed
 from exporter.agent.question import Question
 from exporter.agent.use import is_use
 from exporter.doorkeeper import TokenGuard
@@ -20,6 +20,7 @@ from exporter.notice_desk import MOST
 from exporter.observe import PodObserver
 from exporter.sidecar import server
 from exporter.tokens import TokenFile
+from tests.builders import policy
 from tests.lab.processes import free_ports
 
 TEXT = {"id": "1", "text": "A new version comes", "seconds": 600}
@@ -41,6 +42,7 @@ def test_a_question_and_an_announcement_differ_in_their_button() -> None:
         ({**TEXT, "text": "a" * 301}, "at most 300"),
         ({**TEXT, "text": "two\nlines"}, "on one line"),
         ({**TEXT, "text": "\u202eturned"}, "printable"),
+        ({**TEXT, "text": "\u200d\u00a0"}, "printable"),
         ({**TEXT, "text": {"html": "<b>"}}, "expected text"),
         ({**TEXT, "button": "a" * 41}, "button of at most 40"),
         ({**TEXT, "seconds": -1}, "from 0 to 86400"),
@@ -55,6 +57,20 @@ def test_a_question_and_an_announcement_differ_in_their_button() -> None:
 def test_a_notice_that_says_something_else_is_refused(said: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parsed(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Attention\u202f: l'application s'arrête\u00a0!",
+        "از این صفحه استفاده نمی\u200cشود.",
+        "\u05d4\u05d3\u05e3 \u05d9\u05d9\u05e1\u05d2\u05e8\u200f!",
+        "Back soon 👩\u200d💻 🏳️\u200d🌈",
+    ],
+)
+def test_texts_of_all_languages_are_taken(text: str) -> None:
+    assert parsed({**TEXT, "text": text}).text == text
+    assert policy(notices={"idle": text}).notices.idle == text
 
 
 def test_silence_counts_once_the_page_has_shown_the_question_all_the_time() -> None:
@@ -105,6 +121,43 @@ def test_an_answered_question_is_never_over() -> None:
     assert not question.is_over(110.0, question.number)
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(0.1, True), (5.5, True), (7.0, False)])
+def test_a_confirmation_counts_only_at_once(seconds: float, expected: bool) -> None:
+    question = Question(10.0)
+    assert not question.is_prompt(100.0)
+    question.next_showing(100.0)
+    assert question.is_prompt(100.0 + seconds) is expected
+
+
+def test_a_question_that_nobody_repeats_is_never_over() -> None:
+    question = Question(10.0)
+    question.repeat(100.0, LASTS_SECONDS)
+    for now in (100.0, 105.0, 110.0):
+        question.next_showing(now)
+        question.confirm(question.number)
+    assert question.is_over(110.0, question.number)
+    question.last = 100.0 + LASTS_SECONDS
+    assert not question.is_over(100.0 + LASTS_SECONDS, question.number)
+    question.repeat(110.0, LASTS_SECONDS)
+    assert question.is_over(100.0 + LASTS_SECONDS, question.number)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"id": "2"}, True),
+        ({"text": "Another one"}, False),
+        ({"seconds": 700}, False),
+        ({"idle_for": 60}, False),
+    ],
+)
+def test_a_question_is_repeated_by_one_that_says_the_same(
+    more: dict[str, Any], expected: bool
+) -> None:
+    question = {**TEXT, "kind": "ask"}
+    assert parsed(question).says_what(parsed({**question, **more})) is expected
+
+
 def test_a_late_confirmation_of_an_earlier_showing_confirms_nothing() -> None:
     question = Question(10.0)
     question.next_showing(100.0)
@@ -115,6 +168,8 @@ def test_a_late_confirmation_of_an_earlier_showing_confirms_nothing() -> None:
 
 
 CHANGED = {"kind": "ModelChanged", "model": {"id": "p1"}, "attr": "value", "new": 1}
+RANGE = {**CHANGED, "attr": "start"}
+DISAPPEARS = {**CHANGED, "attr": "_destroyed"}
 COMES_BACK = {"kind": "MessageSent", "msg_data": {"name": "client_reconnected"}}
 
 
@@ -127,6 +182,8 @@ COMES_BACK = {"kind": "MessageSent", "msg_data": {"name": "client_reconnected"}}
         pytest.param("PATCH-DOC", {"events": [{"kind": "RootAdded"}]}, False, id="it comes back"),
         pytest.param("PATCH-DOC", {"events": [COMES_BACK]}, False, id="and tells of it"),
         pytest.param("PATCH-DOC", {"events": [COMES_BACK, CHANGED]}, True, id="with a change"),
+        pytest.param("PATCH-DOC", {"events": [RANGE]}, True, id="the user pans"),
+        pytest.param("PATCH-DOC", {"events": [DISAPPEARS]}, False, id="a notification goes"),
         pytest.param("PATCH-DOC", {"events": []}, True, id="nothing known"),
         pytest.param("PATCH-DOC", {"events": "x"}, True, id="no list"),
         pytest.param("PATCH-DOC", {"events": [7]}, True, id="no change"),
@@ -137,6 +194,22 @@ def test_what_a_page_sends_when_it_has_a_new_connection_is_no_use_of_it(
     kind: str, content: Any, expected: bool
 ) -> None:
     assert is_use(SimpleNamespace(msgtype=kind, content=content)) is expected
+
+
+@pytest.mark.parametrize(
+    ("events", "seconds", "expected"),
+    [
+        ([RANGE], 0.1, False),
+        ([RANGE], 2.5, True),
+        ([RANGE, CHANGED], 0.1, True),
+        ([CHANGED], 0.1, True),
+    ],
+)
+def test_ranges_that_follow_a_change_by_the_app_are_no_use(
+    events: list[Any], seconds: float, expected: bool
+) -> None:
+    patch = SimpleNamespace(msgtype="PATCH-DOC", content={"events": events})
+    assert is_use(patch, seconds) is expected
 
 
 @pytest.fixture

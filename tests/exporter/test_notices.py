@@ -76,11 +76,11 @@ def test_all_users_of_all_workers_read_an_announcement(tmp_path: Path, window: C
 
 
 HTML = "<img src=x onerror=document.body.remove()> Do you <b>still</b> use this page?"
-# Writes into every source of the page that it got from the agent, as a hostile page would.
+# Writes into all that the page got from the agent, as a hostile page would.
 FORGED = """
 for (const model of Bokeh.documents[0]._all_models.values()) {
-  if (model.type == "ColumnDataSource") {
-    for (const number of [["x"], [1e300], [1], [2], []]) model.data = {said: [WORD], number}
+  if (model.type == "CustomJS") {
+    for (const number of [["x"], [1e300], [1], [2], []]) model.tags = [WORD, ...number]
   }
 }
 """
