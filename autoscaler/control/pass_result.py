@@ -49,9 +49,10 @@ class Outcome:
     """What one pass did about one policy.
 
     decision None: the target could not be read, `problem` says why and `failure` names the kind, as
-    Events do; is_missing: it does not exist, or not yet. decided: how the decision was made. changed: the scale was patched.
-    marked: the pods whose labels or annotations were written, with what they carry now; both also
-    where a later step of the same pass failed. unreachable: sidecars that the daemon cannot reach.
+    Events do; is_missing: it does not exist, or not yet. decided: how the decision was made.
+    changed: the scale was patched. marked: the pods whose labels or annotations were written, with
+    what they carry now; both also where a later step of the same pass failed. unreachable: sidecars
+    that the daemon cannot reach.
     """
 
     policy: Policy
