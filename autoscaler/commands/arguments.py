@@ -12,6 +12,8 @@ from autoscaler.model import TargetRef
 from autoscaler.simulation.goals import Goal, goal
 from autoscaler.units import seconds
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -34,6 +36,22 @@ def add_price(parser: argparse._ActionsContainer) -> None:
         metavar="AMOUNT/h",
         help="price of a replica-hour in any currency, such as 0.12/h, to show the cost",
     )
+
+
+def label_name(text: str) -> str:
+    """Return a name that is the value of a label too, such as a policy's."""
+    return _named(text, _LABEL, "at most 63 lower-case letters, digits and hyphens")
+
+
+def object_name(text: str) -> str:
+    """Return a name that a Deployment may have."""
+    return _named(text, _OBJECT, "at most 253 lower-case letters, digits, hyphens and dots")
+
+
+def _named(text: str, pattern: re.Pattern[str], wanted: str) -> str:
+    if not pattern.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected {wanted}")
+    return text
 
 
 def address(text: str) -> tuple[str, int]:

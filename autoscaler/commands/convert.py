@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from autoscaler.adapters.policies.convert import Conversion, Conversions, convert
+from autoscaler.adapters.policies.convert import Conversion, Conversions, Instead, convert
+from autoscaler.commands.arguments import label_name, object_name
 from autoscaler.commands.check import describe
 from autoscaler.commands.lines import complain
 from autoscaler.commands.manifests import manifest
@@ -45,6 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="sessions that one pod may hold: adds a session metric, by which pods are added "
         "before users find no seat",
+    )
+    parser.add_argument(
+        "--deployment",
+        metavar="NAME",
+        type=object_name,
+        help="Deployment that the policy scales, such as the second one of an adoption (default: "
+        "the one that the autoscaler scales)",
+    )
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        type=label_name,
+        help="name of the policy (default: the one of the autoscaler)",
     )
     parser.add_argument(
         "--output",
@@ -93,7 +107,7 @@ def _convert(args: argparse.Namespace) -> Conversions:
     """Return the policies, at least one. Raises PolicyError."""
     path, documents = manifest(args.manifest)
     name = visible(path)
-    conversions = convert(documents, name, args.seats)
+    conversions = convert(documents, name, args.seats, Instead(args.deployment, args.name))
     if not conversions.found:
         wanted = "expected a HorizontalPodAutoscaler or ScaledObject"
         seen = ", ".join(conversions.others[:MOST_KINDS])

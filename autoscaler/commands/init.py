@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from autoscaler.adoption.files import STEPS, files
 from autoscaler.adoption.plan import adopt, is_adopted
 from autoscaler.adoption.shapes import misshapen, present
 from autoscaler.adoption.steps import page
-from autoscaler.commands.arguments import whole
+from autoscaler.commands.arguments import label_name, whole
 from autoscaler.commands.connect import add_kubeconfig
 from autoscaler.commands.doctor import DAEMON
 from autoscaler.commands.lines import complain, say
@@ -31,7 +30,6 @@ from autoscaler.policy.fields import MAX_REPLICAS
 
 MAX_UID, MAX_PORT = 2**31 - 1, 65_535
 FAILED, BAD_INPUT = 1, 2
-NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 EXPORTER = "bokeh-exporter:0.1.0"
 OUTPUT = Path("adoption")
 
@@ -94,7 +92,7 @@ def _add_choices(how: argparse._ActionsContainer) -> None:
     how.add_argument(
         "--name",
         metavar="NAME",
-        type=_name,
+        type=label_name,
         help="name of the second Deployment (default: the first one's with -2)",
     )
     how.add_argument(
@@ -143,13 +141,6 @@ def _add_choices(how: argparse._ActionsContainer) -> None:
         default=20,
         help="sessions that one pod may hold (default: 20)",
     )
-
-
-def _name(text: str) -> str:
-    if not NAME.fullmatch(text):
-        wanted = "expected at most 63 lower-case letters, digits and hyphens"
-        raise argparse.ArgumentTypeError(f"{text!r}: {wanted}")
-    return text
 
 
 def _image(text: str) -> str:

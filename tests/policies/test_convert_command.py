@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from autoscaler.adapters.policies.policy_file import load_policy
 from autoscaler.cli import main
 from tests.policies.files import table
 from tests.policies.manifests import a_list, asked, cpu, external, hpa, scaled
@@ -308,3 +309,39 @@ def test_seats_are_a_whole_number(manifest, seats, capsys):
 
     assert end.value.code == 2
     assert "expected a whole number from 1 to 100000" in capsys.readouterr().err
+
+
+def test_another_deployment_and_name_are_those_of_the_policy_and_its_queries(
+    manifest, tmp_path, capsys
+):
+    amount = {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "500m"}}
+    value = hpa(metrics=[{"type": "Resource", "resource": amount}])
+
+    assert run(manifest(value), "--deployment", "dash-2", "--name", "team-dash", "--seats", 8) == 0
+
+    said = capsys.readouterr().out
+    (file := tmp_path / "policy.yaml").write_text(said)
+    policy = load_policy(file)
+    assert (policy.name, policy.target.deployment) == ("team-dash", "dash-2")
+    assert 'pod=~"dash-2-' in said
+    assert said.startswith("# Converted from the HorizontalPodAutoscaler dash ")
+
+
+def test_another_deployment_is_of_one_autoscaler(manifest, capsys):
+    other = hpa(metrics=[cpu()], scaleTargetRef={"kind": "Deployment", "name": "b"})
+
+    assert run(manifest(a_list("List", HPA, other)), "--deployment", "dash-2") == 2
+
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "has 2 autoscalers, and --deployment and --name are for one" in said.err
+
+
+@pytest.mark.parametrize("option", ["--deployment", "--name"])
+@pytest.mark.parametrize("text", ["", "A", "-a", "a b", "a" * 300])
+def test_another_name_is_one_that_kubernetes_takes(manifest, option, text, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(manifest(HPA), f"{option}={text}")
+
+    assert end.value.code == 2
+    assert "lower-case letters, digits" in capsys.readouterr().err

@@ -130,12 +130,18 @@ class Autoscaler(NamedTuple):
     settings: Settings
 
 
-def autoscaler(value: Mapping[str, Any]) -> Autoscaler | None:
-    """Return an object as an autoscaler; None if it is another kind."""
+def autoscaler(value: Mapping[str, Any], deployment: str | None = None) -> Autoscaler | None:
+    """Return an object as an autoscaler; None if it is another kind.
+
+    deployment: that it is taken to scale; None: the one that it names.
+    """
     read = _READ.get(value["kind"])
     if read is None:
         return None
     value = without_nulls(value)
+    if deployment is not None:
+        target = {**part(part(value, "spec"), "scaleTargetRef"), "name": deployment}
+        value = {**value, "spec": {**part(value, "spec"), "scaleTargetRef": target}}
     return Autoscaler(value, read(value))
 
 

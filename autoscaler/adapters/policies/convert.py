@@ -41,6 +41,7 @@ _OTHERS = {
         "it sets requests and no replicas; if it changes requests, utilization of them changes too"
     ),
 }
+_FOR_ONE = "--deployment and --name are for one: convert each alone"
 _NO_BEHAVIOR = (
     "behavior is not set: scale-ups have no rate limit here, where an HPA makes at most twice the "
     "pods, or 4, every 15 s."
@@ -55,6 +56,16 @@ class Conversion(NamedTuple):
     notes: tuple[str, ...]
 
 
+class Instead(NamedTuple):
+    """What a policy has in place of what its autoscaler says, where one of them is not None.
+
+    deployment: its target, such as the second Deployment of an adoption. name: of the policy.
+    """
+
+    deployment: str | None = None
+    name: str | None = None
+
+
 class Conversions(NamedTuple):
     """The policies for all autoscalers of a file.
 
@@ -66,17 +77,23 @@ class Conversions(NamedTuple):
     others: tuple[str, ...] = ()
 
 
-def convert(documents: Iterable[Document], file: str, seats: int | None) -> Conversions:
+def convert(
+    documents: Iterable[Document],
+    file: str,
+    seats: int | None,
+    instead: Instead = Instead(),  # noqa: B008 - it never changes
+) -> Conversions:
     """Return a policy for each HPA and ScaledObject in the documents of a file.
 
     seats: sessions that one pod may hold; None: no session metric. Raises PolicyError, with a line
-    for each problem.
+    for each problem, or if there are several policies and `instead` is for one.
     """
     found: list[tuple[Lines, Mapping[str, Any], Settings]] = []
     skipped, others = [], []
     for document in documents:
         for value, place in objects(document.value):
-            each, lines = autoscaler(value), Lines(file, document, place)
+            each = autoscaler(value, instead.deployment)
+            lines = Lines(file, document, place)
             if each is None:
                 others.append(shown(value["kind"])[1:-1])
                 if why := _OTHERS.get(value["kind"]):
@@ -86,9 +103,14 @@ def convert(documents: Iterable[Document], file: str, seats: int | None) -> Conv
             else:
                 lines.check()
                 found.append((lines, each.value, each.settings))
+    if len(found) > 1 and instead != Instead():
+        raise PolicyError(f"{file}: has {len(found)} autoscalers, and {_FOR_ONE}")
     names = Counter(_name(each) for _, _, each in found)
     return Conversions(
-        tuple(_conversion(*each, seats, is_shared=names[_name(each[2])] > 1) for each in found),
+        tuple(
+            _conversion(*each, seats, instead.name, is_shared=names[_name(each[2])] > 1)
+            for each in found
+        ),
         tuple(skipped),
         tuple(dict.fromkeys(others)),
     )
@@ -120,10 +142,11 @@ def _conversion(
     value: Mapping[str, Any],
     settings: Settings,
     seats: int | None,
+    name: str | None,
     *,
     is_shared: bool,
 ) -> Conversion:
-    """Return the policy for one autoscaler.
+    """Return the policy for one autoscaler. name: of the policy; None: the autoscaler's.
 
     is_shared: whether another one of the file has the same name. Raises PolicyError.
     """
@@ -137,19 +160,19 @@ def _conversion(
     if not metrics:
         problems = [lines.told(*each) for each in notes]
         raise PolicyError("\n".join([*problems, f"{lines.file}: no metric is left: set --seats N"]))
-    whole = {**_values(settings, metrics, is_shared=is_shared), **others.values}
+    whole = {**_values(settings, metrics, name, is_shared=is_shared), **others.values}
     policy = lines.policy(whole, settings)
     text = "".join(f"{line}\n" for line in _file(settings, whole, seats))
     return Conversion(policy, text, tuple(lines.told(*each) for each in notes))
 
 
 def _values(
-    settings: Settings, metrics: Sequence[MetricDict], *, is_shared: bool
+    settings: Settings, metrics: Sequence[MetricDict], name: str | None, *, is_shared: bool
 ) -> dict[str, Any]:
     """Return the values of a policy file, valid or not, in their order."""
-    name, namespace = _name(settings), settings.namespace or NO_NAMESPACE
+    own, namespace = _name(settings), settings.namespace or NO_NAMESPACE
     values: dict[str, Any] = {
-        "name": _label(f"{name}-{namespace}") if is_shared else name,
+        "name": name or (_label(f"{own}-{namespace}") if is_shared else own),
         "target": {"namespace": namespace, "deployment": settings.target.get("name")},
         "replicas": {"min": settings.least, "max": settings.high},
         "metrics": metrics,
