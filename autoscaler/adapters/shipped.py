@@ -25,14 +25,16 @@ _FILES = ("{components}/sticky-{kind}", "{components}/sticky-services", "{kind}"
 class Shipped:
     """The example app's Deployment, the patch of zero-touch, and the Services of a sticky proxy.
 
-    rights: the daemon's Role in the app's namespace, and its RoleBinding. scrape_rights: the same
-    for our Prometheus. scrape_job: how it scrapes the app's namespace. proxy_files: text of each
-    file of the proxy, by its path below `deploy/`; none without one.
+    rights: the daemon's Role in the app's namespace, and its RoleBinding. network: who may connect
+    to the pods there. scrape_rights: rights of our Prometheus there. scrape_job: how it scrapes the
+    app's namespace. proxy_files: text of each file of the proxy, by its path below `deploy/`; none
+    without one.
     """
 
     app: Json
     agent: Json
     rights: tuple[Json, ...] = ()
+    network: Json = field(default_factory=dict)
     scrape_rights: tuple[Json, ...] = ()
     scrape_job: Json = field(default_factory=dict)
     services: tuple[Json, ...] = ()
@@ -52,6 +54,7 @@ def shipped(proxy: str | None = None) -> Shipped:
         app,
         agent,
         _rights(place / "kubernetes/base/rbac.yaml", namespace),
+        _network(place / "kubernetes/base/networkpolicy.yaml", namespace),
         _rights(scraping / "prometheus.yaml", namespace),
         next(each for each in jobs.value["scrape_configs"] if each["job_name"] == "bokeh"),
     )
@@ -71,6 +74,12 @@ def _rights(manifest: Path, namespace: str) -> tuple[Json, ...]:
         for each in every
         if each["kind"] in ("Role", "RoleBinding") and each["metadata"]["namespace"] == namespace
     )
+
+
+def _network(manifest: Path, namespace: str) -> Json:
+    """Return the NetworkPolicy that a manifest has in a namespace."""
+    every = (each.value for each in read_documents(manifest))
+    return next(each for each in every if each["metadata"]["namespace"] == namespace)
 
 
 def _texts(place: Path, proxy: str) -> dict[str, str]:

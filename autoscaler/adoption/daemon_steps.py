@@ -6,103 +6,120 @@ import json
 from collections.abc import Iterator
 from shlex import quote
 
-from autoscaler.adoption import files, proxy_steps
+from autoscaler.adoption import daemon_files as files
+from autoscaler.adoption import proxy_steps
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.step import Step, kubectl
 
-_ROLE = "/rules/3/resources/0", "/rules/3/resourceNames/-"  # of the manifests that we ship
+_NEEDED = "Without the sessions of a pod, the daemon takes it for full."
 
 
 def scraping(adoption: Adoption, folder: str) -> Iterator[Step]:
-    """Yield how Prometheus learns of a namespace that our manifests do not name."""
-    namespace = adoption.app.ref.namespace
-    if not files.needs_rights(adoption):
+    """Yield how Prometheus learns of a namespace, unless our manifests name it."""
+    by_chart = adoption.choices.helm
+    if files.scraping_folder(adoption) is None and not by_chart:
         return
+    namespace = adoption.app.ref.namespace
+    ways = _by_charts_values(adoption, folder) if by_chart else _by_overlay(adoption, folder)
     yield Step(
         f"Let Prometheus scrape {namespace}",
-        "Without the sessions of a pod, the daemon takes it for full. Our manifests scrape the "
-        f"namespace {files.SHIPPED_NAMESPACE} only, so add {namespace} where yours come from, once "
-        "for all apps of the namespace:\n\n"
-        f"* the Prometheus of our component: copy the folder {folder}/{files.SCRAPING} into your "
-        f"overlay, add `- {files.SCRAPING}` to its `components`, after ours, and apply it. Then "
-        "`kubectl -n bokeh-autoscaler rollout restart deployment/prometheus` lets it read the new "
-        "job.\n"
-        "* the Prometheus Operator: to `namespaceSelector.matchNames` of the PodMonitor "
-        "`bokeh-autoscaler-apps`.\n"
-        "* another Prometheus: it has to scrape the port `bokeh-metrics` of the pods, as "
-        f"{folder}/{files.SCRAPING}/{files.job_file(namespace)} does, with the labels `namespace` "
-        "and `pod`.",
+        f"{_NEEDED} {next(ways)}\n\n" + "\n".join(f"* {each}" for each in ways),
+    )
+
+
+def _by_overlay(adoption: Adoption, folder: str) -> Iterator[str]:
+    """Yield what Prometheus lacks, and how each kind of it gets that."""
+    namespace, part = adoption.app.ref.namespace, files.scraping_folder(adoption)
+    yield (
+        f"Our manifests scrape the namespace {files.SHIPPED_NAMESPACE} only, so add {namespace} "
+        "where yours come from, once for all apps of the namespace:"
+    )
+    yield (
+        f"the Prometheus of our component: copy the folder {folder}/{part} into the folder of your "
+        f"overlay, add `- {part}` to its `components`, after ours, and apply it. Prometheus reads "
+        "the new job within two minutes, without a restart."
+    )
+    yield (
+        "the Prometheus Operator: add it to `namespaceSelector.matchNames` of the PodMonitor "
+        "`bokeh-autoscaler-apps`."
+    )
+    yield _by_another(adoption, folder)
+
+
+def _by_charts_values(adoption: Adoption, folder: str) -> Iterator[str]:
+    part = files.scraping_folder(adoption)
+    more = (
+        f", with the folder {folder}/{part} copied beside it, and `- {part}` at the end of its "
+        "`components`"
+        if part
+        else ""
+    )
+    yield "The chart has no Prometheus, so let the one that you have scrape the pods:"
+    yield (
+        "the Prometheus Operator: set `podMonitor: {enabled: true}` and `prometheus` in your "
+        "values; the PodMonitor has every namespace of `watchNamespaces`."
+    )
+    yield (
+        "no Prometheus: apply our component by the kustomization that deploy/helm/README.md, "
+        f"Without a Prometheus, shows{more}."
+    )
+    yield _by_another(adoption, folder)
+
+
+def _by_another(adoption: Adoption, folder: str) -> str:
+    part = files.scraping_folder(adoption)
+    like = (
+        f"{folder}/{part}/{files.job_file(adoption)}"
+        if part
+        else "the job `bokeh` of deploy/kubernetes/components/prometheus/prometheus.yml"
+    )
+    return (
+        f"another Prometheus: it has to scrape the port `bokeh-metrics` of the pods, as {like} "
+        "does, with the labels `namespace` and `pod`."
     )
 
 
 def policy(adoption: Adoption, folder: str) -> Iterator[Step]:
     """Yield how the daemon may scale the app, and then gets its policy."""
-    if adoption.choices.helm:
-        yield _by_chart(adoption, folder)
-        return
-    own = "kubectl -n bokeh-autoscaler"
-    source = quote(f"{files.policy_name(adoption)}.yaml={folder}/{files.POLICY}")
+    yield _by_chart(adoption, folder) if adoption.choices.helm else _by_commands(adoption, folder)
+
+
+def _by_commands(adoption: Adoption, folder: str) -> Step:
+    own = f"kubectl -n {files.DAEMON_NAMESPACE}"
+    name, part = files.policy_name(adoption), files.policy_folder(adoption)
+    source = quote(f"{name}.yaml={folder}/{files.policy_file(adoption)}")
     add = (
         f"{own} create configmap bokeh-autoscaler-policies --from-file={source} --dry-run=client "
         f"-o json | {own} patch configmap bokeh-autoscaler-policies --type=merge "
         "--patch-file=/dev/stdin"
     )
-    role = json.dumps(_role_patch(adoption))
+    role = quote(json.dumps(files.role_patch(adoption)))
+    access = [quote(f"{folder}/{each}") for each in files.access_files(adoption)]
     allow = (
-        f"kubectl apply -f {quote(f'{folder}/{files.RIGHTS}')}"
-        if files.needs_rights(adoption)
-        else kubectl(adoption, f"patch role bokeh-autoscaler --type=json --patch {quote(role)}")
+        f"kubectl apply {' '.join(f'-f {each}' for each in access)}"
+        if access
+        else kubectl(adoption, f"patch role bokeh-autoscaler --type=json --patch {role}")
     )
-    copied = [files.POLICY, *([files.RIGHTS] if files.needs_rights(adoption) else [])]
-    yield Step(
+    return Step(
         "Give the daemon its policy",
-        "The first command lets the daemon scale the Deployment, and the second one adds the "
+        f"The first command lets the daemon scale the Deployment, and the second one adds the "
         "policy. The order matters: a daemon with a policy for a namespace that it may not read is "
-        f"not Ready. Add both to your overlay too: copy {' and '.join(copied)} into its folder, "
-        "by other names if it has those of another app, and add these lines. They leave our "
-        "example app and its policy out; to keep both, write `merge` in place of `replace`, "
-        "and leave out the last patch.\n\n"
-        f"```yaml\n{_overlay(adoption)}```",
+        "not Ready. Your overlay has to keep both: copy the folder "
+        f"{folder}/{part} into the folder of your overlay, and add it to its `components`, after "
+        "ours and beside those of other apps:\n\n"
+        f"```yaml\ncomponents:\n  - {part}\n```{_network(access)}",
         (allow, add),
     )
 
 
-def _role_patch(adoption: Adoption) -> list[dict[str, str]]:
-    checked, added = _ROLE
-    return [
-        {"op": "test", "path": checked, "value": "deployments/scale"},
-        {"op": "add", "path": added, "value": adoption.name},
-    ]
-
-
-def _overlay(adoption: Adoption) -> str:
-    """Return what an overlay of the daemon needs, so that it keeps the policy and the rights."""
-    name = files.policy_name(adoption)
-    rights = files.needs_rights(adoption)
-    resources = f"  - {files.RIGHTS}\n" if rights else ""
-    role = (
-        ""
-        if rights
-        else "  - target: {kind: Role, name: bokeh-autoscaler}\n    patch: |-\n"
-        + "".join(f"      - {json.dumps(each)}\n" for each in _role_patch(adoption))
-    )
+def _network(access: list[str]) -> str:
+    """Return who may connect to the sidecars, if a NetworkPolicy says so."""
     return (
-        "resources:\n"
-        "  - ../bokeh-autoscaler/deploy/kubernetes/base\n"
-        f"{resources}"
-        "configMapGenerator:\n"
-        "  - name: bokeh-autoscaler-policies\n"
-        "    namespace: bokeh-autoscaler\n"
-        "    behavior: replace\n"
-        f"    files: [{name}.yaml={files.POLICY}]\n"
-        "generatorOptions: {disableNameSuffixHash: true}\n"
-        "patches:\n"
-        f"{role}"
-        "  - target: {kind: Deployment|Service|PodDisruptionBudget, name: bokeh-app}\n"
-        "    patch: |-\n"
-        "      $patch: delete\n"
-        "      kind: Any\n"
-        "      metadata: {name: bokeh-app}\n"
+        f"\n\n{access[-1]} lets only the daemon and Prometheus connect to the sidecars: if your "
+        "Prometheus has other labels or is in another namespace than it names, change that there "
+        "first."
+        if access
+        else ""
     )
 
 
@@ -110,7 +127,7 @@ def _by_chart(adoption: Adoption, folder: str) -> Step:
     choices = adoption.choices
     upgrade = (
         "helm upgrade bokeh-autoscaler deploy/helm/bokeh-autoscaler --namespace "
-        "bokeh-autoscaler -f my-values.yaml"
+        f"{files.DAEMON_NAMESPACE} -f my-values.yaml"
     )
     image = f" The proxy starts too. {proxy_steps.image(adoption, folder)}"
     return Step(

@@ -9,8 +9,7 @@ from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adoption.app import user_of
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.routes import next_name
-from autoscaler.doctor.checks_scaling import RESETTERS, resetters
-from autoscaler.doctor.examine import examine
+from autoscaler.doctor.checks_scaling import RESETTERS, autoscalers_of, resetters
 from autoscaler.doctor.findings import Severity
 from autoscaler.doctor.manifests import all_containers, labels, matches, where
 
@@ -66,13 +65,11 @@ def remaining(adoption: Adoption) -> Iterator[str]:
 
 
 def _other_autoscalers(adoption: Adoption) -> Iterator[str]:
-    for each in examine([adoption.app.facts]):
-        if each.id == "other-autoscaler":
-            yield (
-                f"{each.where.partition(',')[0]} scales the app, and deletes pods that have "
-                "sessions. `autoscaler convert` makes the policy of it, to use in place of the one "
-                f"here. Then delete it, before the first step: `{each.fix}`"
-            )
+    for kind, name, _ in autoscalers_of(adoption.app.facts):
+        yield (
+            f"{kind} {name} scales the app, and deletes pods that have sessions, as before. Do not "
+            "delete it yet: steps below make the policy of it and delete it."
+        )
 
 
 def _name(adoption: Adoption) -> Iterator[str]:

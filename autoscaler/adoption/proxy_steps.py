@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from autoscaler.adoption import files
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.step import Step, apply, kubectl
+from autoscaler.adoption.writing import KUSTOMIZATION
 
 
 def starting(adoption: Adoption, folder: str) -> Iterator[Step]:
@@ -38,7 +39,7 @@ def image(adoption: Adoption, folder: str) -> str:
     own = f"registry.example.com/{kind}"
     if adoption.choices.helm:
         return f"Its image is `{kind}` of Docker Hub; for one of your registry, set `proxy.image`."
-    place = f"{folder}/{files.PROXY}/{files.KUSTOMIZATION}"
+    place = f"{folder}/{files.PROXY}/{KUSTOMIZATION}"
     return (
         f"Its image is `{kind}` of Docker Hub; for one of your registry, add "
         f"`images: [{{name: {kind}, newName: {own}}}]` to {place}."

@@ -10,12 +10,19 @@ import json
 from collections.abc import Iterable, Iterator, Set
 from shlex import quote
 
-from autoscaler.adapters.kubernetes.pods import label_selector
-from autoscaler.adoption import daemon_steps, files, proxy_steps, switch_steps, way_back
+from autoscaler.adoption import (
+    autoscaler_steps,
+    daemon_steps,
+    files,
+    proxy_steps,
+    switch_steps,
+    way_back,
+)
 from autoscaler.adoption.notes import notes, remaining
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.pods import container_names, free_name
-from autoscaler.adoption.step import Step, apply, kubectl, lines, replicas
+from autoscaler.adoption.step import Step, apply, in_pods, kubectl, lines, replicas, sockets
+from autoscaler.adoption.writing import KUSTOMIZATION
 from autoscaler.doctor.checks_scaling import KUBECTL, RESETTERS, resetters
 
 _BESIDE = (
@@ -54,8 +61,8 @@ def page(adoption: Adoption, folder: str) -> str:
 
 
 _INSTALLED = (
-    "Install the daemon first, without a policy for this app: deploy/kubernetes/README.md or "
-    "deploy/helm/README.md."
+    "Install the daemon first, without a policy for this app: docs/adopt.md, Install the daemon "
+    "first, has the overlay for that; or deploy/helm/README.md."
 )
 
 _TOKEN = (
@@ -63,7 +70,7 @@ _TOKEN = (
     "may be closed need a token that the sidecars and the daemon have. A token that is added later "
     "is another rollout, so add it before the first step: create the two Secrets as "
     "docs/security.md, A token for the sidecars, says, and add `components: "
-    f"[PATH/deploy/kubernetes/components/sidecar-token]` to {files.PODS}/{files.KUSTOMIZATION}, "
+    f"[PATH/deploy/kubernetes/components/sidecar-token]` to {files.PODS}/{KUSTOMIZATION}, "
     "with the path from there to your copy of our manifests. The daemon gets the token by the same "
     "component in its own overlay, or by `sidecarToken` of the chart."
 )
@@ -108,15 +115,16 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
     )
     yield from proxy_steps.starting(adoption, folder)
     yield from daemon_steps.scraping(adoption, folder)
+    yield from autoscaler_steps.converting(adoption, folder)
     yield from daemon_steps.policy(adoption, folder)
-    yield _doctor(adoption, "`no-service` is right until the next step. " + _FIX_FIRST)
+    yield _doctor(adoption, "`no-service` is right until the Service is switched. " + _FIX_FIRST)
+    yield from autoscaler_steps.deleting(adoption)
     yield from switch_steps.switching(adoption)
-    selector = label_selector(adoption.app.deployment["spec"]["selector"])
     yield Step(
         "Wait until the old pods are empty",
         "They have no sidecar, so this counts the open connections of each. Repeat it until every "
         "line says 0.",
-        (_connections(adoption, selector),),
+        (_connections(adoption),),
     )
     yield Step(
         f"Delete {old}",
@@ -151,6 +159,8 @@ def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
     if not by_chart:
         yield from switch_steps.switching(adoption)
     yield from daemon_steps.scraping(adoption, folder)
+    yield from autoscaler_steps.converting(adoption, folder)
+    yield from autoscaler_steps.deleting(adoption)
     yield from daemon_steps.policy(adoption, folder)
     if by_chart:
         yield from switch_steps.to_proxy(adoption)
@@ -203,10 +213,6 @@ def _doctor(adoption: Adoption, more: str = "") -> Step:
     )
 
 
-def _connections(adoption: Adoption, selector: str) -> str:
-    app = adoption.app
-    count = f'cat /proc/net/tcp /proc/net/tcp6 | grep -c ":{app.port:04X} [0-9A-F:]* 01 " || true'
-    name = app.container["name"]
-    found = kubectl(adoption, f"get pods -l {quote(selector)} -o name")
-    look = kubectl(adoption, f"exec POD -c {name} -- sh -c {quote(count)}")
-    return f"{found} | xargs -I POD {look}"
+def _connections(adoption: Adoption) -> str:
+    open_ones = sockets(adoption.app.port, "01")
+    return in_pods(adoption, f'cat /proc/net/tcp /proc/net/tcp6 | grep -c "{open_ones}" || true')

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from shlex import quote
 
 from autoscaler.adapters.kubernetes.pods import ROUTABLE
-from autoscaler.adoption import files
+from autoscaler.adoption import autoscaler_steps, daemon_files, files
 from autoscaler.adoption.plan import Adoption
-from autoscaler.adoption.step import Step, delete, kubectl, lines, replicas
+from autoscaler.adoption.step import Step, delete, in_pods, kubectl, lines, replicas, sockets
 from autoscaler.adoption.switch_steps import KEEPS, back
 
 
@@ -16,9 +16,12 @@ def section(adoption: Adoption, folder: str) -> Iterator[str]:
     """Yield the lines of the last section of the page."""
     yield "## The way back"
     yield ""
-    place = "values" if adoption.choices.helm else "overlay"
+    part = daemon_files.policy_folder(adoption)
+    place = (
+        "the policy from your values" if adoption.choices.helm else f"`{part}` from your overlay"
+    )
     yield (
-        f"To take all of it out again, first remove the policy from your {place}: the daemon then "
+        f"To take all of it out again, first remove {place} and apply that: the daemon then "
         "removes what it wrote on the pods. If you remove the daemon too, docs/uninstall.md says "
         f"how. These steps end no session. Do not run `kubectl delete -k {quote(folder)}` in place "
         "of them: it deletes the app's Services too."
@@ -41,12 +44,33 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
             kubectl(adoption, f"rollout status deployment/{old}"),
         ),
     )
+    yield from _listening(adoption)
     yield from _services(adoption, f"New users come to {old}; open connections stay.")
+    yield from autoscaler_steps.restoring(adoption, folder)
     yield Step(
         f"Delete {new}",
         "Each of its pods ends when its users have left, or after its "
         "`terminationGracePeriodSeconds`.",
         (delete(folder, files.PODS),),
+    )
+
+
+def _listening(adoption: Adoption) -> Iterator[Step]:
+    """Yield how to wait for pods that are Ready before they serve, for want of a probe."""
+    app = adoption.app
+    if "readinessProbe" in app.container:
+        return
+    listening = sockets(app.port, "0A")
+    yield Step(
+        f"Wait until {app.ref.deployment} listens",
+        "Its pods have no readiness probe, so they were Ready before the server was. This returns "
+        f"when each of them listens on port {app.port}.",
+        (
+            in_pods(
+                adoption,
+                f'until cat /proc/net/tcp /proc/net/tcp6 | grep -q "{listening}"; do sleep 1; done',
+            ),
+        ),
     )
 
 
@@ -65,6 +89,7 @@ def _in_place(adoption: Adoption, folder: str) -> Iterator[Step]:
             *budget,
         ),
     )
+    yield from autoscaler_steps.restoring(adoption, folder)
 
 
 def _services(adoption: Adoption, text: str) -> Iterator[Step]:
@@ -89,12 +114,14 @@ def _rest(adoption: Adoption, folder: str) -> Step:
         commands.append(kubectl(adoption, "delete secret sticky-haproxy"))
     if choices.sticky and choices.helm:
         text += " Set `proxy.enabled` of your values to false, and upgrade the release."
-    if files.needs_rights(adoption):
-        shared = delete(folder, f"{files.SCRAPING}/{files.RIGHTS}")
-        commands += [delete(folder, files.RIGHTS), f"{shared} --ignore-not-found"]
+    if paths := daemon_files.access_files(adoption):
+        commands.append(delete(folder, *paths))
+    if part := daemon_files.scraping_folder(adoption):
+        shared = delete(folder, daemon_files.scraping_rights(adoption))
+        commands.append(f"{shared} --ignore-not-found")
         text += (
-            f" Remove `{files.SCRAPING}` from your overlay, and its rights by the last command, "
-            f"unless Prometheus scrapes another app of {adoption.app.ref.namespace}."
+            f" Remove `{part}` from your overlay, and its rights by the last command, unless "
+            f"Prometheus scrapes another app of {adoption.app.ref.namespace}."
         )
     return Step("Delete the rest when these pods have ended", text, tuple(commands))
 

@@ -49,6 +49,17 @@ def no_deployment(facts: Facts) -> Iterator[Finding]:
 
 def other_autoscaler(facts: Facts) -> Iterator[Finding]:
     """Two autoscalers of one Deployment revert each other's changes, so the daemon holds."""
+    for kind, name, each in autoscalers_of(facts):
+        yield error(
+            "other-autoscaler",
+            where(each, kind, "spec.scaleTargetRef"),
+            "It deletes pods with sessions, and the daemon scales nothing as long as it exists.",
+            kubectl(facts, f"delete {kind.lower()} {name}"),
+        )
+
+
+def autoscalers_of(facts: Facts) -> Iterator[tuple[str, str, Json]]:
+    """Yield the kind, the name and the object of each HPA and ScaledObject of the Deployment."""
     if facts.cluster is None or facts.ref is None:
         return
     for kind, objects in (
@@ -57,13 +68,7 @@ def other_autoscaler(facts: Facts) -> Iterator[Finding]:
     ):
         for each in objects or ():
             if _scales(each, facts.ref.deployment) and not _of_keda(each):
-                yield error(
-                    "other-autoscaler",
-                    where(each, kind, "spec.scaleTargetRef"),
-                    "It deletes pods with sessions, and the daemon scales nothing as long as it "
-                    "exists.",
-                    kubectl(facts, f"delete {kind.lower()} {each['metadata']['name']}"),
-                )
+                yield kind, each["metadata"]["name"], each
 
 
 def _scales(item: Json, name: str) -> bool:

@@ -24,6 +24,7 @@ from tests.deploy.manifests import one
 from tests.deploy.pages import UPGRADE_PAGE
 
 COPIED = ["python", "/bokeh-exporter", "launch", "--"]
+POLICY = "policy-dashboards/policy.yaml"
 PATIENT = ["--session-token-expiration=86400", "--unused-session-lifetime=60000"]
 
 
@@ -341,7 +342,7 @@ def test_the_policy_is_valid_for_any_number_of_pods(replicas: int, tmp_path: Pat
 
     assert init(tmp_path, apps.app(apps.BOKEH, many)) == 0
 
-    found = load_policy(tmp_path / "adoption" / "policy.yaml").replicas
+    found = load_policy(tmp_path / "adoption" / POLICY).replicas
     assert found.min == max(1, replicas) or replicas > found.max
     assert found.max >= found.min
 
@@ -396,7 +397,7 @@ def test_what_is_half_adopted_keeps_what_it_has() -> None:
 def test_the_folder_has_a_valid_policy_for_the_adopted_deployment(tmp_path: Path) -> None:
     assert init(tmp_path, apps.app(), "--seats", "8") == 0
 
-    policy = load_policy(tmp_path / "adoption" / "policy.yaml")
+    policy = load_policy(tmp_path / "adoption" / POLICY)
     assert str(policy.target.ref) == "bokeh/dashboards-2"
     assert (policy.replicas.min, policy.replicas.max) == (3, 10)
     assert [(each.type, each.seats) for each in policy.metrics] == [("sessions", 8)]
@@ -432,7 +433,7 @@ def test_files_that_are_there_stay_without_force(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert init(tmp_path, apps.app()) == 0
-    policy = tmp_path / "adoption" / "policy.yaml"
+    policy = tmp_path / "adoption" / POLICY
     policy.write_text("mine")
     capsys.readouterr()
 
@@ -473,7 +474,7 @@ def test_values_for_the_chart_have_policy_and_proxy(tmp_path: Path) -> None:
     [policy] = values["policies"]
     assert policy["target"] == {"namespace": "bokeh", "deployment": "dashboards-2"}
     assert not (folder / "sticky").exists()
-    assert not (folder / "policy.yaml").exists()
+    assert not (folder / POLICY).exists()
     patch = yaml.safe_load((folder / "pods" / "patch.yaml").read_text())
     labels = patch["spec"]["template"]["metadata"]["labels"]
     assert labels["app.kubernetes.io/name"] == "dashboards-2"
@@ -530,14 +531,16 @@ def test_another_namespace_gets_the_daemons_role(tmp_path: Path) -> None:
     assert init(tmp_path, apps.app(apps.BOKEH, apps.moved_to("reports"))) == 0
 
     folder = tmp_path / "adoption"
-    role, binding = yaml.safe_load_all((folder / "rights.yaml").read_text())
+    role, binding = yaml.safe_load_all(
+        (folder / "policy-reports-dashboards" / "rights.yaml").read_text()
+    )
     meta = {"name": "bokeh-autoscaler-dashboards-2", "namespace": "reports"}
     assert role["metadata"] == binding["metadata"] == meta
     assert binding["roleRef"]["name"] == meta["name"]
     [scale] = [each for each in role["rules"] if "deployments/scale" in each["resources"]]
     assert scale["resourceNames"] == ["dashboards-2"]
     steps = (folder / "STEPS.md").read_text()
-    assert f"kubectl apply -f {folder}/rights.yaml" in steps
+    assert f"kubectl apply -f {folder}/policy-reports-dashboards/rights.yaml" in steps
     assert "patch role" not in steps
     assert steps.index("Let Prometheus scrape reports") < steps.index("Give the daemon its policy")
 
@@ -550,7 +553,7 @@ def test_a_namespace_that_has_the_role_gets_none(
 ) -> None:
     assert init(tmp_path, apps.app(apps.BOKEH, apps.moved_to(namespace)), *words) == 0
 
-    assert not (tmp_path / "adoption" / "rights.yaml").exists()
+    assert not [*(tmp_path / "adoption").glob("policy-*/rights.yaml")]
 
 
 # Ways to have the proxy, and what the steps say of its image and of the Service that selects it.
@@ -668,9 +671,12 @@ def of_argo(objects: Objects) -> None:
 NOTES = {
     "an HPA": (
         [*apps.app(), HPA],
-        "HorizontalPodAutoscaler bokeh/cpu scales the app, and deletes pods that have sessions.",
+        "HorizontalPodAutoscaler cpu scales the app, and deletes pods that have sessions,",
     ),
-    "a ScaledObject": ([*apps.app(), {**HPA, "kind": "ScaledObject"}], "ScaledObject bokeh/cpu"),
+    "a ScaledObject": (
+        [*apps.app(), {**HPA, "kind": "ScaledObject"}],
+        "ScaledObject cpu scales the app",
+    ),
     "a NetworkPolicy of the old pods": ([*apps.app(), ALLOWED], "NetworkPolicy bokeh/let-in"),
     "a claimed volume": (apps.app(apps.BOKEH, claimed), "The pods mount shared."),
     "no Service": (apps.app()[:1], "No Service was found"),

@@ -167,13 +167,12 @@ def test_apps_of_one_name_in_two_namespaces_have_two_policies(helm: bool, tmp_pa
         file = apps.write(folder, apps.app(apps.BOKEH, apps.moved_to(namespace)))
         words = ["--output", str(folder / "adoption"), *(["--helm"] if helm else [])]
         assert main(["init", str(file), *words]) == 0
-        found = yaml.safe_load(
-            (folder / "adoption" / ("values.yaml" if helm else "policy.yaml")).read_text()
-        )
+        [file] = (folder / "adoption").glob("values.yaml" if helm else "policy-*/policy.yaml")
+        found = yaml.safe_load(file.read_text())
         policy = found["policies"][0] if helm else found
         steps = (folder / "adoption" / "STEPS.md").read_text()
         assert helm or f"--from-file={policy['name']}.yaml=" in steps
-        assert helm or f"files: [{policy['name']}.yaml=" in steps
+        assert helm or f"  - policy-{policy['name']}\n" in steps
         assert len(policy["name"]) <= 63
         names.add(policy["name"])
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autoscaler.cli import main
+from tests.adoption import apps
 from tests.deploy.chart import render_chart
 from tests.deploy.manifests import FOLDER, Object, big_data, overlay, render, run_kubectl
 from tests.deploy.pages import KUBERNETES_PAGE
@@ -80,6 +82,22 @@ PATHS: dict[str, Render] = {
     "chart with haproxy": from_chart("haproxy"),
     "chart with nginx": from_chart("nginx"),
 }
+
+
+def test_sidecars_in_another_namespace_answer_as_few_as_ours(tmp_path: Path) -> None:
+    file = apps.write(tmp_path, apps.app(apps.BOKEH, apps.moved_to("team")))
+    output = tmp_path / "adoption"
+    assert main(["init", str(file), "--output", str(output)]) == 0
+    policy = yaml.safe_load((output / "policy-team-dashboards" / "network.yaml").read_text())
+    patch = yaml.safe_load((output / "pods" / "patch.yaml").read_text())
+    adopted = Pod("team", patch["spec"]["template"]["metadata"]["labels"])
+    old = Pod("team", {"app": "dashboards"})
+
+    def who(pod: Pod, port: int) -> set[str]:
+        return {name for name, each in SOURCES.items() if may_connect([policy], each, pod, port)}
+
+    assert who(adopted, 9550) == ALLOWED["bokeh-app", 9550]
+    assert who(adopted, 5006) == who(old, 5006) == ANYBODY
 
 
 @pytest.fixture(scope="module", params=PATHS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_hex
@@ -14,10 +13,9 @@ import yaml
 from autoscaler.cli import main
 from tests.adoption import apps
 from tests.adoption.apps import Objects
-from tests.deploy.manifests import FOLDER, one, render
+from tests.deploy.manifests import FOLDER
 from tests.deploy.operators import Operator
 from tests.deploy.pages import blocks
-from tests.lab.build import PROMETHEUS, installed
 
 OLD, NEW, OWN = "dashboards", "dashboards-2", "bokeh-autoscaler"
 KINDS = "deployments,services,roles,rolebindings,poddisruptionbudgets,networkpolicies,secrets"
@@ -124,62 +122,3 @@ def test_an_apply_of_the_first_manifest_leaves_the_service_without_pods(
 
     both = {"app": OLD, "app.kubernetes.io/name": "sticky-haproxy"}
     assert left(operator, namespace)[f"Service {OLD}"]["selector"] == both
-
-
-def overlay(folder: Path, namespace: str, *more: str) -> Path:
-    """The overlay of the daemon that the steps print, beside a checkout."""
-    file = apps.write(folder, apps.app(apps.BOKEH, apps.moved_to(namespace)))
-    output = folder / "adoption"
-    assert main(["init", str(file), "--output", str(output)]) == 0
-    (folder / "bokeh-autoscaler").symlink_to(FOLDER.parents[1])
-    [lines] = [each for each in blocks(output / "STEPS.md", "yaml") if "resources:" in each]
-    place = folder / "daemon"
-    place.mkdir()
-    for name in ("policy.yaml", "rights.yaml", "prometheus"):
-        if (output / name).exists():
-            (output / name).rename(place / name)
-    (place / "kustomization.yaml").write_text(lines + "".join(more))
-    return place
-
-
-@pytest.mark.parametrize(("namespace", "policy"), [("bokeh", OLD), ("team", f"team-{OLD}")])
-def test_the_printed_overlay_has_the_policy_and_the_rights(
-    namespace: str, policy: str, kubectl: Path, tmp_path: Path
-) -> None:
-    objects = render(kubectl, overlay(tmp_path, namespace))
-
-    assert set(one(objects, "ConfigMap", f"{OWN}-policies")["data"]) == {f"{policy}.yaml"}
-    scaled = [
-        name
-        for each in objects
-        if each["kind"] == "Role" and each["metadata"]["namespace"] == namespace
-        for rule in each["rules"]
-        if "deployments/scale" in rule["resources"]
-        for name in rule["resourceNames"]
-    ]
-    assert NEW in scaled
-    assert not [each for each in objects if each["metadata"]["name"] == "bokeh-app"]
-
-
-def test_prometheus_scrapes_one_more_namespace(kubectl: Path, tmp_path: Path) -> None:
-    ours = "components: [../bokeh-autoscaler/deploy/kubernetes/components/prometheus, prometheus]\n"
-
-    objects = render(kubectl, overlay(tmp_path, "team", ours))
-
-    found = one(objects, "ConfigMap", "prometheus")["data"]
-    for name, text in found.items():
-        (tmp_path / name).write_text(text)
-    [pattern] = yaml.safe_load(found["prometheus.yml"])["scrape_config_files"]
-    [jobs] = [yaml.safe_load(each.read_text()) for each in tmp_path.glob(pattern)]
-    [job] = jobs["scrape_configs"]
-    assert job["kubernetes_sd_configs"] == [{"role": "pod", "namespaces": {"names": ["team"]}}]
-    roles = [each["metadata"]["namespace"] for each in objects if each["kind"] == "RoleBinding"]
-    assert roles.count("team") == 2, "the daemon, and Prometheus"
-    programs = installed(PROMETHEUS)
-    if programs is None:
-        pytest.skip("NO PROMTOOL: `make parts` builds it (2 min once)")
-    check = (programs / "promtool", "check", "config", "--lint=all", "--lint-fatal")
-    done = subprocess.run(
-        (*check, tmp_path / "prometheus.yml"), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

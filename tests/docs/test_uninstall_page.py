@@ -50,7 +50,8 @@ def test_the_page_lists_what_the_folder_of_init_creates(tmp_path: Path) -> None:
     file = apps.write(tmp_path, apps.app(apps.BOKEH, apps.moved_to("team")))
     output = tmp_path / "adoption"
     assert main(["init", str(file), "--sticky", "haproxy", "--output", str(output)]) == 0
-    rights, text = ("rights.yaml", "prometheus/rights.yaml"), UNINSTALL_PAGE.read_text()
+    part, text = "policy-team-dashboards", UNINSTALL_PAGE.read_text()
+    rights = (f"{part}/rights.yaml", f"{part}/network.yaml", "prometheus-team/rights.yaml")
 
     for path in (*rights, "pods/budget.yaml"):
         for each in yaml.safe_load_all((output / path).read_text()):
