@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -145,6 +147,30 @@ def snake_case(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for r in rules
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+@pytest.mark.parametrize("prometheus_program", ["current"], indirect=True)
+def test_a_job_of_one_more_namespace_needs_no_restart(
+    start_prometheus: StartPrometheus, everything: list[Object]
+) -> None:
+    spec = one(everything, "Deployment", "prometheus")["spec"]["template"]["spec"]
+    ours = [each for each in spec["containers"][0]["args"] if "auto-reload" in each]
+    pattern = yaml.safe_load(SETTINGS.read_text())["scrape_config_files"]
+    server = start_prometheus(
+        configuration={"scrape_config_files": pattern},
+        options=[*ours, "--config.auto-reload-interval=1s"],
+    )
+    job = {"job_name": "more", "static_configs": [{"targets": ["127.0.0.1:1"]}]}
+
+    (server.folder / "jobs-team.yml").write_text(yaml.safe_dump({"scrape_configs": [job]}))
+
+    def asked() -> list[str]:
+        with urllib.request.urlopen(f"{server.url}/api/v1/scrape_pools", timeout=5) as answer:
+            return list(json.load(answer)["data"]["scrapePools"])
+
+    wait_until(lambda: asked() == ["more"], WITHIN, "the new job")
 
 
 def test_the_volume_of_prometheus_is_bounded_and_it_keeps_below(everything: list[Object]) -> None:
