@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from tests.deploy.chart import CHART, Values, render_chart, run_helm, template
-from tests.deploy.manifests import FOLDER
-from tests.deploy.pages import HELM_PAGE, UPGRADE_PAGE, blocks, commands, run_shell
+from tests.deploy.manifests import FOLDER, one, render
+from tests.deploy.pages import HELM_PAGE, UPGRADE_PAGE, blocks, commands, files, run_shell
+from tests.deploy.reach import Pod, may_connect
 from tests.lab.control_plane import ControlPlane
 from tests.lab.processes import wait_until
 
@@ -33,12 +34,15 @@ def test_the_commands_of_the_page_work(
 ) -> None:
     (tmp_path / "deploy").symlink_to(FOLDER.parent)
     (tmp_path / "my-values.yaml").write_text(blocks(HELM_PAGE, "yaml")[0])
+    write_prometheus(tmp_path)
     path = f"{kubectl.parent}:{helm.parent}:{os.environ['PATH']}"
     environment = {"KUBECONFIG": str(control_plane.admin), "PATH": path}
 
     def deployments() -> list[str]:
         items = control_plane.apps.list_namespaced_deployment(NAMESPACE).items
         return [each.metadata.name for each in items if each.status.ready_replicas]
+
+    started = {"bokeh-autoscaler", "prometheus"}
 
     def revision() -> str:
         """Which one was applied, as the last entry of the history tells."""
@@ -52,12 +56,45 @@ def test_the_commands_of_the_page_work(
         if NEEDS_CONTAINERS in command:
             continue
         if command.startswith("helm uninstall"):
-            wait_until(lambda: deployments() == ["bokeh-autoscaler"], 120, "the daemon's pod")
+            wait_until(lambda: set(deployments()) == started, 120, "the pods of both")
             run_shell(back, tmp_path, **environment)
             assert revision() == "1"
         run_shell(command, tmp_path, **environment)
 
     wait_until(lambda: deployments() == [], 120, "nothing to be left")
+
+
+def write_prometheus(folder: Path) -> Path:
+    """Write the kustomization of the page, beside a checkout."""
+    (folder / "bokeh-autoscaler").symlink_to(FOLDER.parents[1])
+    (place := folder / "prometheus").mkdir()
+    name = "kustomization.yaml"
+    (place / name).write_text(files(HELM_PAGE)[f"{place.name}/{name}"])
+    return place
+
+
+def test_the_prometheus_of_the_page_fits_the_defaults_of_the_chart(
+    kubectl: Path, helm: Path, tmp_path: Path
+) -> None:
+    ours = render(kubectl, write_prometheus(tmp_path))
+    chart = render_chart(helm, tmp_path, first_values())
+
+    deployment = one(ours, "Deployment", "prometheus")["spec"]["template"]
+    service = one(ours, "Service", "prometheus")
+    assert deployment["spec"]["priorityClassName"] in {
+        each["metadata"]["name"] for each in chart if each["kind"] == "PriorityClass"
+    }
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())["prometheus"]
+    assert defaults["url"] == "http://{name}:9090".format(**service["metadata"])
+    scrapes = yaml.safe_load(one(ours, "ConfigMap", "prometheus")["data"]["prometheus.yml"])
+    assert defaults["scrapeInterval"] == scrapes["global"]["scrape_interval"]
+    daemon = one(chart, "Deployment", NAMESPACE)["spec"]["template"]["metadata"]["labels"]
+    pods = {
+        "daemon": Pod(NAMESPACE, daemon),
+        "Prometheus": Pod(NAMESPACE, deployment["metadata"]["labels"]),
+    }
+    assert may_connect(ours, pods["daemon"], pods["Prometheus"], 9090)
+    assert may_connect(chart, pods["Prometheus"], pods["daemon"], 9551)
 
 
 def test_a_wrong_key_is_refused_as_the_page_says(helm: Path, tmp_path: Path) -> None:
