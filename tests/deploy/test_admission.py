@@ -313,7 +313,7 @@ def test_nothing_is_left_when_the_page_has_removed_it(
     overlay(tmp_path / "my-overlay")
     path = f"{kubectl.parent}:{os.environ['PATH']}"
 
-    for line in (each for each in printed(KUBERNETES_PAGE) if each.endswith(" -k my-overlay")):
+    for line in (each for each in printed(KUBERNETES_PAGE) if " -k my-overlay" in each):
         run_shell(line, tmp_path, KUBECONFIG=str(control_plane.admin), PATH=path)
 
     names = [each.metadata.name for each in control_plane.core.list_namespace().items]
