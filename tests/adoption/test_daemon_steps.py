@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autoscaler.adapters.policies.policy_file import load_policy
+from autoscaler.adoption.step import sockets
 from autoscaler.cli import main
 from autoscaler.policy import RefusalTarget, SessionsMetric
 from tests.adoption import apps
@@ -157,3 +160,14 @@ def test_the_way_back_waits_for_pods_that_are_ready_too_early(
     assert len(waits) == (change is without_probe)
     if waits:
         assert back.index("rollout status") < back.index(waits[0]) < back.index("patch service")
+
+
+def test_a_port_is_listened_on_when_a_server_is_there() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        pattern = sockets(server.getsockname()[1], "0A")
+        look = ["sh", "-c", f'cat /proc/net/tcp /proc/net/tcp6 | grep -q "{pattern}"']
+
+        assert subprocess.run(look, check=False).returncode == 1
+        server.listen()
+        assert subprocess.run(look, check=False).returncode == 0

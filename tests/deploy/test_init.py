@@ -265,7 +265,7 @@ def test_the_written_role_lets_the_daemon_into_another_namespace(operator: Opera
     scales = f"patch deployments/{NEW} --subresource=scale"
     assert not any(map(may, (scales, "patch pods", "create events")))
 
-    operator.run(f"kubectl apply -f {output}/rights.yaml")
+    operator.run(f"kubectl apply -f {output}/policy-{namespace}-{OLD}/rights.yaml")
 
     assert all(map(may, (scales, "patch pods", "create events")))
     assert not may("patch deployments/other --subresource=scale")
