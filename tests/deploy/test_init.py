@@ -382,3 +382,34 @@ def test_the_switch_is_reverted_by_the_printed_command(operator: Operator) -> No
     operator.run(operator.steps.read_text().split("switch back: `")[1].split("`")[0])
 
     wait_until(lambda: operator.endpoints() == old, SOON, "the old pods again")
+
+
+@pytest.mark.slow
+@pytest.mark.control_plane
+def test_the_printed_commands_take_over_from_an_hpa_and_give_back(operator: Operator) -> None:
+    start(operator, apps.app())
+    hpa = f"kubectl -n {NAMESPACE} get hpa -o name"
+    operator.run(
+        f"kubectl -n {NAMESPACE} autoscale deployment/{OLD} --name=by-cpu --max=7 --cpu=70%"
+    )
+
+    beside, convert, give, _look, end, switch, *others = operator.init("--seats", "8")
+
+    for block in (beside, convert, give):
+        operator.run(block)
+    found: Any = operator.cluster.core.read_namespaced_config_map("bokeh-autoscaler-policies", OWN)
+    policy = yaml.safe_load(found.data[f"{OLD}.yaml"])
+    assert policy["target"] == {"namespace": NAMESPACE, "deployment": NEW}
+    assert policy["replicas"] == {"min": 1, "max": 7}
+    assert [each["type"] for each in policy["metrics"]] == ["sessions", "cpu"]
+    assert "by-cpu" in operator.run(hpa), "it scales the old pods until users leave them"
+    operator.run(end)
+    operator.run(switch)
+    assert operator.run(hpa) == ""
+    assert operator.replicas(OLD) == 3
+
+    [restore] = [each for each in others if "autoscaler-by-cpu.yaml" in each]
+    operator.run(restore)
+
+    assert "by-cpu" in operator.run(hpa)
+    operator.run(f"kubectl -n {NAMESPACE} delete hpa by-cpu")
