@@ -111,6 +111,20 @@ def test_a_second_app_leaves_the_example_where_it_is_wanted(kubectl: Path, tmp_p
     assert {("bokeh", "bokeh-app"), ("bokeh", "dashboards-2")} == scaled(found)
 
 
+def test_a_policy_of_ones_own_is_merged_as_the_page_says(kubectl: Path, tmp_path: Path) -> None:
+    place = overlay(tmp_path, [adopted(tmp_path, *APPS[0])])
+    (place / "own.yaml").write_text("name: own")
+    name, file = f"{OWN}-policies", place / "kustomization.yaml"
+    added = {"name": name, "namespace": OWN, "behavior": "merge", "files": ["own.yaml"]}
+    whole = {**yaml.safe_load(file.read_text()), "configMapGenerator": [added]}
+    whole["generatorOptions"] = {"disableNameSuffixHash": True}
+    file.write_text(yaml.safe_dump(whole))
+
+    found = one(render(kubectl, place), "ConfigMap", name)["data"]
+
+    assert set(found) == {"dashboards.yaml", "own.yaml"}
+
+
 def test_the_steps_show_the_line_that_adds_the_policy(tmp_path: Path) -> None:
     for each in APPS:
         output = adopted(tmp_path, *each)
