@@ -201,6 +201,20 @@ def test_who_applies_replicas_is_found_until_the_daemon_has_set_them(
     assert capsys.readouterr().out == "nothing found\n"
 
 
+def test_pods_that_lack_their_priority_class_are_found(
+    set_up: SetUp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up.create(our_rules())
+    spec = {"template": {"spec": {"priorityClassName": "nowhere"}}}
+    set_up.cluster.apps.patch_namespaced_deployment(APP, set_up.namespace, {"spec": spec})
+
+    wait_until(lambda: set_up.doctor() == 1, 20, "the condition of the Deployment")
+
+    said = capsys.readouterr().out
+    assert "ERROR pods-not-created" in said
+    assert "no PriorityClass with name nowhere was found." in said
+
+
 def test_a_scaled_object_of_keda_is_found(
     set_up: SetUp, capsys: pytest.CaptureFixture[str]
 ) -> None:
