@@ -137,10 +137,15 @@ def _listed(directory: Path) -> list[Path]:
         entries = sorted(directory.iterdir(), key=lambda path: path.name)
     except OSError as error:
         raise unreadable(f"cannot be read ({error.strerror}), expected a directory") from None
-    found = [path for path in entries if path.suffix in SUFFIXES and path.name[0] != "."]
+    found = [path for path in entries if is_policy_name(path.name)]
     if not found:
         raise unreadable(NO_FILE)
     return found
+
+
+def is_policy_name(name: str) -> bool:
+    """Return whether a file of a directory is one of its policy files."""
+    return name.endswith(SUFFIXES) and name[0] != "."
 
 
 def settle(
