@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from tornado.httpclient import HTTPRequest
+from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPHeaders
+from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from exporter.texts import visible
 
 _TOKEN = re.compile(r'"token"\s*:\s*"([^"]+)"')
 ANSWER_WITHIN = 15.0
+LONGEST_REASON = 200
 # A message of the protocol has three frames; the server reads none before it has sent its ACK.
 ACK_FRAMES = ("header", "metadata", "content")
 PULL_DOC = ('{"msgid":"1","msgtype":"PULL-DOC-REQ"}', "{}", "{}")
@@ -44,6 +49,35 @@ def cookies_of(headers: HTTPHeaders) -> dict[str, str]:
     """
     cookies = [each.split(";")[0] for each in headers.get_list("Set-Cookie")]
     return {"Cookie": "; ".join(cookies)} if cookies else {}
+
+
+def is_connected(failure: BaseException) -> bool:
+    """Return whether a request that failed had a whole answer."""
+    without = (HTTPTimeoutError, HTTPStreamClosedError, TimeoutError, ssl.SSLError)
+    is_refused = isinstance(failure, OSError) and failure.errno is not None
+    return not isinstance(failure, without) and not is_refused
+
+
+def is_server_error(failure: BaseException) -> bool:
+    """Return whether a server, or a proxy in front of it, answered that it cannot serve now."""
+    return isinstance(failure, HTTPClientError) and failure.code // 100 == 5
+
+
+def reason_of(failure: BaseException) -> str:
+    """Return why a page or its WebSocket could not be opened, to stand in parentheses."""
+    match failure:
+        case HTTPTimeoutError():
+            return f"no answer in time ({failure.message})"
+        case HTTPStreamClosedError():
+            return "the connection was closed before the answer"
+        case TimeoutError():
+            return f"no answer within {ANSWER_WITHIN:g} s"
+        case ssl.SSLCertVerificationError():
+            return (
+                f"its certificate is not trusted ({failure.verify_message}); if users have its CA, "
+                "set SSL_CERT_FILE to a file with it"
+            )
+    return visible(" ".join(str(failure).split()) or type(failure).__name__, LONGEST_REASON)
 
 
 async def open_socket(

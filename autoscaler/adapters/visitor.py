@@ -15,7 +15,6 @@ import json
 import logging
 import re
 import secrets
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,24 +25,23 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from tornado.httpclient import HTTPClientError, HTTPResponse
-from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
+from tornado.simple_httpclient import HTTPTimeoutError
 from tornado.websocket import WebSocketClientConnection, WebSocketError
 
 from autoscaler.adapters.bokeh_pages import (
     ANSWER_WITHIN,
     ask,
+    reason_of,
     token_in,
     until_closed,
     web_socket_of,
 )
 from autoscaler.adapters.browser import Browser, redirect
-from exporter.texts import visible
 
 # As many as two pods without stickiness need to be noticed with near certainty.
 TRIES = 6
 # Bytes of cookies: one of the largest that browsers store, and three, as of a single sign-on.
 COOKIES = (4 << 10, 12 << 10)
-LONGEST_REASON = 200
 TITLE = "TitleChanged"
 CHOSEN = "bokeh-session-id"  # the parameter and the header by which a user names a session
 SCRIPT = re.compile(r"""<script[^>]*\ssrc=["']([^"']+)""")
@@ -140,7 +138,7 @@ async def _first(seen: Visit, headers: Mapping[str, str]) -> Visit:
     try:
         answer = await browser.get(seen.url)
     except FAILURES as failure:
-        return replace(seen, problem=_reason(failure))
+        return replace(seen, problem=reason_of(failure))
     page = _page(answer)
     seen = replace(
         seen,
@@ -167,13 +165,13 @@ async def _connects(seen: Visit, browser: Browser, page: _Page) -> Visit:
         async with browser.connected(page.url, page.token):
             return seen
     except HTTPTimeoutError as failure:
-        return replace(seen, closed=_reason(failure))
+        return replace(seen, closed=reason_of(failure))
     except HTTPClientError as failure:
         return replace(seen, refused=failure.code)
     except WebSocketError:
         return replace(seen, refused=200)
     except FAILURES as failure:
-        return replace(seen, closed=_reason(failure))
+        return replace(seen, closed=reason_of(failure))
 
 
 async def _missing(browser: Browser, page: _Page) -> str:
@@ -186,7 +184,7 @@ async def _missing(browser: Browser, page: _Page) -> str:
     try:
         answer = await browser.get(script)
     except FAILURES as failure:
-        return f"{place}, {_reason(failure)}"
+        return f"{place}, {reason_of(failure)}"
     is_page = "html" in answer.headers.get("Content-Type", "")
     is_there = answer.code < HTTPStatus.BAD_REQUEST and not (is_page and not redirect(answer))
     return "" if is_there else f"{place}, HTTP {answer.code}"
@@ -211,7 +209,7 @@ async def _again(seen: Visit, headers: Mapping[str, str]) -> Visit:
         async with browser.connected(page.url, page.token) as second:
             returned = await _document(second)
     except FAILURES as failure:
-        return replace(seen, tries=seen.tries + 1, closed=_reason(failure))
+        return replace(seen, tries=seen.tries + 1, closed=reason_of(failure))
     strange = not page.roots <= _roots(document)
     lost = _roots(document) != _roots(returned) or returned["title"] == document["title"]
     return replace(
@@ -252,7 +250,7 @@ async def _idle(
         async with browser.connected(page.url, page.token) as connection:
             lasted, ended = await _watch(connection, wait, progress)
     except FAILURES as failure:
-        return replace(seen, unexamined=f"idle timeouts of {seen.url}: {_reason(failure)}")
+        return replace(seen, unexamined=f"idle timeouts of {seen.url}: {reason_of(failure)}")
     return replace(seen, watched=lasted, idle_end=lasted if ended else None)
 
 
@@ -330,19 +328,3 @@ def _lasts(token: str, answer: HTTPResponse) -> float | None:
         return max(0.0, float(_payload(token)["session_expiry"]) - now)
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _reason(failure: BaseException) -> str:
-    match failure:
-        case HTTPTimeoutError():
-            return f"no answer in time ({failure.message})"
-        case HTTPStreamClosedError():
-            return "the connection was closed before the answer"
-        case TimeoutError():
-            return f"no answer within {ANSWER_WITHIN:g} s"
-        case ssl.SSLCertVerificationError():
-            return (
-                f"its certificate is not trusted ({failure.verify_message}); if users have its CA, "
-                "set SSL_CERT_FILE to a file with it"
-            )
-    return visible(" ".join(str(failure).split()) or type(failure).__name__, LONGEST_REASON)

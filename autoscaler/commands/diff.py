@@ -15,6 +15,7 @@ from autoscaler.commands.arguments import add_price
 from autoscaler.commands.lines import complain, say
 from autoscaler.commands.progress import progress
 from autoscaler.errors import AutoscalerError
+from autoscaler.policy.difference import settings
 
 if TYPE_CHECKING:
     from autoscaler.simulation.comparison import Contender, Result
@@ -63,13 +64,13 @@ def _document(
     from autoscaler.simulation.uncertainty import uncertainty
     from autoscaler.simulation.verdict import verdict
 
-    settings = difference.settings(*(each.policy for each in both))
+    changed = settings(*(each.policy for each in both))
     before, after = (each.run.timeline for each in results)
     decisions = difference.decisions(before, after)
     found = uncertainty(results, trace, inputs.zone_of(args, both[0].policy))
     shown = figures(results, args.price, found)
     return {
-        "settings": [each._asdict() for each in settings],
+        "settings": [each._asdict() for each in changed],
         "decisions": {
             "differ_percent": round(100 * decisions.share, 4),
             "first": [
@@ -100,14 +101,13 @@ def _tell(
     from autoscaler.simulation.uncertainty import lines, uncertainty
 
     old, new = both
-    settings = difference.settings(old.policy, new.policy)
+    changed = settings(old.policy, new.policy)
     before, after = (each.run.timeline for each in results)
     decisions = difference.decisions(before, after)
     zone, when_full = inputs.zone_of(args, old.policy), old.assumptions.when_full
-    if not settings:
+    if not changed:
         say("The settings are equal.")
-    for each in settings:
-        say(f"{each.path}: {_shown(each.old)} -> {_shown(each.new)}")
+    say(*map(str, changed))
     say(f"The desired replicas differ for {100 * decisions.share:.1f} % of the time.")
     for moment in decisions.moments:
         say(_moment(moment, ZoneInfo(zone)))
@@ -116,10 +116,6 @@ def _tell(
     found = uncertainty(results, trace, zone)
     sure = lines(found, when_full) if found else ()
     say(*sure, " ".join([conditions(old.policy, trace, old.assumptions), *notes]))
-
-
-def _shown(value: object) -> str:
-    return "(not set)" if value is None else json.dumps(value)
 
 
 def _moment(moment: Moment, zone: ZoneInfo) -> str:

@@ -168,9 +168,11 @@ def _seen(args: argparse.Namespace, targets: list[Facts], show: Show) -> Iterato
 
 def _of_cluster(args: argparse.Namespace, targets: list[Facts], show: Show) -> Iterator[Facts]:
     from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
+    from autoscaler.adapters.kubernetes.daemon_policies import DaemonPoliciesReader
     from autoscaler.adapters.kubernetes.inspection import Inspector
 
-    inspector = Inspector(KubernetesCluster.connect(args.kubeconfig, args.context).api, show)
+    api = KubernetesCluster.connect(args.kubeconfig, args.context).api
+    inspector, policies = Inspector(api, show), DaemonPoliciesReader(api)
     for target in targets:
         if target.ref is None:
             continue
@@ -179,6 +181,9 @@ def _of_cluster(args: argparse.Namespace, targets: list[Facts], show: Show) -> I
             target,
             daemon=args.daemon,
             cluster=seen,
+            daemon_policies=policies.read(seen.daemon, target.ref.namespace)
+            if seen.daemon
+            else None,
             exporter_port=args.exporter_port,
             scrapes=_scrapes(args, target.ref.namespace),
             scrape_interval=_scrape_interval(seen) or args.scrape_interval,

@@ -66,10 +66,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the seats. Return 1 if none are known, 2 for wrong input."""
     from autoscaler.core import seating
 
-    step = _step(args.last, args.scrape_interval)
+    now = SystemClock().now()
     try:
-        known = _loads(args, step)
-        pods = known if args.all_pods else seating.of_image(known)
+        pods, step, left_out = _pods(args, now)
         found = seating.estimate(pods, step)
         if args.html is not None:
             _write(args, pods, found)
@@ -80,9 +79,11 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_document(args, pods, found), indent=2))
     else:
         say(*_lines(args, pods, found))
-        if len(pods) < len(known):
-            left_out = counted(len(known) - len(pods), "pod")
-            say(f"  left out: {left_out} of earlier ReplicaSets; --all-pods counts them")
+        if found.seats is None:
+            say(f"  recorded: {_recorded(pods, step, now)} of {counted(len(pods), 'pod')}")
+        if left_out:
+            pods_left = counted(left_out, "pod")
+            say(f"  left out: {pods_left} of earlier ReplicaSets; --all-pods counts them")
     return FOUND if seating.is_limited(found) else UNKNOWN
 
 
@@ -92,20 +93,52 @@ def _step(last: float, scrape_interval: float) -> int:
     return round(max(wanted, SCRAPES * scrape_interval))
 
 
-def _loads(args: argparse.Namespace, step: int) -> Loads:
-    """Return what is recorded. Raises AutoscalerError."""
-    from autoscaler.adapters.prometheus.loads import PrometheusLoads
+def _pods(args: argparse.Namespace, now: float) -> tuple[Loads, int, int]:
+    """Return the pods that count, the step of their loads, and how many pods were left out.
 
-    history = PrometheusLoads(prometheus_settings(args, patience=HISTORY_TIMEOUT))
-    with progress("reading Prometheus") as show:
-        loads = history.loads(args.target, SystemClock().now(), args.last, step, show)
-    if not any(loads.values()):
+    A load lies between two steps. Of pods that are recorded since a short time, steps that fit to
+    the whole span would lose the first and the last minutes, and so most of it. Raises
+    AutoscalerError.
+    """
+    from autoscaler.core.seating import of_image
+
+    step = _step(args.last, args.scrape_interval)
+    known = _loads(args, now, args.last, step)
+    pods = known if args.all_pods else of_image(known)
+    left_out = len(known) - len(pods)
+    last = min(args.last, now - _first(pods, step, now) + step)
+    finer = _step(last, args.scrape_interval)
+    if finer < step:
+        step, known = finer, _loads(args, now, last, finer)
+        pods = known if args.all_pods else of_image(known)
+    if not pods:
         name = f"{args.target}, the last {duration_text(args.last)}"
         raise AutoscalerError(
             f"no sessions of {name} are recorded; check the name of the target, that Prometheus "
             "scrapes its exporters, and --match"
         )
-    return loads
+    return pods, step, left_out
+
+
+def _loads(args: argparse.Namespace, now: float, last: float, step: int) -> Loads:
+    """Return what is recorded. Raises AutoscalerError."""
+    from autoscaler.adapters.prometheus.loads import PrometheusLoads
+
+    history = PrometheusLoads(prometheus_settings(args, patience=HISTORY_TIMEOUT))
+    with progress("reading Prometheus") as show:
+        return history.loads(args.target, now, last, step, show)
+
+
+def _first(pods: Loads, step: int, now: float) -> float:
+    """Return when the first load began. Without any, less than two steps are recorded."""
+    return min((loads[0].at for loads in pods.values() if loads), default=now) - step
+
+
+def _recorded(pods: Loads, step: int, now: float) -> str:
+    """Return in words for how long the pods are recorded."""
+    if not any(pods.values()):
+        return f"less than {duration_text(2 * step)}"
+    return f"the last {duration_text((now - _first(pods, step, now)) // 60 * 60)}"
 
 
 def _lines(args: argparse.Namespace, pods: Loads, found: SeatEstimate) -> Iterator[str]:

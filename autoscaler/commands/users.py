@@ -6,6 +6,7 @@ import argparse
 import signal
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from autoscaler.commands.arguments import positive_duration, web_address, whole
 from autoscaler.commands.lines import complain, say
@@ -53,11 +54,8 @@ def run(args: argparse.Namespace) -> int:
     clients = ClientPool()
     try:
         for number in range(args.count):
-            if not clients.arrive("", args.url) and number == 0:
-                raise AutoscalerError(
-                    f"{args.url} opens no session ({clients.why}); name a page that `bokeh serve` "
-                    "serves"
-                )
+            if not clients.arrive("", args.url) and number == 0 and clients.failure is not None:
+                raise AutoscalerError(_refusal(args.url, clients.failure))
             time.sleep(args.every)
         _stay(clients, args.stay)
     except AutoscalerError as error:
@@ -70,6 +68,21 @@ def run(args: argparse.Namespace) -> int:
         clients.stop()
     say(f"{clients.left} users have left; {clients.refused} were refused, {cut} cut off")
     return FAILED if clients.refused or cut else 0
+
+
+def _refusal(url: str, failure: Exception) -> str:
+    """Return why the first user found no session, and what to do."""
+    from autoscaler.adapters.bokeh_pages import is_connected, is_server_error, reason_of
+
+    why = reason_of(failure)
+    if not is_connected(failure):
+        return (
+            f"cannot connect to {urlsplit(url).netloc} ({why}); correct the address, or wait until "
+            "the app has started"
+        )
+    if is_server_error(failure):
+        return f"{url} answers with {why}; wait until the app has started, or look into its log"
+    return f"{url} opens no session ({why}); name a page that `bokeh serve` serves"
 
 
 def _stay(clients: ClientPool, seconds: float) -> None:

@@ -18,9 +18,9 @@ from autoscaler.commands.catalog import parser_of
 from autoscaler.dashboard.edits import Edit, Outcome
 from autoscaler.model import TargetRef
 from autoscaler.policy import Policy
+from autoscaler.policy.difference import settings
 from autoscaler.simulation import summary
 from autoscaler.simulation.comparison import compare
-from autoscaler.simulation.difference import settings
 from autoscaler.simulation.engine import Assumptions, Run, simulate
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.verdict import verdict

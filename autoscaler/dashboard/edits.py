@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autoscaler.simulation.difference import Setting
+from autoscaler.policy.difference import Setting
 from autoscaler.simulation.timeline import Table, Timeline
 
 

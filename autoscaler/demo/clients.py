@@ -69,7 +69,7 @@ class ClientPool:
         self.present: list[User] = []
         self.refused = 0
         self.left = 0
-        self.why = ""  # the last one was refused
+        self.failure: Exception | None = None  # why the last one was refused
 
     @property
     def cut(self) -> int:
@@ -83,7 +83,7 @@ class ClientPool:
             self._run(user.arrive(page)).result(2 * ANSWER_WITHIN)
         except Exception as error:  # whatever it is, the user was refused
             self.refused += 1
-            self.why = str(error) or type(error).__name__
+            self.failure = error
             return False
         self._staying[user] = self._run(user.stay())
         self.present.append(user)

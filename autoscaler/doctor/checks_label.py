@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from autoscaler.adapters.kubernetes.pods import ROUTABLE, selects_by
+from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json, selects_by
+from autoscaler.doctor.endpoints import has_ready_endpoint
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
 from autoscaler.doctor.manifests import (
@@ -37,7 +38,6 @@ from autoscaler.doctor.manifests import (
 )
 from autoscaler.units import counted
 
-PROXIES = ("sticky-routable", "sticky-all")
 FROM_TEMPLATE = "metadata:", "  labels:", f'    {ROUTABLE}: "true"'
 
 
@@ -113,22 +113,12 @@ def no_service(facts: Facts) -> Iterator[Finding]:
 
 def service_without_pods(facts: Facts) -> Iterator[Finding]:
     """A Service that selects the target's pods must have a ready one."""
-    slices = facts.cluster.endpoint_slices if facts.cluster else None
-    if slices is None:
-        return
     for service in selecting(facts):
-        name = service["metadata"]["name"]
-        ours = [s for s in slices if _service_of(s["metadata"]) == name]
-        ready = any(
-            (each.get("conditions") or {}).get("ready", True)
-            for part in ours
-            for each in part.get("endpoints") or ()
-        )
-        if not ready:
+        if has_ready_endpoint(facts, service) is False:
             yield error(
                 "service-without-ready-pods",
                 where(service, "Service", "spec.selector"),
-                *(_unlabelled(facts, name) if any(map(is_ready, pods(facts))) else _down(facts)),
+                *(_unlabelled(facts, service) if any(map(is_ready, pods(facts))) else _down(facts)),
             )
 
 
@@ -140,13 +130,14 @@ def _down(facts: Facts) -> tuple[str, str]:
     )
 
 
-def _unlabelled(facts: Facts, service: str) -> tuple[str, str]:
+def _unlabelled(facts: Facts, service: Json) -> tuple[str, str]:
+    name = service["metadata"]["name"]
     patch = f'{{"spec": {{"selector": {{"{ROUTABLE}": null}}}}}}'
     return (
         "The app is down: no ready pod has all labels that the Service selects by.",
-        kubectl(facts, f"describe service {service}")
+        kubectl(facts, f"describe service {name}")
         + "\n# if the pods lack the label, remove it until the rollout is done:\n"
-        + kubectl(facts, f"patch service {service} --type=merge --patch '{patch}'"),
+        + kubectl(facts, f"patch service {name} --type=merge --patch '{patch}'"),
     )
 
 
@@ -201,31 +192,3 @@ def _port_of(facts: Facts) -> object:
         for port in each.get("ports") or ():
             return port.get("name") or port["containerPort"]
     return next(filter(None, map(listens_on, servers(facts))), BOKEH_PORT)
-
-
-def sticky_proxy_without_pods(facts: Facts) -> Iterator[Finding]:
-    """The Services of our proxies must select the pods of an app; by default, of bokeh-app."""
-    seen = facts.cluster
-    if seen is None or seen.services is None or not labels(facts):
-        return
-    ours = [each for each in seen.services if each["metadata"]["name"] in PROXIES]
-    if ours and not any(each in selecting(facts) for each in ours):
-        chosen = (ours[0]["spec"].get("selector") or {}).items()
-        selector = ", ".join(f"{key}={value}" for key, value in chosen)
-        yield warning(
-            "sticky-proxy-without-pods",
-            where(
-                ours[0],
-                "Service",
-                f"spec.selector ({selector})",
-            ),
-            "Users who come through the sticky proxy do not reach this Deployment, because its "
-            "Services select other pods.",
-            "# docs: deploy/kubernetes/README.md, An app of another name\nspec:\n  selector:\n"
-            + "\n".join(f"    {key}: {value!r}" for key, value in labels(facts).items()),
-        )
-
-
-def _service_of(meta: object) -> str:
-    found = meta.get("labels") if isinstance(meta, dict) else None
-    return str((found or {}).get("kubernetes.io/service-name", ""))

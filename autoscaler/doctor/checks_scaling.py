@@ -8,7 +8,13 @@ from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, PAUSED, Json, pau
 from autoscaler.adapters.kubernetes.rights import Right
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
-from autoscaler.doctor.manifests import LAST_APPLIED, deployment_at, kubectl, where
+from autoscaler.doctor.manifests import (
+    LAST_APPLIED,
+    deployment_at,
+    deployment_selector,
+    kubectl,
+    where,
+)
 
 # The manager to which docs/adopt.md transfers the field, until the daemon writes it.
 HANDED_OVER = "handover"
@@ -100,14 +106,12 @@ def daemon_not_running(facts: Facts) -> Iterator[Finding]:
     ours = facts.cluster.daemon if facts.cluster else None
     if ours is not None and not (ours.get("status") or {}).get("readyReplicas"):
         namespace, name = ours["metadata"]["namespace"], ours["metadata"]["name"]
-        labels = ours["spec"]["selector"].get("matchLabels") or {}
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
         yield error(
             "daemon-not-running",
             where(ours, "Deployment", "status.readyReplicas (0)"),
             "Nothing is scaled, because no pod of the daemon is ready.",
             f"kubectl -n {namespace} describe deployment {name}\n"
-            f"kubectl -n {namespace} logs -l {selector} --prefix",
+            f"kubectl -n {namespace} logs -l {deployment_selector(ours)} --prefix",
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from autoscaler.adapters.kubernetes.daemon_policies import DaemonPolicies
     from autoscaler.adapters.kubernetes.inspection import Daemon, Inspection
     from autoscaler.adapters.prometheus.scrapes import Scrapes
     from autoscaler.adapters.visitor import Visit
@@ -21,7 +22,8 @@ SCRAPE_INTERVAL = 15.0
 class Facts:
     """What was seen. Each part is None if it was not asked for.
 
-    policy: the one of the target, if policies were given. exporter_port: of the sidecars.
+    policy: the one of the target, if policies were given. daemon_policies: those that the daemon
+    has, whatever policies were given. exporter_port: of the sidecars.
     failure: why the cluster could not be examined at all.
     scrape_interval: seconds, as the daemon was told.
     """
@@ -29,6 +31,7 @@ class Facts:
     ref: TargetRef | None = None
     daemon: Daemon | None = None
     policy: Policy | None = None
+    daemon_policies: DaemonPolicies | None = None
     cluster: Inspection | None = None
     scrapes: Scrapes | None = None
     scrape_interval: float = SCRAPE_INTERVAL
@@ -52,4 +55,6 @@ class Facts:
             self.visit.unexamined if self.visit else "",
         )
         seen = self.cluster.unexamined if self.cluster else ()
-        return (*filter(None, problems), *seen)
+        named = self.daemon_policies
+        unread = named.unread if named and self.ref not in named.targets else ()
+        return (*filter(None, problems), *seen, *unread)

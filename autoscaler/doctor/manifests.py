@@ -287,6 +287,12 @@ def where(item: Json, kind: str, field: str = "") -> str:
     return f"{kind} {meta.get('namespace', '')}/{meta['name']}" + (f", {field}" if field else "")
 
 
+def deployment_selector(deployment: Json) -> str:
+    """Return how kubectl selects the pods of a Deployment."""
+    found = deployment["spec"]["selector"].get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in found.items())
+
+
 def deployment_at(facts: Facts, field: str) -> str:
     """Return where in the target's Deployment."""
     return f"Deployment {facts.ref}, {field}"

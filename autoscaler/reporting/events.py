@@ -14,7 +14,9 @@ from autoscaler.core.seating import described
 from autoscaler.model import Cause, Confirmation, Departing, PodMarks, PodState, Reason, Step
 from autoscaler.policy import Policy
 from autoscaler.ports import PolicySet
+from autoscaler.reporting.policy_changes import in_one_line
 from autoscaler.units import counted, duration_text
+from exporter.texts import LONGEST_EVENT
 
 # No metric could be read, or none could be made of it.
 UNREADABLE = {
@@ -40,6 +42,8 @@ QUIET_HOLDS = {Reason.ROLLOUT_IN_PROGRESS, Reason.SESSIONS_STILL_OPEN, Reason.PA
 PAUSED = f"hold {Reason.PAUSED}"
 # Told once, however long it lasts.
 TOLD_ONCE = {Reason.SESSIONS_STILL_OPEN, Reason.PAUSED}
+# Characters of an Event for the name of its policy and for how many problems it leaves out.
+ROOM = 150
 TOLD_PODS, TOLD_POLICIES = 3, 10  # by name in one message
 BECAUSE = {
     Cause.SCALE_DOWN: ("to be deleted once it has no session", "it is needed again"),
@@ -270,4 +274,7 @@ def broken_edit(policy: Policy, policies: PolicySet) -> str | None:
     """What is wrong with the newest version of a policy's file; None while that is active."""
     file = policies.files.get(policy.name)
     problems = policies.problems.get(file or "", ())
-    return f"the last valid version stays active: {problems[0]}" if problems else None
+    if not problems or file is None:
+        return None
+    words = f"{file} is rejected, and its last valid version stays active: "
+    return words + in_one_line(file, problems, LONGEST_EVENT - len(words) - ROOM)

@@ -21,6 +21,7 @@ from autoscaler.reporting.events import (
     seats_changed,
     unreachable,
 )
+from autoscaler.reporting.policy_changes import policy_changes
 from exporter.texts import visible
 
 LOG = logging.getLogger("autoscaler")
@@ -33,6 +34,7 @@ class LogRecorder:
 
     def __init__(self, *, dry_run: bool = False) -> None:
         self._said: dict[str, str] = {}
+        self._policies = PolicySet()
         self._dry_run = dry_run
 
     def record(self, result: PassResult) -> None:
@@ -42,6 +44,7 @@ class LogRecorder:
         if words and self._is_news("unevaluated", words):
             names = [policy.name for policy in result.unevaluated]
             LOG.warning("%s", words, extra={"fields": {"policies": names}})
+        self._record_changes(result.policies)
         for outcome in result.outcomes:
             self._record_outcome(outcome)
         for target, pod, marks in result.released:
@@ -79,6 +82,13 @@ class LogRecorder:
                 there = file in policies.files.values()
                 words = "valid again and loaded" if there else "the problem is gone"
                 LOG.info("%s: %s", file, words, extra={"fields": {"file": file}})
+
+    def _record_changes(self, policies: PolicySet) -> None:
+        """Log each policy that was loaded, changed or removed."""
+        for each in policy_changes(self._policies, policies):
+            fields = {"policy": each.policy, "file": each.file}
+            LOG.info("%s: %s", each.file, each.text, extra={"fields": fields})
+        self._policies = policies
 
     def _record_empty(self, policies: PolicySet) -> None:
         """Log a directory without policy files, which is right before the first one is there."""

@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from autoscaler.errors import AutoscalerError
+from autoscaler.reporting.policy_changes import in_one_line
+from exporter.texts import LONGEST_LINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class StatusReport:
     def file_notes(self) -> Iterator[str]:
         """Yield what is wrong with each policy file and directory."""
         for file, found in self.rejected.items():
-            why = "; ".join(found)
+            why = in_one_line(file, found, LONGEST_LINE)
             yield f"{file} is rejected, and its last valid version, if any, stays active: {why}"
         for directory in self.empty:
             yield f"{directory} has no policy file"

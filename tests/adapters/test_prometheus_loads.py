@@ -222,8 +222,9 @@ def test_pods_that_are_left_out_are_told_and_can_be_counted(
     prometheus.push({**a_day(began=NOW - HOUR), **a_day(OLD, began=NOW - DAY)})
     code, said, _ = command("--last", "1d")
     assert code == 1
-    [first, last] = said.splitlines()
+    first, recorded, last = said.splitlines()
     assert "no seats are known: " in first
+    assert recorded == "  recorded: the last 1h of 1 pod"
     assert last == "  left out: 1 pod of earlier ReplicaSets; --all-pods counts them"
 
     code, said, _ = command("--last", "1d", "--all-pods")
@@ -259,6 +260,25 @@ def test_too_little_is_known_of_an_hour(prometheus: PrometheusServer, command: C
     code, said, _ = command()
     assert code == 1
     assert "no seats are known: " in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hours", "recorded"),
+    [(45, "0.0", "less than 2m"), (180, "0.4", "the last 3m"), (540, "1.2", "the last 9m")],
+)
+def test_of_pods_that_are_recorded_since_minutes_it_says_how_long_and_how_much(
+    prometheus: PrometheusServer, command: Command, seconds: int, hours: str, recorded: str
+) -> None:
+    began = NOW - seconds
+    prometheus.push({key: [(at, 8.0) for at, _ in v] for key, v in a_day(began=began).items()})
+
+    code, said, _ = command()
+
+    assert code == 1
+    first, second = said.splitlines()
+    assert first.endswith(f"no seats are known: {hours} session-hours are known, and 6 are needed")
+    assert second == f"  recorded: {recorded} of 1 pod"
+    assert command("--last", "1h")[1].split(": ", 1)[1] == said.split(": ", 1)[1]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from autoscaler.model import Cause, Cordon, Decision, PodState, Recommendation, 
 from autoscaler.policy import Policy
 from autoscaler.reporting.event_recorder import EventRecorder
 from autoscaler.reporting.metrics import DaemonMetrics
+from exporter.texts import LONGEST_EVENT
 from tests.builders import NOW, observation, policy
 from tests.fakes import FakeCluster, FakePolicies
 
@@ -287,15 +289,33 @@ def test_a_broken_edit_shows_in_an_event_and_a_metric_while_the_last_good_versio
     world: World,
 ) -> None:
     world.cluster.deploy(APP, 10, 12)
-    problem = "dashboards.yaml:3: replicas.min: got 'two', expected a whole number"
-    world.policies = replace(world.policies, problems={"dashboards.yaml": (problem,)})
+    problems = [f"dashboards.yaml:{line}: a.b: got 'two'" for line in (3, 5)]
+    world.policies = replace(world.policies, problems={"dashboards.yaml": tuple(problems)})
     world.controller._policies = world.policies
 
     world.run()
 
     assert world.cluster.replicas(APP) == 3
     assert [r for _, r, _ in world.cluster.events] == ["SuccessfulRescale", "PolicyFileRejected"]
-    assert world.metric("policy_file_errors", file="dashboards.yaml") == 1
+    assert world.cluster.events[-1][2] == (
+        "dashboards: dashboards.yaml is rejected, and its last valid version stays active: "
+        "line 3: a.b: got 'two'; line 5: a.b: got 'two'"
+    )
+    assert world.metric("policy_file_errors", file="dashboards.yaml") == 2
+
+
+def test_an_event_has_as_many_problems_of_a_file_as_it_holds(world: World) -> None:
+    world.cluster.deploy(APP, 10, 12)
+    problems = tuple(f"dashboards.yaml:{line}: {'a' * 90}: got 'two'" for line in range(1, 31))
+    world.policies = replace(world.policies, problems={"dashboards.yaml": problems})
+    world.controller._policies = world.policies
+
+    world.run()
+
+    told = world.cluster.events[-1][2]
+    assert len(told) <= LONGEST_EVENT
+    assert "line 7: " in told
+    assert re.search(r"; 2\d more problems$", told)
 
 
 def test_gauges_say_what_the_last_pass_saw_and_end_with_the_policy(world: World) -> None:

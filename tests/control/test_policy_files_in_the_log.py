@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,24 @@ WRONG = "policies/a.yaml:3: replicas.min: got 'two'"
 EMPTY = PolicySet(problems={"policies": (NO_FILE,)}, empty=frozenset({"policies"}))
 BROKEN = PolicySet(problems={"policies/a.yaml": (WRONG,)})
 VALID = PolicySet((policy(),), files={"dashboards": "policies/a.yaml"})
+KEPT = PolicySet((policy(),), BROKEN.problems, VALID.files)
 UNREADABLE = PolicySet(problems={"policies": ("policies: cannot be read",)})
+
+
+def edited(**settings: Any) -> PolicySet:
+    """The policy of the file with other settings."""
+    found = policy(**settings)
+    return PolicySet((found,), files={found.name: "policies/a.yaml"})
+
+
 WARNED = ("WARNING", NO_FILE)
+LOADED = ("INFO", "policies/a.yaml: policy dashboards of bokeh/bokeh-app is loaded")
+ENLARGED = ("INFO", "policies/a.yaml: policy dashboards has changed: replicas.max: 20 -> 12")
+MOVED = (
+    "INFO",
+    "policies/a.yaml: policy dashboards has changed: target: bokeh/bokeh-app -> bokeh/bokeh-app-2",
+)
+REMOVED = ("INFO", "policies/a.yaml: policy dashboards is removed")
 FILLED = ("INFO", "policy directory policies has files now")
 
 
@@ -25,11 +42,43 @@ FILLED = ("INFO", "policy directory policies has files now")
     ("passes", "told"),
     [
         pytest.param([EMPTY, EMPTY], [WARNED], id="an empty directory is told once"),
-        pytest.param([EMPTY, VALID], [WARNED, FILLED], id="its first policy comes"),
+        pytest.param([EMPTY, VALID], [WARNED, LOADED, FILLED], id="its first policy comes"),
         pytest.param(
             [EMPTY, BROKEN], [WARNED, FILLED, ("ERROR", WRONG)], id="its first file is wrong"
         ),
-        pytest.param([EMPTY, VALID, EMPTY], [WARNED, FILLED, WARNED], id="all files are deleted"),
+        pytest.param(
+            [EMPTY, VALID, EMPTY],
+            [WARNED, LOADED, FILLED, REMOVED, WARNED],
+            id="all files are deleted",
+        ),
+        pytest.param([VALID, VALID], [LOADED], id="a policy is told once"),
+        pytest.param(
+            [VALID, edited(replicas={"min": 1, "max": 12})],
+            [LOADED, ENLARGED],
+            id="a setting is edited",
+        ),
+        pytest.param(
+            [VALID, edited(target={"namespace": "bokeh", "deployment": "bokeh-app-2"})],
+            [
+                LOADED,
+                MOVED,
+            ],
+            id="a target is edited",
+        ),
+        pytest.param(
+            [VALID, edited(name="reports")],
+            [
+                LOADED,
+                ("INFO", "policies/a.yaml: policy reports of bokeh/bokeh-app is loaded"),
+                REMOVED,
+            ],
+            id="a name is edited",
+        ),
+        pytest.param(
+            [VALID, KEPT, VALID],
+            [LOADED, ("ERROR", WRONG), ("INFO", "policies/a.yaml: valid again and loaded")],
+            id="a wrong edit is reverted",
+        ),
         pytest.param(
             [EMPTY, UNREADABLE],
             [WARNED, ("ERROR", "policies: cannot be read")],
@@ -37,7 +86,7 @@ FILLED = ("INFO", "policy directory policies has files now")
         ),
         pytest.param(
             [BROKEN, VALID],
-            [("ERROR", WRONG), ("INFO", "policies/a.yaml: valid again and loaded")],
+            [("ERROR", WRONG), LOADED, ("INFO", "policies/a.yaml: valid again and loaded")],
             id="a wrong file is mended",
         ),
         pytest.param(

@@ -33,6 +33,7 @@ from tests.builders import policy
 from tests.fakes import FakeCluster, FakeLeases, FakePolicies
 
 APP = TargetRef("bokeh", "bokeh-app")
+LOADED = "dashboards.yaml: policy dashboards of bokeh/bokeh-app is loaded"
 
 
 class Exploding(FakeCluster):
@@ -114,7 +115,8 @@ def test_one_that_stands_by_is_ready_and_says_once_for_whom(log: pytest.LogCaptu
     daemon.release()
 
     assert daemon.unready() is None
-    assert log.messages == ["standby: other holds Lease autoscaler/bokeh-autoscaler-0"]
+    standby = "standby: other holds Lease autoscaler/bokeh-autoscaler-0"
+    assert log.messages == [standby, LOADED]
     assert cluster.replicas(APP) == 2
 
 
@@ -275,6 +277,7 @@ def test_the_journal_tells_news_once(log: pytest.LogCaptureFixture) -> None:
     lines = [r.getMessage() for r in log.records if r.levelno == logging.INFO]
     grown = "sessions: (22 connected + 0 spare) / 10 seats"
     assert lines == [
+        LOADED,
         "dashboards: 2 replicas, DesiredWithinRange: nothing to change",
         f"dashboards: 2 -> 3 replicas, MetricAboveTarget: {grown}",
     ]

@@ -111,7 +111,7 @@ def test_what_is_wrong_with_a_target_and_with_files_is_told() -> None:
 
     assert list(words.notes(report, status(problem="cannot be read"))) == [
         "cannot be read",
-        f"a.yaml is rejected, and its last valid version, if any, stays active: {problem}",
+        "a.yaml is rejected, and its last valid version, if any, stays active: line 3: min: got 0",
     ]
 
 

@@ -56,6 +56,7 @@ def seen_of(objects: Sequence[Any]) -> Seen:
     return {
         "deployment": target,
         "daemon": {**daemon, "status": {"readyReplicas": daemon["spec"].get("replicas", 1)}},
+        "deployments": of("Deployment"),
         "pods": [_pod(target, number) for number in range(2)],
         "services": of("Service"),
         "endpoint_slices": [_slice(each["metadata"]["name"]) for each in of("Service")],

@@ -37,6 +37,18 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert said.err.count("\n") == 1
 
 
+def test_what_is_no_policy_in_a_directory_is_one_line_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kustomization.yaml").write_text("resources: [proxy.yaml]\nimages: []\n")
+    (tmp_path / "proxy.yaml").write_text("apiVersion: v1\nkind: Service\nspec: {ports: []}\n")
+
+    assert main(["doctor", "--policies", str(tmp_path)]) == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path}/proxy.yaml:2: kind: is a Service, expected a policy")
+
+
 @pytest.mark.parametrize("place", ["bokeh-autoscaler", "/name", "namespace/"])
 def test_the_daemon_has_a_namespace_and_a_name(
     place: str, capsys: pytest.CaptureFixture[str]

@@ -27,12 +27,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.control_plane]
 
 APP = "bokeh-app"
 ROUTABLE = "bokeh-autoscaler/routable"
+POLICY = FOLDER / "base" / "policies" / "bokeh-app.yaml"
 KINDS = {
     "Deployment": ("apps", "create_namespaced_deployment"),
     "Service": ("core", "create_namespaced_service"),
     "PodDisruptionBudget": ("policy", "create_namespaced_pod_disruption_budget"),
     "NetworkPolicy": ("network", "create_namespaced_network_policy"),
 }
+
+
+def policy_in(namespace: str) -> str:
+    """The policy that we ship, for this namespace."""
+    return POLICY.read_text().replace("namespace: bokeh,", f"namespace: {namespace},")
 
 
 class SetUp:
@@ -55,6 +61,7 @@ class SetUp:
         for each in shipped():
             if each["kind"] in KINDS:
                 self._create(each)
+        self.policies(policy_in(self.namespace))
         self.cluster.settle(self.namespace, APP, 1)
         self.cluster.settle(self.namespace, "bokeh-autoscaler", 2)
         wait_until(self._has_endpoint, 20, "a pod behind the Service")
@@ -68,6 +75,12 @@ class SetUp:
             item = json.loads(text) if item["metadata"]["name"].endswith("-apps") else item
         group, call = KINDS[item["kind"]]
         getattr(self._groups[group], call)(self.namespace, item)
+
+    def policies(self, text: str) -> None:
+        """Give the daemon this policy."""
+        meta = {"name": "bokeh-autoscaler-policies"}
+        content = {"metadata": meta, "data": {POLICY.name: text}}
+        self.cluster.core.create_namespaced_config_map(self.namespace, content)
 
     def _has_endpoint(self) -> bool:
         discovery: Any = client.DiscoveryV1Api(self.cluster.api)
@@ -199,6 +212,37 @@ def test_who_applies_replicas_is_found_until_the_daemon_has_set_them(
 
     assert set_up.doctor() == 0
     assert capsys.readouterr().out == "nothing found\n"
+
+
+def test_pods_that_lack_their_priority_class_are_found(
+    set_up: SetUp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up.create(our_rules())
+    spec = {"template": {"spec": {"priorityClassName": "nowhere"}}}
+    set_up.cluster.apps.patch_namespaced_deployment(APP, set_up.namespace, {"spec": spec})
+
+    wait_until(lambda: set_up.doctor() == 1, 20, "the condition of the Deployment")
+
+    said = capsys.readouterr().out
+    assert "ERROR pods-not-created" in said
+    assert "no PriorityClass with name nowhere was found." in said
+
+
+def test_a_policy_that_names_another_deployment_is_found(
+    set_up: SetUp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up.create(our_rules())
+    other = policy_in(set_up.namespace).replace("deployment: bokeh-app", "deployment: forecast")
+    data = {POLICY.name: other}
+    name = "bokeh-autoscaler-policies"
+    set_up.cluster.core.patch_namespaced_config_map(name, set_up.namespace, {"data": data})
+
+    assert set_up.doctor("-o", "json") == 1
+
+    [finding] = json.loads(capsys.readouterr().out)["findings"]
+    assert finding["id"] == "no-policy"
+    assert finding["where"] == f"ConfigMap {set_up.namespace}/{name}"
+    assert f"they name {set_up.namespace}/forecast." in finding["feel"]
 
 
 def test_a_scaled_object_of_keda_is_found(

@@ -92,6 +92,14 @@ OTHERS = {
         "replicaCount: 2\nimage: {tag: x}\nautoscaling: {enabled: true}\n",
         [f"1: looks like the values of a Helm chart, {POLICY_WANTED}"],
     ),
+    "a file of kustomize without its kind": (
+        "namespace: bokeh\nresources: [app.yaml]\nimages: [{name: app, newTag: x}]\n",
+        [f"1: looks like a file of kustomize, {POLICY_WANTED}"],
+    ),
+    "a part of a file of kustomize": (
+        "configMapGenerator: [{name: policies, files: [a.yaml]}]\n",
+        [f"1: looks like a file of kustomize, {POLICY_WANTED}"],
+    ),
     "a template of Helm": (
         "# {{ a comment }}\n" + edited("dashboards", "{{ .Release.Name }}"),
         [

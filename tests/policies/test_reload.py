@@ -207,7 +207,15 @@ def test_a_mounted_config_map_is_followed_through_its_update(tmp_path):
 
 def test_only_policy_files_of_a_directory_count(folder):
     folder.put(a=policy("a"))
-    for name in (".hidden.yaml", "README.md", "schema.json", "a.yaml~", "b.yaml.bak"):
+    for name in (
+        ".hidden.yaml",
+        "kustomization.yaml",
+        "kustomization.yml",
+        "README.md",
+        "schema.json",
+        "a.yaml~",
+        "b.yaml.bak",
+    ):
         (folder.path / name).write_text("not: [a policy")
     (folder.path / "b.yml").write_text(policy("b"))
     assert folder.in_force().keys() == {"a", "b"}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from autoscaler.cli import main
-from autoscaler.simulation.difference import Difference, Moment, Setting, decisions, settings
+from autoscaler.policy.difference import Setting, settings
+from autoscaler.simulation.difference import Difference, Moment, decisions
 from autoscaler.simulation.timeline import Change, Steps, Timeline
 from tests.builders import policy
 from tests.simulation.test_simulate_command import RULES

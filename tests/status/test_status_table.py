@@ -118,7 +118,7 @@ def test_what_is_wrong_is_told_below(changes: dict[str, Any], note: str | None) 
 def test_a_rejected_file_and_no_policy_at_all_are_told() -> None:
     assert lines(**{"a.yaml": ("a.yaml:3: replicas",)})[1:] == [
         "the daemon has no policy",
-        "a.yaml is rejected, and its last valid version, if any, stays active: a.yaml:3: replicas",
+        "a.yaml is rejected, and its last valid version, if any, stays active: line 3: replicas",
     ]
 
 

@@ -172,7 +172,7 @@ def _logged(text: str, formatter: logging.Formatter) -> str:
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
-    return lines[0]
+    return lines[-1]
 
 
 def _log_line(text: str) -> str:

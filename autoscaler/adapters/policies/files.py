@@ -17,6 +17,7 @@ from autoscaler.adapters.policies.yaml import Problem, UnreadableError
 from autoscaler.ports import PolicySet
 
 SUFFIXES = (".yaml", ".yml")
+KUSTOMIZE = ("kustomization.yaml", "kustomization.yml")
 NO_FILE = "has no policy file, expected files ending in .yaml or .yml"
 
 Signature = tuple[int, ...]
@@ -25,8 +26,9 @@ Signature = tuple[int, ...]
 class PolicyFiles:
     """The policies of files and directories; implements `ports.PolicySource`.
 
-    A directory stands for its *.yaml and *.yml files, except those that begin with a dot. Deleting
-    a file removes its policy; if a file is rejected, its last valid version stays active.
+    A directory stands for its *.yaml and *.yml files, except those that begin with a dot and the
+    one of kustomize. Deleting a file removes its policy; if a file is rejected, its last valid
+    version stays active.
     """
 
     def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
@@ -137,10 +139,18 @@ def _listed(directory: Path) -> list[Path]:
         entries = sorted(directory.iterdir(), key=lambda path: path.name)
     except OSError as error:
         raise unreadable(f"cannot be read ({error.strerror}), expected a directory") from None
-    found = [path for path in entries if path.suffix in SUFFIXES and path.name[0] != "."]
+    found = [path for path in entries if is_policy_name(path.name)]
     if not found:
         raise unreadable(NO_FILE)
     return found
+
+
+def is_policy_name(name: str) -> bool:
+    """Return whether a file of a directory is one of its policy files.
+
+    The file by which kustomize applies a directory is none.
+    """
+    return name.endswith(SUFFIXES) and name[0] != "." and name not in KUSTOMIZE
 
 
 def settle(

@@ -25,6 +25,13 @@ _OF_CHARTS = frozenset(
         *("serviceAccount", "tolerations"),
     }
 )
+_OF_KUSTOMIZE = frozenset(
+    {
+        *("bases", "commonLabels", "components", "configMapGenerator", "generatorOptions"),
+        *("helmCharts", "namePrefix", "nameSuffix", "patches", "patchesStrategicMerge"),
+        *("replacements", "secretGenerator"),
+    }
+)
 # Two patterns, because one for both would take hours for a file that has one key 20,000 times.
 _OF_POLICIES = tuple(re.compile(rf"^{key}:", re.MULTILINE) for key in ("target", "metrics"))
 _KIND_LINE = re.compile(r"^kind:[ \t]*[\"']?([A-Za-z]\w{0,62})[\"']?[ \t]*(#.*)?$", re.MULTILINE)
@@ -44,6 +51,8 @@ def other_kind(document: Document) -> tuple[Problem, ...]:
     if isinstance(value.get("kind"), str):
         found = objects(value)
         return tuple(fault for each, path in found for fault in _problems(each, path, document))
+    if _OF_KUSTOMIZE & value.keys() or isinstance(value.get("resources"), list):
+        return (Problem(1, "", f"looks like a file of kustomize, {_WANTED}"),)
     if len(_OF_CHARTS & value.keys()) > 1 or isinstance(value.get("policies"), list):
         return (Problem(1, "", _values_of_a_chart(value)),)
     return ()

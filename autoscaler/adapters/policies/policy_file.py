@@ -111,11 +111,14 @@ def policy_in(document: Document, path: Path) -> Policy:
     return policy
 
 
-def read_policy_file(path: Path) -> PolicyFile:
-    """Read a file, and return it with its policy or with all of its problems. Never raises."""
+def read_policy_file(path: Path, data: bytes | None = None) -> PolicyFile:
+    """Return a file with its policy or with all of its problems. Never raises.
+
+    data: its content, where the file itself is elsewhere.
+    """
     text = ""
     try:
-        text = _text(path)
+        text = _text(path, data)
         document = parse(text)
     except UnreadableError as error:
         return PolicyFile(path, problems=_limited(kind_in_text(text) or (error.problem,)))
