@@ -95,7 +95,7 @@ def read_documents(path: Path, data: bytes | None = None) -> list[Document]:
     """
     text = ""
     try:
-        text = _text(path, data, MAX_MANIFEST_BYTES)
+        text = _text(path, data, MAX_MANIFEST_BYTES, "a YAML file")
         return parse_all(text, MAX_MANIFEST_VALUES)
     except UnreadableError as error:
         is_syntax = error.problem.message.startswith(NOT_YAML)
@@ -169,15 +169,17 @@ def _limited(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     return (*told, Problem(line, "", f"{more} more problems from here on"))
 
 
-def _text(path: Path, data: bytes | None = None, max_bytes: int = MAX_BYTES) -> str:
+def _text(
+    path: Path, data: bytes | None = None, most: int = MAX_BYTES, expected: str = "a policy file"
+) -> str:
     """Return a file's text. Raises UnreadableError unless it is a small regular UTF-8 file."""
     try:
-        data = _bytes(path, max_bytes) if data is None else data
+        data = _bytes(path, most, expected) if data is None else data
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise unreadable(f"cannot be read ({reason}), expected a policy file") from None
-    if len(data) > max_bytes:
-        raise unreadable(f"is larger than {max_bytes // 1024} KiB, expected a policy file")
+        raise unreadable(f"cannot be read ({reason}), expected {expected}") from None
+    if len(data) > most:
+        raise unreadable(f"is larger than {most // 1024} KiB, expected {expected}")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise unreadable("is UTF-16 or UTF-32 text, expected UTF-8")
     try:
@@ -190,19 +192,19 @@ def _text(path: Path, data: bytes | None = None, max_bytes: int = MAX_BYTES) -> 
 _NOT_TEXT = "is binary or in another encoding, expected UTF-8 text"
 
 
-def _bytes(path: Path, max_bytes: int) -> bytes:
+def _bytes(path: Path, most: int, expected: str) -> bytes:
     """Return the content, at most one byte more than allowed.
 
     Raises OSError, ValueError or UnreadableError.
     """
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        raise unreadable("is a directory, expected a policy file")
+        raise unreadable(f"is a directory, expected {expected}")
     # Opening a named pipe would block until its other end is opened.
     if not stat.S_ISREG(mode):
-        raise unreadable("is not a regular file, expected a policy file")
+        raise unreadable(f"is not a regular file, expected {expected}")
     with path.open("rb") as file:
-        return file.read(max_bytes + 1)
+        return file.read(most + 1)
 
 
 def unreadable(message: str) -> UnreadableError:
