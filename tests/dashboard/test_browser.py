@@ -111,7 +111,9 @@ def test_the_bars_of_pods_have_their_names_and_what_they_did(scene: Scene, page:
 def test_texts_from_elsewhere_are_shown_as_they_are(scene: Scene, page: Chrome) -> None:
     visit(page, scene.url)
 
-    assert WRONG_FILE in text(page)
+    file, line, fault = WRONG_FILE.split(":", 2)
+    assert f"{file} is rejected, and its last valid version, if any, stays active" in text(page)
+    assert f"line {line}:{fault}" in text(page)
 
 
 def test_the_address_may_name_the_target(scene: Scene, page: Chrome) -> None:
