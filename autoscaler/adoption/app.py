@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from autoscaler.adapters.kubernetes.inspection import Inspection, words
-from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
+from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json, pod_labels
 from autoscaler.adapters.policies.kinds import WORKLOADS
 from autoscaler.adoption.plain import plain_deployment, plain_service
+from autoscaler.doctor.checks_proxy import ROUTES
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.manifests import (
     BOKEH_PORT,
@@ -193,15 +194,9 @@ def others(app: App, choices: Choices) -> list[Json]:
     ]
 
 
-def pod_labels(deployment: Json) -> Mapping[str, str]:
-    """Return the labels of a Deployment's pods."""
-    found: Mapping[str, str] = deployment["spec"]["template"]["metadata"].get("labels") or {}
-    return found
-
-
 def is_of_proxy(service: Json) -> bool:
     """Return whether a Service belongs to a sticky proxy of ours, which is applied anew."""
-    return str(service["metadata"]["name"]) in ("sticky-routable", "sticky-all")
+    return str(service["metadata"]["name"]) in ROUTES
 
 
 def _targets(service: Json, facts: Facts) -> list[Any]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any
 
-from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
+from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json, pod_labels
 from autoscaler.adapters.policies.yaml_writing import block_text
 from autoscaler.adapters.shipped import Shipped
-from autoscaler.adoption.app import App, Choices, UnclearError, after, is_of_proxy, pod_labels
+from autoscaler.adoption.app import App, Choices, UnclearError, after, is_of_proxy
 from autoscaler.adoption.merge import merged
 from autoscaler.adoption.pods import pod_patch
 from autoscaler.adoption.routes import (

@@ -11,15 +11,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
-from autoscaler.adoption.app import App, Choices, UnclearError, others, pod_labels
+from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json, pod_labels
+from autoscaler.adoption.app import App, Choices, UnclearError, others
 from autoscaler.adoption.merge import REPLACE, merged
+from autoscaler.doctor.checks_proxy import NAME_LABEL
 from autoscaler.doctor.manifests import is_headless
 
 _NUMBERED = re.compile(r"(.*)-(\d{1,4})")
 # Of the API: labels, and names of Services that pods may bear as a label.
 _LONGEST = 63
-_NAME = "app.kubernetes.io/name"
 Labels = Mapping[str, str]
 
 
@@ -75,7 +75,7 @@ def moved_labels(app: App, choices: Choices, name: str) -> dict[str, str]:
     moved = {} if choices.in_place else _moved_labels(app, choices, name)
     if choices.sticky and choices.helm:  # the chart's proxy selects by this label alone
         found = {} if not choices.in_place else pod_labels(app.deployment)
-        moved = {_NAME: found.get(_NAME, name), **moved}
+        moved = {NAME_LABEL: found.get(NAME_LABEL, name), **moved}
     return moved
 
 
@@ -111,7 +111,7 @@ def _keys(selector: Json) -> list[str]:
 def pod_selector(app: App, choices: Choices, moved: Labels) -> dict[str, str]:
     """Return the labels by which all adopted pods, and only these, are selected."""
     if choices.sticky and choices.helm:
-        return {_NAME: moved[_NAME]}
+        return {NAME_LABEL: moved[NAME_LABEL]}
     return _own_selector(app, moved)
 
 
@@ -159,7 +159,7 @@ def proxy_switch(
             continue
         name = each["metadata"]["name"]
         unset = dict.fromkeys((*spec["selector"], *routes[name]))
-        changed: dict[str, Any] = {"selector": {**unset, _NAME: f"sticky-{kind}"}}
+        changed: dict[str, Any] = {"selector": {**unset, NAME_LABEL: f"sticky-{kind}"}}
         ports = [{**spec["ports"][0], "targetPort": "http"}]
         return {name: changed if ports == spec["ports"] else {**changed, "ports": ports}}
     return {}

@@ -62,14 +62,18 @@ def address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def web_address(text: str) -> str:
-    """Return an address with its scheme and host, which is not asked yet."""
+def is_web_address(text: str) -> bool:
+    """Return whether a text has the scheme and the host of a web server, and no wrong port."""
     try:
         parts = urlsplit(text)
-        is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # of a port or an IPv6 address
-        is_whole = False
-    if not is_whole:
+        return False
+
+
+def web_address(text: str) -> str:
+    """Return an address with its scheme and host, which is not asked yet."""
+    if not is_web_address(text):
         wanted = "expected an address with http:// or https://, such as http://localhost:9551"
         raise argparse.ArgumentTypeError(f"{text!r}: {wanted}")
     return text

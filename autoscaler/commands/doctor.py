@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from autoscaler.adapters.policies.files import PolicyFiles
-from autoscaler.commands.arguments import duration
+from autoscaler.commands.arguments import duration, is_web_address
 from autoscaler.commands.connect import (
     add_kubeconfig,
     add_prometheus,
@@ -142,14 +142,9 @@ def _misuse(args: argparse.Namespace) -> str:
 
 
 def _wrong_address(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # of a port or an IPv6 address
-        whole = False
-    if not whole:
+    if not is_web_address(url):
         return f"{url}: expected an address such as https://dashboards.example.com/app"
-    if parts.username is not None:
+    if urlsplit(url).username is not None:
         return "URL: give the login as --header 'Authorization=Basic BASE64', not in the address"
     return ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adapters.kubernetes.pods import Json, pod_labels
 from autoscaler.doctor.endpoints import has_ready_endpoint
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
@@ -19,7 +19,7 @@ from autoscaler.doctor.manifests import (
 # The Services by which our proxies find the pods of the app.
 ROUTES = ("sticky-routable", "sticky-all")
 # Our proxies, by the label of their pods.
-NAME = "app.kubernetes.io/name"
+NAME_LABEL = "app.kubernetes.io/name"
 PROXIES = ("sticky-haproxy", "sticky-nginx")
 
 
@@ -44,14 +44,14 @@ def sticky_proxy_down(facts: Facts) -> Iterator[Finding]:
     if not _is_behind_proxy(facts):
         return
     for service in _services(facts):
-        name = (service["spec"].get("selector") or {}).get(NAME)
+        name = (service["spec"].get("selector") or {}).get(NAME_LABEL)
         if name in PROXIES and has_ready_endpoint(facts, service) is False:
             yield error(
                 "service-without-ready-pods",
-                where(service, "Service", f"spec.selector ({NAME}: {name})"),
+                where(service, "Service", f"spec.selector ({NAME_LABEL}: {name})"),
                 "The app is down for users of this Service: it leads to the sticky proxy, and no "
                 "pod of the proxy is ready.",
-                kubectl(facts, f"describe deployments,pods --selector {NAME}={name}"),
+                kubectl(facts, f"describe deployments,pods --selector {NAME_LABEL}={name}"),
             )
 
 
@@ -88,8 +88,7 @@ def _deployments(facts: Facts) -> Iterator[tuple[Json, str]]:
         yield seen.deployment, "the app"
     if _is_behind_proxy(facts):
         for each in seen.deployments or ():
-            found = each["spec"]["template"].get("metadata") or {}
-            if (found.get("labels") or {}).get(NAME) in PROXIES:
+            if pod_labels(each).get(NAME_LABEL) in PROXIES:
                 yield each, "the sticky proxy"
     if seen.daemon is not None:
         yield seen.daemon, "the daemon"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from autoscaler.adapters.kubernetes.inspection import option, words
-from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json
+from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json, pod_labels
 from autoscaler.doctor.facts import Facts
 from autoscaler.units import seconds
 
@@ -54,7 +54,8 @@ def is_drained(facts: Facts) -> bool:
 
 def labels(facts: Facts) -> Mapping[str, str]:
     """Return the labels of the pod template."""
-    return (template(facts).get("metadata") or {}).get("labels") or {}
+    seen = facts.cluster.deployment if facts.cluster else None
+    return pod_labels(seen) if seen else {}
 
 
 def pods(facts: Facts) -> list[Json]:

@@ -18,7 +18,7 @@ from autoscaler.adapters.policies.policy_file import (
     policy_of_resource,
     read_policy_file,
 )
-from autoscaler.adapters.policies.resource import GROUP, KIND, PLURAL, VERSION, document_of
+from autoscaler.adapters.policies.resource import GROUP, PLURAL, VERSION, document_of, place_of
 from autoscaler.adapters.policies.yaml import UnreadableError, parse
 from autoscaler.errors import ForbiddenError, TargetNotFoundError
 from autoscaler.model import TargetRef
@@ -143,14 +143,13 @@ def policies_of(
     ]
     named: dict[Path, Any] = {path: _value(text) for path, text in texts.items()}
     for each in objects:
-        meta = each["metadata"]
-        path = Path(KIND.lower(), meta["namespace"], meta["name"])
+        path = place_of(each)
         file = policy_of_resource(path, document_of(each))
         wrong.append(file)
         if file.policy is not None:
             active[path] = file
         target = (each.get("spec") or {}).get("target") or {}
-        named[path] = {"target": {**target, "namespace": meta["namespace"]}}
+        named[path] = {"target": {**target, "namespace": each["metadata"]["namespace"]}}
     return DaemonPolicies(
         sources,
         tuple(file.policy.target.ref for file in active.values() if file.policy),

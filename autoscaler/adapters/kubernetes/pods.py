@@ -45,6 +45,11 @@ FIRST_YEAR, LAST_YEAR = 1970, 2200
 Json = Mapping[str, Any]
 
 
+def pod_labels(deployment: Json) -> Mapping[str, str]:
+    """Return the labels of the pods that a Deployment creates."""
+    return (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}
+
+
 def pod_state(pod: Json) -> PodState:
     """Return the state of one item of a pod list."""
     meta, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}

@@ -23,7 +23,7 @@ from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, Json, rfc3339
 from autoscaler.adapters.kubernetes.store import Item
 from autoscaler.adapters.kubernetes.watching import USUAL, Pace, Watch
 from autoscaler.adapters.policies.policy_file import PolicyFile, policy_of_resource
-from autoscaler.adapters.policies.resource import GROUP, KIND, PLURAL, VERSION, document_of
+from autoscaler.adapters.policies.resource import GROUP, PLURAL, VERSION, document_of, place_of
 from autoscaler.adapters.policies.yaml import Problem
 from autoscaler.errors import AutoscalerError, ForbiddenError, TargetNotFoundError
 from autoscaler.model import TargetRef
@@ -184,8 +184,7 @@ def _item(found: Json) -> Item[Resource]:
     meta.pop("managedFields", None)
     namespace, name = meta["namespace"], meta["name"]
     version = ResourceVersion(namespace, meta["uid"], meta.get("generation", 0))
-    path = Path(KIND.lower(), namespace, name)
-    resource = Resource(path, version, meta["creationTimestamp"], found)
+    resource = Resource(place_of(found), version, meta["creationTimestamp"], found)
     return Item((namespace, name), version_of(meta), PLURAL, resource)
 
 

@@ -6,6 +6,7 @@ object with its namespace, as in `team-a/dashboards`, and the target is in the s
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -32,6 +33,12 @@ def is_resource(document: Document) -> bool:
 def document_of(resource: Mapping[str, Any]) -> Document:
     """Return an object of the API server as a document, which has no lines."""
     return Document(resource, MappingProxyType({(): 0}))
+
+
+def place_of(resource: Mapping[str, Any]) -> pathlib.Path:
+    """Return the path by which an object of the API server is told, as a file is by its own."""
+    meta = resource["metadata"]
+    return pathlib.Path(KIND.lower(), meta["namespace"], meta["name"])
 
 
 def policy_document(document: Document) -> Document:
