@@ -27,6 +27,8 @@ from tests.lab.prometheus_server import PrometheusServer
 from tests.lab.websocket_user import Users
 
 REF, POD = TargetRef("bench", "app"), "app-1-aaaaa"
+# The busy time moves once a second. Scraped more often than that, a short step would hold one of
+# these moves too many or too few, each time.
 SCRAPE, STEP, STAGE, FULL_STAGE = 1.0, 5, 120.0, 60.0
 STANDS_FOR = 300.0  # seconds
 MEGABYTE = 1 << 20

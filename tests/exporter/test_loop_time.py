@@ -181,7 +181,7 @@ def test_the_benchmark_of_seats_learns_those_of_a_real_app(
 ) -> None:
     app = seats.App("waiting: 100 ms a second", seconds=0.1, waits=True)
     monkeypatch.setattr(seats, "APPS", (app,))
-    brief = {"SCRAPE": 0.5, "STEP": 2, "STAGE": 20.0, "FULL_STAGE": 10.0, "STANDS_FOR": 600.0}
+    brief = {"STEP": 4, "STAGE": 30.0, "FULL_STAGE": 10.0, "STANDS_FOR": 900.0}
     for name, value in brief.items():
         monkeypatch.setattr(seats, name, value)
 
@@ -190,5 +190,5 @@ def test_the_benchmark_of_seats_learns_those_of_a_real_app(
     _, line, why = capsys.readouterr().out.splitlines()
     stated, learned = line.removeprefix(app.name).split()[:2]
     assert stated == "7.0"
-    assert 4 <= int(learned) <= 8
+    assert 6 <= int(learned) <= 8  # within 20 %
     assert "the event loop is busy" in why
