@@ -184,8 +184,8 @@ def _any_origin(facts: Facts, field: str, fix: str) -> Finding:
 def no_affinity(facts: Facts) -> Iterator[Finding]:
     """Several pods need something that leads a user back to the same one."""
     every = used(facts)
-    if any(is_headless(each) for each in every) or _most_pods(facts) < 2:
-        return  # a headless Service is that of a sticky proxy
+    if _most_pods(facts) < 2:
+        return
     apart = {each["metadata"]["name"] for each in every if not _is_sticky(each)}
     behind = set()
     for ingress in _ingresses(facts):
@@ -197,6 +197,8 @@ def no_affinity(facts: Facts) -> Iterator[Finding]:
                 "    # ingress-nginx\n"
                 "# any other one: the component sticky-haproxy (deploy/kubernetes/README.md)",
             )
+    if any(is_headless(each) for each in every):
+        return  # it is that of a sticky proxy, which users may reach in a way that is not seen here
     for service in every:
         alone = service["spec"].get("sessionAffinity", "None") == "None"
         if alone and service["metadata"]["name"] in apart - behind:

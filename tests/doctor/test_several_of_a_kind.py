@@ -56,15 +56,24 @@ def without(*keys: str) -> Break:
     return lambda seen: [seen["budgets"][0]["spec"].pop(key) for key in keys]
 
 
+def add_service(seen: Seen, name: str, spec: Any) -> None:
+    seen["services"].append(named(name, **spec))
+    seen["endpoint_slices"].append(
+        {"metadata": {"labels": {"kubernetes.io/service-name": name}}, "endpoints": [{}]}
+    )
+
+
+def for_sticky_proxy(seen: Seen) -> None:
+    """Add the headless Service by which somebody's own sticky proxy finds all pods."""
+    add_service(seen, "all-pods", {**service(seen)["spec"], "clusterIP": "None"})
+
+
 def metrics(*, is_named: bool) -> Break:
     """Add a port of the app's own metrics, and a Service of it alone."""
 
     def change(seen: Seen) -> None:
         spec = {"selector": {"app.kubernetes.io/name": "bokeh-app"}, "ports": [{"port": 9090}]}
-        seen["services"].append(named("metrics", **spec))
-        seen["endpoint_slices"].append(
-            {"metadata": {"labels": {"kubernetes.io/service-name": "metrics"}}, "endpoints": [{}]}
-        )
+        add_service(seen, "metrics", spec)
         if is_named:
             app(seen)["ports"].append({"name": "own", "containerPort": 9090})
         seen["deployment"]["spec"].update(replicas=2)
@@ -108,6 +117,14 @@ def test_what_is_right_is_not_found(case: str) -> None:
 
 WRONG: dict[str, tuple[str, tuple[Break, ...]]] = {
     "an ingress of others has cookies": ("no-session-affinity", (several, of_others)),
+    "an ingress passes the sticky proxy by": (
+        "no-session-affinity",
+        (
+            several,
+            for_sticky_proxy,
+            lambda seen: seen["ingresses"].append(ingress()),
+        ),
+    ),
     "an ingress switches its cookies off": (
         "no-session-affinity",
         (
