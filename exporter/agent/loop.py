@@ -88,8 +88,8 @@ class LoopMonitor:
         self._native_id = 0
         # Of its own, because the app may have seeded the one that all share.
         self._random = random.Random()  # noqa: S311
-        self._last_tick = 0.0
         self._due = 0.0
+        self._gap = 0.0  # seconds between the due time of the timer and that of the one before
         self.began = 0.0
         self.lag_seconds = 0.0
         self.cpu_seconds = 0.0
@@ -98,6 +98,7 @@ class LoopMonitor:
         self._waits: Waits | None = None
         self._late_seconds = 0.0
         self._sampled = (0.0, 0.0, 0.0)  # the clock, the CPU time and the busy time of the loop
+        self._ahead = 0.0  # seconds of the loop's busy time that the CPU time does not have yet
         self._samples: deque[tuple[float, float]] = deque([(time.monotonic(), 0.0)])
         loop.call_soon_threadsafe(self._begin)
 
@@ -113,9 +114,9 @@ class LoopMonitor:
         self._native_id = threading.get_native_id()
         self._seen[self._native_id] = thread_cpu_seconds(self._native_id) or 0.0
         self._waits = Waits.of(self._loop)
-        self.began = time.monotonic()
+        self.began = self._due = time.monotonic()
         self._sampled = (self.began, self.cpu_seconds, self._loop_seconds(self.began))
-        self._wait_from(self.began)
+        self._wait(self.began)
 
     def _tick(self) -> None:
         if os.getpid() != self._process:
@@ -124,15 +125,22 @@ class LoopMonitor:
         now = time.monotonic()
         self.lag_seconds = max(0.0, now - self._due)
         self._tally.observe("bokeh_event_loop_lag_seconds", seconds=self.lag_seconds)
-        if self.lag_seconds > LATE:
-            self._late_seconds += now - self._last_tick
-        self._wait_from(now)
+        self._wait(now)
 
-    def _wait_from(self, now: float) -> None:
-        """Set the next timer."""
-        wait = INTERVAL * self._random.uniform(1 - VARIES, 1 + VARIES)
-        self._last_tick, self._due = now, now + wait
-        self._loop.call_later(wait, self._tick)
+    def _wait(self, now: float) -> None:
+        """Set the next timer.
+
+        Those that would have come meanwhile are as late as this one. Were the next one set from now
+        on, the end of a periodic callback would set when it comes, and so whether it is late.
+        """
+        due = self._due
+        while due <= max(now, self._due):
+            if now - due > LATE:
+                self._late_seconds += self._gap
+            self._gap = INTERVAL * self._random.uniform(1 - VARIES, 1 + VARIES)
+            due += self._gap
+        self._due = due
+        self._loop.call_later(due - now, self._tick)
 
     def stalled_seconds(self) -> float:
         """Return by how many seconds the timer is overdue; 0 before the loop first runs."""
@@ -144,24 +152,36 @@ class LoopMonitor:
         for native_id in self._serving_threads():
             self._account(native_id)
         if self._native_id:
-            then, cpu, loop = self._sampled
-            self._sampled = (now, self.cpu_seconds, self._loop_seconds(now))
-            if self.running:
-                busy = max(self._sampled[1] - cpu, self._sampled[2] - loop)
-                self.busy_seconds += min(max(0.0, busy), now - then)
+            self._count_busy(now)
         self._samples.append((now, self.busy_seconds))
         while len(self._samples) > 2 and self._samples[1][0] <= now - WINDOW:
             self._samples.popleft()
 
+    def _count_busy(self, now: float) -> None:
+        """Count the CPU time since the last sample, and for how long the loop was busy beyond it.
+
+        The timers of one second are too few to tell, so those of `WINDOW` make up for each other.
+        """
+        then, cpu, loop = self._sampled
+        self._sampled = (now, self.cpu_seconds, max(loop, self._loop_seconds(now)))
+        if not self.running:
+            return
+        spent = min(self.cpu_seconds - cpu, now - then)
+        least = -WINDOW if self._waits is None else 0.0
+        self._ahead = min(max(least, self._ahead + self._sampled[2] - loop - spent), WINDOW)
+        beyond = min(max(0.0, self._ahead), now - then - spent)
+        self._ahead -= beyond
+        self.busy_seconds += spent + beyond
+
     def _loop_seconds(self, now: float) -> float:
         """Return the time in which the loop was busy, by its waits, since it is watched.
 
-        Where the waits cannot be seen, this is the time before each late timer, also of one that is
-        still awaited: a timer is late as often as the loop is busy.
+        Where the waits cannot be seen, this is the time before each late timer, and by which the
+        next one is overdue: a timer is late as often as the loop is busy.
         """
         if self._waits is not None:
             return now - self._waits.seconds()
-        awaited = now - self._last_tick if now - self._due > LATE else 0.0
+        awaited = now - self._due if now - self._due > LATE else 0.0
         return self._late_seconds + awaited
 
     def _serving_threads(self) -> list[int]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from exporter.metrics import TABLE
 from tests.benchmarks import seats
 
 SECONDS = 1.5
+SEED = 1
 
 
 @contextmanager
@@ -106,10 +108,14 @@ def test_of_a_loop_without_a_selector_timers_that_are_late_tell_how_busy_it_is()
         assert spent > 0
 
 
-@pytest.mark.parametrize("share", [0.3, 0.7])
-def test_timers_are_not_late_in_step_with_a_periodic_callback(share: float) -> None:
-    loop = CallbacksOf(period=0.1, share=share)
-    assert loop.busy_share(seconds=300.0) == pytest.approx(share, abs=0.12)
+@pytest.mark.parametrize("computes", [False, True], ids=["it blocks", "it computes"])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 0.9])
+@pytest.mark.parametrize("period", [0.1, 0.25, 0.5, 1.0, 2.0, 5.0])
+def test_late_timers_tell_the_busy_share_with_callbacks_of_any_period(
+    period: float, share: float, computes: bool
+) -> None:
+    loop = CallbacksOf(period, share, computes=computes)
+    assert loop.busy_share(seconds=600.0) == pytest.approx(share, abs=0.02 if computes else 0.08)
 
 
 def test_a_callback_that_takes_seconds_is_counted_while_it_runs() -> None:
@@ -134,11 +140,13 @@ def test_a_child_that_inherits_the_loop_measures_the_waits_once() -> None:
 class CallbacksOf:
     """A loop without a selector, of which a periodic callback takes a share of the time.
 
-    Its clock is its own, so that minutes of it take no time.
+    Its clock is its own, so that minutes of it take no time. computes: whether the callback uses
+    the CPU; it only waits otherwise.
     """
 
-    def __init__(self, period: float, share: float) -> None:
-        self.now, self._period, self._busy = 0.0, period, share * period
+    def __init__(self, period: float, share: float, *, computes: bool = False) -> None:
+        self.now, self._period, self._busy = 1000 * period, period, share * period
+        self._computes = computes
         self._due: list[tuple[float, Callable[[], None]]] = []
 
     def is_running(self) -> bool:
@@ -154,11 +162,14 @@ class CallbacksOf:
         """Return the measured share. The agent takes its samples once a second."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("exporter.agent.loop.time.monotonic", lambda: self.now)
+            patch.setattr("exporter.agent.loop.thread_cpu_seconds", self._cpu_seconds)
+            patch.setattr("exporter.agent.loop.random.Random", lambda: Random(SEED))
             monitor = LoopMonitor(
                 self, Tally({s.name: s.buckets for s in TABLE}), lambda: None, whole=True
             )
+            began = self.now
             for second in range(1, round(seconds)):
-                self._run_until(float(second))
+                self._run_until(began + second)
                 monitor.sample()
             return monitor.busy_seconds / seconds
 
@@ -167,6 +178,13 @@ class CallbacksOf:
             self.now = due
             self._due.pop(0)[1]()
         self.now = end
+
+    def _cpu_seconds(self, native_id: int) -> float:
+        """Return the CPU time of a thread. This one runs the loop, and all others use none."""
+        if not self._computes or native_id != threading.get_native_id():
+            return 0.0
+        periods, into = divmod(self.now, self._period)
+        return periods * self._busy + min(into, self._busy)
 
     def _free_at(self, at: float) -> float:
         """Return when a timer fires: the callback begins with each period."""
