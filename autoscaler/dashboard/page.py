@@ -130,11 +130,15 @@ class Page:
             self._target.value = self._wanted if self._wanted in targets else targets[0]
 
     def _draw(self, status: PolicyStatus) -> str:
-        """Draw what Prometheus has, if it is newer than what is shown; return what is wrong."""
+        """Draw what Prometheus has, if it is newer than what is shown; return what is wrong.
+
+        The active policy is shown without it, because the daemon tells it.
+        """
         ref = TargetRef(status.namespace, status.deployment)
         span = SPANS[str(self._span.value)]
         recent = self._sources.recent.latest((ref, span))
         arrivals = self._sources.arrivals.latest(ref)
+        self._editor.follow(status, recent.value.price if recent and recent.value else None)
         if recent is None or recent.value is None:
             self._charts.clear()
             return "" if recent is None else recent.problem
@@ -144,7 +148,6 @@ class Page:
             rates = (arrivals.value if arrivals else None) or {}
             told = self._sources.told(status.target)
             self._charts.show(status, recent.value, rates, told, is_other=is_other)
-            self._editor.follow(status, recent.value.price)
             self._shown = shown
         return recent.problem
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bokeh.document import Document
-from bokeh.models.widgets import Select
+from bokeh.models.widgets import Select, TextAreaInput
 
 from autoscaler.dashboard.kept import Latest
 from autoscaler.dashboard.page import Page, Services
@@ -25,6 +25,13 @@ class Heard:
         return self.last
 
 
+class NoSimulations:
+    """Simulates nothing, as nothing is typed."""
+
+    def forget(self, _: object) -> None:
+        pass
+
+
 @dataclass
 class Shown:
     """A page in no browser, and what its daemon says."""
@@ -35,7 +42,7 @@ class Shown:
 
     def __post_init__(self) -> None:
         self.document = Document()
-        services: Any = Services(self, None)  # type: ignore[arg-type]
+        services: Any = Services(self, NoSimulations())  # type: ignore[arg-type]
         self.page = Page(self.document, services, None)
 
     def hears(self, report: StatusReport | None, problem: str = "") -> None:
@@ -96,3 +103,10 @@ def test_the_last_policy_leaves_the_page_and_comes_back(shown: Shown) -> None:
     shown.hears(report)
     assert shown.targets == ["bokeh/bokeh-app", "bokeh/bokeh-app"]
     assert "sessions" in shown.text("now")
+
+
+def test_the_editor_has_the_active_policy_before_prometheus_has_answered(shown: Shown) -> None:
+    shown.hears(report_of_one())
+
+    editor: Any = shown.document.select_one({"type": TextAreaInput})
+    assert "deployment: bokeh-app" in editor.value
