@@ -130,13 +130,15 @@ class LoopMonitor:
     def _wait(self, now: float) -> None:
         """Set the next timer.
 
-        Those that would have come meanwhile are as late as this one. Were the next one set from now
-        on, the end of a periodic callback would set when it comes, and so whether it is late.
+        Those that would have come meanwhile are late too. Were the next one set from now on, the
+        end of a periodic callback would set when it comes, and so whether it is late. One that is
+        late by up to twice `LATE` counts twice, for one that came shortly before the end of a
+        callback and so does not look late.
         """
         due = self._due
         while due <= max(now, self._due):
-            if now - due > LATE:
-                self._late_seconds += self._gap
+            if (late := now - due) > LATE:
+                self._late_seconds += self._gap * (2 if late <= 2 * LATE else 1)
             self._gap = INTERVAL * self._random.uniform(1 - VARIES, 1 + VARIES)
             due += self._gap
         self._due = due

@@ -13,14 +13,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from autoscaler.adapters.prometheus.http import PrometheusSettings
 from autoscaler.adapters.prometheus.loads import PrometheusLoads
 from autoscaler.core.seating import BUSY, MEMORY, described, estimate
 from autoscaler.model import PodLoad, SeatEstimate, TargetRef
+from tests.exporter.carriers import UVICORN, carried
 from tests.lab.bokeh_servers import Served, bokeh_serve
 from tests.lab.build import PROMETHEUS, installed
 from tests.lab.prometheus_server import PrometheusServer
@@ -53,6 +54,16 @@ def spend():
 if {seconds}:
     curdoc().add_periodic_callback(spend, {period_ms})
 """
+# The same app on uvicorn, whose event loop is uvloop's.
+ON_UVICORN = """
+from bokeh.application import Application
+from bokeh.application.handlers import ScriptHandler
+from bokeh_fastapi import BokehFastAPI
+from fastapi import FastAPI
+
+app = FastAPI()
+BokehFastAPI({"/app": Application(ScriptHandler(filename="app.py"))}, app=app)
+"""
 
 
 class App(NamedTuple):
@@ -60,6 +71,7 @@ class App(NamedTuple):
 
     seconds: of each callback, which comes once in `period_ms`. waits: whether it sleeps instead of
     computing. megabytes: of each session. limit: of the server's memory, in megabytes.
+    uvicorn: whether that serves it, and not Bokeh's own server.
     """
 
     name: str
@@ -68,6 +80,7 @@ class App(NamedTuple):
     waits: bool = False
     megabytes: int = 0
     limit: int = 0
+    uvicorn: bool = False
 
     @property
     def script(self) -> str:
@@ -78,6 +91,9 @@ APPS = (
     App("light: 28 ms every two seconds", seconds=0.028, period_ms=2000),
     App("heavy: 250 ms every two seconds", seconds=0.25, period_ms=2000),
     App("waiting: 50 ms a second without CPU", seconds=0.05, waits=True),
+    App("uvicorn-light: the same as light", seconds=0.028, period_ms=2000, uvicorn=True),
+    App("uvicorn-heavy: the same as heavy", seconds=0.25, period_ms=2000, uvicorn=True),
+    App("uvicorn-waiting: the same as waiting", seconds=0.05, waits=True, uvicorn=True),
     App("memory: 20 MB each of 640", megabytes=20, limit=640),
 )
 
@@ -105,7 +121,7 @@ def measure(app: App, folder: Path) -> Result:
         prefix = ("sh", "-c", f'echo $$ > {group}; exec "$@"', "sh") if group else ()
         options = () if group else ("--resources", "process")
         with (
-            bokeh_serve(folder, app=app.script, prefix=prefix, options=options) as server,
+            _served(app, folder, prefix=prefix, options=options) as server,
             _scraped(server, folder) as prometheus,
             Users() as users,
         ):
@@ -120,6 +136,13 @@ def measure(app: App, folder: Path) -> Result:
                 return Result(app, found, true, float("nan"))
             _hold(users, server, found.seats, FULL_STAGE)
             return Result(app, found, true, _load(app, server, FULL_STAGE / 2))
+
+
+def _served(app: App, folder: Path, **more: Any) -> AbstractContextManager[Served]:
+    if not app.uvicorn:
+        return bokeh_serve(folder, app=app.script, **more)
+    (folder / "app.py").write_text(app.script)
+    return carried(folder, ON_UVICORN, [*UVICORN, "--loop=uvloop"], **more)
 
 
 def _true(app: App, idle: float) -> float:
