@@ -104,7 +104,7 @@ def node_folder() -> Iterator[Path]:
             yield folder
         finally:
             remove_cgroup(folder.name)
-            shutil.rmtree(folder)
+            remove_tree(folder)
             for each in reversed(made):
                 with suppress(OSError):  # another run uses it, or the machine does by now
                     each.rmdir()
@@ -116,7 +116,17 @@ def remove_leftovers() -> None:
         with lock.open("w") as file, suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             remove_cgroup(lock.parent.name)
-            shutil.rmtree(lock.parent)
+            remove_tree(lock.parent)
+
+
+def remove_tree(folder: Path) -> None:
+    """Processes of the node that have not ended yet may still write into it."""
+
+    def removed() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)
+        return not folder.exists()
+
+    wait_until(removed, 20, f"the removal of {folder}")
 
 
 def _make_mount_points() -> list[Path]:
