@@ -20,6 +20,7 @@ VALUES = "values.yaml"
 _POLICY, _RIGHTS, _NETWORK = "policy.yaml", "rights.yaml", "network.yaml"
 # Where the manifests that we ship let the daemon scale, and where the daemon is.
 SHIPPED_NAMESPACE, DAEMON_NAMESPACE = "bokeh", "bokeh-autoscaler"
+POLICIES = "bokeh-autoscaler-policies"  # the ConfigMap
 _ROLE = "/rules/3/resources/0", "/rules/3/resourceNames/-"  # of the manifests that we ship
 _DECIDE = (
     "Decide how many sessions one pod may hold. Seats are kept free for those who come while a new",
@@ -41,6 +42,11 @@ def policy_name(adoption: Adoption) -> str:
     namespace, name = adoption.app.ref
     whole = name if namespace == SHIPPED_NAMESPACE else f"{namespace}-{name}"
     return whole.replace(".", "-")[-63:].strip("-")  # the name is at the end
+
+
+def policy_key(adoption: Adoption) -> str:
+    """Return the key of the policy in the ConfigMap of the daemon's policies."""
+    return f"{policy_name(adoption)}.yaml"
 
 
 def policy_folder(adoption: Adoption) -> str:
@@ -84,10 +90,10 @@ def role_patch(adoption: Adoption) -> list[dict[str, str]]:
 def _policy(adoption: Adoption) -> dict[str, str]:
     """Return the policy, and the component that adds it to an overlay of the daemon."""
     added = {
-        "name": "bokeh-autoscaler-policies",
+        "name": POLICIES,
         "namespace": DAEMON_NAMESPACE,
         "behavior": "merge",
-        "files": [f"{policy_name(adoption)}.yaml={_POLICY}"],
+        "files": [f"{policy_key(adoption)}={_POLICY}"],
     }
     target = {"kind": "Role", "name": "bokeh-autoscaler", "namespace": SHIPPED_NAMESPACE}
     patch = {"target": target, "patch": json.dumps(role_patch(adoption))}

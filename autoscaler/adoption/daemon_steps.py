@@ -11,6 +11,8 @@ from autoscaler.adoption import proxy_steps
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.step import Step, kubectl
 
+_OWN = f"kubectl -n {files.DAEMON_NAMESPACE}"
+_PATCH = f"{_OWN} patch configmap {files.POLICIES} --type=merge"
 _NEEDED = "Without the sessions of a pod, the daemon takes it for full."
 
 
@@ -85,13 +87,11 @@ def policy(adoption: Adoption, folder: str) -> Iterator[Step]:
 
 
 def _by_commands(adoption: Adoption, folder: str) -> Step:
-    own = f"kubectl -n {files.DAEMON_NAMESPACE}"
-    name, part = files.policy_name(adoption), files.policy_folder(adoption)
-    source = quote(f"{name}.yaml={folder}/{files.policy_file(adoption)}")
+    part = files.policy_folder(adoption)
+    source = quote(f"{files.policy_key(adoption)}={folder}/{files.policy_file(adoption)}")
     add = (
-        f"{own} create configmap bokeh-autoscaler-policies --from-file={source} --dry-run=client "
-        f"-o json | {own} patch configmap bokeh-autoscaler-policies --type=merge "
-        "--patch-file=/dev/stdin"
+        f"{_OWN} create configmap {files.POLICIES} --from-file={source} --dry-run=client "
+        f"-o json | {_PATCH} --patch-file=/dev/stdin"
     )
     role = quote(json.dumps(files.role_patch(adoption)))
     access = [quote(f"{folder}/{each}") for each in files.access_files(adoption)]
@@ -105,11 +105,17 @@ def _by_commands(adoption: Adoption, folder: str) -> Step:
         f"The first command lets the daemon scale the Deployment, and the second one adds the "
         "policy. The order matters: a daemon with a policy for a namespace that it may not read is "
         "not Ready. Your overlay has to keep both: copy the folder "
-        f"{folder}/{part} into the folder of your overlay, and add it to its `components`, after "
-        "ours and beside those of other apps:\n\n"
+        f"{folder}/{part} into the folder of your overlay, add it to its `components`, after "
+        "ours and beside those of other apps, and apply the overlay:\n\n"
         f"```yaml\ncomponents:\n  - {part}\n```{_network(access)}",
         (allow, add),
     )
+
+
+def withdrawal(adoption: Adoption) -> str:
+    """Return the command that takes the policy from the daemon."""
+    change = json.dumps({"data": {files.policy_key(adoption): None}})
+    return f"{_PATCH} --patch {quote(change)}"
 
 
 def _network(access: list[str]) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from textwrap import indent
 
 from autoscaler.adapters.kubernetes.pods import Json
-from autoscaler.adoption.app import user_of
+from autoscaler.adoption.app import after, user_of
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.routes import next_name
 from autoscaler.doctor.checks_scaling import RESETTERS, autoscalers_of, resetters
+from autoscaler.doctor.checks_server import no_affinity
 from autoscaler.doctor.findings import Severity
 from autoscaler.doctor.manifests import all_containers, labels, matches, where
 
@@ -41,6 +42,7 @@ def notes(adoption: Adoption) -> Iterator[str]:
     yield from _name(adoption)
     yield from _start(adoption)
     yield from _user(adoption)
+    yield from _affinity(adoption)
     yield from _tools(adoption)
     yield from _claims(adoption)
     yield from _network(adoption)
@@ -101,10 +103,31 @@ def _user(adoption: Adoption) -> Iterator[str]:
         look = f"exec deployment/{app.ref.deployment} -c {app.container['name']} -- id -u"
         yield (
             "The manifest does not say as which user the app runs. The sidecar runs as 65532, and "
-            "users are counted exactly only if the app runs as 65532 or as root: look with "
+            "believes an app that runs as 65532 or as root: look with "
             f"`kubectl -n {app.ref.namespace} {look}`. If it prints another number, such as 1000, "
-            "repeat this command with `--user 1000 --force`, and the sidecar runs as the same user."
+            f"repeat this command with `--user 1000{again(adoption)}`, and the sidecar runs as the "
+            "same user. Otherwise the new pods are never Ready, or their users are an estimate."
         )
+
+
+def _affinity(adoption: Adoption) -> Iterator[str]:
+    """Yield what an app of one pod needs as soon as it has several."""
+    spec = {**adoption.deployment["spec"], "replicas": 2}
+    services = [*adoption.services, *adoption.proxies]
+    several = after(adoption.app, {**adoption.deployment, "spec": spec}, services, ())
+    told = {each.id for each in adoption.found}
+    if not adoption.choices.sticky and any(x.id not in told for x in no_affinity(several)):
+        yield (
+            "The app has one pod, and the policy gives it more when users come. Nothing leads a "
+            "user back to the same pod then, so pages lose their sessions: repeat this command "
+            f"with `--sticky haproxy{again(adoption)}`, or let the policy have `max: 1`."
+        )
+
+
+def again(adoption: Adoption) -> str:
+    """Return the options with which this command writes the same adoption once more."""
+    name = "" if adoption.choices.in_place else f" --name {adoption.name}"
+    return f"{name} --force"
 
 
 def _tools(adoption: Adoption) -> Iterator[str]:

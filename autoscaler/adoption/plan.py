@@ -93,7 +93,7 @@ def adopt(app: App, choices: Choices, ours: Shipped) -> Adoption:
     to_pods = {each: {"selector": changed} for each, changed in routes.items()}
     to_proxy = proxy_switch(app, routes, choices.sticky)
     services = switched(app, {**to_pods, **to_proxy})
-    budgets = _budgets(app, deployment, name, selector)
+    budgets = _budgets(app, deployment, None if choices.in_place else name, selector)
     proxies = proxied(ours.services, app, selector)
     seen = after(app, deployment, [*services, *proxies], budgets)
     found = examine([seen])
@@ -137,11 +137,16 @@ def _refuse_a_second_proxy(app: App, selector: Mapping[str, str]) -> None:
 
 
 def _budgets(
-    app: App, deployment: Json, name: str, selector: Mapping[str, str]
+    app: App, deployment: Json, own: str | None, selector: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Return the PodDisruptionBudget that the pods lack."""
+    """Return the PodDisruptionBudget that the pods lack.
+
+    own: the name of the one that an earlier adoption has created for the second Deployment.
+    """
+    name = deployment["metadata"]["name"]
     there = (app.facts.cluster.budgets if app.facts.cluster else None) or ()
-    if any(selects(each, pod_labels(deployment)) for each in there):
+    others = [each for each in there if each["metadata"]["name"] != own]
+    if any(selects(each, pod_labels(deployment)) for each in others):
         return []  # of two that select a pod, Kubernetes evicts it by neither
     return [
         {

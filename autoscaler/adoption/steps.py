@@ -18,6 +18,7 @@ from autoscaler.adoption import (
     switch_steps,
     way_back,
 )
+from autoscaler.adoption.daemon_files import DAEMON_NAMESPACE
 from autoscaler.adoption.notes import notes, remaining
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.pods import container_names, free_name
@@ -117,7 +118,8 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
     yield from daemon_steps.scraping(adoption, folder)
     yield from autoscaler_steps.converting(adoption, folder)
     yield from daemon_steps.policy(adoption, folder)
-    yield _doctor(adoption, "`no-service` is right until the Service is switched. " + _FIX_FIRST)
+    unserved = "" if adoption.proxies else "`no-service` is right until the Service is switched. "
+    yield _doctor(adoption, unserved + _FIX_FIRST)
     yield from autoscaler_steps.deleting(adoption)
     yield from switch_steps.switching(adoption)
     yield Step(
@@ -208,7 +210,8 @@ def _doctor(adoption: Adoption, more: str = "") -> Step:
         "Look whether all is right",
         "It reports everything that is not, with its fix. Add --prometheus-url with the address of "
         "your Prometheus: then it also tells whether that scrapes the pods, and whether the "
-        f"sidecars count their users exactly. {more}".rstrip(),
+        "sidecars count their users exactly. To reach ours from here, forward its port: `kubectl "
+        f"-n {DAEMON_NAMESPACE} port-forward service/prometheus 9090`. {more}".rstrip(),
         (f"autoscaler doctor --namespace {ref.namespace} --deployment {adoption.name}",),
     )
 

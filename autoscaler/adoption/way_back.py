@@ -6,30 +6,40 @@ from collections.abc import Iterator
 from shlex import quote
 
 from autoscaler.adapters.kubernetes.pods import ROUTABLE
-from autoscaler.adoption import autoscaler_steps, daemon_files, files
+from autoscaler.adoption import autoscaler_steps, daemon_files, daemon_steps, files
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.step import Step, delete, in_pods, kubectl, lines, replicas, sockets
 from autoscaler.adoption.switch_steps import KEEPS, back
+from autoscaler.doctor.checks_scaling import autoscalers_of
+from autoscaler.units import counted
 
 
 def section(adoption: Adoption, folder: str) -> Iterator[str]:
     """Yield the lines of the last section of the page."""
     yield "## The way back"
     yield ""
-    part = daemon_files.policy_folder(adoption)
-    place = (
-        "the policy from your values" if adoption.choices.helm else f"`{part}` from your overlay"
-    )
     yield (
-        f"To take all of it out again, first remove {place} and apply that: the daemon then "
-        "removes what it wrote on the pods. If you remove the daemon too, docs/uninstall.md says "
-        f"how. These steps end no session. Do not run `kubectl delete -k {quote(folder)}` in place "
-        "of them: it deletes the app's Services too."
+        "These steps take all of it out again, and end no session. If you remove the daemon too, "
+        f"docs/uninstall.md says how. Do not run `kubectl delete -k {quote(folder)}` in place of "
+        "them: it deletes the app's Services too."
     )
     yield ""
     steps = _in_place if adoption.choices.in_place else _beside
-    for step in (*steps(adoption, folder), _rest(adoption, folder)):
+    for step in (_policy(adoption), *steps(adoption, folder), _rest(adoption, folder)):
         yield from lines(f"### {step.title}", step)
+
+
+def _policy(adoption: Adoption) -> Step:
+    done = "The daemon then removes what it wrote on the pods."
+    title = "Take the policy from the daemon"
+    if adoption.choices.helm:
+        return Step(title, f"Remove it from your values, and upgrade the release. {done}")
+    return Step(
+        title,
+        f"Remove `{daemon_files.policy_folder(adoption)}` from your overlay too, and apply that. "
+        f"{done}",
+        (daemon_steps.withdrawal(adoption),),
+    )
 
 
 def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
@@ -37,7 +47,8 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
     yield Step(
         f"Start {old} again",
         f"{folder}/{files.PODS}/deployment.yaml is the Deployment as it was. It starts beside "
-        f"{new}, with as many pods. If {new} has a newer image since, write that into it first.",
+        f"{new}, with as many pods. If {new} has a newer image since, write that into it first."
+        f"{_fewer(adoption)}",
         (
             f"kubectl apply -f {quote(f'{folder}/{files.PODS}/deployment.yaml')}",
             kubectl(adoption, f'scale deployment/{old} --replicas="$({replicas(adoption, new)})"'),
@@ -52,6 +63,19 @@ def _beside(adoption: Adoption, folder: str) -> Iterator[Step]:
         "Each of its pods ends when its users have left, or after its "
         "`terminationGracePeriodSeconds`.",
         (delete(folder, files.PODS),),
+    )
+
+
+def _fewer(adoption: Adoption) -> str:
+    """Return how an app that nothing scales gets its number of pods again."""
+    if any(autoscalers_of(adoption.app.facts)):
+        return ""
+    before = adoption.app.replicas
+    scale = kubectl(adoption, f"scale deployment/{adoption.app.ref.deployment}")
+    return (
+        f" It had {counted(before, 'pod')} when this page was written, and nothing lowers the "
+        "number again. Do it when nobody is connected, because it ends the sessions of the pods "
+        f"that are deleted: `{scale} --replicas={before}`."
     )
 
 
@@ -115,7 +139,7 @@ def _rest(adoption: Adoption, folder: str) -> Step:
     if choices.sticky and choices.helm:
         text += " Set `proxy.enabled` of your values to false, and upgrade the release."
     if paths := daemon_files.access_files(adoption):
-        commands.append(delete(folder, *paths))
+        commands.append(f"{delete(folder, *paths)} --ignore-not-found")
     if part := daemon_files.scraping_folder(adoption):
         shared = delete(folder, daemon_files.scraping_rights(adoption))
         commands.append(f"{shared} --ignore-not-found")

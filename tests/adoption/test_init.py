@@ -667,6 +667,11 @@ def of_argo(objects: Objects) -> None:
     objects[0]["metadata"]["annotations"] = {"argocd.argoproj.io/tracking-id": "dashboards:x"}
 
 
+def alone(objects: Objects) -> None:
+    objects[0]["spec"]["replicas"] = 1
+    del objects[1]["spec"]["sessionAffinity"]
+
+
 # What is beside or in the app, and what the steps say of it.
 NOTES = {
     "an HPA": (
@@ -685,6 +690,18 @@ NOTES = {
     "a user that only the image knows": (
         apps.app(),
         "`kubectl -n bokeh exec deployment/dashboards -c app -- id -u`",
+    ),
+    "one pod, and nothing that leads users back to it": (
+        apps.app(apps.BOKEH, alone),
+        "repeat this command with `--sticky haproxy --name dashboards-2 --force`",
+    ),
+    "the number of pods before the adoption": (
+        apps.app(),
+        "It had 3 pods when this page was written",
+    ),
+    "how the daemon loses the policy again": (
+        apps.app(),
+        """--type=merge --patch '{"data": {"dashboards.yaml": null}}'""",
     ),
     "no key": (apps.app(), "* warning `no-signing-key`"),
     "a Secret for the key": (apps.app(), "kubectl -n bokeh create secret generic dashboards-2 "),

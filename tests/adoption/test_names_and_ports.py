@@ -150,6 +150,18 @@ def test_the_name_of_an_earlier_adoption_is_taken_again_if_it_is_said() -> None:
     assert adopted_of(every, "dashboards").name == "dashboards-3"
 
 
+def test_an_adoption_that_is_written_again_keeps_its_name_and_its_budget() -> None:
+    """Without the name there would be a third Deployment, and without the budget one is left."""
+    first = adopted_of(apps.app(), "dashboards")
+    assert "`--user 1000 --name dashboards-2 --force`" in page(first, "adoption")
+
+    applied = [{"kind": "Deployment", **first.deployment}, *first.budgets]
+    again = adopted_of([*apps.app(), *applied], "dashboards", name=first.name, user=1000)
+
+    assert again.budgets == first.budgets
+    assert again.name == first.name
+
+
 @pytest.mark.parametrize("length", [61, 62, 63])
 def test_a_name_stays_within_the_limit_of_labels(length: int) -> None:
     for name in ("d" * length, "d" * (length - 2) + "-9"):
