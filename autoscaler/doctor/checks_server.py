@@ -20,13 +20,11 @@ from autoscaler.doctor.manifests import (
     is_seen,
     kubectl,
     listens_on,
-    pods,
     port_number,
     probes,
     server_words,
     servers,
     used,
-    waiting,
     where,
 )
 
@@ -74,22 +72,6 @@ def _is_page(container: Json, port: Any, facts: Facts) -> bool:
     """Return whether a port may be that of the page, and not the exporter's or a helper's."""
     own = listens_on(container)
     return bool(port != facts.exporter_port if own is None else port == own)
-
-
-def pods_not_starting(facts: Facts) -> Iterator[Finding]:
-    """A container of the app may crash, or lack its image or its Secret."""
-    for pod in pods(facts):
-        for name, reason, message in waiting(pod):
-            if name in {each["name"] for each in apps(facts)}:
-                yield error(
-                    "pod-not-starting",
-                    where(pod, "Pod", f"container {name}, {reason}"),
-                    "The pod serves nobody, and pods that are added may not start either"
-                    + (f": {message}." if message else "."),
-                    kubectl(facts, f"describe pod {pod['metadata']['name']}")
-                    + "\n"
-                    + kubectl(facts, f"logs {pod['metadata']['name']} -c {name} --previous"),
-                )
 
 
 def is_quiet(path: str) -> bool:

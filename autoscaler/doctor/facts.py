@@ -25,7 +25,7 @@ class Facts:
     policy: the one of the target, if policies were given. daemon_policies: those that the daemon
     has, whatever policies were given. exporter_port: of the sidecars.
     failure: why the cluster could not be examined at all.
-    scrape_interval: seconds, as the daemon was told.
+    scrape_interval: seconds, as the daemon was told. now: Unix seconds when the cluster was seen.
     """
 
     ref: TargetRef | None = None
@@ -38,6 +38,7 @@ class Facts:
     visit: Visit | None = None
     failure: str = ""
     exporter_port: int = EXPORTER_PORT
+    now: float | None = None
 
     @property
     def is_hidden(self) -> bool:
