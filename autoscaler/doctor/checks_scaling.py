@@ -12,7 +12,9 @@ from autoscaler.doctor.manifests import (
     LAST_APPLIED,
     deployment_at,
     deployment_selector,
+    exporters,
     kubectl,
+    template,
     where,
 )
 
@@ -53,6 +55,30 @@ def no_deployment(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def not_adopted(facts: Facts) -> Iterator[Finding]:
+    """What follows is what the adoption changes, so it comes first and in one step."""
+    if _is_untouched(facts):
+        yield error(
+            "not-adopted",
+            f"Deployment {facts.ref}",
+            "Nothing is scaled, because this app is not adopted yet: its template has no exporter, "
+            "and no policy names it. Most of what follows is what the adoption changes.",
+            f"# writes all files and steps, and changes nothing (docs/adopt.md):\n{_init(facts)}",
+        )
+
+
+def _is_untouched(facts: Facts) -> bool:
+    spec = template(facts).get("spec") or {}
+    return bool(spec) and not exporters(spec, facts.exporter_port) and facts.has_no_policy
+
+
+def _init(facts: Facts) -> str:
+    ref = facts.ref
+    return (
+        f"autoscaler init --namespace {ref.namespace} --deployment {ref.deployment}" if ref else ""
+    )
+
+
 def other_autoscaler(facts: Facts) -> Iterator[Finding]:
     """Two autoscalers of one Deployment revert each other's changes, so the daemon holds."""
     for kind, name, each in autoscalers_of(facts):
@@ -60,8 +86,24 @@ def other_autoscaler(facts: Facts) -> Iterator[Finding]:
             "other-autoscaler",
             where(each, kind, "spec.scaleTargetRef"),
             "It deletes pods with sessions, and the daemon scales nothing as long as it exists.",
-            kubectl(facts, f"delete {kind.lower()} {name}"),
+            _replaced(facts, kind.lower(), name),
         )
+
+
+def _replaced(facts: Facts, kind: str, name: str) -> str:
+    """Return how an autoscaler goes: not before something is there in its place."""
+    if _is_untouched(facts):
+        return (
+            "# do not delete it yet: the steps of the adoption make a policy of it, and say when\n"
+            f"# to delete it (docs/migrate.md)\n{_init(facts)}"
+        )
+    if facts.has_no_policy:
+        get = kubectl(facts, f"get {kind} {name} -o yaml")
+        return (
+            "# do not delete it yet: first give the daemon a policy in its place "
+            f"(docs/migrate.md)\n{get} | autoscaler convert -"
+        )
+    return kubectl(facts, f"delete {kind} {name}")
 
 
 def autoscalers_of(facts: Facts) -> Iterator[tuple[str, str, Json]]:
@@ -96,7 +138,9 @@ def no_daemon(facts: Facts) -> Iterator[Finding]:
             "no-daemon",
             f"Deployment {place.namespace}/{place.name}" if place else "the daemon",
             "Nothing is scaled by this daemon, because it is not there.",
-            "kubectl apply -k deploy/kubernetes/recommended\n"
+            "# write daemon/kustomization.yaml, without our example app, beside the apps that run\n"
+            "# (deploy/kubernetes/README.md, Without the example app)\n"
+            "kubectl apply -k daemon\n"
             "# or, if it runs elsewhere: autoscaler doctor --daemon NAMESPACE/NAME",
         )
 

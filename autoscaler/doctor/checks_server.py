@@ -8,6 +8,7 @@ from typing import Any
 
 from autoscaler.adapters.kubernetes.inspection import option
 from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.doctor.checks_scaling import autoscalers_of
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
 from autoscaler.doctor.manifests import (
@@ -32,6 +33,7 @@ from autoscaler.doctor.manifests import (
 QUIET_ENDS = ("/favicon.ico", "/metadata", "/healthz", "/readyz", "/health", "/liveness", "/ready")
 QUIET_BEGINNINGS = ("/static/", "/liveness", "/api/")
 SHORTEST_TOKEN = 3600
+KEDA_MAX = 100  # replicas, if a ScaledObject does not say
 SIGNED = ("signed", "external-signed")
 ALLOWED, ALLOWED_ENV = "--allow-websocket-origin", "BOKEH_ALLOW_WS_ORIGIN"
 # Words in annotations of ingresses, and of Services that ingresses read, which say that they are
@@ -227,6 +229,11 @@ def _is_sticky(item: Json) -> bool:
 
 
 def _most_pods(facts: Facts) -> int:
+    """Return how many pods there are, or will be by a policy or by another autoscaler."""
     deployment = facts.cluster.deployment if facts.cluster else None
     now = int((deployment or {}).get("spec", {}).get("replicas", 1))
-    return max(now, facts.policy.replicas.max if facts.policy else now)
+    named = facts.daemon_policies.policies if facts.daemon_policies else ()
+    policies = [each for each in (facts.policy, *named) if each and each.target.ref == facts.ref]
+    others = (each["spec"] for _, _, each in autoscalers_of(facts))
+    most = [int(s.get("maxReplicas") or s.get("maxReplicaCount", KEDA_MAX)) for s in others]
+    return max([now, *most, *(each.replicas.max for each in policies)])

@@ -28,6 +28,7 @@ Check = Callable[[Facts], Iterator[Finding]]
 # Of one severity, findings are in this order: what hurts most is first.
 CHECKS: tuple[Check, ...] = (
     checks_scaling.no_deployment,
+    checks_scaling.not_adopted,
     checks_page.page_does_not_open,
     checks_page.not_a_bokeh_page,
     checks_page.page_shared,

@@ -48,6 +48,23 @@ class Facts:
         return bool(self.failure) or unseen
 
     @property
+    def has_no_policy(self) -> bool:
+        """Whether it is known that nobody scales the target by a policy, be it an invalid one."""
+        if self.daemon_policies is None:
+            is_absent = self.cluster is not None and "daemon" in self.cluster.absent
+            return is_absent and self.policy is None
+        return self.is_unnamed and self.policy is None
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether it is known that no policy of the daemon names the target, valid or not."""
+        named = self.daemon_policies
+        if named is None:
+            return False
+        rejected = [each.target for each in named.rejected]
+        return not named.unread and self.ref not in (*named.targets, *rejected)
+
+    @property
     def unexamined(self) -> tuple[str, ...]:
         """What could not be examined, a line each."""
         problems = (
