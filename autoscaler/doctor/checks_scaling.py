@@ -1,11 +1,10 @@
-"""Who else scales the target, and what the daemon needs to scale it."""
+"""Whether the daemon scales the target, and who else does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, PAUSED, Json, pause
-from autoscaler.adapters.kubernetes.rights import Right
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
 from autoscaler.doctor.manifests import (
@@ -157,31 +156,6 @@ def daemon_not_running(facts: Facts) -> Iterator[Finding]:
             f"kubectl -n {namespace} describe deployment {name}\n"
             f"kubectl -n {namespace} logs -l {deployment_selector(ours)} --prefix",
         )
-
-
-def rights_missing(facts: Facts) -> Iterator[Finding]:
-    """The daemon must be allowed to make each of its requests."""
-    for right in (facts.cluster.missing_rights if facts.cluster else None) or ():
-        yield error(
-            "right-missing",
-            f"Role of the daemon in namespace {right.namespace}, {right.verb} on {right.resource}"
-            + (f" {right.name}" if right.name else ""),
-            f"Nothing is scaled, because the daemon may not {right.verb} {right.resource}.",
-            _rule(right),
-        )
-
-
-def _rule(right: Right) -> str:
-    named = [f"    resourceNames: [{right.name}]"] if right.name else []
-    group = right.group or '""'
-    lines = (
-        "rules:",
-        f"  - apiGroups: [{group}]",
-        f"    resources: [{right.resource}]",
-        *named,
-        f"    verbs: [{right.verb}]",
-    )
-    return "\n".join(lines)
 
 
 def replicas_in_manifest(facts: Facts) -> Iterator[Finding]:
