@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.doctor.ages import container_statuses, unready_for
-from autoscaler.doctor.checks_trust import trusting_sidecar
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error
 from autoscaler.doctor.manifests import (
@@ -20,6 +19,7 @@ from autoscaler.doctor.manifests import (
     waiting,
     where,
 )
+from autoscaler.doctor.trusting import trusting_sidecar
 from autoscaler.units import duration_text
 
 # Seconds after which a pod whose containers run should be Ready.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from autoscaler.doctor.ages import is_young
-from autoscaler.doctor.checks_trust import trusting_sidecar
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
 from autoscaler.doctor.manifests import exporters, is_ready, pods
+from autoscaler.doctor.trusting import trusting_sidecar
 from autoscaler.units import counted, duration_text
 
 # The daemon ignores samples that are older than two scrapes.

@@ -8,7 +8,7 @@ from typing import Any
 
 from autoscaler.adapters.kubernetes.inspection import option
 from autoscaler.adapters.kubernetes.pods import Json
-from autoscaler.doctor.checks_scaling import autoscalers_of
+from autoscaler.doctor.autoscalers import autoscalers_of
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
 from autoscaler.doctor.manifests import (

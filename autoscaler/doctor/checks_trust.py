@@ -13,7 +13,6 @@ from autoscaler.doctor.manifests import (
     container_yaml,
     exporters,
     field_at,
-    kubectl,
     run_as,
     servers,
     template,
@@ -49,22 +48,6 @@ def _fix(container: Json, uid: int) -> str:
     known = (trusting(container) or {}).get("value")
     uids = f"{known},{uid}" if known else uid
     return container_yaml(container, "env:", f'  - {{name: {TRUSTED}, value: "{uids}"}}')
-
-
-def trusting_sidecar(facts: Facts, pod: Json, sidecar: Json) -> str:
-    """Return how to see whom the sidecar of a pod does not trust, and how it gets to trust him."""
-    name = pod["metadata"]["name"]
-    kind = "containers" if sidecar in pod["spec"]["containers"] else "initContainers"
-    return "\n".join(
-        (
-            "# the sidecar names a user that it does not trust, and the app tells its own:",
-            kubectl(facts, f"logs {name} -c {sidecar['name']}"),
-            kubectl(facts, f"exec {name} -c {servers(facts)[0]['name']} -- id -u"),
-            "# if that is neither 0 nor 65532, write it in place of UID (docs/counting.md);",
-            "# a sidecar that must run as its own user trusts it by --trusted-uids=UID:",
-            container_yaml(sidecar, "securityContext: {runAsUser: UID}", kind=kind),
-        )
-    )
 
 
 def sidecar_user(spec: Json, beside: list[Json], port: int) -> int | None:
