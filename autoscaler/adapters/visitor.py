@@ -55,15 +55,16 @@ FAILURES = (OSError, HTTPClientError, WebSocketError, ValueError, KeyError, Time
 class Visit:
     """What a visitor saw. problem: why the page could not be opened, in one line.
 
-    status: of the page. place: its address after redirects. elsewhere: the address on another host
-    to which it redirects, or "". is_bokeh: whether the page has a session token. embeds: the
-    address of an app that it embeds instead, or "". token_lasts: seconds for which the token is
-    valid. script: address and answer of a script of the page that is not there, or "". refused:
-    HTTP status with which the WebSocket was refused; 200 if a page was the answer. closed: why it
-    ended before its acknowledgment. sessions: ids of those that the pages named. shared: whether
-    two browsers got the same one. tries: opened pages; of these, strangers: whose WebSocket found
-    another session than the page's, and lost: whose reconnect did. cookies: names of those that
-    were set. too_large: bytes of cookies with which it no longer opens, and the step. idle_end:
+    status: of the page. place: its address after redirects. elsewhere: the address on another
+    host to which it redirects, or "". server: what answered, by its header Server, or "".
+    is_bokeh: whether the page has a session token. embeds: the address of an app that it embeds
+    instead, or "". token_lasts: seconds for which the token is valid. script: address and
+    answer of a script of the page that is not there, or "". refused: HTTP status with which the
+    WebSocket was refused; 200 if a page was the answer. closed: why it ended before its
+    acknowledgment. sessions: ids of those that the pages named. shared: whether two browsers
+    got the same one. tries: opened pages; of these, strangers: whose WebSocket found another
+    session than the page's, and lost: whose reconnect did. cookies: names of those that were
+    set. too_large: bytes of cookies with which it no longer opens, and the step. idle_end:
     seconds after which an idle WebSocket was closed; watched: seconds for which one was kept.
     unexamined: what was not looked at, and why, or "".
     """
@@ -73,6 +74,7 @@ class Visit:
     status: int = 0
     place: str = ""
     elsewhere: str = ""
+    server: str = ""
     is_bokeh: bool = False
     embeds: str = ""
     token_lasts: float | None = None
@@ -145,6 +147,7 @@ async def _first(seen: Visit, headers: Mapping[str, str]) -> Visit:
         status=answer.code,
         place=answer.effective_url,
         elsewhere=redirect(answer),
+        server=answer.headers.get("Server", ""),
         cookies=tuple(browser.jar),
         is_bokeh=page is not None,
     )

@@ -12,7 +12,7 @@ from shlex import quote
 from autoscaler.adoption import daemon_files as files
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.step import Step, kubectl
-from autoscaler.doctor.checks_scaling import autoscalers_of
+from autoscaler.doctor.autoscalers import autoscalers_of
 
 # Otherwise KEDA sets the replicas to those from before the ScaledObject, which ends sessions.
 _NO_RESTORE = (

@@ -9,7 +9,8 @@ from autoscaler.adapters.kubernetes.pods import Json
 from autoscaler.adoption.app import after, user_of
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.routes import next_name
-from autoscaler.doctor.checks_scaling import RESETTERS, autoscalers_of, resetters
+from autoscaler.doctor.autoscalers import autoscalers_of
+from autoscaler.doctor.checks_scaling import RESETTERS, resetters
 from autoscaler.doctor.checks_server import no_affinity
 from autoscaler.doctor.findings import Severity
 from autoscaler.doctor.manifests import all_containers, labels, matches, where

@@ -10,7 +10,7 @@ from autoscaler.adoption import autoscaler_steps, daemon_files, daemon_steps, fi
 from autoscaler.adoption.plan import Adoption
 from autoscaler.adoption.step import Step, delete, in_pods, kubectl, lines, replicas, sockets
 from autoscaler.adoption.switch_steps import KEEPS, back
-from autoscaler.doctor.checks_scaling import autoscalers_of
+from autoscaler.doctor.autoscalers import autoscalers_of
 from autoscaler.units import counted
 
 

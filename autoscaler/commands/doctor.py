@@ -162,11 +162,13 @@ def _seen(args: argparse.Namespace, targets: list[Facts], show: Show) -> Iterato
 
 
 def _of_cluster(args: argparse.Namespace, targets: list[Facts], show: Show) -> Iterator[Facts]:
+    from autoscaler.adapters.clock import SystemClock
     from autoscaler.adapters.kubernetes.cluster import KubernetesCluster
     from autoscaler.adapters.kubernetes.daemon_policies import DaemonPoliciesReader
     from autoscaler.adapters.kubernetes.inspection import Inspector
 
     api = KubernetesCluster.connect(args.kubeconfig, args.context).api
+    clock = SystemClock()
     inspector, policies = Inspector(api, show), DaemonPoliciesReader(api)
     for target in targets:
         if target.ref is None:
@@ -182,6 +184,7 @@ def _of_cluster(args: argparse.Namespace, targets: list[Facts], show: Show) -> I
             exporter_port=args.exporter_port,
             scrapes=_scrapes(args, target.ref.namespace),
             scrape_interval=_scrape_interval(seen) or args.scrape_interval,
+            now=clock.now(),
         )
 
 

@@ -29,6 +29,13 @@ STICKY = (
     "# bokeh-exporter launch -- bokeh serve app.py --num-procs 4"
 )
 EXPIRATION = "args: [bokeh, serve, app.py, --session-token-expiration=86400]"
+# By the beginning of the header Server of each ASGI server: its option for the seconds between two
+# pings. They start no `bokeh serve`, so none of its options is one of theirs.
+PINGS = {
+    "uvicorn": "--ws-ping-interval",
+    "hypercorn": "--websocket-ping-interval",
+    "daphne": "--ping-interval",
+}
 
 
 def page_does_not_open(facts: Facts) -> Iterator[Finding]:
@@ -124,7 +131,7 @@ def websocket_refused(facts: Facts) -> Iterator[Finding]:
             "websocket-origin-refused",
             f"{place}, HTTP 403",
             "Users see a page that does not react, because the server does not accept its origin.",
-            _allow(urlsplit(place).netloc)
+            _allow(urlsplit(place).netloc, seen)
             + "# or let the proxy pass on the Host that the browser sent",
         )
     else:
@@ -139,8 +146,15 @@ def websocket_refused(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _allow(host: str) -> str:
+def _asgi(seen: Visit) -> str:
+    """Return the name of the ASGI server that served the page, or "" if none is seen."""
+    return next((name for name in PINGS if seen.server.lower().startswith(name)), "")
+
+
+def _allow(host: str, seen: Visit) -> str:
     """Return how to allow an origin; Bokeh cannot read an IPv6 address."""
+    if _asgi(seen):
+        return f"# allow {host} where the app itself looks at origins (docs/servers.md, FastAPI)\n"
     return (
         "# open the app by a name, because Bokeh allows no IPv6 address\n"
         if host.startswith("[")
@@ -193,7 +207,10 @@ def token_expires(facts: Facts) -> Iterator[Finding]:
             "token-expires-early",
             f"{seen.url}, session token, valid for {lasts}",
             f"A page that has been open for longer than {lasts} cannot reconnect, and stays dead.",
-            EXPIRATION,
+            "# bokeh-fastapi and bokeh-django have no option for it (docs/servers.md, FastAPI);\n"
+            f"# an app that can do without {_asgi(seen)} raises it:\n{EXPIRATION}"
+            if _asgi(seen)
+            else EXPIRATION,
         )
 
 
@@ -222,9 +239,17 @@ def idle_timeout(facts: Facts) -> Iterator[Finding]:
             f"{seen.url}, WebSocket, closed after {seen.idle_end:.0f} s",
             "Users who read for a while lose their connection again and again, because something "
             "on the way closes it before the server's next ping.",
-            f"args: [bokeh, serve, app.py, --keep-alive={_ping(seen.idle_end)}]    # milliseconds\n"
+            f"{_pinging(seen, _ping(seen.idle_end))}\n"
             "proxy_read_timeout 1h;    # nginx\ntimeout tunnel 1h    # HAProxy",
         )
+
+
+def _pinging(seen: Visit, milliseconds: int) -> str:
+    """Return how the server gets to send pings as often."""
+    if server := _asgi(seen):
+        seconds = max(1, milliseconds // 1000)
+        return f"{PINGS[server]}={seconds}    # seconds, beside the other options of {server}"
+    return f"args: [bokeh, serve, app.py, --keep-alive={milliseconds}]    # milliseconds"
 
 
 def _ping(idle_end: float) -> int:

@@ -31,9 +31,7 @@ def policy_rejected(facts: Facts) -> Iterator[Finding]:
 def no_policy(facts: Facts) -> Iterator[Finding]:
     """Some policy of the daemon must name the target, or the daemon does not scale it."""
     found, ref = facts.daemon_policies, facts.ref
-    if found is None or ref is None or found.unread or ref in found.targets:
-        return
-    if any(each.target == ref for each in found.rejected):
+    if found is None or ref is None or not facts.is_unnamed:
         return
     named = ", ".join(map(str, found.targets[:MOST_NAMED]))
     more = len(found.targets) - MOST_NAMED

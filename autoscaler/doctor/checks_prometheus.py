@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.doctor.ages import is_young
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, warning
-from autoscaler.doctor.manifests import (
-    all_containers,
-    container_yaml,
-    is_exporter,
-    is_ready,
-    kubectl,
-    pods,
-    servers,
-)
+from autoscaler.doctor.manifests import exporters, is_ready, pods
+from autoscaler.doctor.trusting import trusting_sidecar
 from autoscaler.units import counted, duration_text
 
 # The daemon ignores samples that are older than two scrapes.
 SCRAPES = 2.0
 # An interval that is a little longer is one of a busy Prometheus.
 TOLERANCE = 1.2
+UNCOUNTED = (
+    "A pod without a session count is taken for full and busy: pods are added for nothing and none "
+    "is removed"
+)
 JOB = (
     "# a PodMonitor, or the job of deploy/kubernetes/components/prometheus/prometheus.yml\n"
     "apiVersion: monitoring.coreos.com/v1\nkind: PodMonitor\nspec:\n"
@@ -30,22 +27,44 @@ JOB = (
 
 
 def not_scraped(facts: Facts) -> Iterator[Finding]:
-    """Prometheus must have the sessions of each pod."""
+    """Prometheus must scrape each pod that has run for a while."""
     seen = facts.scrapes
     if seen is None or seen.problem or facts.ref is None:
         return
-    ready = {pod["metadata"]["name"] for pod in pods(facts) if is_ready(pod)}
-    missing = sorted(ready - seen.pods)
-    if missing or not seen.pods:
+    scraped = seen.pods | seen.up
+    judged = [pod for pod in pods(facts) if not is_young(facts, pod)]
+    missing = sorted({pod["metadata"]["name"] for pod in judged if is_ready(pod)} - scraped)
+    if missing or (not scraped and (judged or not pods(facts))):
         what = f"{counted(len(missing), 'ready pod')}, such as {missing[0]}" if missing else "any"
         why = f" ({seen.hint})" if seen.hint else ""
         yield error(
             "not-scraped",
             f'Prometheus, bokeh_sessions{{namespace="{facts.ref.namespace}"}} of {what}{why}',
-            "A pod without a session count is taken for full and busy: pods are added for nothing "
-            "and none is removed.",
+            f"{UNCOUNTED}.",
             JOB,
         )
+
+
+def nothing_counted(facts: Facts) -> Iterator[Finding]:
+    """A sidecar that is scraped must count the sessions of a server."""
+    silent = facts.scrapes.up - facts.scrapes.pods if facts.scrapes else frozenset()
+    found = [
+        (pod, sidecar)
+        for pod in pods(facts)
+        if pod["metadata"]["name"] in silent and not is_young(facts, pod)
+        for sidecar in exporters(pod["spec"], facts.exporter_port)[:1]
+    ]
+    if not found:
+        return
+    pod, sidecar = found[0]
+    yield error(
+        "nothing-counted",
+        f"Prometheus, no bokeh_sessions of {counted(len(found), 'pod')} whose exporter is up, such "
+        f"as {pod['metadata']['name']}",
+        f"{UNCOUNTED}. The sidecar is scraped and counts no server: none serves yet, or the "
+        "sidecar does not trust the user that it runs as.",
+        trusting_sidecar(facts, pod, sidecar),
+    )
 
 
 def counts_estimated(facts: Facts) -> Iterator[Finding]:
@@ -55,11 +74,8 @@ def counts_estimated(facts: Facts) -> Iterator[Finding]:
     if not estimated:
         return
     first = estimated[0]
-    sidecar = next(
-        (c for c in all_containers(names[first]["spec"]) if is_exporter(c, facts.exporter_port)),
-        None,
-    )
-    if sidecar is None:  # which is a finding of its own
+    sidecars = exporters(names[first]["spec"], facts.exporter_port)
+    if not sidecars:  # which is a finding of its own
         return
     yield warning(
         "counts-estimated",
@@ -68,19 +84,8 @@ def counts_estimated(facts: Facts) -> Iterator[Finding]:
         "Connections are counted in place of users, so there are more pods than needed and they "
         "become empty later: no process with an agent runs there, or the sidecar does not trust "
         "the user that it runs as.",
-        "# the sidecar names a user that it does not trust, and the app tells its own:\n"
-        + kubectl(facts, f"logs {first} -c {sidecar['name']}")
-        + "\n"
-        + kubectl(facts, f"exec {first} -c {servers(facts)[0]['name']} -- id -u")
-        + "\n# if that is neither 0 nor 65532, write it in place of UID (docs/counting.md):\n"
-        + container_yaml(
-            sidecar, "securityContext: {runAsUser: UID}", kind=_kind(names[first], sidecar)
-        ),
+        trusting_sidecar(facts, names[first], sidecars[0]),
     )
-
-
-def _kind(pod: Json, container: Json) -> str:
-    return "containers" if container in pod["spec"]["containers"] else "initContainers"
 
 
 def scraped_twice(facts: Facts) -> Iterator[Finding]:

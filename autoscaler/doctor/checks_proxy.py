@@ -61,10 +61,11 @@ def pods_not_created(facts: Facts) -> Iterator[Finding]:
         for each in (deployment.get("status") or {}).get("conditions") or ():
             if each["type"] == "ReplicaFailure" and each["status"] == "True":
                 message = str(each.get("message", "")).rstrip(".")
+                none = "No further pod" if deployment["status"].get("replicas") else "No pod"
                 yield error(
                     "pods-not-created",
                     where(deployment, "Deployment", f"status.conditions, {each.get('reason')}"),
-                    f"No pod of {role} can be created: {message}.",
+                    f"{none} of {role} can be created: {message}.",
                     _creation(deployment, message),
                 )
 

@@ -1,18 +1,20 @@
-"""Who else scales the target, and what the daemon needs to scale it."""
+"""Whether the daemon scales the target, and who else does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from autoscaler.adapters.kubernetes.pods import FIELD_MANAGER, PAUSED, Json, pause
-from autoscaler.adapters.kubernetes.rights import Right
+from autoscaler.doctor.autoscalers import autoscalers_of
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
 from autoscaler.doctor.manifests import (
     LAST_APPLIED,
     deployment_at,
     deployment_selector,
+    exporters,
     kubectl,
+    template,
     where,
 )
 
@@ -53,6 +55,30 @@ def no_deployment(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def not_adopted(facts: Facts) -> Iterator[Finding]:
+    """What follows is what the adoption changes, so it comes first and in one step."""
+    if _is_untouched(facts):
+        yield error(
+            "not-adopted",
+            f"Deployment {facts.ref}",
+            "Nothing is scaled, because this app is not adopted yet: its template has no exporter, "
+            "and no policy names it. Most of what follows is what the adoption changes.",
+            f"# writes all files and steps, and changes nothing (docs/adopt.md):\n{_init(facts)}",
+        )
+
+
+def _is_untouched(facts: Facts) -> bool:
+    spec = template(facts).get("spec") or {}
+    return bool(spec) and not exporters(spec, facts.exporter_port) and facts.has_no_policy
+
+
+def _init(facts: Facts) -> str:
+    ref = facts.ref
+    return (
+        f"autoscaler init --namespace {ref.namespace} --deployment {ref.deployment}" if ref else ""
+    )
+
+
 def other_autoscaler(facts: Facts) -> Iterator[Finding]:
     """Two autoscalers of one Deployment revert each other's changes, so the daemon holds."""
     for kind, name, each in autoscalers_of(facts):
@@ -60,32 +86,24 @@ def other_autoscaler(facts: Facts) -> Iterator[Finding]:
             "other-autoscaler",
             where(each, kind, "spec.scaleTargetRef"),
             "It deletes pods with sessions, and the daemon scales nothing as long as it exists.",
-            kubectl(facts, f"delete {kind.lower()} {name}"),
+            _replaced(facts, kind.lower(), name),
         )
 
 
-def autoscalers_of(facts: Facts) -> Iterator[tuple[str, str, Json]]:
-    """Yield the kind, the name and the object of each HPA and ScaledObject of the Deployment."""
-    if facts.cluster is None or facts.ref is None:
-        return
-    for kind, objects in (
-        ("ScaledObject", facts.cluster.scaled_objects),
-        ("HorizontalPodAutoscaler", facts.cluster.autoscalers),
-    ):
-        for each in objects or ():
-            if _scales(each, facts.ref.deployment) and not _of_keda(each):
-                yield kind, each["metadata"]["name"], each
-
-
-def _scales(item: Json, name: str) -> bool:
-    scaled = item["spec"].get("scaleTargetRef") or {}
-    return scaled.get("kind", "Deployment") == "Deployment" and scaled.get("name") == name
-
-
-def _of_keda(item: Json) -> bool:
-    """Return whether KEDA made it for a ScaledObject, which is told of itself."""
-    owners = item["metadata"].get("ownerReferences") or ()
-    return any(each.get("kind") == "ScaledObject" for each in owners)
+def _replaced(facts: Facts, kind: str, name: str) -> str:
+    """Return how an autoscaler goes: not before something is there in its place."""
+    if _is_untouched(facts):
+        return (
+            "# do not delete it yet: the steps of the adoption make a policy of it, and say when\n"
+            f"# to delete it (docs/migrate.md)\n{_init(facts)}"
+        )
+    if facts.has_no_policy:
+        get = kubectl(facts, f"get {kind} {name} -o yaml")
+        return (
+            "# do not delete it yet: first give the daemon a policy in its place "
+            f"(docs/migrate.md)\n{get} | autoscaler convert -"
+        )
+    return kubectl(facts, f"delete {kind} {name}")
 
 
 def no_daemon(facts: Facts) -> Iterator[Finding]:
@@ -96,7 +114,9 @@ def no_daemon(facts: Facts) -> Iterator[Finding]:
             "no-daemon",
             f"Deployment {place.namespace}/{place.name}" if place else "the daemon",
             "Nothing is scaled by this daemon, because it is not there.",
-            "kubectl apply -k deploy/kubernetes/recommended\n"
+            "# write daemon/kustomization.yaml, without our example app, beside the apps that run\n"
+            "# (deploy/kubernetes/README.md, Without the example app)\n"
+            "kubectl apply -k daemon\n"
             "# or, if it runs elsewhere: autoscaler doctor --daemon NAMESPACE/NAME",
         )
 
@@ -113,31 +133,6 @@ def daemon_not_running(facts: Facts) -> Iterator[Finding]:
             f"kubectl -n {namespace} describe deployment {name}\n"
             f"kubectl -n {namespace} logs -l {deployment_selector(ours)} --prefix",
         )
-
-
-def rights_missing(facts: Facts) -> Iterator[Finding]:
-    """The daemon must be allowed to make each of its requests."""
-    for right in (facts.cluster.missing_rights if facts.cluster else None) or ():
-        yield error(
-            "right-missing",
-            f"Role of the daemon in namespace {right.namespace}, {right.verb} on {right.resource}"
-            + (f" {right.name}" if right.name else ""),
-            f"Nothing is scaled, because the daemon may not {right.verb} {right.resource}.",
-            _rule(right),
-        )
-
-
-def _rule(right: Right) -> str:
-    named = [f"    resourceNames: [{right.name}]"] if right.name else []
-    group = right.group or '""'
-    lines = (
-        "rules:",
-        f"  - apiGroups: [{group}]",
-        f"    resources: [{right.resource}]",
-        *named,
-        f"    verbs: [{right.verb}]",
-    )
-    return "\n".join(lines)
 
 
 def replicas_in_manifest(facts: Facts) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from autoscaler.adapters.kubernetes.inspection import option
 from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.doctor.autoscalers import autoscalers_of
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
 from autoscaler.doctor.manifests import (
@@ -20,13 +21,11 @@ from autoscaler.doctor.manifests import (
     is_seen,
     kubectl,
     listens_on,
-    pods,
     port_number,
     probes,
     server_words,
     servers,
     used,
-    waiting,
     where,
 )
 
@@ -34,6 +33,7 @@ from autoscaler.doctor.manifests import (
 QUIET_ENDS = ("/favicon.ico", "/metadata", "/healthz", "/readyz", "/health", "/liveness", "/ready")
 QUIET_BEGINNINGS = ("/static/", "/liveness", "/api/")
 SHORTEST_TOKEN = 3600
+KEDA_MAX = 100  # replicas, if a ScaledObject does not say
 SIGNED = ("signed", "external-signed")
 ALLOWED, ALLOWED_ENV = "--allow-websocket-origin", "BOKEH_ALLOW_WS_ORIGIN"
 # Words in annotations of ingresses, and of Services that ingresses read, which say that they are
@@ -74,22 +74,6 @@ def _is_page(container: Json, port: Any, facts: Facts) -> bool:
     """Return whether a port may be that of the page, and not the exporter's or a helper's."""
     own = listens_on(container)
     return bool(port != facts.exporter_port if own is None else port == own)
-
-
-def pods_not_starting(facts: Facts) -> Iterator[Finding]:
-    """A container of the app may crash, or lack its image or its Secret."""
-    for pod in pods(facts):
-        for name, reason, message in waiting(pod):
-            if name in {each["name"] for each in apps(facts)}:
-                yield error(
-                    "pod-not-starting",
-                    where(pod, "Pod", f"container {name}, {reason}"),
-                    "The pod serves nobody, and pods that are added may not start either"
-                    + (f": {message}." if message else "."),
-                    kubectl(facts, f"describe pod {pod['metadata']['name']}")
-                    + "\n"
-                    + kubectl(facts, f"logs {pod['metadata']['name']} -c {name} --previous"),
-                )
 
 
 def is_quiet(path: str) -> bool:
@@ -245,6 +229,11 @@ def _is_sticky(item: Json) -> bool:
 
 
 def _most_pods(facts: Facts) -> int:
+    """Return how many pods there are, or will be by a policy or by another autoscaler."""
     deployment = facts.cluster.deployment if facts.cluster else None
     now = int((deployment or {}).get("spec", {}).get("replicas", 1))
-    return max(now, facts.policy.replicas.max if facts.policy else now)
+    named = facts.daemon_policies.policies if facts.daemon_policies else ()
+    policies = [each for each in (facts.policy, *named) if each and each.target.ref == facts.ref]
+    others = (each["spec"] for _, _, each in autoscalers_of(facts))
+    most = [int(s.get("maxReplicas") or s.get("maxReplicaCount", KEDA_MAX)) for s in others]
+    return max([now, *most, *(each.replicas.max for each in policies)])

@@ -25,7 +25,7 @@ class Facts:
     policy: the one of the target, if policies were given. daemon_policies: those that the daemon
     has, whatever policies were given. exporter_port: of the sidecars.
     failure: why the cluster could not be examined at all.
-    scrape_interval: seconds, as the daemon was told.
+    scrape_interval: seconds, as the daemon was told. now: Unix seconds when the cluster was seen.
     """
 
     ref: TargetRef | None = None
@@ -38,6 +38,7 @@ class Facts:
     visit: Visit | None = None
     failure: str = ""
     exporter_port: int = EXPORTER_PORT
+    now: float | None = None
 
     @property
     def is_hidden(self) -> bool:
@@ -45,6 +46,23 @@ class Facts:
         seen = self.cluster
         unseen = seen is not None and seen.deployment is None and "deployment" not in seen.absent
         return bool(self.failure) or unseen
+
+    @property
+    def has_no_policy(self) -> bool:
+        """Whether it is known that nobody scales the target by a policy, be it an invalid one."""
+        if self.daemon_policies is None:
+            is_absent = self.cluster is not None and "daemon" in self.cluster.absent
+            return is_absent and self.policy is None
+        return self.is_unnamed and self.policy is None
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether it is known that no policy of the daemon names the target, valid or not."""
+        named = self.daemon_policies
+        if named is None:
+            return False
+        rejected = [each.target for each in named.rejected]
+        return not named.unread and self.ref not in (*named.targets, *rejected)
 
     @property
     def unexamined(self) -> tuple[str, ...]:

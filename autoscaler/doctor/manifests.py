@@ -9,6 +9,7 @@ from typing import Any
 
 from autoscaler.adapters.kubernetes.inspection import option, words
 from autoscaler.adapters.kubernetes.pods import ROUTABLE, Json, pod_labels
+from autoscaler.doctor.ages import container_statuses
 from autoscaler.doctor.facts import Facts
 from autoscaler.units import seconds
 
@@ -77,11 +78,10 @@ def is_ready(pod: Json) -> bool:
 
 def waiting(pod: Json) -> Iterator[tuple[str, str, str]]:
     """Yield name, reason and message of each container that waits for help or has just crashed."""
-    for kind in ("containerStatuses", "initContainerStatuses"):
-        for each in pod["status"].get(kind) or ():
-            state = (each.get("state") or {}).get("waiting") or _crash(each)
-            if state.get("reason", STARTING[0]) not in STARTING:
-                yield each["name"], state["reason"], state.get("message", "")
+    for each in container_statuses(pod):
+        state = (each.get("state") or {}).get("waiting") or _crash(each)
+        if state.get("reason", STARTING[0]) not in STARTING:
+            yield each["name"], state["reason"], state.get("message", "")
 
 
 def _crash(status: Json) -> Json:

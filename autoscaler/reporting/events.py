@@ -9,9 +9,18 @@ from autoscaler.control.pass_result import Outcome, SeatsInUse
 from autoscaler.control.reachability import Silence
 from autoscaler.core.drain.pods import memory_percent
 from autoscaler.core.drain.sightings import released_since
-from autoscaler.core.holds import drains
+from autoscaler.core.holds import drains, pause_of
 from autoscaler.core.seating import described
-from autoscaler.model import Cause, Confirmation, Departing, PodMarks, PodState, Reason, Step
+from autoscaler.model import (
+    Cause,
+    Confirmation,
+    Departing,
+    Observation,
+    PodMarks,
+    PodState,
+    Reason,
+    Step,
+)
 from autoscaler.policy import Policy
 from autoscaler.ports import PolicySet
 from autoscaler.reporting.policy_changes import in_one_line
@@ -39,6 +48,7 @@ HOLDS = UNREADABLE | {
 }
 # Waiting that is as it should be.
 QUIET_HOLDS = {Reason.ROLLOUT_IN_PROGRESS, Reason.SESSIONS_STILL_OPEN, Reason.PAUSED}
+UNDRAINED = "it is no longer drained"
 PAUSED = f"hold {Reason.PAUSED}"
 # Told once, however long it lasts.
 TOLD_ONCE = {Reason.SESSIONS_STILL_OPEN, Reason.PAUSED}
@@ -216,12 +226,19 @@ def nobody_evaluates(policies: Sequence[Policy]) -> str:
 def pod_messages(outcome: Outcome) -> Iterator[tuple[PodState, Message]]:
     """Each pod that was cordoned or uncordoned in a pass, and what is told of it."""
     policy, observed = outcome.policy, outcome.observed
-    ended = observed is not None and not drains(policy, observed)
+    ended = why_not_drained(policy, observed) if observed is not None else ""
     for pod, marks in outcome.marked:
         if _is_packing(pod, marks):
             continue
         for message in mark_messages(pod, marks, policy, ended=ended):
             yield pod, message
+
+
+def why_not_drained(policy: Policy, observed: Observation) -> str:
+    """Why the cordons of pods end that no number has ended; "" while pods are drained."""
+    if drains(policy, observed):
+        return ""
+    return UNDRAINED if pause_of(policy, observed) is None else "scaling is paused"
 
 
 def _is_packing(pod: PodState, marks: PodMarks) -> bool:
@@ -232,18 +249,17 @@ def _is_packing(pod: PodState, marks: PodMarks) -> bool:
 
 
 def mark_messages(
-    pod: PodState, marks: PodMarks, policy: Policy | None = None, *, ended: bool = False
+    pod: PodState, marks: PodMarks, policy: Policy | None = None, *, ended: str = ""
 ) -> Iterator[Message]:
     """That a pod was cordoned or uncordoned, why, and with which numbers.
 
-    policy: None where it is gone. ended: pods are not drained any more, by it, beside another
-    autoscaler or during a pause.
+    policy: None where it is gone. ended: why pods are not drained any more, or "".
     """
-    numbers, ended = _numbers(pod, policy), ended or policy is None
+    numbers = _numbers(pod, policy)
+    if policy is None:
+        ended = UNDRAINED
     if marks.routable and not pod.routable:
-        cause = "it is no longer drained"
-        if pod.cordon and not ended:
-            cause = BECAUSE[pod.cordon.cause][1]
+        cause = ended or (BECAUSE[pod.cordon.cause][1] if pod.cordon else UNDRAINED)
         yield Message(Reason.UNCORDONED, f"uncordoned pod {pod.name} ({cause}): {numbers}")
     elif not marks.routable and marks.cordon and not _has_cordon(pod, marks.cordon.cause):
         cause = BECAUSE[marks.cordon.cause][0]

@@ -8,7 +8,7 @@ from math import ceil
 
 from autoscaler.control.observation import required_signals
 from autoscaler.core.drain.pods import is_marked
-from autoscaler.core.holds import drains, pause_of
+from autoscaler.core.holds import pause_of
 from autoscaler.core.journal import Entry
 from autoscaler.model import (
     Decision,
@@ -19,7 +19,7 @@ from autoscaler.model import (
     Sample,
     Unavailable,
 )
-from autoscaler.reporting.events import HOLDS, mark_messages
+from autoscaler.reporting.events import HOLDS, mark_messages, why_not_drained
 from autoscaler.units import counted, duration_text
 
 # Pods by name in one sentence.
@@ -231,7 +231,7 @@ def _happened(decision: Decision) -> Iterator[str]:
 
 
 def _marked(pod: PodState, marks: PodMarks, entry: Entry) -> Iterator[str]:
-    ended = not drains(entry.policy, entry.observed)
+    ended = why_not_drained(entry.policy, entry.observed)
     told = [message.text for message in mark_messages(pod, marks, entry.policy, ended=ended)]
     if marks.cost is not None and not is_marked(pod):
         told.append(f"gave pod {pod.name} the deletion cost {marks.cost}")

@@ -63,7 +63,7 @@ def test_the_words_of_the_events_name_the_reason_and_why_pods_serve_again(world:
         "it: INC-7: no scaling"
     )
     assert told["Resumed"] == "dashboards: the pause has ended: the Deployment is scaled again"
-    assert "(it is no longer drained)" in told["Uncordoned"]
+    assert "(scaling is paused)" in told["Uncordoned"]
 
 
 def test_a_second_reason_for_a_pause_is_no_second_beginning(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from autoscaler.adapters.kubernetes.daemon_policies import DaemonPolicies
 from autoscaler.adapters.kubernetes.inspection import needed_by
 from autoscaler.adapters.kubernetes.rights import Right, needed
 from autoscaler.doctor.findings import Severity
@@ -640,6 +641,63 @@ FINE: dict[str, Break] = {
 @pytest.mark.parametrize("case", FINE)
 def test_what_is_right_is_not_found(case: str) -> None:
     assert found(broken(FINE[case])) == {}
+
+
+def unadopted(seen: Seen) -> None:
+    """An app that an HPA scales, and nothing of ours."""
+    template(seen)["spec"].pop("initContainers")
+    seen["pods"].clear()
+    seen["autoscalers"].append(named("cpu", **SCALES))
+
+
+NOBODY = {"the daemon has other policies": DaemonPolicies(), "there is no daemon": None}
+
+
+@pytest.mark.parametrize("case", NOBODY)
+def test_an_app_that_is_not_adopted_is_told_first_with_the_command_of_the_adoption(
+    case: str,
+) -> None:
+    seen = right()
+    unadopted(seen)
+    if NOBODY[case] is None:
+        seen.update(daemon=None, absent=frozenset({"daemon"}))
+
+    said = found(facts(seen, daemon_policies=NOBODY[case]))
+
+    command = "autoscaler init --namespace bokeh --deployment bokeh-app"
+    assert next(iter(said)) == "not-adopted"
+    assert said["not-adopted"].fix.endswith(command)
+    assert said["other-autoscaler"].fix.endswith(command)
+    assert "kubectl -n bokeh delete" not in said["other-autoscaler"].fix
+    assert "kubectl apply -k deploy/kubernetes/recommended" not in str(said)
+
+
+def test_an_hpa_without_a_policy_in_its_place_is_converted_before_it_is_deleted() -> None:
+    seen = right()
+    seen["autoscalers"].append(named("cpu", **SCALES))
+
+    fix = found(facts(seen, daemon_policies=DaemonPolicies()))["other-autoscaler"].fix
+
+    get = "kubectl -n bokeh get horizontalpodautoscaler cpu -o yaml"
+    assert fix.endswith(f"{get} | autoscaler convert -")
+
+
+@pytest.mark.parametrize("most", [{"maxReplicas": 4}, {"maxReplicaCount": 4}, {}])
+def test_the_pods_that_another_autoscaler_may_add_need_affinity(most: dict[str, int]) -> None:
+    seen = right()
+    service(seen)["spec"].pop("sessionAffinity")
+    seen["scaled_objects"].append(named("other", **SCALES, **most))
+
+    assert "no-session-affinity" in found(facts(seen))
+
+
+def test_without_knowing_the_policies_nobody_says_that_an_app_is_not_adopted() -> None:
+    unread = DaemonPolicies(unread=("not allowed to get configmaps",))
+    seen = right()
+    unadopted(seen)
+
+    for policies in (unread, None):
+        assert "not-adopted" not in found(facts(seen, daemon_policies=policies))
 
 
 def test_an_hpa_of_keda_is_told_of_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def test_a_deployment_with_a_policy_is_fine(case: str) -> None:
     assert said(FINE[case]) == []
 
 
+def test_the_pods_that_the_policy_allows_need_affinity_although_there_is_one_now() -> None:
+    seen = right()
+    seen["services"][0]["spec"].pop("sessionAffinity")
+
+    assert found(facts(seen, daemon_policies=given(a=text("bokeh-app")))).keys() == {
+        "no-session-affinity"
+    }
+    assert "no-session-affinity" not in found(facts(seen, daemon_policies=given(a=text("other"))))
+
+
 NOBODY: dict[str, tuple[DaemonPolicies, str]] = {
     "a policy of the old Deployment": (given(a=text("forecast")), "they name bokeh/forecast."),
     "no policy at all": (given(), "there is none that is valid."),
@@ -131,7 +142,7 @@ def test_the_files_of_a_config_map_are_those_that_the_daemon_would_read() -> Non
 
 def test_policies_that_cannot_be_read_are_not_examined_unless_one_is_known_to_name_it() -> None:
     unread = ("not allowed to get configmaps",)
-    known = DaemonPolicies(SOURCE, (REF,), unread=unread)
+    known = replace(given(a=text("bokeh-app")), unread=unread)
 
     assert facts(right(), daemon_policies=DaemonPolicies(unread=unread)).unexamined == unread
     assert facts(right(), daemon_policies=known).unexamined == ()

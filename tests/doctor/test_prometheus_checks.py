@@ -30,6 +30,15 @@ def every(interval: float, ago: float = 0.0) -> list[tuple[float, float]]:
     return [(now - interval * number, 1.0) for number in range(4, 0, -1)]
 
 
+def target(pod: str, *, up: float = 1.0, exporter: bool = True) -> dict[Series, Any]:
+    """What Prometheus records of each target of a pod, and what each exporter exports."""
+    where = {"namespace": "bokeh", "pod": pod, "job": "pods", "instance": f"{pod}:9550"}
+    samples = {series("up", **where): [(time.time(), up)]}
+    if exporter:
+        samples[series("bokeh_exporter_build_info", version="1", **where)] = [(time.time(), 1.0)]
+    return samples
+
+
 def findings(prometheus: PrometheusServer) -> Any:
     seen = scrapes(PrometheusSettings(prometheus.url), "bokeh")
     return found(facts(right(), scrapes=seen, scrape_interval=INTERVAL))
@@ -54,6 +63,31 @@ def test_a_pod_that_is_not_scraped_is_named(prometheus: PrometheusServer) -> Non
 
     assert list(said) == ["not-scraped"]
     assert PODS[1] in said["not-scraped"].where
+
+
+def test_a_pod_whose_exporter_is_up_and_counts_nothing_is_told_apart_with_the_fix(
+    prometheus: PrometheusServer,
+) -> None:
+    prometheus.push({**target(PODS[0]), **target(PODS[1])})
+
+    said = findings(prometheus)
+
+    assert list(said) == ["nothing-counted"]
+    only = said["nothing-counted"]
+    assert f"of 2 pods whose exporter is up, such as {PODS[0]}" in only.where
+    assert f"kubectl -n bokeh logs {PODS[0]} -c exporter" in only.fix
+    assert "--trusted-uids=UID" in only.fix
+
+
+@pytest.mark.parametrize(
+    "recorded", [target(PODS[1], up=0.0), target(PODS[1], exporter=False)], ids=["down", "another"]
+)
+def test_a_target_that_is_down_or_of_another_program_is_no_exporter_that_is_up(
+    prometheus: PrometheusServer, recorded: dict[Series, Any]
+) -> None:
+    prometheus.push({sessions(PODS[0]): every(INTERVAL), **recorded})
+
+    assert list(findings(prometheus)) == ["not-scraped"]
 
 
 def test_series_that_lost_their_labels_are_named_with_the_rule(
@@ -92,7 +126,7 @@ def test_a_pod_whose_users_are_estimated_is_named_with_the_sidecar_to_change(
     assert list(said) == ["counts-estimated"]
     assert f"of 1 pod, such as {PODS[1]}" in said["counts-estimated"].where
     assert f"kubectl -n bokeh exec {PODS[1]} -c app -- id -u" in said["counts-estimated"].fix
-    fix = yaml.safe_load(said["counts-estimated"].fix.partition("docs/counting.md):")[2])
+    fix = yaml.safe_load(said["counts-estimated"].fix.partition("--trusted-uids=UID:")[2])
     [sidecar] = fix["spec"]["template"]["spec"]["initContainers"]
     assert sidecar == {"name": "exporter", "securityContext": {"runAsUser": "UID"}}
 

@@ -111,6 +111,16 @@ ROLES: dict[str, tuple[Break, str, str]] = {
 }
 
 
+def test_a_quota_that_allows_some_pods_refuses_only_further_ones() -> None:
+    def some(seen: Seen) -> None:
+        not_created(seen["deployment"], "exceeded quota: pods")
+        seen["deployment"]["status"]["replicas"] = 2
+
+    said = found(behind("haproxy", some))["pods-not-created"]
+
+    assert said.feel == "No further pod of the app can be created: exceeded quota: pods."
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_pods_that_kubernetes_refuses_to_create_are_found_with_its_reason(role: str) -> None:
     change, where, feel = ROLES[role]

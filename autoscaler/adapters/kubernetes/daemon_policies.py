@@ -22,6 +22,7 @@ from autoscaler.adapters.policies.resource import GROUP, PLURAL, VERSION, docume
 from autoscaler.adapters.policies.yaml import UnreadableError, parse
 from autoscaler.errors import ForbiddenError, TargetNotFoundError
 from autoscaler.model import TargetRef
+from autoscaler.policy import Policy
 
 
 class Rejected(NamedTuple):
@@ -36,15 +37,20 @@ class Rejected(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DaemonPolicies:
-    """What the policies of a daemon name. sources: the objects that hold them.
+    """The policies of a daemon. sources: the objects that hold them. policies: the valid ones.
 
     unread: why not all of them are known, a line each.
     """
 
     sources: tuple[str, ...] = ()
-    targets: tuple[TargetRef, ...] = ()
+    policies: tuple[Policy, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     unread: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[TargetRef, ...]:
+        """The Deployments that valid policies name."""
+        return tuple(policy.target.ref for policy in self.policies)
 
 
 class DaemonPoliciesReader:
@@ -152,7 +158,7 @@ def policies_of(
         named[path] = {"target": {**target, "namespace": each["metadata"]["namespace"]}}
     return DaemonPolicies(
         sources,
-        tuple(file.policy.target.ref for file in active.values() if file.policy),
+        tuple(file.policy for file in active.values() if file.policy),
         tuple(Rejected(_target(named[f.path]), f.messages) for f in wrong if f.problems),
         unread,
     )

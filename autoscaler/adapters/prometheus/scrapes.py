@@ -19,6 +19,9 @@ from autoscaler.errors import MetricsError
 
 # Seconds: enough for two scrapes at any usual interval.
 WINDOW = 300
+# What each exporter has, also one that counts nothing.
+EXPORTER = "bokeh_exporter_build_info"
+CONNECTED = 'state="connected"'
 # The exporter's own labels of the metric; all others come from the scrape.
 OWN = ("app", "worker", "quality")
 
@@ -30,6 +33,7 @@ class Scrapes(NamedTuple):
     seconds between two samples, or None. twice: pods whose series is there several times, with the
     matchers that tell the copies apart: by job if several jobs scrape it. hint: why pods may be
     missing, or "". estimated: pods whose last count is an estimate from their connections.
+    up: pods whose exporter is scraped now, whether or not it has a session count.
     """
 
     problem: str = ""
@@ -38,26 +42,32 @@ class Scrapes(NamedTuple):
     twice: tuple[tuple[str, tuple[str, ...]], ...] = ()
     hint: str = ""
     estimated: frozenset[str] = frozenset()
+    up: frozenset[str] = frozenset()
 
 
 def scrapes(settings: PrometheusSettings, namespace: str) -> Scrapes:
     """Ask Prometheus for the samples of the session counts of a namespace. Never raises."""
     session = PrometheusSession(settings)
-    matchers = ",".join(part for part in ('state="connected"', settings.match) if part)
+    of_namespace = f'namespace="{namespace}"'
 
-    def ask(more: str, window: str) -> Any:
+    def selector(*parts: str) -> str:
+        return "{" + ",".join(part for part in (*parts, settings.match) if part) + "}"
+
+    def ask(query: str) -> Any:
         with session.reading():
-            query = f"{SESSIONS}{{{matchers}{more}}}{window}"
             return QueryClient(session, settings).instant(query)
 
     try:
-        found = ask(f',namespace="{namespace}"', f"[{WINDOW}s]")
-        hint = "" if found else lost_labels(ask("", ""), SESSIONS) or ""
+        found = ask(f"{SESSIONS}{selector(CONNECTED, of_namespace)}[{WINDOW}s]")
+        hint = "" if found else lost_labels(ask(f"{SESSIONS}{selector(CONNECTED)}"), SESSIONS) or ""
+        # A pod may have targets of others, so it must be one that exports what ours does.
+        of_ours = f"on (job, instance) {EXPORTER}{selector(of_namespace)}"
+        up = ask(f"up{selector(of_namespace)} == 1 and {of_ours}")
     except MetricsError as error:
         return Scrapes(problem=str(error))
     finally:
         session.close()
-    return _of_rows(found, hint)
+    return _of_rows(found, hint)._replace(up=_pods(up))
 
 
 def _of_rows(rows: Any, hint: str) -> Scrapes:
@@ -79,6 +89,10 @@ def _of_rows(rows: Any, hint: str) -> Scrapes:
         hint=hint,
         estimated=frozenset(pod for pod, (_, is_exact) in last.items() if pod and not is_exact),
     )
+
+
+def _pods(rows: Any) -> frozenset[str]:
+    return frozenset(str(labels["pod"]) for labels, _ in labelled(rows) if labels.get("pod"))
 
 
 def _told_apart(copies: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
