@@ -79,12 +79,11 @@ def test_a_pod_whose_exporter_is_up_and_counts_nothing_is_told_apart_with_the_fi
     assert "--trusted-uids=UID" in only.fix
 
 
-@pytest.mark.parametrize(
-    "recorded", [target(PODS[1], up=0.0), target(PODS[1], exporter=False)], ids=["down", "another"]
-)
+@pytest.mark.parametrize(("up", "exporter"), [(0.0, True), (1.0, False)])
 def test_a_target_that_is_down_or_of_another_program_is_no_exporter_that_is_up(
-    prometheus: PrometheusServer, recorded: dict[Series, Any]
+    prometheus: PrometheusServer, up: float, *, exporter: bool
 ) -> None:
+    recorded = target(PODS[1], up=up, exporter=exporter)
     prometheus.push({sessions(PODS[0]): every(INTERVAL), **recorded})
 
     assert list(findings(prometheus)) == ["not-scraped"]
