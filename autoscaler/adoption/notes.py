@@ -106,26 +106,27 @@ def _user(adoption: Adoption) -> Iterator[str]:
             "The manifest does not say as which user the app runs. The sidecar runs as 65532, and "
             "believes an app that runs as 65532 or as root: look with "
             f"`kubectl -n {app.ref.namespace} {look}`. If it prints another number, such as 1000, "
-            f"repeat this command with `--user 1000{again(adoption)}`, and the sidecar runs as the "
-            "same user. Otherwise the new pods are never Ready, or their users are an estimate."
+            f"repeat this command with `--user 1000{_again(adoption)}`, and the sidecar runs as "
+            "the same user. Otherwise the new pods are never Ready, or their users are an estimate."
         )
 
 
 def _affinity(adoption: Adoption) -> Iterator[str]:
     """Yield what an app of one pod needs as soon as it has several."""
+    is_told = any(each.id == "no-session-affinity" for each in adoption.found)
+    if adoption.choices.sticky or is_told:
+        return
     spec = {**adoption.deployment["spec"], "replicas": 2}
-    services = [*adoption.services, *adoption.proxies]
-    several = after(adoption.app, {**adoption.deployment, "spec": spec}, services, ())
-    told = {each.id for each in adoption.found}
-    if not adoption.choices.sticky and any(x.id not in told for x in no_affinity(several)):
+    several = after(adoption.app, {**adoption.deployment, "spec": spec}, adoption.services, ())
+    if any(no_affinity(several)):
         yield (
             "The app has one pod, and the policy gives it more when users come. Nothing leads a "
             "user back to the same pod then, so pages lose their sessions: repeat this command "
-            f"with `--sticky haproxy{again(adoption)}`, or let the policy have `max: 1`."
+            f"with `--sticky haproxy{_again(adoption)}`, or let the policy have `max: 1`."
         )
 
 
-def again(adoption: Adoption) -> str:
+def _again(adoption: Adoption) -> str:
     """Return the options with which this command writes the same adoption once more."""
     name = "" if adoption.choices.in_place else f" --name {adoption.name}"
     return f"{name} --force"

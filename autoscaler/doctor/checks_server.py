@@ -8,6 +8,7 @@ from typing import Any
 
 from autoscaler.adapters.kubernetes.inspection import option
 from autoscaler.adapters.kubernetes.pods import Json
+from autoscaler.adapters.policies.autoscalers import KEDA_MAX
 from autoscaler.doctor.autoscalers import autoscalers_of
 from autoscaler.doctor.facts import Facts
 from autoscaler.doctor.findings import Finding, error, note, warning
@@ -33,7 +34,6 @@ from autoscaler.doctor.manifests import (
 QUIET_ENDS = ("/favicon.ico", "/metadata", "/healthz", "/readyz", "/health", "/liveness", "/ready")
 QUIET_BEGINNINGS = ("/static/", "/liveness", "/api/")
 SHORTEST_TOKEN = 3600
-KEDA_MAX = 100  # replicas, if a ScaledObject does not say
 SIGNED = ("signed", "external-signed")
 ALLOWED, ALLOWED_ENV = "--allow-websocket-origin", "BOKEH_ALLOW_WS_ORIGIN"
 # Words in annotations of ingresses, and of Services that ingresses read, which say that they are

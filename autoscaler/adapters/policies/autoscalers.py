@@ -21,6 +21,7 @@ from autoscaler.model import TargetRef
 
 HPA, SCALED_OBJECT = "HorizontalPodAutoscaler", "ScaledObject"
 NO_NAMESPACE = "default"
+KEDA_MAX = 100  # replicas, if a ScaledObject does not say
 _PERCENT = 80
 _NO_METRICS = f"no metric is set, for which Kubernetes takes {_PERCENT} % of the requested CPU"
 
@@ -107,7 +108,7 @@ def scaled_object_settings(value: Mapping[str, Any]) -> Settings:
         part(value, "metadata").get("namespace"),
         target,
         spec.get("minReplicaCount", 0),
-        spec.get("maxReplicaCount", 100),
+        spec.get("maxReplicaCount", KEDA_MAX),
         tuple(one_of_a_kind(found)),
         part(part(spec, "advanced"), "horizontalPodAutoscalerConfig").get("behavior"),
     )
