@@ -14,7 +14,7 @@ from exporter.agent.pod import LAUNCHER
 from exporter.collect import Peers
 from exporter.console import say
 from exporter.web import PLAIN, Request, Response
-from exporter.wire import parse
+from exporter.wire import Report, parse
 
 MOST, PERIOD_SECONDS = 6, 60.0  # notices of each kind
 UNGUARDED = (
@@ -69,8 +69,15 @@ class NoticeDesk:
         line = json.dumps({"notice": plain(notice)}).encode() + b"\n"
         reports = [parse(answer) for answer in self._peers.ask(names, line).values()]
         took = [each for each in reports if each is not None and each.notice == notice.id]
-        sessions = sum(app.connected for report in took for app in report.apps.values())
+        sessions = sum(_given_to(report) for report in took)
         if notice.kind == TELL:
             say(f"notice {notice.id} to {sessions} sessions in {len(took)} workers: {notice.text}")
         result: dict[str, Any] = {"workers": len(names), "took": len(took), "sessions": sessions}
         return Response(200, JSON, f"{json.dumps(result)}\n".encode())
+
+
+def _given_to(report: Report) -> int:
+    """Return the sessions that were connected when the worker took the notice."""
+    if report.notice_sessions is not None:
+        return report.notice_sessions
+    return sum(app.connected for app in report.apps.values())

@@ -84,8 +84,8 @@ class Report:
     requests: HTTP requests in flight. sockets: inode numbers of the process's sockets. watching:
     whether the agent sees every server of its process; False means that the connections of the
     process must be counted from the port. started_age_s: seconds since it began to serve. notice:
-    the ID of the last notice that it took. A value is None if an agent of an older version does not
-    report it.
+    the ID of the last notice that it took. notice_sessions: connected sessions in that moment. A
+    value is None if an agent of an older version does not report it.
     """
 
     at: float
@@ -100,6 +100,7 @@ class Report:
     watching: bool | None = None
     started_age_s: float | None = None
     notice: str | None = None
+    notice_sessions: int | None = None
     rss_bytes: int = 0
     cpu_s: float = 0.0
     apps: Mapping[str, AppReport] = field(default_factory=dict)
@@ -137,7 +138,8 @@ def parse(answer: bytes, port: int | None = None) -> Report | None:
         report = Report(**_plain(Report, values), **_nested(values))
     except MALFORMED:
         return None
-    return report if (report.requests or 0) <= MOST_USERS else None
+    most = max(report.requests or 0, report.notice_sessions or 0)
+    return report if most <= MOST_USERS else None
 
 
 def parse_launcher(answer: bytes) -> LauncherReport | None:

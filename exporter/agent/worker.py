@@ -49,6 +49,7 @@ class Worker:
         self.pages = OpeningPages()
         self.admission = Admission(contexts, self.pages)
         self.notices = Notices(contexts, self.tally)
+        self._notified = 0
         self._elsewhere = siblings.Elsewhere()
         self._visits: set[Visit] = set()
         self._loops: dict[Any, LoopMonitor] = {}
@@ -237,7 +238,10 @@ class Worker:
             self.notices.close_allowed(list(self._loops))
         if "notice" in said and pod.may_answer(by):
             with suppress(ValueError):  # of a sidecar of another version
-                self.notices.take(parsed(said["notice"]), list(self._loops))
+                notice = parsed(said["notice"])
+                # Counted first, because a page that may be closed can be gone before the report.
+                self._notified = sum(app.connected for app in self._census.count().values())
+                self.notices.take(notice, list(self._loops))
         if by.pid and pod.may_answer(by):
             self.admission.expect(siblings.digests(said, siblings.SENT))
             self.pages.arrived_elsewhere(siblings.digests(said, siblings.ARRIVED))
@@ -262,6 +266,7 @@ class Worker:
             "watching": any(monitor.whole for monitor in running),
             "draining": self.admission.closed,
             "notice": self.notices.taken,
+            "notice_sessions": self._notified,
             "started_age_s": now - min(m.began for m in running) if running else None,
             "stalled_s": max((m.stalled_seconds() for m in running), default=0.0),
             "lag_s": max((m.lag_seconds for m in running), default=0.0),

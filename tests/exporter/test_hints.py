@@ -55,6 +55,11 @@ for code in document.session_context.request.arguments.get("do", []):
     exec(code)
 document.on_message("do", lambda code: exec(code, globals()))
 """
+SLOW_TO_REPORT = """
+import time
+from _bokeh_exporter.agent.worker import Worker
+Worker.sample = lambda _: time.sleep(0.05)
+"""
 NOBODY = {"busy": 0, "may_close": 0, "cost": 0}
 HINTED = 'bokeh_sessions_hinted{{app="/app",hint="{}"}}'
 RELEASED = 'bokeh_sessions_released_total{app="/app"}'
@@ -401,6 +406,20 @@ def test_the_daemon_has_pages_closed_and_leaves_young_sessions(
         assert sidecars.notify(asked.pods, asked.notice) == {draining.uid: 2}
         assert users.stays(user, 6)
         assert sidecars.notify(asked.pods, {**asked.notice, "older_than": 0}) == {draining.uid: 2}
+        wait_until(user.closed.is_set, "the session to be closed")
+
+
+def test_pages_that_close_at_once_count_among_those_that_were_told(tmp_path: Path) -> None:
+    """Although the agent counts for its report only when they are gone."""
+    (tmp_path / "token").write_text(TOKEN)
+    environment = {"BOKEH_EXPORTER_TOKEN_FILE": str(tmp_path / "token")}
+    app = OBEDIENT + SLOW_TO_REPORT
+    with bokeh_serve(tmp_path, app=app, environment=environment) as server, Users() as users:
+        server.token = TOKEN
+        server.wait_workers(1)
+        user = users.join(server.url, do="hints.may_close()")
+        assert users.stays(user, 5)  # a page that has just been loaded is not closed
+        assert close(server)["sessions"] == 1
         wait_until(user.closed.is_set, "the session to be closed")
 
 
