@@ -1,4 +1,7 @@
-"""A failure on a starved machine is no verdict: the test is made again, and void in the end."""
+"""A failure on a starved machine is no verdict: the test is made again, and void in the end.
+
+The first failure of a test with real processes is none either, but it is shown.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +47,11 @@ from tests import conftest
 
 conftest.WATCH.starved_since = lambda began: {how!r}
 
-@pytest.mark.slow
 {marker}
 def test_it(): assert False
 """
 TIMED = "@pytest.mark.timing_sensitive"
+SLOW = "@pytest.mark.slow"
 
 
 @pytest.mark.slow
@@ -56,6 +59,7 @@ TIMED = "@pytest.mark.timing_sensitive"
     ("how", "marker", "outcomes"),
     [
         pytest.param("", TIMED, {"failed": 1}, id="on a quiet machine"),
+        pytest.param("", SLOW, {"failed": 1, "rerun": 1}, id="of a test with real processes"),
         pytest.param("late", "", {"failed": 1, "rerun": 2}, id="of a starved one"),
         pytest.param("late", TIMED, {"skipped": 1, "rerun": 2}, id="of real time on a starved one"),
     ],
@@ -76,6 +80,7 @@ def test_a_failure(
 
     found = {kind: count for kind, count in result.parseoutcomes().items() if kind != "warnings"}
     assert found == outcomes
+    assert ("failed, and was made again: test_" in result.stdout.str()) is ("rerun" in found)
 
 
 def test_one_line_counts_all_parts() -> None:
