@@ -24,6 +24,7 @@ class TargetState:
 
     other_autoscaler: kind and name of another autoscaler that scales the same target, if any.
     replicas_writer: the last other writer of spec.replicas; "" if we wrote it, or it is unknown.
+    not_created: why Kubernetes creates no further pod, such as a quota; "" if it does.
     paused: spec.paused, so that a rollout does not go on.
     pause: what the annotation that pauses the autoscaler says; None: it does not pause.
     confirmed_at: if it is from a cache, when the API server last confirmed all of it (Unix
@@ -42,6 +43,7 @@ class TargetState:
     pause: str | None = None
     other_autoscaler: str | None = None
     replicas_writer: str = ""
+    not_created: str = ""
     confirmed_at: float | None = field(default=None, compare=False)
     same_image: frozenset[str] = field(default=frozenset(), compare=False)
 

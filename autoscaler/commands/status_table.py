@@ -42,12 +42,16 @@ def _notes(report: StatusReport) -> Iterator[str]:
     if not report.policies:
         yield "the daemon has no policy"
     for each in report.policies:
-        if each.problem:
-            is_named = each.target in each.problem
-            yield each.problem if is_named else f"{each.target}: {each.problem}"
-        elif each.age is not None and each.age > max(OLD, OLD_INTERVALS * (each.interval or 0.0)):
-            yield f"{each.target}: the last reconcile pass ended {_age(each.age)} ago"
+        for note in _notes_on(each):
+            yield note if each.target in note else f"{each.target}: {note}"
     yield from report.file_notes()
+
+
+def _notes_on(status: PolicyStatus) -> Iterator[str]:
+    yield from status.notes()
+    latest = max(OLD, OLD_INTERVALS * (status.interval or 0.0))
+    if not status.problem and status.age is not None and status.age > latest:
+        yield f"the last reconcile pass ended {_age(status.age)} ago"
 
 
 def _age(seconds: float | None) -> str:

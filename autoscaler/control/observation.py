@@ -115,6 +115,7 @@ def build_observation(policy: Policy, target: TargetState, readings: Readings) -
         pause=target.pause,
         other_autoscaler=target.other_autoscaler,
         replicas_writer=target.replicas_writer,
+        not_created=target.not_created,
         uid=target.uid,
         resource_version=target.resource_version,
         confirmed_at=target.confirmed_at,

@@ -53,6 +53,12 @@ def follow(last: Profile | None, rate: float, seen_at: float, now: Now) -> Profi
     return learnt(last, _over(current, slot))._replace(current=begun)
 
 
+def caught_up(last: Profile, now: Now) -> Profile:
+    """Return what is known once the slots that are over since have taught that nothing changed."""
+    now.changes_at((now.at // SLOT + 1) * SLOT)
+    return follow(last, last.current.rate, now.at, now)
+
+
 def _over(current: Arrivals, until: int) -> dict[int, float]:
     """Return the rates of the slots that are over; in those that no pass saw nothing changed.
 

@@ -35,8 +35,8 @@ def problems_html(problems: Iterable[str]) -> str:
 
 def notes(report: StatusReport, status: PolicyStatus | None) -> Iterator[str]:
     """Yield what is wrong with the chosen target, and with each policy file."""
-    if status is not None and status.problem:
-        yield status.problem
+    if status is not None:
+        yield from status.notes()
     yield from report.file_notes()
 
 

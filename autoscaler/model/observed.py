@@ -234,6 +234,7 @@ class Observation:
     fresh_for: seconds after which a sample is missing; a pod may take as long to have its first.
     other_autoscaler: its kind and name, where another one scales the same target. replicas_writer:
     who else wrote spec.replicas last; "" where we did, or nobody knows.
+    not_created: why Kubernetes creates no further pod, such as a quota; "" if it does.
     farewells: uid to the sessions that pods which are being deleted have told of since.
     paused: whether the Deployment is paused, so that a rollout does not go on. pause: what its
     annotation that pauses the autoscaler says; None: there is none, or it says `false`.
@@ -253,6 +254,7 @@ class Observation:
     pause: str | None = None
     other_autoscaler: str | None = None
     replicas_writer: str = ""
+    not_created: str = ""
     uid: str = ""
     resource_version: str = ""
     farewells: Mapping[str, int] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from autoscaler.control.observation import required_signals
 from autoscaler.control.pass_result import Outcome, PassResult
 from autoscaler.control.reachability import MOST
-from autoscaler.core import sessions, starts, sticky_bound, trust
+from autoscaler.core import forecast, sessions, starts, sticky_bound, trust
 from autoscaler.core.drain.pods import is_cordoned_by_hand
 from autoscaler.core.holds import pause_of
 from autoscaler.core.hpa import replicas
@@ -214,7 +214,7 @@ def _rows(outcome: Outcome, packed: Packed | None, now: Now) -> Iterator[Row]:
         yield from _some("pods_without_data", count)
     if outcome.decided is not None:
         yield from _lead_times(outcome.decided.after.starts)
-        yield from _forecast(policy, outcome.decided.after)
+        yield from _forecast(policy, outcome.decided.after, now)
     if policy.sessions is not None:
         found = sessions.seating(observed.pods, policy.sessions.seats)
         yield Row("seats", ("capacity",), found.capacity)
@@ -249,10 +249,13 @@ def _lead_times(known: Starts) -> Iterator[Row]:
             yield Row("lead_time_seconds", (node,), starts.percentile(times))
 
 
-def _forecast(policy: Policy, after: State) -> Iterator[Row]:
+def _forecast(policy: Policy, after: State, now: Now) -> Iterator[Row]:
     """Yield how right the forecast was, where there is one and the policy uses it."""
-    profile = after.traffic and after.traffic.profile
-    if not profile or not profile.day or not policy.forecasts:
+    known = after.traffic and after.traffic.profile
+    if not known or not policy.forecasts:
+        return
+    profile = forecast.caught_up(known, now)
+    if not profile.day:
         return
     score = profile.score
     for name, error in zip(Said._fields, trust.errors_of(score), strict=True):

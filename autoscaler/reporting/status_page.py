@@ -177,6 +177,7 @@ def _with_numbers(
         replicas=_replicas(policy, decision, observed),
         seats=_seats(policy, decision, observed),
         pods=_pods(present),
+        not_created=observed.not_created,
         decision=decision_fields(decision),
     )
 

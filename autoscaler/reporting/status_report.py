@@ -64,7 +64,8 @@ class PolicyStatus:
     could not read the target or carry out its decision; "" if nothing did. held_for: for how long
     the reason has been the same, as far as this daemon knows. age: of the last pass. sessions: with
     a connection, on all pods that have told, also those that are being deleted; without_data: pods
-    that should tell and do not. paused: who paused it and why. decision: as `autoscaler decide
+    that should tell and do not. paused: who paused it and why. not_created: why
+    Kubernetes creates no further pod; "" if it does. decision: as `autoscaler decide
     --json` prints it. settings: of the policy, as its file has them, but the first guess of learned
     seats is how many a pod has now. learned: that number, and by what, in words; None: they are not
     learned.
@@ -86,6 +87,7 @@ class PolicyStatus:
     replicas: Replicas | None = None
     seats: Seats | None = None
     pods: Pods | None = None
+    not_created: str = ""
     decision: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] | None = None
     learned: str | None = None
@@ -94,6 +96,13 @@ class PolicyStatus:
     def target(self) -> str:
         """The Deployment as kubectl names it with its namespace."""
         return f"{self.namespace}/{self.deployment}"
+
+    def notes(self) -> Iterator[str]:
+        """Yield what is wrong with the policy and with its target."""
+        if self.problem:
+            yield self.problem
+        if self.not_created:
+            yield f"Kubernetes creates no further pod: {self.not_created}"
 
 
 @dataclass(frozen=True, slots=True)

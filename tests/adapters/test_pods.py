@@ -15,6 +15,7 @@ from autoscaler.adapters.kubernetes.pods import (
     ROUTABLE,
     label_selector,
     marks_patch,
+    not_created,
     pod_state,
     replicas_writer,
     unix,
@@ -291,6 +292,20 @@ def test_who_gave_the_replicas_up_by_a_server_side_apply() -> None:
         ]
     ]
     assert replicas_writer({"metadata": {"managedFields": told}}) == "argocd-controller"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        pytest.param("True", "exceeded quota: team", id="pods are refused"),
+        pytest.param("False", "", id="they no longer are"),
+        pytest.param(None, "", id="they never were"),
+    ],
+)
+def test_why_no_further_pod_is_created(status: str | None, said: str) -> None:
+    refused = {"type": "ReplicaFailure", "status": status, "message": "exceeded quota: team"}
+    others = [{"type": "Available", "status": "True", "message": "enough"}]
+    assert not_created({"conditions": [*others, *([refused] if status else [])]}) == said
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from autoscaler.reporting.status_report import (
 )
 from tests.deploy.pages import STATUS_PAGE, blocks
 
+QUOTA = 'pods "bokeh-app-1" is forbidden: exceeded quota: team'
+
 
 def a_status(**changes: Any) -> PolicyStatus:
     settings: dict[str, Any] = {
@@ -105,9 +107,17 @@ def test_a_cell_says_what_is_known(changes: dict[str, Any], told: str) -> None:
         ({"problem": "bokeh/bokeh-app: no such"}, "bokeh/bokeh-app: no such"),
         ({"age": 10.1}, "bokeh/bokeh-app: the last reconcile pass ended 10s ago"),
         ({"age": 100.0, "interval": 30.0}, None),
+        ({"not_created": QUOTA}, f"bokeh/bokeh-app: Kubernetes creates no further pod: {QUOTA}"),
         ({}, None),
     ],
-    ids=["a problem", "one that names the target", "an old pass", "a slow policy", "nothing"],
+    ids=[
+        "a problem",
+        "one that names the target",
+        "an old pass",
+        "a slow policy",
+        "a quota",
+        "nothing",
+    ],
 )
 def test_what_is_wrong_is_told_below(changes: dict[str, Any], note: str | None) -> None:
     _, _, *notes = lines(a_status(**changes))

@@ -15,6 +15,7 @@ from autoscaler.adapters.kubernetes.pods import (
     ROUTABLE,
     Json,
     label_selector,
+    not_created,
     owner,
     pause,
     pod_state,
@@ -35,6 +36,7 @@ class Deployment(NamedTuple):
     """A Deployment. selector: in the form of list requests. is_rolling: by its own status.
 
     pause: the words of the annotation that pauses the autoscaler; None: it does not pause.
+    not_created: why Kubernetes creates no further pod; "" if it does.
     """
 
     uid: str
@@ -47,6 +49,7 @@ class Deployment(NamedTuple):
     paused: bool
     pause: str | None
     replicas_writer: str
+    not_created: str
 
 
 class ReplicaSet(NamedTuple):
@@ -90,6 +93,7 @@ def deployment_item(item: Json) -> Item[Deployment]:
         paused=bool(spec.get("paused")),
         pause=pause(meta),
         replicas_writer=replicas_writer(item),
+        not_created=not_created(status),
     )
     return _item(item, key_of(item), value)
 
@@ -180,6 +184,7 @@ def target(
         pause=deployment.pause,
         other_autoscaler=f"HorizontalPodAutoscaler {rivals[0]}" if rivals else None,
         replicas_writer=deployment.replicas_writer,
+        not_created=deployment.not_created,
         confirmed_at=confirmed_at,
         same_image=_same_image(sets),
     )

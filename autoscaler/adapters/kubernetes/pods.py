@@ -12,7 +12,7 @@ from typing import Any
 
 from autoscaler.adapters.kubernetes.quantities import native_sidecars, resources
 from autoscaler.model import Cause, Cordon, PodMarks, PodState, Resources
-from exporter.texts import LONGEST_NAME, visible
+from exporter.texts import LONGEST_LINE, LONGEST_NAME, visible
 
 # The label by which Services select pods, and the annotations that say why it is false.
 ROUTABLE = "bokeh-autoscaler/routable"
@@ -201,6 +201,16 @@ def pause(meta: Json) -> str | None:
     """Return what a Deployment's annotation that pauses the autoscaler says; None: no pause."""
     text = (meta.get("annotations") or {}).get(PAUSED, "")
     return None if text in NOT_PAUSED else visible(text, LONGEST_PAUSE)
+
+
+def not_created(status: Json) -> str:
+    """Return why Kubernetes creates no further pod of a Deployment, as for a quota; "" if it does.
+
+    The condition keeps the words of the first pod that was refused.
+    """
+    found = _condition(status, "ReplicaFailure") or {}
+    text = visible(str(found.get("message") or ""), LONGEST_LINE)
+    return text if found.get("status") == "True" else ""
 
 
 def _label_writer(meta: Json) -> str:
