@@ -126,6 +126,30 @@ def test_a_reader_sees_what_the_leader_sees(world: World, port: int, show: Shown
     assert more == []
 
 
+def test_a_quota_that_refuses_pods_is_told_below_the_table(
+    world: World, port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quota = {"metadata": {"name": "team"}, "spec": {"hard": {"count/pods": "3"}}}
+    world.access.core.create_namespaced_resource_quota(world.namespace, quota)
+
+    def is_in_force() -> bool:
+        read = world.access.core.read_namespaced_resource_quota("team", world.namespace)
+        return bool(read.status.hard)
+
+    wait_until(is_in_force, WITHIN, "the quota")
+    world.users.per_pod = lambda _: 12  # the pods are more than full, so the daemon adds some
+
+    start = f"{world.namespace}/bokeh-app: Kubernetes creates no further pod: pods "
+
+    def notes() -> list[str]:
+        assert main(words(world, port, world.access.admin)) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith(start)]
+
+    [note] = wait_until(notes, WITHIN, "a note")
+
+    assert "exceeded quota: team" in note
+
+
 @pytest.mark.parametrize(
     ("lacking", "told"),
     [
