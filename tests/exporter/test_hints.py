@@ -182,7 +182,7 @@ def test_in_a_drain_the_launcher_waits_for_no_session_that_may_be_closed(tmp_pat
         held = users.join(server.url)
         server.terminate()
         wait_until(lambda: server.connected() == 2, "the free session to be closed")
-        assert not users.is_connected(free)
+        wait_until(free.closed.is_set, "its user to hear of it")
         assert users.stays(busy, 2)
         assert users.is_connected(held)
         assert server.value(RELEASED) == 1

@@ -158,7 +158,7 @@ def test_who_answers_an_app_that_replaces_its_roots_stays_and_who_does_not_reads
         assert server.value('bokeh_message_errors_total{app="/app"}') == 0
         ask(server, window)
         wait_until(lambda: is_closed(window), "the page to be closed", 60)
-        assert server.value(RELEASED) == 1
+        wait_until(lambda: server.value(RELEASED) == 1, "the release to be counted")
         assert "error" not in server.output.lower()
         assert "warning" not in server.output.lower()
 
@@ -187,7 +187,7 @@ def test_a_question_that_nobody_repeats_is_withdrawn(tmp_path: Path, window: Chr
             post(server, **ASK, lasts=6)
             time.sleep(4)
         assert is_closed(window)
-        assert server.value(RELEASED) == 1
+        wait_until(lambda: server.value(RELEASED) == 1, "the release to be counted")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_page_that_only_follows_its_app_is_unused(
         post(server, **ASK, idle_for=3)
         asked(window)
         wait_until(lambda: is_closed(window), "the page to be closed")
-        assert server.value(RELEASED) == 1
+        wait_until(lambda: server.value(RELEASED) == 1, "the release to be counted")
 
 
 def test_an_announcement_of_what_comes_at_once_is_read_too(tmp_path: Path, window: Chrome) -> None:
