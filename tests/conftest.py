@@ -95,13 +95,13 @@ def show(record_property: Callable[[str, object], None]) -> Callable[[str], None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"failed, and was made again: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
     if "PYTEST_XDIST_WORKER" in os.environ:  # who started the workers counts their tests
         return
     kinds = {kind: len(terminalreporter.getreports(kind)) for kind in counts.ORDER}
     counts.add(kinds, time.time() - BEGUN_AT)
-    for report in terminalreporter.getreports("rerun"):
-        terminalreporter.section(f"failed, and was made again: {report.nodeid}")
-        terminalreporter.write_line(report.longreprtext)
     passed = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     for report in passed:
         for name, text in report.user_properties:
