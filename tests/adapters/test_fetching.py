@@ -15,6 +15,7 @@ from tests.adapters.hostile import FINE, Serve, drips, keeps_open, pours, says, 
 from tests.lab.processes import free_ports
 
 WITHIN = 0.6
+PATIENCE = 10.0  # where an answer comes
 LONG_BEFORE = 15.0  # one after the other takes half a minute, and what hangs never ends
 LARGEST = 4_096
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
@@ -40,7 +41,7 @@ def fetch(*pages: Page, **options: Any) -> list[tuple[int, bytes] | NoReply | No
 )
 def test_a_whole_answer_is_read_at_once(serve: Serve) -> None:
     with server(serve) as page:
-        assert fetch(page) == [(200, b"{}")]
+        assert fetch(page, within=PATIENCE) == [(200, b"{}")]
 
 
 def test_what_was_asked_is_a_plain_request_for_the_page() -> None:
@@ -51,7 +52,7 @@ def test_what_was_asked_is_a_plain_request_for_the_page() -> None:
         client.sendall(FINE)
 
     with server(serve) as page:
-        fetch(page)
+        fetch(page, within=PATIENCE)
 
     head = asked[0].decode().split("\r\n")
     assert head[0] == "GET /state HTTP/1.1"
@@ -109,7 +110,7 @@ def test_what_is_no_address_is_no_answer(address: str) -> None:
 def test_an_address_of_the_newer_kind() -> None:
     with server(says(FINE), "::1") as page:
         assert page.url == f"http://[::1]:{page.port}/state"
-        assert fetch(page) == [(200, b"{}")]
+        assert fetch(page, within=PATIENCE) == [(200, b"{}")]
 
 
 def test_many_that_hang_take_as_long_as_one_and_the_others_are_heard() -> None:
@@ -118,7 +119,7 @@ def test_many_that_hang_take_as_long_as_one_and_the_others_are_heard() -> None:
 
     with server(hangs) as hung, server(drips(b" ")) as slow, server(says(FINE)) as fine:
         began = time.monotonic()
-        said = fetch(*[hung] * 25, fine, *[slow] * 25, fine)
+        said = fetch(*[hung] * 25, fine, *[slow] * 25, fine, within=3.0)
         took = time.monotonic() - began
 
     assert said[25] == said[51] == (200, b"{}")

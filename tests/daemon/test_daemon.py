@@ -170,11 +170,12 @@ class Hanging(FakeCluster):
 def test_a_pass_that_hangs_gives_up_the_lease_until_it_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(leadership, "HUNG_AFTER", 0.1)
     cluster, leases = Hanging(), FakeLeases()
     daemon = a_daemon(cluster, leases)
     hanging = threading.Thread(target=daemon.run_once)
     hanging.start()
+    until(lambda: leases.shard() in leases.leases, 30)
+    monkeypatch.setattr(leadership, "HUNG_AFTER", 0.1)
     until(lambda: "no progress" in _status(daemon), 30)
     leases.edit(leases.shard(), leases.leases[leases.shard()]._replace(holder="other"))
 

@@ -22,6 +22,7 @@ from tests.fakes import FakeCluster, FakeLeases, FakePolicies
 MOST = {
     "change": PARALLEL_CHANGES,
     "slow change": SLOW_CHANGES,
+    "sidecars": 2,  # of the two rounds beside the passes
     "lease": 2,  # its only shard, and the list of daemons
     "old leases": 1,
     "old lease": AT_ONCE,

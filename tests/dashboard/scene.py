@@ -14,6 +14,7 @@ from autoscaler.daemon import Daemon, Ports
 from autoscaler.model import TargetRef
 from tests.builders import policy
 from tests.fakes import FakeCluster, FakePolicies
+from tests.lab.processes import free_ports
 from tests.lab.prometheus_server import PrometheusServer, Series, series
 
 APP, OTHER = TargetRef("bokeh", "bokeh-app"), TargetRef("team-a", "dash")
@@ -96,7 +97,7 @@ class Scene:
         cluster = self.cluster
         self.daemon = Daemon(Ports(policies, cluster, cluster, cluster, cluster.clock))
         self.daemon.run_once()
-        self._page = self._serve(0)
+        self._page = self._serve(*free_ports(1))
         self.port = self._page.port
         asked = ["--url", f"http://127.0.0.1:{self.port}", "--prometheus", prometheus.url]
         words = ["dashboard", *asked, "--listen", "127.0.0.1:0", *options]

@@ -15,6 +15,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
+from tests.lab.processes import free_ports
+
 REQUEST = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (\S+) HTTP/1\.1\r\n")
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CHUNK = 64 << 10
@@ -57,7 +59,7 @@ class HttpProxy:
     def __init__(self, host: str, port: int, certificates: Certificates | None = None) -> None:
         self.requests: list[Request] = []
         self.host = host
-        self.port = 0
+        (self.port,) = free_ports(1)
         self._behind = port
         self._certificates = certificates
         self._ends: set[asyncio.StreamWriter] = set()
@@ -87,7 +89,6 @@ class HttpProxy:
     def up(self) -> None:
         """Listen, on the same port as before."""
         self._server = self._run(self._listen())
-        self.port = self._server.sockets[0].getsockname()[1]
 
     def down(self) -> None:
         """Refuse connections, and reset those that are open, until `up`."""
