@@ -18,7 +18,7 @@ MEMORY = ("memory", "exporter")
 
 
 def source(url: str, **settings: Any) -> PrometheusSource:
-    return PrometheusSource(PrometheusSettings(url, **{"timeout": 1.0, **settings}))
+    return PrometheusSource(PrometheusSettings(url, **settings))
 
 
 def sessions(namespace: str, pod: str, app: str = "/app", state: str = "connected") -> Any:

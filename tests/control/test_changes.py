@@ -29,7 +29,7 @@ def hanging() -> Iterator[threading.Event]:
 
 def test_a_namespace_whose_writes_hang_holds_up_only_its_own() -> None:
     bad, good = [of("bad", n) for n in range(3 * PARALLEL_CHANGES)], of("good", 0)
-    changes = Changes(patience=0.2)
+    changes = Changes(patience=1.0)
     with hanging() as later, hanging() as first:
         for each in bad[:PARALLEL_CHANGES]:
             changes.begin(each, lambda: (first.wait(60), Outcome(good))[1])
@@ -44,7 +44,7 @@ def test_a_namespace_whose_writes_hang_holds_up_only_its_own() -> None:
 
 
 def test_a_namespace_whose_writes_end_in_time_again_gets_all_threads_again() -> None:
-    changes = Changes(patience=0.2)
+    changes = Changes(patience=1.0)
     late, quick = of("bad", 0), of("bad", 1)
     with hanging() as ends:
         changes.begin(late, lambda: (ends.wait(60), Outcome(late))[1])

@@ -105,7 +105,7 @@ def test_an_api_server_that_is_slow_to_take_events_holds_no_pass_up() -> None:
         def announce(
             self, ref: TargetRef, uid: str, reason: str, message: str, *, warning: bool
         ) -> None:
-            self.go_on.wait(20)
+            self.go_on.wait(60)
             super().announce(ref, uid, reason, message, warning=warning)
 
     cluster = SlowEvents()
@@ -114,7 +114,7 @@ def test_an_api_server_that_is_slow_to_take_events_holds_no_pass_up() -> None:
     began = time.monotonic()
     world.run(passes=3)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert cluster.replicas(APP) == 3
     cluster.go_on.set()
     wait_until(lambda: world.told() == ["SuccessfulRescale"], 10, "the Event")
