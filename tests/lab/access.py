@@ -16,7 +16,7 @@ from urllib3 import BaseHTTPResponse
 from tests.lab.processes import wait_until
 
 Rule = Mapping[str, Sequence[str]]
-TIMEOUT = 10.0  # seconds for one request and for what the server does behind it
+TIMEOUT = 30.0  # seconds for one request and for what the server does behind it
 
 
 @contextmanager

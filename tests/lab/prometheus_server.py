@@ -22,8 +22,8 @@ from tests.lab.processes import Processes, free_ports
 Series = tuple[tuple[str, str], ...]
 Points = Iterable[tuple[float, float]]
 Target = tuple[str, Mapping[str, str]]
-READY_WITHIN = 20.0  # seconds; 0.04 on an idle machine
-TIMEOUT = 5.0  # seconds for one request
+READY_WITHIN = 60.0  # seconds; 0.04 on an idle machine
+TIMEOUT = 30.0  # seconds for one request
 # A week that is pushed at once is cut into blocks of two hours otherwise, while more is pushed:
 # that takes as long again, and once it closed a connection without an answer.
 _KEPT_IN_MEMORY = [f"--storage.tsdb.{each}-block-duration=30d" for each in ("min", "max")]
