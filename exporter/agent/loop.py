@@ -66,10 +66,13 @@ class Waits:
         finally:
             self._waited = (waited + time.monotonic() - began, None)
 
-    def seconds(self) -> float:
-        """Return for how long the loop has waited since it is watched."""
+    def left_of(self, now: float) -> float:
+        """Return what the waits leave of the time until now.
+
+        In a wait this is the time until it began: a look at the clock would be later than `now`.
+        """
         ended, since = self._waited
-        return ended if since is None else ended + time.monotonic() - since
+        return (now if since is None else since) - ended
 
 
 class LoopMonitor:
@@ -182,7 +185,7 @@ class LoopMonitor:
         next one is overdue: a timer is late as often as the loop is busy.
         """
         if self._waits is not None:
-            return now - self._waits.seconds()
+            return self._waits.left_of(now)
         awaited = now - self._due if now - self._due > LATE else 0.0
         return self._late_seconds + awaited
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from exporter.agent.loop import INTERVAL, LoopMonitor
+from exporter.agent.loop import INTERVAL, LoopMonitor, thread_cpu_seconds
 from exporter.agent.tally import Tally
 from exporter.metrics import TABLE
 from tests.benchmarks import seats
@@ -76,8 +76,9 @@ async def again_and_again(work: Callable[[], Awaitable[float]]) -> float:
 def busy_and_spent(monitor: LoopMonitor, loop: Any, work: Any) -> tuple[float, float, float]:
     """Return the busy time that was measured, the time that the work took, and the whole time."""
     asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+    began = time.monotonic()  # before the first sample looks at the clock
     monitor.sample()
-    before, began = monitor.busy_seconds, time.monotonic()
+    before = monitor.busy_seconds
     spent = asyncio.run_coroutine_threadsafe(again_and_again(work), loop).result()
     monitor.sample()
     return monitor.busy_seconds - before, spent, time.monotonic() - began
@@ -93,6 +94,22 @@ def test_a_loop_is_busy_while_a_callback_runs_whether_it_uses_the_cpu_or_not(wor
         assert monitor.utilization() > 0
 
 
+def test_a_sample_that_is_interrupted_takes_no_work_for_a_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as by other processes, between its looks at the clock and at the waits."""
+
+    def late(native_id: int) -> float | None:
+        time.sleep(0.05)
+        return thread_cpu_seconds(native_id)
+
+    loop = asyncio.SelectorEventLoop()
+    with running(loop) as monitor:
+        monkeypatch.setattr("exporter.agent.loop.thread_cpu_seconds", late)
+        busy, spent, _ = busy_and_spent(monitor, loop, block)
+        assert spent <= busy + 0.001
+
+
 def test_a_loop_that_waits_is_not_busy() -> None:
     loop = asyncio.SelectorEventLoop()
     with running(loop) as monitor:
@@ -100,7 +117,11 @@ def test_a_loop_that_waits_is_not_busy() -> None:
         assert busy < whole / 2
 
 
-def test_of_a_loop_without_a_selector_timers_that_are_late_tell_how_busy_it_is() -> None:
+def test_of_a_loop_without_a_selector_timers_that_are_late_tell_how_busy_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With timers that come while it hangs, and not in the moments between."""
+    monkeypatch.setattr("exporter.agent.loop.random.Random", lambda: Random(SEED))
     loop = uvloop.new_event_loop()
     with running(loop) as monitor:
         busy, spent, whole = busy_and_spent(monitor, loop, hang)
