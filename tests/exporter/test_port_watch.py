@@ -16,7 +16,7 @@ from exporter.observe import PodObserver, PodView
 from exporter.port_watch import Deliveries
 from exporter.state import state
 from tests.exporter.agents import Agent, answer, app
-from tests.lab.bokeh_servers import wait_until
+from tests.lab.bokeh_servers import PATIENCE, wait_until
 
 
 class Place:
@@ -50,6 +50,7 @@ class Place:
 
     def observer(self, given: int | None = None, watched_s: float = 1000.0) -> PodObserver:
         observer = PodObserver(self.instance, given)
+        observer.peers.deadline = PATIENCE  # no agent here answers too late
         observer._began -= watched_s
         return observer
 
@@ -386,11 +387,11 @@ def test_a_response_that_a_slow_client_has_received_is_a_sign_of_a_user(place: P
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
             ours.sendall(b"x" * 500_000)
             delivering = ("responses still being delivered: 1",)
-            wait_until(lambda: observer.observe().held_by == delivering, "the delivery", 5)
+            wait_until(lambda: observer.observe().held_by == delivering, "the delivery")
             left = 500_000
             while left:
                 left -= len(client.recv(100_000))
-            wait_until(lambda: not observer.observe().held_by, "the last byte", 5)
+            wait_until(lambda: not observer.observe().held_by, "the last byte")
             seen = observer.observe()
             assert seen.empty_for_s == pytest.approx(0.0, abs=5)
             assert not seen.never_used
