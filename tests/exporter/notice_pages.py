@@ -44,7 +44,9 @@ PAGES = {
 BAR = "return document.querySelector('#bokeh-exporter-notices [role=alert]')?.innerText ?? ''"
 IS_READY = "return window.Bokeh?.documents.some((each) => each.is_idle)"
 PRESS = "document.querySelector('#bokeh-exporter-notices button').click()"
-ASK = {"kind": "ask", "text": "Do you still use this page?", "seconds": 10}
+WAITS = 10.0  # seconds
+ASK = {"kind": "ask", "text": "Do you still use this page?", "seconds": WAITS}
+CLOSED_WITHIN = 3 * WAITS + 10  # seconds, in which a page is asked anew, waits and is closed
 RELEASED = 'bokeh_sessions_released_total{app="/app"}'
 CLICK = """
 const buttons = (root) => [...root.querySelectorAll("*")].flatMap((each) =>
@@ -120,3 +122,14 @@ def ask(server: Served, window: Chrome) -> None:
 
 def is_closed(window: Chrome) -> bool:
     return "This page was closed because nobody used it." in bar(window)
+
+
+def await_closed(window: Chrome, server: Served, releases: float = 1) -> None:
+    """Wait until the page says so, and until the server has counted it right after that."""
+    wait_until(lambda: is_closed(window), "the page to be closed", CLOSED_WITHIN)
+    wait_until(lambda: server.value(RELEASED) == releases, "the release to be counted")
+
+
+def page_text(window: Chrome) -> str:
+    """The text of the app's first element."""
+    return str(window.execute_script("return Bokeh.documents[0].roots()[0].text"))

@@ -14,12 +14,12 @@ from tests.exporter.notice_pages import (
     CLICK,
     PLAIN,
     PRESS,
-    RELEASED,
+    WAITS,
     ask,
     asked,
+    await_closed,
     bar,
     embedding,
-    is_closed,
     open_page,
     post,
     serving,
@@ -31,7 +31,6 @@ pytestmark = [
     pytest.mark.slow,
     NEEDS_CHROMIUM,
 ]
-WAITS = float(ASK["seconds"])
 ANYWHERE = ("--allow-websocket-origin", "*")
 # Replaces its only root, until there is a file `still`.
 REPLACING = """
@@ -157,8 +156,7 @@ def test_who_answers_an_app_that_replaces_its_roots_stays_and_who_does_not_reads
         assert server.connected() == 1
         assert server.value('bokeh_message_errors_total{app="/app"}') == 0
         ask(server, window)
-        wait_until(lambda: is_closed(window), "the page to be closed", 60)
-        wait_until(lambda: server.value(RELEASED) == 1, "the release to be counted")
+        await_closed(window, server)
         assert "error" not in server.output.lower()
         assert "warning" not in server.output.lower()
 
@@ -186,8 +184,7 @@ def test_a_question_that_nobody_repeats_is_withdrawn(tmp_path: Path, window: Chr
         for _ in range(5):  # no more than six in a minute
             post(server, **ASK, lasts=6)
             time.sleep(4)
-        assert is_closed(window)
-        wait_until(lambda: server.value(RELEASED) == 1, "the release to be counted")
+        await_closed(window, server)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +245,7 @@ def test_a_page_that_only_follows_its_app_is_unused(
         time.sleep(4)
         post(server, **ASK, idle_for=3)
         asked(window)
-        wait_until(lambda: is_closed(window), "the page to be closed")
-        wait_until(lambda: server.value(RELEASED) == 1, "the release to be counted")
+        await_closed(window, server)
 
 
 def test_an_announcement_of_what_comes_at_once_is_read_too(tmp_path: Path, window: Chrome) -> None:

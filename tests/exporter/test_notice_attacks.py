@@ -15,12 +15,15 @@ from tests.exporter.notice_pages import (
     PLAIN,
     PRESS,
     RELEASED,
+    WAITS,
     ask,
     asked,
+    await_closed,
     bar,
     embedding,
     is_closed,
     open_page,
+    page_text,
     post,
     serving,
 )
@@ -33,8 +36,6 @@ pytestmark = [
     pytest.mark.slow,
     NEEDS_CHROMIUM,
 ]
-WAITS = float(ASK["seconds"])
-PATIENCE = 3 * WAITS + 10  # seconds, in which a page is asked anew, waits and is closed
 ANYWHERE = ("--allow-websocket-origin", "*")
 # Does what the files beside it say, and writes there what becomes of its session.
 TELLING = """
@@ -152,8 +153,7 @@ def test_of_two_tabs_the_frozen_one_is_asked_again_and_the_other_one_answers(
     wait_until(lambda: plain.connected() == 1, "the other tab to be gone")
     stays(plain, 3)
     assert ASK["text"] in bar(window), "it is asked anew, for the whole time"
-    wait_until(lambda: is_closed(window), "the page to be closed at last", PATIENCE)
-    wait_until(lambda: plain.value(RELEASED) == 1, "the release to be counted")
+    await_closed(window, plain)
 
 
 @pytest.mark.timeout(180)
@@ -190,12 +190,6 @@ def test_a_page_whose_policy_forbids_scripts_of_the_server_works_on_and_is_never
         wait_until(lambda: "1" in page_text(window), "the app to answer")
 
 
-def page_text(window: Chrome) -> str:
-    """The text of the app's first element."""
-    model = "Bokeh.documents[0].roots()[0].text"
-    return str(window.execute_script(f"return {model}"))
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("what", ["works", "holds"])
 def test_a_page_whose_app_begins_to_work_or_holds_its_document_is_not_closed(
@@ -211,8 +205,7 @@ def test_a_page_whose_app_begins_to_work_or_holds_its_document_is_not_closed(
     (tmp_path / what).unlink()
     time.sleep(1)
     ask(telling, window)
-    wait_until(lambda: is_closed(window), "the page to be closed")
-    wait_until(lambda: telling.value(RELEASED) == 1, "the release to be counted")
+    await_closed(window, telling)
 
 
 @pytest.mark.timeout(120)
@@ -228,9 +221,9 @@ def test_the_app_hears_of_the_end_of_a_released_session_once(
         open_page(window, server)
         time.sleep(2)
         ask(server, window)
-        wait_until(lambda: is_closed(window), "the page to be closed")
+        await_closed(window, server)
         ended = tmp_path / "ended"
-        wait_until(ended.exists, "the app to hear of it")
+        wait_until(lambda: ended.exists() and ended.read_text(), "the app to hear of it")
         wait_until(lambda: server.state()["sessions"]["lingering"] == 0, "the session to go")
         assert ended.read_text() == "ended\n"
         assert server.state()["released_total"] == server.value(RELEASED) == 1

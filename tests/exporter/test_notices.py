@@ -26,6 +26,7 @@ from tests.exporter.carriers import DJANGO, MOUNTED, PANEL_ON_FASTAPI, UVICORN, 
 from tests.exporter.notice_pages import (
     ASK,
     CLICK,
+    CLOSED_WITHIN,
     PAGES,
     PLAIN,
     PRESS,
@@ -33,10 +34,12 @@ from tests.exporter.notice_pages import (
     TOKEN,
     ask,
     asked,
+    await_closed,
     bar,
     embedding,
     is_closed,
     open_page,
+    page_text,
     post,
     serving,
 )
@@ -110,6 +113,7 @@ def command_line(process: int) -> bytes:
 def test_a_text_is_no_html_and_a_page_answers_for_itself_only(
     plain: Served, window: Chrome
 ) -> None:
+    before = plain.value(RELEASED)
     first = window.current_window_handle
     open_page(window, plain)
     window.switch_to.new_window("tab")
@@ -122,7 +126,7 @@ def test_a_text_is_no_html_and_a_page_answers_for_itself_only(
     window.close()
     window.switch_to.window(first)
     wait_until(lambda: HTML in bar(window), "the question to the other one")
-    wait_until(lambda: is_closed(window), "the other one to be closed")
+    await_closed(window, plain, before + 1)
     assert "error" not in plain.output.lower()
 
 
@@ -150,6 +154,7 @@ def test_whoever_answers_or_uses_the_page_stays(way: str, plain: Served, window:
 def test_whoever_has_just_used_the_page_is_not_asked(plain: Served, window: Chrome) -> None:
     open_page(window, plain)
     window.execute_script(CLICK)
+    wait_until(lambda: page_text(window) == "1", "the app to answer")
     post(plain, **ASK, idle_for=3)
     time.sleep(3)
     assert not bar(window)
@@ -163,7 +168,7 @@ def test_silence_releases_the_page_which_says_so_and_offers_to_reload(
     before = plain.value(RELEASED)
     open_page(window, plain)
     ask(plain, window)
-    wait_until(lambda: is_closed(window), "the page to be closed")
+    await_closed(window, plain, before + 1)
     wait_until(lambda: plain.connected() == 0, "the session to end")
     assert plain.value(RELEASED) == before + 1
     assert plain.value('bokeh_sessions_lost_total{app="/app"}') == 0
@@ -194,12 +199,12 @@ def test_each_tab_answers_for_itself(plain: Served, window: Chrome) -> None:
     second = window.current_window_handle
     ask(plain, window)
     window.execute_script(PRESS)
-    wait_until(lambda: plain.connected() == 1, "the other tab to be closed")
+    wait_until(lambda: plain.connected() == 1, "the other tab to be closed", CLOSED_WITHIN)
     assert not bar(window)
     window.close()
     window.switch_to.window(first)
     assert second != first
-    assert is_closed(window)
+    wait_until(lambda: is_closed(window), "the other tab to say so")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -253,7 +258,7 @@ def is_shown_answered_and_closed(server: Served, window: Chrome, url: str | None
     wait_until(lambda: not bar(window), "the question to go")
     assert server.connected() == 1
     ask(server, window)
-    wait_until(lambda: is_closed(window), "the page to be closed")
+    wait_until(lambda: is_closed(window), "the page to be closed", CLOSED_WITHIN)
     wait_until(lambda: server.connected() == 0, "the session to end")
     time.sleep(3)  # in which a page that had lost its connection would be back
     assert server.connected() == 0
@@ -315,5 +320,4 @@ def test_a_policy_closes_the_forgotten_tab_and_asks_nobody_who_uses_the_page(
     assert seen == {""}
     window.close()
     window.switch_to.window(forgotten)
-    wait_until(lambda: is_closed(window), "the forgotten tab to be closed")
-    assert plain.value(RELEASED) == before + 1
+    await_closed(window, plain, before + 1)
