@@ -111,6 +111,7 @@ def one_who_left(server: Served, users: Users) -> tuple[str, tuple[str, int]]:
     home = mark(users, user)
     users.leave(user)
     settled(server, 0)
+    wait_until(lambda: requests(server) == 0, "no worker that waits for another one any more")
     return token, home
 
 

@@ -329,15 +329,19 @@ def test_as_pid_1_it_reaps_the_orphans_of_others(tmp_path: Path) -> None:
     # A grandchild outlives its parent and ends as a zombie of PID 1, which must collect it.
     script = """
 import os, time
+read, write = os.pipe()
 if os.fork() == 0:
-    if os.fork() == 0:
+    if (orphan := os.fork()) == 0:
         time.sleep(0.2)
         os._exit(0)
+    os.write(write, str(orphan).encode())
     os._exit(0)
 os.wait()
-time.sleep(1.5)
-states = [open(f"/proc/{p}/stat").read().split()[2] for p in os.listdir("/proc") if p.isdigit()]
-raise SystemExit(3 if "Z" in states else 0)
+orphan = f"/proc/{os.read(read, 20).decode()}"
+until = time.monotonic() + 10
+while os.path.exists(orphan) and time.monotonic() < until:
+    time.sleep(0.05)
+raise SystemExit(3 if os.path.exists(orphan) else 0)
 """
     inside = ["unshare", "--pid", "--fork", "--mount-proc", *LAUNCH, "--", sys.executable]
     assert subprocess.run([*inside, "-c", script], timeout=PATIENCE, check=False).returncode == 0

@@ -118,8 +118,7 @@ def test_users_of_flask_and_bokeh_in_one_process_are_counted_exactly(tmp_path: P
         pytest.skip("NO FLASK: `pip install flask` gets it")
     program = blocks(SERVERS_PAGE, "python", FLASK)[0]
     ports = {"8000": free_port(), "5006": free_port()}
-    for printed_port, port in ports.items():
-        program = program.replace(printed_port, str(port))
+    program = re.sub("|".join(ports), lambda found: str(ports[found[0]]), program)
     (tmp_path / "main.py").write_text(program)
     command = [sys.executable, "main.py"]
 

@@ -59,10 +59,12 @@ def test_a_real_server_has_every_metric_of_the_contract(tmp_path: Path) -> None:
 def test_without_an_agent_connections_are_counted_and_labelled_estimated(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     port = free_port()
-    command = [*WITHOUT_AGENT, "--port", str(port)]
+    when_told = 'until test -e go; do sleep 0.1; done; exec "$0" "$@"'
+    command = ["sh", "-c", when_told, *WITHOUT_AGENT, "--port", str(port)]
     options = ("--reconnect", "1s")
     with served(tmp_path, command, port=port, options=options) as server, Users() as users:
         assert server.get("/readyz")[0] == 503
+        (tmp_path / "go").touch()
         wait_until(lambda: server.get("/readyz")[0] == 200, "the port to be open")
         there = [users.join(server.url) for _ in range(3)]
         wait_until(lambda: server.connected() == 3, "three connections")

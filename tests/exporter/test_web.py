@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.web import PLAIN, Handler, Limits, Request, Response, Server
+from tests.lab.bokeh_servers import wait_until
 
 PATIENCE = 20.0
-SOON = Limits(request_seconds=0.3, idle_seconds=0.3)
+SOON = Limits(request_seconds=1.0, idle_seconds=1.0)
 LONG = Response(200, PLAIN, b"x" * (16 << 20))  # more than the kernel takes for a silent client
 
 
@@ -26,15 +27,21 @@ def echo(request: Request) -> Response:
 
 
 @contextmanager
-def serving(
-    answers: Callable[[], Handler] = lambda: echo, limits: Limits | None = None
-) -> Iterator[int]:
+def server_of(answers: Callable[[], Handler], limits: Limits | None = None) -> Iterator[Server]:
     server = Server("127.0.0.1", 0, answers, limits)
     server.start()
     try:
-        yield server.port
+        yield server
     finally:
         server.close()
+
+
+@contextmanager
+def serving(
+    answers: Callable[[], Handler] = lambda: echo, limits: Limits | None = None
+) -> Iterator[int]:
+    with server_of(answers, limits) as server:
+        yield server.port
 
 
 def connected(port: int, source: str = "127.0.0.1") -> socket.socket:
@@ -127,9 +134,16 @@ def test_a_client_that_is_too_slow_with_its_request_is_dropped(beginning: bytes)
 
 
 def test_a_client_that_does_not_take_its_answer_is_dropped() -> None:
-    with serving(lambda: lambda _: LONG, SOON) as port, connected(port) as client:
+    asked = threading.Event()
+
+    def answer(_: Request) -> Response:
+        asked.set()
+        return LONG
+
+    with server_of(lambda: answer, SOON) as server, connected(server.port) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        time.sleep(1)
+        assert asked.wait(PATIENCE)
+        wait_until(lambda: not server._clients, "it to be dropped")
         assert len(said(client)) < len(LONG.body)
 
 
@@ -181,14 +195,14 @@ def test_all_who_wait_share_one_look() -> None:
             go_on.wait(PATIENCE)
         return lambda _: Response(200, PLAIN, b"%d" % looks[-1])
 
-    with ExitStack() as clients, serving(answers) as port:
-        held = [clients.enter_context(connected(port)) for _ in range(5)]
+    with ExitStack() as clients, server_of(answers) as server:
+        held = [clients.enter_context(connected(server.port)) for _ in range(5)]
         ask = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         held[0].sendall(ask)
         assert first.wait(PATIENCE)
         for client in held[1:]:
             client.sendall(ask)
-        time.sleep(0.5)
+        wait_until(lambda: server._requests.qsize() == len(held) - 1, "the others to wait")
         go_on.set()
         assert said(held[0])[-1:] == b"0"
         assert {said(client)[-1:] for client in held[1:]} <= {b"1", b"2"}
