@@ -22,6 +22,7 @@ class Fleet:
     """Servers at 127.X.Y.1, .2, .3, with X and Y at random: others may run tests here too.
 
     arguments: further ones of `bokeh serve`. addresses: others for them. workers: of each server.
+    options: of the launcher.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Fleet:
         count: int = 3,
         addresses: Sequence[str] = (),
         workers: int = 1,
+        options: tuple[str, ...] = SOON_EMPTY,
     ) -> None:
         self.network = f"127.{secrets.randbelow(254) + 1}.{secrets.randbelow(256)}"
         numbers = range(1, count + 1)
@@ -39,6 +41,7 @@ class Fleet:
         self._folder = folder
         self._arguments = ("--num-procs", str(workers), *arguments)
         self._workers = workers
+        self._options = options
         self._stacks: list[ExitStack] = []
 
     def __enter__(self) -> Self:
@@ -63,7 +66,7 @@ class Fleet:
         address = self.addresses[number]
         arguments = ("--address", address, *KEEP_SESSIONS, *self._arguments)
         server = bokeh_serve(
-            self._folder, *arguments, port=PORT, address=address, options=SOON_EMPTY
+            self._folder, *arguments, port=PORT, address=address, options=self._options
         )
         return self._stacks[number].enter_context(server)
 

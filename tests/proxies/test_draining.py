@@ -47,7 +47,7 @@ def test_a_draining_server_keeps_its_users_and_new_ones_go_elsewhere(
 
     for _ in range(4):
         Browser(users, proxy.url).open()
-    assert fleet.connected() == [1, 3, 3]
+    fleet.await_connected([1, 3, 3])  # once those who came to another server have left
     users.ask(user)
     users.leave(user)
     browser.connect()
@@ -103,7 +103,8 @@ def test_users_of_a_server_that_is_gone_start_anew_on_another(
     browser.connect()
     browser.open()
 
-    assert sum(server.connected() for server in fleet.servers[1:]) == 4
+    there = fleet.servers[1:]
+    wait_until(lambda: sum(server.connected() for server in there) == 4, "four users")
     for _, other in others:
         users.ask(other)
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.deploy.pages import PROXY_PAGES, blocks, mentioned
 from tests.lab.bokeh_servers import BIN, end, wait_until
+from tests.lab.bokeh_servers import listens as is_open
 from tests.lab.namespaces import own_network
 from tests.lab.websocket_user import Users
 from tests.proxies.browser import Browser
@@ -23,6 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 NGINX, HAPROXY = PROXY_PAGES
 ROOT = NGINX.parents[2]
 ADDRESSES = ["10.0.0.11", "10.0.0.12", "10.0.0.13"]  # those of the shipped files
+SIDECAR_PORT = 9550  # by default
 HTTP, HTTPS = "http://localhost/app", "https://localhost/app"
 
 
@@ -36,6 +38,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         first = ADDRESSES[0]
         words = [f"--instance=test-{first}-{PORT}", f"--app-port={PORT}", f"--address={first}"]
         sidecar = subprocess.Popen([BIN / "bokeh-exporter", "sidecar", *words])
+        wait_until(lambda: is_open(SIDECAR_PORT, first), "the sidecar's port")
         yield fleet
         end(sidecar)
 
