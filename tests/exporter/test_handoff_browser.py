@@ -16,6 +16,7 @@ from tests.lab.browser import NEEDS_CHROMIUM, browser
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timing_sensitive,  # a worker that stands still for half a second gets no page
     NEEDS_CHROMIUM,
 ]
 

@@ -83,6 +83,7 @@ class LoginHandler(RequestHandler):
 """
 
 
+@pytest.mark.timing_sensitive  # a worker that takes no page within 0.1 s gets a later one
 def test_a_kept_alive_connection_moves_as_often_as_its_requests_ask_for(tmp_path: Path) -> None:
     with workers(tmp_path) as server, Users() as users:
         homes = []

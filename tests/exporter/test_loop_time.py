@@ -214,6 +214,7 @@ class CallbacksOf:
 
 
 @pytest.mark.slow
+@pytest.mark.timing_sensitive
 @pytest.mark.timeout(180)
 def test_the_benchmark_of_seats_learns_those_of_a_real_app(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
