@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.bokeh_servers import APP, BIN, PATIENCE, end, free_port, listens, start, wait_until
+from tests.lab.bokeh_servers import (
+    APP,
+    BIN,
+    PATIENCE,
+    STARTS_WITHIN,
+    end,
+    free_port,
+    listens,
+    start,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timing_sensitive]
 
@@ -52,7 +62,7 @@ def launched(
         options = ["--reconnect", "2s", "--drain-deadline", "60s"]
         launcher = start([*launch, *options, "--", *command], folder, output)
     try:
-        wait_until(lambda: listens(port) and listens(second), "both servers")
+        wait_until(lambda: listens(port) and listens(second), "both servers", STARTS_WITHIN)
         yield launcher, log
     finally:
         end(launcher)
@@ -63,9 +73,10 @@ def test_its_users_hold_the_drain(tmp_path: Path) -> None:
     with launched(tmp_path, free_port(), second) as (launcher, log):
         with socket.create_connection(("127.0.0.1", second)):
             launcher.terminate()
+            held = "connections without an agent: 1"
+            wait_until(lambda: held in log.read_text(), "the drain to begin")
             time.sleep(5)
             assert launcher.poll() is None, log.read_text()
-            assert "connections without an agent: 1" in log.read_text()
         began = time.monotonic()
         assert launcher.wait(PATIENCE) == 0
         assert time.monotonic() - began > 1.5  # its user might have reconnected

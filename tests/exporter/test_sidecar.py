@@ -22,6 +22,7 @@ from tests.lab.bokeh_servers import (
     APP,
     BIN,
     PATIENCE,
+    STARTS_WITHIN,
     bokeh_serve,
     end,
     free_port,
@@ -65,7 +66,7 @@ def test_without_an_agent_connections_are_counted_and_labelled_estimated(tmp_pat
     with served(tmp_path, command, port=port, options=options) as server, Users() as users:
         assert server.get("/readyz")[0] == 503
         (tmp_path / "go").touch()
-        wait_until(lambda: server.get("/readyz")[0] == 200, "the port to be open")
+        wait_until(lambda: server.get("/readyz")[0] == 200, "the port to be open", STARTS_WITHIN)
         there = [users.join(server.url) for _ in range(3)]
         wait_until(lambda: server.connected() == 3, "three connections")
         assert server.state()["quality"] == "estimated"

@@ -18,7 +18,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tests.deploy.pages import DEPLOY_PAGE, command
-from tests.lab.bokeh_servers import APP, BIN, PATIENCE, end, free_port, wait_until
+from tests.lab.bokeh_servers import (
+    APP,
+    BIN,
+    PATIENCE,
+    STARTS_WITHIN,
+    end,
+    free_port,
+    wait_until,
+)
 from tests.lab.websocket_user import Users
 
 pytestmark = pytest.mark.slow
@@ -97,8 +105,9 @@ def test_the_launcher_serves_all_workers_together_and_while_they_drain(tmp_path:
     port, metrics_port = free_port(), free_port()
     own = f"http://127.0.0.1:{metrics_port}"
     with running(tmp_path, *launch(port, metrics_port)) as launcher, Users() as users:
-        wait_until(lambda: "bokeh_workers 2.0" in page(f"{own}/metrics")[1], "two workers")
-        wait_until(lambda: page(f"{own}/readyz")[0] == 200, "a server")
+        two = "bokeh_workers 2.0"
+        wait_until(lambda: two in page(f"{own}/metrics")[1], "two workers", STARTS_WITHIN)
+        wait_until(lambda: page(f"{own}/readyz")[0] == 200, "a server", STARTS_WITHIN)
         there = [users.join(f"http://127.0.0.1:{port}/app") for _ in range(6)]
         assert connected(f"{own}/metrics") == 6
 
@@ -122,7 +131,8 @@ def test_a_server_of_one_process_has_the_page_on_its_own_port(tmp_path: Path, ho
     }[how]
     own = f"http://127.0.0.1:{port}/metrics"
     with running(tmp_path, *words), Users() as users:
-        user = wait_until(lambda: users.try_join(f"http://127.0.0.1:{port}/app"), "the server")
+        app = f"http://127.0.0.1:{port}/app"
+        user = wait_until(lambda: users.try_join(app), "the server", STARTS_WITHIN)
         assert connected(own) == 1
         text = page(own)[1]
         assert 'bokeh_connections_opened_total{app="/app"} 1.0' in text
@@ -139,6 +149,7 @@ def test_a_page_that_would_come_from_a_random_worker_is_refused(tmp_path: Path) 
         status, text = wait_until(
             lambda: (got := page(f"http://127.0.0.1:{port}/metrics"))[1].startswith(both) and got,
             "both workers",
+            STARTS_WITHIN,
         )
         assert status == 503
         assert "bokeh-exporter launch --metrics-port" in text

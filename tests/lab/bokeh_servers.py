@@ -21,6 +21,7 @@ from tests.lab import processes
 
 PATIENCE = 20.0
 STARTS_WITHIN = 60.0  # seconds; the imports of several servers may share few processors
+ENDS_WITHIN = 60.0  # seconds; the launcher alone gives workers half a minute
 BIN = Path(sys.executable).parent
 EXPORTER = (str(BIN / "bokeh-exporter"),)
 # By default Bokeh takes up to 32 s to discard the copy of a session that its page left at another
@@ -121,7 +122,7 @@ class Served:
         return workers
 
     def exit_code(self) -> int:
-        return self.launcher.wait(PATIENCE)
+        return self.launcher.wait(ENDS_WITHIN)
 
 
 def instance_at(address: str, port: int) -> str:
