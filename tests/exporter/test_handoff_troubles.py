@@ -231,6 +231,7 @@ def test_new_pages_do_not_wait_for_a_worker_that_is_busy(tmp_path: Path) -> None
         assert max(waited) < 0.5
 
 
+@pytest.mark.timing_sensitive  # a worker that stands still for half a second gets no page
 def test_a_crowd_is_shared_although_all_workers_import_for_their_first_session(
     tmp_path: Path,
 ) -> None:
