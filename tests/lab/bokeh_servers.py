@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from tests.lab import processes
 
 PATIENCE = 20.0
+WITHIN = 60.0  # a server imports Bokeh or Panel before it serves
 BIN = Path(sys.executable).parent
 EXPORTER = (str(BIN / "bokeh-exporter"),)
 # By default Bokeh takes up to 32 s to discard the copy of a session that its page left at another
@@ -109,7 +110,7 @@ class Served:
             for child in children.read_text().split():
                 os.killpg(int(child), signal.SIGKILL)
 
-    def wait_workers(self, count: int, patience: float = PATIENCE) -> list[dict[str, Any]]:
+    def wait_workers(self, count: int, patience: float = WITHIN) -> list[dict[str, Any]]:
         def ready() -> bool:
             assert self.launcher.poll() is None, f"the server ended: {self.output}"
             answered = [w["ok"] for w in self.state()["workers"]]
