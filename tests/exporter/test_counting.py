@@ -25,7 +25,6 @@ from tests.exporter.agents import patient
 from tests.lab.bokeh_servers import (
     APP,
     BIN,
-    QUICK,
     Served,
     bokeh_serve,
     free_port,
@@ -56,6 +55,8 @@ def hold(seconds):
 document.on_message("block", block)
 document.on_message("hold", hold)
 """
+# So soon Bokeh discards a session without a client: a busy machine opens its WebSocket before that.
+SOON = ("--unused-session-lifetime", "3000", "--check-unused-sessions", "300")
 MANY = 30  # more than one for each test and each time that it is made again
 
 
@@ -209,7 +210,7 @@ def test_a_session_that_is_being_created_is_pending(app: App) -> None:
 
 
 def test_sessions_without_a_client_are_counted_as_orphans_once_discarded(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path, *QUICK) as server, Users() as users:
+    with bokeh_serve(tmp_path, *SOON) as server, Users() as users:
         server.wait_workers(1)
         users.leave(users.join(server.url))
         users.get(server.url)
@@ -236,7 +237,7 @@ def test_a_session_is_used_once_and_awaited_until_its_page_has_had_time_to_load(
 
 
 def test_sessions_that_nobody_came_to_are_sessions_per_user(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path, *QUICK) as server, Users() as users:
+    with bokeh_serve(tmp_path, *SOON) as server, Users() as users:
         server.wait_workers(1)
         users.join(server.url)
         users.get(server.url)
