@@ -13,7 +13,7 @@ import pytest
 
 from tests.exporter import agent_socket
 from tests.exporter.carriers import GUNICORN, MOUNTED, UVICORN, carried
-from tests.lab.bokeh_servers import WITHIN, Served, free_port, served, wait_until
+from tests.lab.bokeh_servers import STARTS_WITHIN, Served, free_port, served, wait_until
 from tests.lab.websocket_user import Users
 
 pytestmark = pytest.mark.slow
@@ -127,7 +127,7 @@ def slots(server: Served) -> list[str]:
 def test_a_child_forked_from_a_serving_script_serves_and_counts_for_itself(tmp_path: Path) -> None:
     port, second = free_port(), free_port()
     with script(tmp_path, THREADED_THEN_FORKED, port, second) as server, Users() as users:
-        wait_until(lambda: len(agent_socket.agents(server)) == 2, "both processes", WITHIN)
+        wait_until(lambda: len(agent_socket.agents(server)) == 2, "both processes", STARTS_WITHIN)
         report = f"http://127.0.0.1:{second}/report"
         wait_until(lambda: users.try_join(report), "the child's server")
         for _ in range(2):
@@ -143,7 +143,7 @@ def test_a_server_made_before_the_fork_counts_where_its_loop_runs(tmp_path: Path
     port = free_port()
     with script(tmp_path, MADE_THEN_FORKED, port, 3) as server, Users() as users:
         family = "the parent and its children"
-        wait_until(lambda: len(agent_socket.agents(server)) == 4, family, WITHIN)
+        wait_until(lambda: len(agent_socket.agents(server)) == 4, family, STARTS_WITHIN)
 
         def watching() -> list[bool]:
             return sorted(told["watching"] for told in agent_socket.reports(server))
