@@ -30,11 +30,26 @@ def ask(name: Name, line: bytes = b"") -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(PATIENCE)
         client.connect(name.address)
-        with suppress(BrokenPipeError):  # it answered before we came to say anything
-            client.sendall(line)
+        say(client, line)
+        with suppress(OSError):
             client.shutdown(socket.SHUT_WR)
-        answer: dict[str, Any] = json.loads(b"".join(iter(lambda: client.recv(65536), b"")))
+        answer: dict[str, Any] = json.loads(hear(client))
         return answer
+
+
+def say(client: socket.socket, line: bytes) -> None:
+    """Tell an agent something, unless it has answered before we come to say anything."""
+    with suppress(BrokenPipeError):
+        client.sendall(line)
+
+
+def hear(client: socket.socket) -> bytes:
+    """All that an agent answers. It may do so, and end the connection, before it reads our line."""
+    answer = b""
+    with suppress(ConnectionResetError):
+        while chunk := client.recv(65536):
+            answer += chunk
+    return answer
 
 
 def reports(server: Served, line: bytes = b"") -> list[dict[str, Any]]:

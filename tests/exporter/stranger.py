@@ -70,8 +70,9 @@ def _ask(address: str, line: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, suppress(ConnectionError):
         client.settimeout(20)
         client.connect(_address(address))
-        client.sendall(line.encode())
-        client.shutdown(socket.SHUT_WR)
+        with suppress(BrokenPipeError):  # it answered before we came to say anything
+            client.sendall(line.encode())
+            client.shutdown(socket.SHUT_WR)
         while chunk := client.recv(65536):
             sys.stdout.write(chunk.decode())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -41,36 +42,44 @@ def asked(server: Served) -> float:
 
 def test_clients_that_dribble_hang_or_shout_keep_nobody_waiting(server: Served) -> None:
     usual = min(asked(server) for _ in range(5))
-    clients = [connected(server) for _ in range(10)]
-    clients[0].sendall(b"{")  # a line that never ends
-    clients[1].sendall(b"x" * 60_000)
-    clients[2].sendall(b"no JSON\n")
-    clients[3].sendall(b'["drain"]\n')
-    clients[4].sendall(b'{"drain": "please"}\n')
-    clients[5].sendall(b'{"arrived": {"no": "list"}}\n')
-    clients[6].close()
-    assert asked(server) < usual + 0.5
-    time.sleep(1.2)
-    assert agent_socket.report(server)["draining"] is False
-    assert "Traceback" not in server.output
-    for client in clients:
-        client.close()
+    with ExitStack() as stack:
+
+        def asked_beside_them() -> float:
+            clients = [stack.enter_context(connected(server)) for _ in range(10)]
+            lines = [
+                b"{",  # it never ends
+                b"x" * 60_000,
+                b"no JSON\n",
+                b'["drain"]\n',
+                b'{"drain": "please"}\n',
+                b'{"arrived": {"no": "list"}}\n',
+            ]
+            for client, line in zip(clients, lines, strict=False):
+                agent_socket.say(client, line)
+            clients[6].close()
+            return asked(server)
+
+        # The machine too may keep somebody waiting for once.
+        assert min(asked_beside_them() for _ in range(3)) < usual + 0.5
+        time.sleep(1.2)
+        assert agent_socket.report(server)["draining"] is False
+        assert "Traceback" not in server.output
 
 
 @pytest.mark.parametrize("line", [b'{"drain": true}\n', b'{"drain": true}'], ids=["line", "to EOF"])
 def test_a_worker_drains_that_is_told_to(tmp_path: Path, line: bytes) -> None:
     with bokeh_serve(tmp_path) as server:
         server.wait_workers(1, 60)
-        agent_socket.report(server, line)
-        wait_until(lambda: agent_socket.report(server)["draining"], "the worker to drain")
+        # An agent waits for the line for 20 ms only, so it is told until its answer confirms it.
+        wait_until(lambda: agent_socket.report(server, line)["draining"], "the worker to drain")
 
 
 @pytest.mark.parametrize("kind", ["arrived", "sent"])
 def test_another_workers_news_is_heard_and_not_answered(server: Served, kind: str) -> None:
     def answer() -> bytes:
         with connected(server) as client:
-            client.sendall(f'{{"{kind}": ["0123456789abcdef"]}}\n'.encode())
-            return b"".join(iter(lambda: client.recv(65536), b""))
+            agent_socket.say(client, f'{{"{kind}": ["0123456789abcdef"]}}\n'.encode())
+            return agent_socket.hear(client)
 
     wait_until(lambda: answer() == b"", "no answer")  # one that comes late is not waited for
 

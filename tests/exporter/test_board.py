@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,8 +18,10 @@ NEW = Asked("/app", "", websocket=False)
 
 
 @pytest.fixture
-def seats() -> Iterator[list[Seat]]:
-    """Four workers whose loops have just run."""
+def seats(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Seat]]:
+    """Four workers whose loops have just run. No time passes but by `stand_still`."""
+    now = time.monotonic()
+    monkeypatch.setattr(board, "time", SimpleNamespace(monotonic=lambda: now))
     rows = Board(4)
     found = [Seat(rows, slot) for slot in range(4)]
     for seat in found:

@@ -70,7 +70,8 @@ def test_users_come_are_counted_and_drained(
         users.leave(there[0])
         wait_until(lambda: server.connected() == 3, "three users left over")
         assert server.value('bokeh_connections_opened_total{app="/app"}') == 4
-        assert server.value('bokeh_connections_closed_total{app="/app",code="1000"}') == 1
+        closed = 'bokeh_connections_closed_total{app="/app",code="1000"}'
+        wait_until(lambda: server.value(closed) == 1, "the close to be counted")
         assert server.value('bokeh_session_create_duration_seconds_count{app="/app"}') >= 4
         assert server.value('bokeh_message_duration_seconds_count{app="/app"}') == 4
         server.terminate()
@@ -91,10 +92,10 @@ def test_a_page_that_fails_is_an_error_and_not_pending_for_ever(
             with pytest.raises(Exception, match="HTTP 500"):
                 users.get(server.url, fail="yes")
         users.join(server.url)
+        wait_until(lambda: server.connected() == 1, "the user to be counted")
         assert server.value('bokeh_session_create_errors_total{app="/app"}') == 2
         assert server.value('bokeh_request_duration_seconds_count{app="/app",code="5xx"}') == 2
         assert server.state()["sessions"]["pending"] == 0
-        assert server.connected() == 1
 
 
 def test_an_asgi_server_is_counted(tmp_path: Path, python: str) -> None:
@@ -105,7 +106,7 @@ def test_an_asgi_server_is_counted(tmp_path: Path, python: str) -> None:
     with served(tmp_path, [python, "serve.py", str(port)], port=port) as server, Users() as users:
         server.wait_workers(1)
         there = [users.join(server.url) for _ in range(3)]
-        assert server.connected() == 3
+        wait_until(lambda: server.connected() == 3, "all three to be counted")
         assert server.state()["sessions"]["opening"] == 0
         assert agent_socket.report(server)["watching"] is True
         assert 'mode="asgi"' in server.get("/metrics")[2]
@@ -113,7 +114,8 @@ def test_an_asgi_server_is_counted(tmp_path: Path, python: str) -> None:
         for user in there:
             users.leave(user)
         wait_until(lambda: server.connected() == 0, "all users to be gone")
-        assert server.value('bokeh_connections_closed_total{app="/app",code="other"}') == 3
+        closed = 'bokeh_connections_closed_total{app="/app",code="other"}'
+        wait_until(lambda: server.value(closed) == 3, "three closes to be counted")
 
 
 def test_a_draining_asgi_server_takes_no_new_sessions(tmp_path: Path, python: str) -> None:

@@ -29,9 +29,10 @@ def test_users_are_counted_from_the_first_to_the_last(
         server.wait_workers(1, 60)  # before anybody has come
         assert (server.state()["quality"], server.connected()) == ("exact", 0)
         there = [users.join(server.url) for _ in range(3)]
+        wait_until(lambda: server.connected() == 3, "all three to be counted")
         state = server.state()
         assert state["connections"] == {"live": 3, "stale": 0}
-        assert (state["quality"], state["sessions"]["connected"]) == ("exact", 3)
+        assert state["quality"] == "exact"
         assert state["sessions"]["opening"] == 0
         assert list(state["apps"]) == ["/app"]
         assert server.value('bokeh_sessions_created_total{app="/app"}') == 3
@@ -42,4 +43,5 @@ def test_users_are_counted_from_the_first_to_the_last(
         state = server.state()
         assert state["connections"] == {"live": 1, "stale": 0}
         assert state["last_disconnect_age_s"] < 10
-        assert server.value('bokeh_connections_closed_total{app="/app",code="other"}') == 2
+        closed = 'bokeh_connections_closed_total{app="/app",code="other"}'
+        wait_until(lambda: server.value(closed) == 2, "two closes to be counted")

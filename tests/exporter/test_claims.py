@@ -50,12 +50,16 @@ def fork_racer(token: int, ready: int, go: int) -> int:
 
 @dataclass
 class Taker:
-    """Another worker, by hand: it does nothing that a test does not have it do."""
+    """Another worker, by hand: it does nothing that a test does not have it do.
+
+    given: the giver has come to an end, whoever has got the claim.
+    """
 
     name: str = field(default_factory=lambda: f"\0claims-{secrets.token_hex(8)}")
     listener: socket.socket = field(
         default_factory=lambda: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     )
+    given: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.listener.bind(self.name)
@@ -86,11 +90,11 @@ class Taker:
     async def claims_and_stands_still(self) -> None:
         giver, descriptors = await self.receive()
         assert claim.get(descriptors[1])
-        await asyncio.sleep(4 * SHORT)
+        await self.given.wait()
         close(giver, descriptors)
 
     async def is_too_busy(self) -> None:
-        await asyncio.sleep(4 * SHORT)  # by then the giver has got the claim
+        await self.given.wait()
         giver, descriptors = await self.receive()
         assert not claim.get(descriptors[1])
         close(giver, descriptors)
@@ -121,6 +125,7 @@ def test_the_giver_answers_only_what_the_other_worker_has_not_claimed(
     async def give() -> bool:
         doing = asyncio.ensure_future(does(taker))
         sent = await giving._send(taker.name, giving.Choice(0, os.getpid(), patience), own, READ)
+        taker.given.set()
         await doing
         return sent
 

@@ -21,10 +21,10 @@ from exporter.agent.board import BETWEEN_SECONDS
 from exporter.ledger import Ledger
 from exporter.observe import sum_apps
 from tests.exporter import agent_socket
+from tests.exporter.agents import patient
 from tests.lab.bokeh_servers import (
     APP,
     BIN,
-    QUICK,
     Served,
     bokeh_serve,
     free_port,
@@ -55,6 +55,8 @@ def hold(seconds):
 document.on_message("block", block)
 document.on_message("hold", hold)
 """
+# So soon Bokeh discards a session without a client: a busy machine opens its WebSocket before that.
+SOON = ("--unused-session-lifetime", "3000", "--check-unused-sessions", "300")
 MANY = 30  # more than one for each test and each time that it is made again
 
 
@@ -104,7 +106,7 @@ def app(unused: Iterator[App]) -> App:
 
 
 def second_collector(server: Served) -> Ledger:
-    return Ledger(agent_socket.instance_of(server))
+    return patient(agent_socket.instance_of(server))
 
 
 def a_worker_with_users(server: Served) -> int:
@@ -117,8 +119,8 @@ def test_sessions_are_counted_over_all_workers(tmp_path: Path) -> None:
     with bokeh_serve(tmp_path, "--num-procs", "4") as server, Users() as users:
         server.wait_workers(4)
         there = [users.join(server.url) for _ in range(12)]
+        wait_until(lambda: server.connected() == 12, "all users to be counted")
         state = server.state()
-        assert state["sessions"]["connected"] == 12
         assert state["connections"] == {"live": 12, "stale": 0}
         assert state["apps"]["/app"]["connected"] == 12
         for user in there[:5]:
@@ -126,7 +128,8 @@ def test_sessions_are_counted_over_all_workers(tmp_path: Path) -> None:
         wait_until(lambda: server.connected() == 7, "seven users left over")
         assert server.state()["last_disconnect_age_s"] < 5
         assert server.value('bokeh_sessions{app="/app",quality="exact",state="connected"}') == 7
-        assert server.value('bokeh_connections_closed_total{app="/app",code="1000"}') == 5
+        closed = 'bokeh_connections_closed_total{app="/app",code="1000"}'
+        wait_until(lambda: server.value(closed) == 5, "five closes to be counted")
 
 
 def test_the_copy_of_a_session_at_the_worker_that_made_the_page_is_no_user(tmp_path: Path) -> None:
@@ -137,9 +140,14 @@ def test_the_copy_of_a_session_at_the_worker_that_made_the_page_is_no_user(tmp_p
         time.sleep(BETWEEN_SECONDS)  # one that has just created a session may be busy
         with stopped(first):
             users.connect(server.url, token)
-        state = server.state()
-        assert (state["sessions"]["connected"], state["sessions"]["lingering"]) == (1, 1)
-        assert state["connections"] == {"live": 1, "stale": 0}
+
+        def counted() -> tuple[int, int]:
+            sessions = server.state()["sessions"]
+            return sessions["connected"], sessions["lingering"]
+
+        # The first worker answers again only a moment after it goes on.
+        wait_until(lambda: counted() == (1, 1), "the user and the copy")
+        assert server.state()["connections"] == {"live": 1, "stale": 0}
 
 
 def test_a_killed_worker_leaves_the_count_at_once_and_the_totals_stay(tmp_path: Path) -> None:
@@ -149,7 +157,7 @@ def test_a_killed_worker_leaves_the_count_at_once_and_the_totals_stay(tmp_path: 
             users.join(server.url)
         victim = a_worker_with_users(server)
         opened = 'bokeh_connections_opened_total{app="/app"}'
-        assert server.value(opened) == 8
+        wait_until(lambda: server.value(opened) == 8, "all users to be counted")
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: server.connected() < 8, "the dead worker's users to leave the count")
         after = server.state()
@@ -159,7 +167,7 @@ def test_a_killed_worker_leaves_the_count_at_once_and_the_totals_stay(tmp_path: 
         lost = 'bokeh_sessions_lost_total{app="/app"}'
         assert server.value(lost) == 8 - after["sessions"]["connected"]
         server.wait_workers(2)  # Tornado starts it anew, in the same slot
-        assert server.value("bokeh_up") == 1
+        wait_until(lambda: server.value("bokeh_up") == 1, "both workers to answer")
 
 
 @pytest.mark.parametrize(
@@ -173,43 +181,45 @@ def test_a_blocked_worker_keeps_its_last_value_and_is_flagged(
     server = app.server
     with Users() as users, ThreadPoolExecutor() as pool:
         users.join(app.url)
-        assert app.state()["connected"] == 1
-        blocking = pool.submit(users.get, app.url, **{argument: "4"})
+        wait_until(lambda: app.state()["connected"] == 1, "the user to be counted")
+        # For longer than it takes to see all of it: a page of a silent worker takes half a second.
+        blocking = pool.submit(users.get, app.url, **{argument: "8"})
         stalled = 'bokeh_worker_stalled_seconds{worker="0"}'
         wait_until(lambda: server.value(stalled) > 1.5, "the stall to show")
+        wait_until(lambda: server.state()["workers"][0]["ok"] is answers, "the flag")
         state = server.state()
         assert state["apps"][app.route]["connected"] == 1
-        assert state["workers"][0]["ok"] is answers
         assert state["workers"][0]["stalled_s"] > 1.5
-        assert server.value("bokeh_up") == float(answers)
-        assert server.value('bokeh_worker_up{worker="0"}') == float(answers)
+        for up in ("bokeh_up", 'bokeh_worker_up{worker="0"}'):
+            wait_until(lambda up=up: server.value(up) == float(answers), up)
         blocking.result()
         wait_until(lambda: server.value(stalled) == 0, "the stall to be over")
-        assert server.value("bokeh_up") == 1
+        wait_until(lambda: server.value("bokeh_up") == 1, "the worker to answer")
 
 
 def test_a_session_that_is_being_created_is_pending(app: App) -> None:
     with Users() as users, ThreadPoolExecutor() as pool:
-        creating = pool.submit(users.get, app.url, busy="2")
+        creating = pool.submit(users.get, app.url, busy="3")
         wait_until(lambda: app.state()["pending"] == 1, "one pending session")
         creating.result()
-        state = app.state()
-        assert (state["pending"], state["lingering"]) == (0, 1)
+        wait_until(lambda: app.state()["pending"] == 0, "no pending session")
+        assert app.state()["lingering"] == 1
         histogram = "bokeh_session_create_duration_seconds_bucket"
-        assert app.value(histogram, 'le="1.0"') == 0
-        assert app.value(histogram, 'le="2.5"') == 1
+        assert app.value(histogram, 'le="2.5"') == 0
+        assert app.value(histogram, 'le="10.0"') == 1
 
 
 def test_sessions_without_a_client_are_counted_as_orphans_once_discarded(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path, *QUICK) as server, Users() as users:
+    with bokeh_serve(tmp_path, *SOON) as server, Users() as users:
         server.wait_workers(1)
         users.leave(users.join(server.url))
         users.get(server.url)
         destroyed = 'bokeh_sessions_destroyed_total{app="/app"}'
         wait_until(lambda: server.value(destroyed) == 2, "both sessions to be discarded")
         assert server.value('bokeh_sessions_created_total{app="/app"}') == 2
-        assert server.value('bokeh_sessions_orphaned_total{app="/app"}') == 1
-        assert server.value('bokeh_session_duration_seconds_count{app="/app"}') == 1
+        for which in ("bokeh_sessions_orphaned_total", "bokeh_session_duration_seconds_count"):
+            counted = f'{which}{{app="/app"}}'  # a moment after the session is gone
+            wait_until(lambda counted=counted: server.value(counted) == 1, counted)
         assert server.value('bokeh_sessions{app="/app",quality="exact",state="lingering"}') == 0
 
 
@@ -220,14 +230,14 @@ def test_a_session_is_used_once_and_awaited_until_its_page_has_had_time_to_load(
         assert (app.value(used), math.isnan(app.value(per_user))) == (0, True)
         for _ in range(2):  # a page that reconnects
             users.connect(app.url, token)
-            assert (app.value(used), app.value(per_user)) == (1, 1)
+            wait_until(lambda: (app.value(used), app.value(per_user)) == (1, 1), "one user")
         users.get(app.url)
         assert app.report()["awaited"] == 1
         assert app.value(per_user) == 1
 
 
 def test_sessions_that_nobody_came_to_are_sessions_per_user(tmp_path: Path) -> None:
-    with bokeh_serve(tmp_path, *QUICK) as server, Users() as users:
+    with bokeh_serve(tmp_path, *SOON) as server, Users() as users:
         server.wait_workers(1)
         users.join(server.url)
         users.get(server.url)
@@ -240,19 +250,21 @@ def test_a_script_that_raises_is_a_create_error(app: App) -> None:
     with Users() as users:
         users.get(app.url, fail="yes")
         users.get(app.url)
+        # Tornado logs a request when its response has been sent.
+        requests = "bokeh_request_duration_seconds_count"
+        wait_until(lambda: app.value(requests, 'code="2xx"') == 2, "both requests to be counted")
         assert app.value("bokeh_session_create_errors_total") == 1
-        assert app.value("bokeh_request_duration_seconds_count", 'code="2xx"') == 2
 
 
 def test_messages_are_timed_and_failing_callbacks_counted(app: App) -> None:
     with Users() as users:
         user = users.join(app.url)
-        assert users.say(user, "sleep", 0.3) == "OK"
+        assert users.say(user, "sleep", 3) == "OK"
         assert users.say(user, "sleep", "no number") == "ERROR"
-        assert app.value("bokeh_message_errors_total") == 1
+        wait_until(lambda: app.value("bokeh_message_errors_total") == 1, "the error to be counted")
         # The document's first pull, the callback that sleeps, the callback that raises.
         seconds = "bokeh_message_duration_seconds_bucket"
-        assert app.value(seconds, 'le="0.25"') == 2
+        assert app.value(seconds, 'le="2.5"') == 2
         assert app.value(seconds, 'le="30.0"') == 3
         assert users.is_connected(user)
 
@@ -296,7 +308,7 @@ def test_a_token_with_a_wrong_signature_is_refused_and_counted(tmp_path: Path) -
             users.connect(server.url, f"{token[:-6]}AAAAAA")
         await_refusal(server, "bad_signature")
         users.connect(server.url, token)
-        assert server.connected() == 1
+        wait_until(lambda: server.connected() == 1, "the user to be counted")
 
 
 def test_a_websocket_without_a_login_is_refused_and_counted(tmp_path: Path) -> None:
@@ -345,8 +357,8 @@ def test_work_without_a_user_holds_a_drain_until_it_is_done(tmp_path: Path) -> N
     with bokeh_serve(tmp_path, app=WORKING, options=soon) as server, Users() as users:
         server.wait_workers(1)
         user = users.join(server.url)
-        assert users.say(user, "block", 8) == "OK"
         until = time.monotonic() + 7
+        assert users.say(user, "block", 8) == "OK"
         users.leave(user)
         wait_until(lambda: server.state()["sessions"]["blocked"] == 1, "the work without a user")
         server.terminate()

@@ -24,12 +24,14 @@ pytestmark = pytest.mark.slow
 BOKEH = [str(BIN / "bokeh"), "serve", "main.py", "--port", "{port}"]
 PANEL = [str(BIN / "panel"), "serve", "main.py", "--port", "{port}"]
 PANEL_APP = "import panel as pn\npn.panel('hello').servable()\n"
+# By itself uvicorn closes a connection that is not used for five seconds.
+KEPT_ALIVE = [*UVICORN, "--timeout-keep-alive", "60"]
 CARRIERS = {
     "bokeh serve": (APP, BOKEH, "/main"),
     "panel serve": (PANEL_APP, PANEL, "/main"),
-    "Panel on FastAPI": (PANEL_ON_FASTAPI, UVICORN, "/app"),
-    "bokeh-fastapi in a mounted app": (MOUNTED, UVICORN, "/inner/app"),
-    "Django and Channels": (DJANGO, UVICORN, "/app"),
+    "Panel on FastAPI": (PANEL_ON_FASTAPI, KEPT_ALIVE, "/app"),
+    "bokeh-fastapi in a mounted app": (MOUNTED, KEPT_ALIVE, "/inner/app"),
+    "Django and Channels": (DJANGO, KEPT_ALIVE, "/app"),
 }
 SLOW_AT_FIRST = """
 import pathlib, time
@@ -111,7 +113,7 @@ def test_new_pages_are_refused_and_existing_sessions_go_on(draining: Draining) -
 
     users.ask(draining.user)  # the session goes on
     users.connect(server.url, draining.loading)  # the page that was on its way arrives
-    assert server.connected() == 2
+    wait_until(lambda: server.connected() == 2, "both users to be counted")
     assert agent_socket.report(server)["draining"] is True
 
 
@@ -141,7 +143,7 @@ def test_a_broken_connection_is_taken_up_again(tmp_path: Path) -> None:
         users.connect(server.url, token)
         page = users.get(f"{server.url}?bokeh-token={token}")
         users.connect(server.url, token_in(page))
-        assert server.state()["connections"]["live"] == 2
+        wait_until(lambda: server.state()["connections"]["live"] == 2, "both to be counted")
         assert server.value('bokeh_sessions_created_total{app="/app"}') == 1
 
 
@@ -159,7 +161,7 @@ def test_a_page_from_a_session_that_panel_reuses_is_refused_like_any_new_one(
         with pytest.raises(HTTPClientError, match="503"):
             users.get(server.url)
         users.connect(server.url, loading)
-        assert server.state()["connections"]["live"] == 2
+        wait_until(lambda: server.state()["connections"]["live"] == 2, "both to be counted")
 
 
 def test_the_names_of_cookies_are_the_operators(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_page_of_one_worker_arrives_at_another_that_drains(tmp_path: Path) -> 
         agent_socket.drain(server)
         for token in tokens:  # most go to another worker than their page came from
             users.connect(server.url, token)
-        assert server.connected() == 6
+        wait_until(lambda: server.connected() == 6, "all six to be counted")
         with pytest.raises(HTTPClientError, match="503"):
             users.get(server.url)
 

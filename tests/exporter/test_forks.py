@@ -13,7 +13,7 @@ import pytest
 
 from tests.exporter import agent_socket
 from tests.exporter.carriers import GUNICORN, MOUNTED, UVICORN, carried
-from tests.lab.bokeh_servers import Served, free_port, served, wait_until
+from tests.lab.bokeh_servers import STARTS_WITHIN, Served, free_port, served, wait_until
 from tests.lab.websocket_user import Users
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 # A server in a thread, and after it another one in a forked child.
 THREADED_THEN_FORKED = """
 import multiprocessing as mp
-import sys, time
+import socket, sys, time
 import panel as pn
 
 def page():
@@ -33,7 +33,9 @@ def report(port):
 if __name__ == "__main__":
     first, second = map(int, sys.argv[1:])
     pn.serve({"app": page}, port=first, address="127.0.0.1", show=False, threaded=True)
-    time.sleep(1)
+    while socket.socket().connect_ex(("127.0.0.1", first)):
+        time.sleep(0.1)
+    time.sleep(1)  # by now its loop runs
     child = mp.get_context("fork").Process(target=report, args=(second,))
     child.start()
     child.join()
@@ -125,7 +127,7 @@ def slots(server: Served) -> list[str]:
 def test_a_child_forked_from_a_serving_script_serves_and_counts_for_itself(tmp_path: Path) -> None:
     port, second = free_port(), free_port()
     with script(tmp_path, THREADED_THEN_FORKED, port, second) as server, Users() as users:
-        wait_until(lambda: len(agent_socket.agents(server)) == 2, "both processes")
+        wait_until(lambda: len(agent_socket.agents(server)) == 2, "both processes", STARTS_WITHIN)
         report = f"http://127.0.0.1:{second}/report"
         wait_until(lambda: users.try_join(report), "the child's server")
         for _ in range(2):
@@ -140,7 +142,8 @@ def test_a_child_forked_from_a_serving_script_serves_and_counts_for_itself(tmp_p
 def test_a_server_made_before_the_fork_counts_where_its_loop_runs(tmp_path: Path) -> None:
     port = free_port()
     with script(tmp_path, MADE_THEN_FORKED, port, 3) as server, Users() as users:
-        wait_until(lambda: len(agent_socket.agents(server)) == 4, "the parent and its children")
+        family = "the parent and its children"
+        wait_until(lambda: len(agent_socket.agents(server)) == 4, family, STARTS_WITHIN)
 
         def watching() -> list[bool]:
             return sorted(told["watching"] for told in agent_socket.reports(server))
@@ -196,7 +199,8 @@ def test_workers_of_an_asgi_server_have_a_slot_each_and_count_their_own(
         server.wait_workers(2, 60)
         for _ in range(6):
             users.join(server.url)
-        assert sum(live(server)) == server.connected() == 6
+        assert sum(live(server)) == 6
+        wait_until(lambda: server.connected() == 6, "all six to be counted")
         assert slots(server) == ["0", "1"]
         assert server.state()["quality"] == "exact"
 

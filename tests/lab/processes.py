@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 LEAST_PAUSE, MOST_PAUSE = 0.02, 0.5  # seconds
 PORTS = range(15_000, 30_000)
+MOST_KEPT = 100  # of the ports that one process has taken; the server of an older one listens
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL; etcd and the API server need under one
 
 
@@ -23,17 +25,38 @@ def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nothing listens on, all different.
 
     From below those that the system gives to connections (32768 and up): a server may take ten
-    seconds to listen, and one of the hundreds of connections meanwhile would have its port.
+    seconds to listen, and one of the hundreds of connections meanwhile would have its port. For the
+    same reason nobody else who asks here is given it meanwhile.
     """
     with ExitStack() as stack:
         free: list[int] = []
         for port in SystemRandom().sample(PORTS, 200):
             with suppress(OSError):
                 stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                keep(port)
                 free.append(port)
             if len(free) == count:
                 return free
         raise AssertionError(f"none but {len(free)} of 200 ports are free")
+
+
+_kept: deque[socket.socket] = deque()
+
+
+def keep(port: int) -> None:
+    """Keep a port from all other tests of this machine, also from those in other processes.
+
+    By a name that only one socket has. Raises OSError if the port is kept already.
+    """
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0port-of-a-test/{port}")
+    except OSError:
+        name.close()
+        raise
+    _kept.append(name)
+    if len(_kept) > MOST_KEPT:
+        _kept.popleft().close()
 
 
 def wait_until(predicate: Callable[[], T], timeout: float, what: str) -> T:
