@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.core.decide import decide, record_scaling
-from autoscaler.core.drain.deletion_order import first_to_go
+from autoscaler.core.drain.deletion_order import deletion_order, first_to_go
 from autoscaler.core.drain.fleet import remaining
 from autoscaler.core.drain.pods import LOWEST_COST, is_drained, is_marked
 from autoscaler.core.hpa.behavior import DOWN_WINDOW, stabilize_down
@@ -246,6 +246,16 @@ def test_the_order_of_the_pods_does_not_matter(
     there, _ = decide(chosen, replace(seen, pods=tuple(shuffled)), state, NOW)
 
     assert here.desired == there.desired
+
+
+@given(st.lists(a_pod(), max_size=8, unique_by=lambda pod: pod.uid), st.randoms())
+def test_pods_that_the_controller_does_not_tell_apart_come_in_one_order(
+    pods: list[PodState], random: object
+) -> None:
+    shuffled = list(pods)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+
+    assert deletion_order(shuffled, NOW) == deletion_order(pods, NOW)
 
 
 @given(a_policy(), an_observation(), states)

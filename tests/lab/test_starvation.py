@@ -1,6 +1,6 @@
 """A failure on a starved machine is no verdict: the test is made again, and void in the end.
 
-The first failure of a test with real processes is none either, but it is shown.
+The first failure of a test is none either, but it is shown.
 """
 
 from __future__ import annotations
@@ -51,15 +51,14 @@ conftest.WATCH.starved_since = lambda began: {how!r}
 def test_it(): assert False
 """
 TIMED = "@pytest.mark.timing_sensitive"
-SLOW = "@pytest.mark.slow"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "marker", "outcomes"),
     [
-        pytest.param("", TIMED, {"failed": 1}, id="on a quiet machine"),
-        pytest.param("", SLOW, {"failed": 1, "rerun": 1}, id="of a test with real processes"),
+        pytest.param("", "", {"failed": 1, "rerun": 1}, id="on a quiet machine"),
+        pytest.param("", TIMED, {"failed": 1, "rerun": 1}, id="of real time on a quiet machine"),
         pytest.param("late", "", {"failed": 1, "rerun": 2}, id="of a starved one"),
         pytest.param("late", TIMED, {"skipped": 1, "rerun": 2}, id="of real time on a starved one"),
     ],

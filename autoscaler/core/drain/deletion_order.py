@@ -26,8 +26,9 @@ def deletion_order(
     """The active pods of one ReplicaSet, first to go first, if it acts at `now` (Unix seconds).
 
     related: pods of other ReplicaSets of the same Deployment, which make their nodes crowded too.
+    The order in which the pods are given does not matter: equal ones come by uid.
     """
-    active = [pod for pod in pods if pod.is_active]
+    active = sorted((pod for pod in pods if pod.is_active), key=lambda pod: pod.uid)
     crowd = _crowd([*active, *related])
 
     def compare(one: PodState, other: PodState) -> int:
