@@ -70,8 +70,8 @@ def test_a_pod_is_ready_no_sooner_than_the_script_says(
     control_plane: Access, node: ScriptedNode, namespace: str
 ) -> None:
     node.ready_after = 1.0
-    create(control_plane, namespace, 1)
     began = time.monotonic()
+    create(control_plane, namespace, 1)
     ready(control_plane, namespace, 1)
     assert time.monotonic() - began >= 1.0
 

@@ -139,8 +139,10 @@ def leaky(index: int, _: float) -> dict[str, float]:
 @once
 def test_a_pod_whose_memory_leaked_is_replaced_when_its_users_have_left(world: World) -> None:
     def pods() -> list[str]:
+        """The oldest first, as `leaky` counts them: the name of the first one may come later."""
         found = world.access.core.list_namespaced_pod(world.namespace).items
-        return sorted(pod.metadata.name for pod in found if not pod.metadata.deletion_timestamp)
+        found.sort(key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
+        return [pod.metadata.name for pod in found if not pod.metadata.deletion_timestamp]
 
     world.users.per_pod = lambda index: 3 if index < 2 else 0
     world.users.usage = leaky
@@ -188,7 +190,8 @@ def test_an_edit_takes_effect_and_a_broken_one_keeps_the_last_good(world: World)
     wait_until(lambda: "PolicyFileRejected" in world.events(), WITHIN, "the Event")
     assert "metrics[0].seats" in world.events()["PolicyFileRejected"]
     wait_until(lambda: "metrics[0].seats" in world.log.read_text(), WITHIN, "the log")
-    assert world.metric("bokeh_autoscaler_policy_file_errors{file=")
+    errors = "bokeh_autoscaler_policy_file_errors{file="
+    wait_until(lambda: world.metric(errors), WITHIN, "the metric, which comes after the log")
     assert world.replicas() == 3
 
     world.write_policy(metrics=[{"type": "sessions", "seats": 10, "spare": 20}])

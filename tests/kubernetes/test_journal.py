@@ -54,7 +54,7 @@ def test_all_is_reproduced_over_a_kill_a_step_of_the_clock_and_a_takeover(world:
     second.send_signal(signal.SIGTERM)
     assert second.wait(60) == 0
 
-    world.users.per_pod = lambda _: 15
+    world.users.per_pod = lambda index: 15 if index == 0 else 0
     wait_until(lambda: world.replicas() == 2, TAKEN_OVER_WITHIN, "the third daemon to scale")
     wait_until(lambda: len(entries(theirs)) > 2, WITHIN, "passes after the scale-up")
     third.send_signal(signal.SIGTERM)
@@ -66,8 +66,12 @@ def test_all_is_reproduced_over_a_kill_a_step_of_the_clock_and_a_takeover(world:
     assert told["decisions"] == len(made) > 15
     assert len({entry.writer for entry in made}) == 3
     assert {2, 3, 4, 1} <= {entry.decision.desired for entry in made}
-    steps = [later.at - entry.at for entry, later in pairwise(entries(ours))]
-    assert any(2.5 < step < 3.9 for step in steps), f"no pass came 2 s later by its clock: {steps}"
+    steps = [
+        later.at - entry.at
+        for entry, later in pairwise(entries(ours))
+        if entry.writer == later.writer  # not the takeover, which takes longer
+    ]
+    assert max(steps) > 2.5, f"no pass came 2 s later by its clock: {steps}"
     explains(theirs)
 
 

@@ -151,7 +151,7 @@ def test_a_dry_run_is_checked_by_the_server_and_changes_nothing(
 def test_a_new_template_is_a_rollout_and_a_change_of_the_count_is_none(
     control_plane: Access, cluster: KubernetesCluster, app: TargetRef, node: ScriptedNode
 ) -> None:
-    node.ready_after = 3.0
+    node.ready_after = 600.0
     cluster.scale(seen(cluster, app), 4)
     assert not seen(cluster, app).rollout_in_progress or _settles(cluster, app)
 
@@ -164,7 +164,8 @@ def test_a_new_template_is_a_rollout_and_a_change_of_the_count_is_none(
 
 def _settles(cluster: KubernetesCluster, app: TargetRef) -> bool:
     """The generation is ahead for the moment until the Deployment controller has looked."""
-    wait_until(lambda: not seen(cluster, app).rollout_in_progress, 2.0, "the new count to be seen")
+    settled = lambda: not seen(cluster, app).rollout_in_progress  # noqa: E731
+    wait_until(settled, WITHIN, "the new count to be seen")
     return True
 
 

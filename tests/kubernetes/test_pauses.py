@@ -12,6 +12,7 @@ from tests.lab.processes import wait_until
 from tests.lab.world import REAL_WORLD, WITHIN, World
 
 pytestmark = REAL_WORLD
+PAUSED = "bokeh_autoscaler_paused{"
 
 
 def drains_two_of_three(world: World) -> None:
@@ -34,7 +35,7 @@ def is_paused(world: World, words: str) -> None:
     wait_until(lambda: "Paused" in world.events(), WITHIN, "the Event")
     assert words in world.events()["Paused"]
     world.says(f"3 replicas, Paused: not scaling: {words}")
-    assert world.metric("bokeh_autoscaler_paused{")
+    wait_until(lambda: world.metric(PAUSED), WITHIN, "the metric, which comes after the log")
     assert (world.replicas(), protected(world)) == (3, 3)
 
     world.users.per_pod = lambda _: 30
@@ -47,7 +48,7 @@ def is_paused(world: World, words: str) -> None:
 def goes_on(world: World) -> None:
     world.reaches(8)
     wait_until(lambda: "Resumed" in world.events(), WITHIN, "the Event")
-    assert not world.metric("bokeh_autoscaler_paused{")
+    wait_until(lambda: not world.metric(PAUSED), WITHIN, "the metric to be gone")
 
 
 def test_the_printed_commands_pause_a_deployment_and_end_the_pause(

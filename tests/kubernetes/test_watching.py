@@ -147,7 +147,7 @@ def test_a_watch_that_is_cut_is_made_again_and_misses_nothing(
 
     sees(watched, app, 4)
     assert proxy.count("list") == lists
-    assert failures(watched) >= KINDS
+    wait_until(lambda: failures(watched) >= KINDS, WITHIN, "each watch to have failed")
 
 
 def test_a_watch_that_falls_silent_ages_and_is_made_again(
@@ -162,7 +162,7 @@ def test_a_watch_that_falls_silent_ages_and_is_made_again(
     control_plane.settle(app.namespace, app.deployment, 3)
     limit = SHORT.round + SHORT.grace
     wait_until(lambda: age(watched) > 2 * limit, 4 * limit, "the caches to be stale")
-    assert proxy.count("watch") >= watches + KINDS
+    wait_until(lambda: proxy.count("watch") >= watches + KINDS, WITHIN, "each to be made again")
     state = seen(watched, app)
     assert len(state.pods) == 2
     assert state.confirmed_at is not None
@@ -190,7 +190,7 @@ def test_a_watch_that_keeps_failing_is_replaced_by_lists_until_it_works(
         hand(control_plane, app, 3)
         control_plane.settle(app.namespace, app.deployment, 3)
         wait_until(lambda: len(seen(watched, app).pods) == 3, 3 * WITHIN, "lists")
-        assert failures(watched) >= 3 * KINDS
+        wait_until(lambda: failures(watched) >= 3 * KINDS, WITHIN, "each watch to keep failing")
 
         lists = proxy.count("list")
         proxy.behave()
