@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from tests.lab.prometheus_server import READY_WITHIN, PrometheusServer
+from tests.lab.prometheus_server import READY_WITHIN, TIMEOUT, Points, PrometheusServer, Series
 
 HOW = "`make parts` installs victoria-metrics"
 
@@ -36,6 +37,11 @@ class VictoriaMetricsServer(PrometheusServer):
             self._processes.stop_all()
             raise
         return self
+
+    def push(self, samples: Mapping[Series, Points]) -> None:
+        """Write samples, which it otherwise keeps to itself for up to ten seconds."""
+        super().push(samples)
+        urllib.request.urlopen(f"{self.url}/internal/force_flush", timeout=TIMEOUT).close()
 
     def _is_ready(self) -> bool:
         try:
