@@ -25,7 +25,7 @@ from .thread_errors import ThreadErrors
 
 SAMPLE_SECONDS = 1.0
 CLIENT_SECONDS = 1.0  # a client that does not read cannot hold the agent longer
-LINE_SECONDS = 0.02  # a client sends its line at once, or has none
+LINE_SECONDS = 0.2  # a client sends its line or closes that direction at once, if it has a CPU
 LINE_BYTES = 16384
 TROUBLE_SECONDS = 0.2  # before a retry after an error
 SLOTS = 4096

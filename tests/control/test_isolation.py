@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from autoscaler.control import sidecar_rounds
 from autoscaler.control.observation import queries_in_turn
 from autoscaler.control.observer import Observer
 from autoscaler.control.pass_result import PassResult
@@ -287,8 +288,11 @@ def test_sidecars_of_one_target_make_no_other_target_wait() -> None:
     assert cluster.release.is_set()
 
 
-def test_forty_targets_that_wait_leave_a_place_for_the_others() -> None:
+def test_forty_targets_that_wait_leave_a_place_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """From their second pass on: which are slow is known by then."""
+    monkeypatch.setattr(sidecar_rounds, "A_MOMENT", 0.05)
 
     class Forty(FakeCluster):
         """In the second pass the slow ones answer once the other target has been scaled."""

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
-from autoscaler.control import controller, sidecar_rounds
+from autoscaler.control import controller
 from autoscaler.control.state_store import StateStore
 from autoscaler.core import forecast
 from autoscaler.core.decide import decide
@@ -210,10 +210,8 @@ def _told(rules: Policy, story: Sequence[Step], *, every_pass: bool) -> list[obj
     logger, handler = logging.getLogger("autoscaler"), _Lines(lines)
     logger.addHandler(handler)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sidecar_rounds, "A_MOMENT", 10.0)  # no round is late
-            tale = Tale(rules, every_pass=every_pass)
-            told = [repr(each) for step in story for each in tale.after(step)]
+        tale = Tale(rules, every_pass=every_pass)
+        told = [repr(each) for step in story for each in tale.after(step)]
         return [*told, *lines]
     finally:
         logger.removeHandler(handler)

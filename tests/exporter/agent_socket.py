@@ -65,7 +65,7 @@ def report(server: Served, line: bytes = b"") -> dict[str, Any]:
 def drain(server: Served) -> None:
     """Tell every worker to take no new sessions, as the launcher does on SIGTERM.
 
-    An agent waits for the line for 20 ms only, so it is told until its answer confirms it.
+    An agent waits for the line for 0.2 s only, so it is told until its answer confirms it.
     """
 
     def confirmed() -> bool:

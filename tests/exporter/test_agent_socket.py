@@ -70,7 +70,7 @@ def test_clients_that_dribble_hang_or_shout_keep_nobody_waiting(server: Served) 
 def test_a_worker_drains_that_is_told_to(tmp_path: Path, line: bytes) -> None:
     with bokeh_serve(tmp_path) as server:
         server.wait_workers(1, 60)
-        # An agent waits for the line for 20 ms only, so it is told until its answer confirms it.
+        # An agent waits for the line for 0.2 s only, so it is told until its answer confirms it.
         wait_until(lambda: agent_socket.report(server, line)["draining"], "the worker to drain")
 
 

@@ -196,7 +196,7 @@ def test_an_agent_is_told_to_drain_by_a_process_above_it_only(instance: str) -> 
         (name,) = pod.listening(instance)
         assert first_report(name) == b""
         line, mine = '{"drain": true}\n', os.geteuid()
-        # An agent waits for a line for 20 ms only, so it is told until its answer confirms it.
+        # An agent waits for a line for 0.2 s only, so it is told until its answer confirms it.
         told = wait_until(lambda: asked(name, line.encode())["told"], "it to hear us")
         assert told == [[{"drain": True}, True, True]]
         beside = wait_until(

@@ -24,6 +24,7 @@ from autoscaler.errors import ClusterError
 from autoscaler.model import TargetRef
 from tests.builders import policy
 from tests.fakes import FakeCluster, FakeLeases, FakePolicies
+from tests.lab.processes import free_ports
 
 APP, OTHER = TargetRef("bokeh", "bokeh-app"), TargetRef("team-a", "dash")
 POLICIES = (policy(), policy(name="other", target=OTHER._asdict()))
@@ -224,8 +225,8 @@ def test_on_a_terminal_a_watch_draws_over_itself_and_ends_on_ctrl_c(url: str) ->
 @pytest.mark.slow
 def test_a_watch_goes_on_while_no_daemon_answers() -> None:
     made = daemon(passes=1)
-    server = made.web_server(("127.0.0.1", 0))
-    port = server.port
+    (port,) = free_ports(1)
+    server = made.web_server(("127.0.0.1", port))
     server.start()
     command = [sys.executable, "-m", "autoscaler.cli", "status", "--watch", "--every", "0.1s"]
     with subprocess.Popen(
