@@ -104,7 +104,7 @@ def known(store: VictoriaMetricsServer, samples: Any) -> float:
 def test_victoria_metrics_gives_sessions_and_rates_of_one_cluster(
     store: VictoriaMetricsServer,
 ) -> None:
-    known(
+    now = known(
         store,
         {
             pod("a", "east", **CONNECTED): [(20, 1.0), (5, 3.0)],
@@ -113,7 +113,7 @@ def test_victoria_metrics_gives_sessions_and_rates_of_one_cluster(
         },
     )
 
-    readings = source(store, 'cluster="east"').read([SESSIONS, CPU], [], time.time())
+    readings = source(store, 'cluster="east"').read([SESSIONS, CPU], [], now)
 
     assert readings.failed == {}
     assert {name: s.value for (_, name), s in readings.samples[SESSIONS].items()} == {"a": 3}

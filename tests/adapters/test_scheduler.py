@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from autoscaler.adapters.clock import SystemClock
 from autoscaler.adapters.scheduler import Scheduler, calendar_edges
 from tests.builders import policy
+from tests.lab.processes import wait_until
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
@@ -70,19 +70,21 @@ def test_a_slow_pass_is_neither_overlapped_nor_made_up_for() -> None:
 
     scheduler = Scheduler(work)
     scheduler.start()
+    began = time.monotonic()
     scheduler.plan(0.1)
-    threading.Event().wait(1.6)
+    wait_until(lambda: count[0] >= 3, 60, "three passes")
     scheduler.stop(wait=True)
+    passed = time.monotonic() - began
 
     assert most[0] == 1
-    assert 2 <= count[0] <= 5
+    assert count[0] <= 1 + passed / 0.5
 
 
 @pytest.mark.slow
 def test_a_calendar_edge_brings_a_pass_of_its_own() -> None:
     passes: list[float] = []
     scheduler = Scheduler(lambda: passes.append(time.time()))
-    edge = datetime.fromtimestamp(time.time() + 61, UTC).strftime("%H:%M")
+    edge = datetime.fromtimestamp(time.time() + 121, UTC).strftime("%H:%M")
     window = {"from": edge, "to": "00:00", "timezone": "UTC", "min": 3}
     scheduler.start()
     scheduler.plan(3600, [policy(schedule=[window])])
@@ -93,7 +95,7 @@ def test_a_calendar_edge_brings_a_pass_of_its_own() -> None:
 
     hour, minute = edge.split(":")
     due = planned[f"{int(hour)} {int(minute)} UTC"]
-    assert 0 < due.timestamp() - time.time() < 125
+    assert 0 < due.timestamp() - time.time() < 185
     assert left == {"tick"}
 
 

@@ -72,13 +72,13 @@ def test_a_watch_that_is_ended_at_once_confirms_nothing(
     watched: WatchedCluster, body: bytes
 ) -> None:
     Gateway.body = body
-    began = time.monotonic()
     watched.observe([TargetRef("bokeh", "bokeh-app")])
+    listed = time.monotonic()
     time.sleep(2.5)
-    passed = time.monotonic() - began
+    wait_until(lambda: all(age.failures >= 2 for age in watched.ages()), 30, "watches to fail")
+    passed = time.monotonic() - listed
     for age in watched.ages():
-        assert age.failures >= 2
-        assert age.seconds > passed - 0.5
+        assert age.seconds >= passed, "the lists were the last that confirmed anything"
 
 
 @pytest.mark.parametrize("event", UNKNOWN.values(), ids=list(UNKNOWN))
