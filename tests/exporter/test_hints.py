@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from exporter.tokens import TokenFile
 from tests.builders import pod, policy
 from tests.deploy.pages import ANSWERS_PAGE, HINTS_PAGE, blocks
 from tests.exporter.carriers import DJANGO, MOUNTED, PANEL_ON_FASTAPI, UVICORN, carried
+from tests.exporter.notice_pages import post
 from tests.lab.bokeh_servers import BIN, QUICK, Served, bokeh_serve, free_port, served, wait_until
 from tests.lab.processes import stopped
 from tests.lab.prometheus_server import PrometheusServer
@@ -98,10 +98,7 @@ def await_hints(server: Served, **wanted: int) -> None:
 def close(server: Served, **more: Any) -> dict[str, Any]:
     """Close what may be closed, as the daemon does on a pod that it drains."""
     notice = {"kind": "close", "text": "This server will be stopped.", "seconds": 0, **more}
-    status, _, body = server.get("/notice", body=json.dumps(notice).encode())
-    assert status == 200, body
-    said: dict[str, Any] = json.loads(body)
-    return said
+    return post(server, **notice)
 
 
 @pytest.mark.parametrize(
