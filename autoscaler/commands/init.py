@@ -191,6 +191,8 @@ def _run(args: argparse.Namespace) -> int:
         return FAILED
     say(*adoption.diff, "", *steps.splitlines())
     say(f"Written to {args.output}: {', '.join(sorted(_main(texts)))}")
+    if others := _others(args.output, texts):
+        say(f"Not written by this run, so delete what an earlier one left: {', '.join(others)}")
     return 0
 
 
@@ -266,6 +268,12 @@ def _write(folder: Path, texts: Mapping[str, str]) -> bool:
             complain(f"{file}: cannot be written ({error.strerror}); set another --output")
             return False
     return True
+
+
+def _others(folder: Path, texts: Mapping[str, str]) -> list[str]:
+    """Return the files of the folder that this run has not written."""
+    found = (str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    return sorted(name for name in found if name not in texts)
 
 
 def _main(texts: Mapping[str, str]) -> Iterator[str]:

@@ -445,6 +445,23 @@ def test_files_that_are_there_stay_without_force(
 
     assert init(tmp_path, apps.app(), "--force") == 0
     assert load_policy(policy).name == "dashboards"
+    assert "Not written by this run" not in capsys.readouterr().out
+
+
+def test_files_of_an_earlier_run_with_other_options_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "adoption"
+    assert init(tmp_path, apps.app(), "--sticky", "haproxy") == 0
+    old = {file for file in folder.rglob("*") if file.is_file()}
+    assert init(tmp_path, apps.app(), "--force") == 0
+
+    last = capsys.readouterr().out.splitlines()[-1]
+    words = "Not written by this run, so delete what an earlier one left: "
+    assert last.startswith(words)
+    named = {folder / name for name in last.removeprefix(words).split(", ")}
+    assert named < old
+    assert folder / "sticky" / "haproxy" / "haproxy.cfg" in named
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(
